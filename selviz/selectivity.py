@@ -1,0 +1,90 @@
+"""Class selectivity of units: `index(class_means(activations, labels, classes)[0])` gives one value per unit, 0..1.
+
+The one owner of the formula: the training penalty, the stored metric and its label-shuffle null all call it.
+Activations are [N, U]: images by units, each value the mean over the unit's positions, after the non-linearity.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+EPS = 1e-7
+
+
+def class_sums(activations: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+    """Sums [C, U] of activations [N, U] over each class's images, and the class counts [C], in float32 or better."""
+    with torch.autocast(activations.device.type, enabled=False):
+        if activations.dtype in (torch.float16, torch.bfloat16):
+            activations = activations.float()
+        membership = torch.nn.functional.one_hot(labels, classes).to(activations.dtype)
+        return membership.T @ activations, membership.sum(dim=0)
+
+
+def class_means(activations: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+    """Class-conditional means [C, U] of activations [N, U], and class counts [C]; a class without images has mean 0."""
+    sums, counts = class_sums(activations, labels, classes)
+    return sums / counts.clamp(min=1).unsqueeze(1), counts
+
+
+def index(means: Tensor, counts: Tensor | None = None) -> Tensor:
+    """Class selectivity index [..., U] of class means [..., C, U]; classes whose count [C] is 0 are left out.
+
+    (mu_max - mu_rest) / (mu_max + mu_rest + eps), mu_rest the mean of the other classes' means (Leavitt & Morcos 2020,
+    arXiv 2003.01262). 0..1 for non-negative activations, 0 for a dead unit, unbounded for signed ones; with fewer than
+    two classes present there is nothing to compare, and it is 0.
+    """
+    if counts is None:
+        present, highest, total = means.shape[-2], means.amax(dim=-2), means.sum(dim=-2)
+    else:
+        here = (counts > 0).unsqueeze(-1)
+        present = int(here.sum())
+        highest = means.masked_fill(~here, float("-inf")).amax(dim=-2)
+        total = means.masked_fill(~here, 0).sum(dim=-2)
+    if present < 2:
+        return total * 0
+    rest = (total - highest) / (present - 1)
+    return (highest - rest) / (highest + rest + EPS)
+
+
+def preferred_class(means: Tensor) -> Tensor:
+    """The class with the largest mean, [U], of class means [C, U]; the first of equals."""
+    return means.argmax(dim=0)
+
+
+def mean_over_layers(indices: Sequence[Tensor]) -> Tensor:
+    """Mean over layers of each layer's mean over units, so that wide layers do not dominate (arXiv 2003.01262)."""
+    return torch.stack([layer.mean() for layer in indices]).mean()
+
+
+def penalty(
+    activations: Sequence[Tensor],
+    labels: Tensor,
+    classes: int,
+    gather: Callable[[Tensor], Tensor] = lambda sums: sums,
+) -> Tensor:
+    """Mean SI of a minibatch, a differentiable scalar 0..1, over the classes present in it.
+
+    `activations` holds one [N, U] per layer. The loss is `cross_entropy - alpha * penalty` (arXiv 2003.01262). Where
+    several processes hold parts of the batch, `gather` adds a tensor up over them, with gradients.
+    """
+    widths = [layer.shape[1] for layer in activations]
+    sums, counts = class_sums(torch.cat(list(activations), dim=1), labels, classes)
+    # One tensor, so that processes exchange one message a step.
+    everything = gather(torch.cat([sums, counts.unsqueeze(1).to(sums.dtype)], dim=1))
+    sums, counts = everything[:, :-1], everything[:, -1]
+    return mean_over_layers(index(sums / counts.clamp(min=1).unsqueeze(1), counts).split(widths))
+
+
+def shuffle_null(activations: Tensor, labels: Tensor, classes: int, shuffles: int = 100, seed: int = 0) -> Tensor:
+    """SI [R, U] of activations [N, U] under R random shuffles of the labels: what a unit with no selectivity shows.
+
+    mu_max is a maximum of noisy means, so this is above 0; every SI is to be read beside it.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    counts = torch.bincount(labels, minlength=classes)
+    nulls = []
+    for _ in range(shuffles):
+        shuffled = labels[torch.randperm(len(labels), generator=generator)]
+        nulls.append(index(class_means(activations, shuffled, classes)[0], counts))
+    return torch.stack(nulls)
