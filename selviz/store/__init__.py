@@ -1,0 +1,23 @@
+"""All runs of a folder as tables: `Store("data").units(run)`, `.sql("select ...")`; stages write with `write_stage`.
+
+A run is a folder of finished files that never change. Readers attach them read-only for one query; writers move a
+finished file into place. So any number of processes read while others write, and a copied folder is a copied run.
+"""
+
+from selviz.store.files import read_json, write_json
+from selviz.store.images import image_folder, write_images
+from selviz.store.stages import SCHEMA, stage_is_whole, write_activations, write_stage
+from selviz.store.tables import TABLES, Store
+
+__all__ = [
+    "SCHEMA",
+    "TABLES",
+    "Store",
+    "image_folder",
+    "read_json",
+    "stage_is_whole",
+    "write_activations",
+    "write_images",
+    "write_json",
+    "write_stage",
+]

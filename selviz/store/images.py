@@ -1,0 +1,72 @@
+"""The evaluation images of a data set, once for all its runs: `write_images(data, fingerprint, thumbnails, ...)`."""
+
+import contextlib
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from selviz.errors import SelvizError
+from selviz.store.files import check_name, write_json, writing
+from selviz.store.stages import make_record, record, record_path, write_tables
+
+_ABANDONED = 24 * 3600.0  # seconds after which the folder of a writer that was killed is swept
+
+
+def image_folder(data, fingerprint: str) -> Path:
+    """Where the images of the data set with this fingerprint lie."""
+    return Path(data) / "images" / check_name("data set fingerprint", fingerprint)
+
+
+def write_images(data, fingerprint: str, thumbnails: Sequence[bytes], labels, class_names: Sequence[str]) -> Path:
+    """Write thumbnails (PNG or any format that browsers show) and labels [N] once; returns the folder.
+
+    What is there already stays. The folder appears as a whole, and of two writers the first one wins.
+    """
+    final = image_folder(data, fingerprint)
+    if _whole(final):
+        return final
+    temporary = final.with_name(f".{final.name}.{secrets.token_hex(4)}")
+    file = temporary / "images.duckdb"
+    tables = {
+        "thumbnails": pd.DataFrame(
+            {"image": np.arange(len(thumbnails)), "label": np.asarray(labels, dtype=np.int32), "png": list(thumbnails)}
+        ),
+        "classes": pd.DataFrame({"class": np.arange(len(class_names)), "name": [str(name) for name in class_names]}),
+    }
+    try:
+        with writing(final / file.name):
+            temporary.mkdir(parents=True)
+            _sweep(final.parent)
+            rows = write_tables(file, "images", tables)
+            write_json(record_path(file), make_record(file, "images", rows, {"fingerprint": fingerprint}))
+            if final.exists() and not _whole(final):  # damaged: out of the way, so that the new one can take its place
+                os.replace(final, temporary / "damaged")
+            try:
+                os.rename(temporary, final)
+            except OSError:
+                if not _whole(final):
+                    raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    shutil.rmtree(final / "damaged", ignore_errors=True)
+    return final
+
+
+def _whole(folder: Path) -> bool:
+    try:
+        return record(folder / "images.duckdb") is not None
+    except SelvizError:
+        return False
+
+
+def _sweep(folder: Path) -> None:
+    for path in folder.glob(".*.*"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > _ABANDONED:
+                shutil.rmtree(path)

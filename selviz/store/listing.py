@@ -1,0 +1,120 @@
+"""Every run folder of a store in one table, finished or not: `list_runs(data)`; `state(folder)` for one."""
+
+import dataclasses
+import shlex
+from pathlib import Path
+
+import pandas as pd
+
+from selviz.claims import holder
+from selviz.config import RunConfig
+from selviz.errors import SelvizError
+from selviz.store.files import check_name, read_json
+
+# What the overview and scripts rely on; whatever else a summary holds as a plain value follows.
+FIELDS = {
+    "run": "VARCHAR",
+    "dataset": "VARCHAR",
+    "model": "VARCHAR",
+    "alpha": "DOUBLE",
+    "seed": "BIGINT",
+    "epochs": "BIGINT",
+    "state": "VARCHAR",
+    "test_accuracy": "DOUBLE",
+    "mean_si": "DOUBLE",
+    "mean_si_live": "DOUBLE",
+    "null_mean": "DOUBLE",
+    "null_p95": "DOUBLE",
+    "dead": "BIGINT",
+    "units": "BIGINT",
+    "images": "BIGINT",
+    "created": "VARCHAR",
+    "resume": "VARCHAR",
+    "reason": "VARCHAR",
+}
+
+
+def list_runs(data: Path, names: list[str]) -> pd.DataFrame:
+    """One row a run. `state` is finished, running, unfinished or failed; `resume` the command that goes on with it."""
+    rows = [row(data, name) for name in names]
+    more = sorted({key for entry in rows for key in entry} - set(FIELDS))
+    frame = pd.DataFrame(rows, columns=[*FIELDS, *more])
+    for name, kind in FIELDS.items():
+        if kind == "VARCHAR":
+            frame[name] = frame[name].astype("str")
+        else:  # what is no number is unknown, and whole numbers stay whole beside unknown ones
+            numbers = pd.to_numeric(frame[name], errors="coerce").astype("float64")
+            frame[name] = numbers.round().astype("Int64") if kind == "BIGINT" else numbers
+    return frame
+
+
+def row(data: Path, name: str) -> dict:
+    """What is known of one run folder. Never raises for what lies in it: what cannot be read is `failed`."""
+    folder = data / "runs" / name
+    config, summary, reason = {}, None, None
+    try:
+        check_name("run", name)
+        config = _object(folder / "config.json")
+        summary = _object(folder / "summary.json", None)
+    except SelvizError as error:
+        reason = str(error)
+    entry = {"run": name, **_plain(config), **_plain(summary or {}), "reason": reason}
+    entry["run"] = name  # a folder that was renamed goes by its new name
+    live = holder(folder / "claim.json") if reason is None and summary is None else None
+    if reason is not None:
+        entry["state"] = "failed"
+    elif summary is not None:
+        entry["state"] = "finished"
+    elif live is not None:
+        entry["state"] = "running"
+        entry["reason"] = f"process {live.get('pid')} on {live.get('host')} is working on it"
+    else:
+        entry.update(_cut_off(folder, config))
+    if entry["state"] in ("unfinished", "failed"):
+        entry["resume"] = resume_command(data, config)
+    return entry
+
+
+def _cut_off(folder: Path, config: dict) -> dict:
+    try:
+        failure = _object(folder / "failed.json", None)
+    except SelvizError as error:
+        return {"state": "failed", "reason": str(error)}
+    if failure is not None:
+        return {"state": "failed", "reason": str(failure.get("reason") or "it failed")}
+    if not config:
+        return {"state": "failed", "reason": f"{folder} has no config.json, so nobody knows what it was: remove it"}
+    return {"state": "unfinished", "reason": None}
+
+
+def resume_command(data: Path, config: dict) -> str | None:
+    """The `selviz train` that goes on with a run of these settings; None if the settings are not known."""
+    if not {"dataset", "model"} <= set(config):
+        return None
+    parts = ["selviz train", *(f"--{name} {shlex.quote(str(config[name]))}" for name in ("dataset", "model"))]
+    for field in dataclasses.fields(RunConfig):
+        value = config.get(field.name, field.default)
+        if field.name in ("dataset", "model"):
+            continue
+        if field.name in ("alpha", "seed", "epochs") or value != field.default:
+            text = f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
+            parts.append(f"--{field.name.replace('_', '-')}{'=' if field.name == 'alpha' else ' '}{text}")
+    return " ".join([*parts, *data_option(data)])
+
+
+def data_option(data: Path) -> list[str]:
+    """`--data DIR` where it is not the default."""
+    return [] if str(data) == "data" else [f"--data {shlex.quote(str(data))}"]
+
+
+def _object(path: Path, default=...):
+    value = read_json(path)
+    if value is None:
+        return {} if default is ... else default
+    if not isinstance(value, dict):
+        raise SelvizError(f"Cannot read {path}: it holds no JSON object.")
+    return value
+
+
+def _plain(settings: dict) -> dict:
+    return {key: value for key, value in settings.items() if isinstance(value, str | int | float | bool | None)}

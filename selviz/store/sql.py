@@ -1,0 +1,175 @@
+"""SQL that people type: `run_query(query, ...)` in an instance that can read the views and nothing else."""
+
+import contextlib
+import re
+import threading
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+
+from selviz.errors import SelvizError
+from selviz.store.files import connect
+from selviz.store.reading import CONFIG, attach, check
+from selviz.store.stages import stage_is_whole
+from selviz.store.views import TABLES, create_runs, create_views
+
+MOST_RUNS = 64  # attached at once; 1,000 files would take 930 MB and 1,006 file handles
+MEMORY = "2GB"
+# What DuckDB raises, besides a plain Error, where a file's content is not what it should be.
+DAMAGE = (duckdb.IOException, duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException)
+VIEWS = ("runs", *TABLES)
+_ALLOWED = "one SELECT, WITH or EXPLAIN over the views " + ", ".join(VIEWS)
+
+
+def wanted_views(query: str) -> list[str]:
+    """The views that `query` names. Anything but exactly one statement that only reads raises SelvizError."""
+    with _instance() as connection:
+        _harden(connection)  # first, because looking for the names in a query opens the files among them
+        kind = _statement(connection, query)
+        if kind == duckdb.StatementType.EXPLAIN:
+            inner = re.sub(r"^\s*explain(\s+analyze|\s*\([^)]*\))?", "", _bare(query), flags=re.IGNORECASE)
+            kind = _statement(connection, inner)
+        if kind != duckdb.StatementType.SELECT:
+            raise SelvizError(f"Only reading is allowed here, not {kind.name}: write {_ALLOWED}.")
+        try:
+            names = {name.lower() for name in connection.get_table_names(query)}
+        except (
+            duckdb.Error
+        ):  # it does not know the views' columns, which JOIN ... USING needs; words name too many views
+            names = set(re.findall(r"\w+", query.lower()))
+    return [view for view in VIEWS if view in names]
+
+
+def run_query(
+    query: str,
+    wanted: list[str],
+    listing: pd.DataFrame,
+    files: dict[str, dict[str, Path]],
+    limit: int,
+    seconds: float,
+    left_out: dict[str, str],
+) -> pd.DataFrame:
+    """At most `limit` rows of `query`. `files`: run -> stage -> file, all of which are attached read-only.
+
+    The table's attrs say "truncated" (whether rows were cut) and "left_out" (run -> why it could not be read).
+    """
+    with _instance() as connection:
+        sources = _attach(connection, files, left_out)
+        if "runs" in wanted or not wanted:
+            create_runs(connection, listing)
+        create_views(connection, sources, [view for view in wanted if view != "runs"])
+        if not wanted:
+            create_views(connection, {}, TABLES)  # without rows, for SHOW TABLES and the like
+        _harden(connection)
+        try:
+            with _time_limit(connection, seconds):
+                table = _fetch(connection, query, limit + 1)
+        except duckdb.InterruptException:
+            raise SelvizError(
+                f"The query took longer than {seconds:g} seconds; name fewer runs, layers or units, or allow more time."
+            ) from None
+        except duckdb.OutOfMemoryException:
+            raise SelvizError(
+                f"The query needs more than {MEMORY} of memory; name fewer runs, layers or units, or aggregate first."
+            ) from None
+        except duckdb.Error as error:
+            if isinstance(error, DAMAGE) or type(error) is duckdb.Error:
+                paths = {file for stages in files.values() for file in stages.values()}
+                if damaged := sorted(str(file) for file in paths if not stage_is_whole(file.parent, file.stem)):
+                    raise SelvizError(
+                        f"Stored files are damaged: {', '.join(damaged)}; leave these runs out."
+                    ) from error
+            raise _complaint(error) from None
+    result = table.head(limit)
+    result.attrs.update(truncated=len(table) > limit, left_out=left_out)
+    return result
+
+
+def _attach(connection, files, left_out) -> dict[str, dict[str, str]]:
+    sources, names = {}, {}
+    for run, stages in files.items():
+        try:
+            for file in stages.values():
+                if file not in names:
+                    check(file)
+                    name = f"file{len(names)}"
+                    attach(connection, name, file)
+                    names[file] = name
+        except SelvizError as error:
+            left_out[run] = str(error)
+        else:
+            sources[run] = {stage: names[file] for stage, file in stages.items()}
+    return sources
+
+
+def _fetch(connection, query: str, rows: int) -> pd.DataFrame:
+    connection.execute(query)
+    chunks, found = [], 0
+    while found < rows:
+        chunk = connection.fetch_df_chunk(4)
+        if chunk.empty and chunks:
+            break
+        chunks.append(chunk)
+        found += len(chunk)
+        if chunk.empty:
+            break
+    return pd.concat(chunks, ignore_index=True) if len(chunks) > 1 else chunks[0]
+
+
+@contextlib.contextmanager
+def _time_limit(connection, seconds: float):
+    done = threading.Event()
+
+    def watch():
+        wait = seconds
+        while not done.wait(wait):
+            connection.interrupt()
+            wait = 0.1  # an interrupt between two steps of a query is lost
+
+    thread = threading.Thread(target=watch, name="sql time limit", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _harden(connection) -> None:
+    """No other files from here on, and no way back."""
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+
+
+@contextlib.contextmanager
+def _instance():
+    connection = connect(**CONFIG, memory_limit=MEMORY, max_temp_directory_size="0B")
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def _statement(connection, query: str):
+    try:
+        statements = connection.extract_statements(query)
+    except duckdb.Error as error:
+        raise _complaint(error) from None
+    if len(statements) != 1:
+        raise SelvizError(f"The query has {len(statements)} statements; write {_ALLOWED}.")
+    return statements[0].type
+
+
+def _bare(query: str) -> str:
+    """`query` without leading comments."""
+    return re.sub(r"\A(\s+|--[^\n]*\n|/\*.*?\*/)+", "", query, flags=re.DOTALL)
+
+
+def _complaint(error: duckdb.Error) -> SelvizError:
+    text = " ".join(str(error).split("\nLINE ")[0].split())
+    if isinstance(error, duckdb.PermissionException):
+        return SelvizError(f"Queries read the stored runs and nothing else: write {_ALLOWED}.")
+    if "does not exist" in text and "Table" in text:
+        text += f" The views are {', '.join(VIEWS)}."
+    return SelvizError(text)

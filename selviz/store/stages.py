@@ -1,0 +1,250 @@
+"""One DuckDB file a stage: `write_stage(folder, "metrics", {"units": table, ...}, provenance)`, read with `record`.
+
+A stage is written below `partial/`, with its record (SHA-256, size, schema version, provenance), and the finished file
+is moved into place: that one rename is the moment from which it exists. The record follows; should the process die
+between the two, the record is still in `partial/` and is found there.
+"""
+
+import datetime
+import hashlib
+import itertools
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from selviz.errors import SelvizError
+from selviz.store.files import check_name, connect, quoted, read_json, write_json, writing
+
+SCHEMA = 1
+
+# The columns that readers rely on, in their order; a stage may add columns, never leave one out.
+# "layer" is the layer's position in forward order, "class" and "label" are positions in the data set's class names.
+COLUMNS = {
+    "training": {
+        "epochs": "epoch INTEGER, loss DOUBLE, penalty DOUBLE, train_accuracy DOUBLE, test_accuracy DOUBLE, "
+        "mean_si DOUBLE, learning_rate DOUBLE, seconds DOUBLE",
+        "epoch_layers": "epoch INTEGER, layer USMALLINT, mean_si DOUBLE",
+    },
+    "capture": {
+        "layers": "layer USMALLINT, name VARCHAR, units UINTEGER, depth DOUBLE, signed BOOLEAN, squeeze BOOLEAN",
+        "images": "image UINTEGER, label INTEGER, prediction INTEGER, fold TINYINT",
+        "activations": "layer USMALLINT, unit UINTEGER, image UINTEGER, value FLOAT",
+    },
+    "metrics": {
+        "layers": "layer USMALLINT, units UINTEGER, mean_si DOUBLE, mean_si_live DOUBLE, null_mean DOUBLE, "
+        "null_p95 DOUBLE, dead INTEGER",
+        "units": "layer USMALLINT, unit UINTEGER, si DOUBLE, null_mean DOUBLE, null_p95 DOUBLE, "
+        "preferred_class INTEGER, mean_activation DOUBLE, std DOUBLE, max_activation DOUBLE, zero_share DOUBLE, "
+        "dead BOOLEAN",
+        "class_means": "layer USMALLINT, unit UINTEGER, class INTEGER, mean DOUBLE, std DOUBLE, images INTEGER",
+    },
+    # layer -1 is the whole network; accuracies are 0..1.
+    "ablation": {
+        "curves": "layer INTEGER, metric VARCHAR, ranked_on VARCHAR, measured_on VARCHAR, direction VARCHAR, "
+        "draw INTEGER, step INTEGER, removed UINTEGER, images INTEGER, accuracy DOUBLE",
+        "areas": "layer INTEGER, metric VARCHAR, direction VARCHAR, draw INTEGER, area DOUBLE",
+    },
+    # loss_change and estimate: the exact change of the mean cross entropy, and its estimate from gradients.
+    "atlas": {
+        "atlas": "layer USMALLINT, unit UINTEGER, images INTEGER, before DOUBLE, after DOUBLE, lost INTEGER, "
+        "gained INTEGER, loss_change DOUBLE, estimate DOUBLE",
+        "atlas_classes": "layer USMALLINT, unit UINTEGER, class INTEGER, images INTEGER, before DOUBLE, after DOUBLE, "
+        "lost INTEGER, gained INTEGER, loss_change DOUBLE, estimate DOUBLE",
+        "atlas_layers": "layer USMALLINT, units UINTEGER, estimate_to_loss DOUBLE, estimate_to_drop DOUBLE, "
+        "si_to_drop DOUBLE",
+    },
+    "images": {
+        "thumbnails": "image UINTEGER, label INTEGER, png BLOB",
+        "classes": "class INTEGER, name VARCHAR",
+    },
+}
+
+# Rows per row group. DuckDB's own 122,880 leave a third of every second block empty for floats (4.2 bytes a row instead
+# of 3.9); larger ones gain nothing more and leave less for several threads to share.
+ROW_GROUP = 983_040
+_ROWS_A_BATCH = 1_000_000
+_ACTIVATIONS = pa.schema(
+    [("layer", pa.uint16()), ("unit", pa.uint32()), ("image", pa.uint32()), ("value", pa.float32())]
+)
+
+
+def write_stage(run_dir, stage: str, tables: dict, provenance: dict) -> Path:
+    """Write `<run_dir>/<stage>.duckdb` with `tables`, and its record beside it; returns the file's path.
+
+    A table is a pandas or pyarrow table, or an iterable of pyarrow record batches, which is never in memory as a whole.
+    A full or read-only disk raises SelvizError; whatever happens, the stage is there as a whole or as it was before.
+    """
+    run_dir = Path(run_dir)
+    final = run_dir / f"{check_name('stage', stage)}.duckdb"
+    partial = run_dir / "partial"
+    temporary, wal = partial / final.name, partial / f"{final.name}.wal"
+    with writing(final, temporary, wal):
+        partial.mkdir(parents=True, exist_ok=True)
+        for leftover in (temporary, wal, *partial.glob(f".{stage}.json.*")):
+            leftover.unlink(missing_ok=True)
+        rows = write_tables(temporary, stage, tables)
+        pending = write_json(record_path(temporary), make_record(temporary, stage, rows, provenance))
+        os.replace(temporary, final)
+        os.replace(pending, record_path(final))
+    return final
+
+
+def write_activations(run_dir, layers, images, activations: Iterable, provenance: dict) -> Path:
+    """Write the capture stage: tables `layers` and `images` (columns as in COLUMNS) and long rows of all activations.
+
+    `activations` yields (layer position, float32 [N, U]) in forward order; one layer at a time is held in memory.
+    """
+    tables = {"layers": layers, "images": images, "activations": activation_rows(activations)}
+    return write_stage(run_dir, "capture", tables, provenance)
+
+
+def activation_rows(activations: Iterable) -> Iterator[pa.RecordBatch]:
+    """(layer position, float32 [N, U]) -> record batches of (layer, unit, image, value), sorted in this order."""
+    for layer, values in activations:
+        values = np.asarray(values, dtype=np.float32)
+        images, units = values.shape
+        step = max(1, _ROWS_A_BATCH // max(images, 1))
+        for first in range(0, units, step):
+            block = np.ascontiguousarray(values[:, first : first + step].T)
+            columns = [
+                np.full(block.size, layer, np.uint16),
+                np.repeat(np.arange(first, first + len(block), dtype=np.uint32), images),
+                np.tile(np.arange(images, dtype=np.uint32), len(block)),
+                block.reshape(-1),
+            ]
+            yield pa.record_batch([pa.array(column) for column in columns], schema=_ACTIVATIONS)
+
+
+def record_path(file: Path) -> Path:
+    """Where the record of a stage file lies."""
+    return file.with_suffix(".json")
+
+
+def record(file: Path) -> dict | None:
+    """The record of the stage at `file`, None if the stage is not there. One that does not fit raises SelvizError."""
+    for attempt in range(3):
+        try:
+            size = file.stat().st_size
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        if fitting := _records(file, size):
+            break
+        time.sleep(0.02 * attempt)  # a writer may be between its two renames
+    else:
+        raise SelvizError(f"{file} is damaged: its {size:,} bytes are not what {record_path(file).name} says of it")
+    if fitting[0].get("schema", 0) > SCHEMA:
+        newer = f"schema {fitting[0]['schema']}, this one reads {SCHEMA}"
+        raise SelvizError(f"{file} was written by a newer selviz ({newer})")
+    return fitting[0]
+
+
+def stage_is_whole(run_dir, stage: str) -> bool:
+    """Whether the stage is there and its content still has the SHA-256 that it was written with (reads all of it)."""
+    file = Path(run_dir) / f"{check_name('stage', stage)}.duckdb"
+    try:
+        return any(entry["sha256"] == _sha256(file) for entry in _records(file, file.stat().st_size))
+    except (SelvizError, OSError):
+        return False
+
+
+def _records(file: Path, size: int) -> list[dict]:
+    """The records that fit a file of this size: its own, and that of a writer that died between the two renames."""
+    found = [read_json(record_path(path)) for path in (file, file.parent / "partial" / file.name)]
+    return [entry for entry in found if isinstance(entry, dict) and entry.get("bytes") == size]
+
+
+def make_record(file: Path, stage: str, rows: dict[str, int], provenance: dict) -> dict:
+    """What is written beside a stage file."""
+    return {
+        "stage": stage,
+        "schema": SCHEMA,
+        "sha256": _sha256(file),
+        "bytes": file.stat().st_size,
+        "rows": rows,
+        "written": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "provenance": provenance,
+    }
+
+
+def write_tables(file: Path, stage: str, tables: dict) -> dict[str, int]:
+    """Write a new DuckDB file with `tables` and a table `about`; returns the number of rows of each."""
+    known = COLUMNS.get(stage, {})
+    if missing := sorted(set(known) - set(tables)):
+        raise ValueError(f"stage {stage!r} lacks the tables {missing}")
+    connection = connect(threads=1)  # one thread keeps the rows in the order in which they come
+    try:
+        connection.execute(f"ATTACH '{quoted(file)}' AS stage (ROW_GROUP_SIZE {ROW_GROUP})")
+        rows = {name: _write_table(connection, name, known.get(name), table) for name, table in tables.items()}
+        about = {"schema": str(SCHEMA), "stage": stage, "rows": json.dumps(rows)}
+        _write_table(connection, "about", None, pd.DataFrame({"key": list(about), "value": list(about.values())}))
+        connection.execute("CHECKPOINT stage")
+        connection.execute("DETACH stage")
+        return rows
+    finally:
+        connection.close()
+
+
+def _write_table(connection, name: str, declared: str | None, table) -> int:
+    stream = _Stream(table, declared)
+    if stream.reader is None:
+        connection.execute(f'CREATE TABLE stage."{name}" ({declared})')
+        return 0
+    connection.register("source", stream.reader)
+    types = dict(column.split() for column in declared.split(", ")) if declared else {}
+    if missing := [column for column in types if column not in stream.reader.schema.names]:
+        raise ValueError(f"table {name!r} lacks the columns {missing}")
+    extra = [column for column in stream.reader.schema.names if column not in types]
+    columns = [f'CAST("{column}" AS {kind}) AS "{column}"' for column, kind in types.items()]
+    columns += [f'"{column}"' for column in extra]
+    try:
+        created = connection.execute(f'CREATE TABLE stage."{name}" AS SELECT {", ".join(columns)} FROM source')
+    except duckdb.Error:
+        if stream.error is not None:  # what went wrong is the caller's, not DuckDB's
+            raise stream.error from None
+        raise
+    finally:
+        connection.unregister("source")
+        stream.close()
+    return int(created.fetchone()[0])
+
+
+class _Stream:
+    """A table of any accepted kind as an Arrow stream, which remembers what its source raised."""
+
+    def __init__(self, table, declared: str | None):
+        self.error, self._batches = None, None
+        if isinstance(table, pd.DataFrame):
+            table = pa.Table.from_pandas(table, preserve_index=False)
+        if isinstance(table, pa.Table):
+            self.reader = table.to_reader()
+            return
+        batches = iter(table)
+        first = next(batches, None)
+        if first is None and declared is None:
+            raise ValueError("a table without rows needs columns")
+        self._batches = self._remember(itertools.chain([first], batches))
+        self.reader = first and pa.RecordBatchReader.from_batches(first.schema, self._batches)
+
+    def close(self):
+        """End a source that was not read to its end, which would keep DuckDB's connection alive."""
+        if self._batches is not None:
+            self._batches.close()
+
+    def _remember(self, batches):
+        try:
+            yield from batches
+        except BaseException as error:
+            self.error = error
+            raise
+
+
+def _sha256(file: Path) -> str:
+    with open(file, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -1,0 +1,279 @@
+"""The store as notebooks, commands and pages see it: `store = Store("data"); store.units("run", "conv1.relu")`."""
+
+import os
+import secrets
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from selviz.errors import SelvizError, unknown
+from selviz.store import listing, sql
+from selviz.store.files import check_name, quoted, read_json, writing
+from selviz.store.images import image_folder
+from selviz.store.reading import opened, read
+from selviz.store.views import TABLES, select
+
+FORMATS = {"csv": "FORMAT csv, HEADER", "parquet": "FORMAT parquet", "json": "FORMAT json, ARRAY true"}
+
+
+class Store:
+    """The runs below one folder. Every method reads what is there now; none needs torch. Tables are pandas DataFrames.
+
+    In them `layer` is a layer's name, and classes are names, with their positions in `..._index` columns. An unknown or
+    unfinished run, an unknown layer or unit, and a damaged file raise SelvizError; the other runs are still there.
+    """
+
+    def __init__(self, data="data"):
+        self.path = Path(data)
+
+    def __repr__(self):
+        return f"Store({str(self.path)!r})"
+
+    def run_path(self, run: str) -> Path:
+        """The folder of `run`, there or not. A name that would leave the store raises SelvizError."""
+        return self.path / "runs" / check_name("run", run)
+
+    def names(self) -> list[str]:
+        """The names of all runs, finished or not."""
+        try:
+            with os.scandir(self.path / "runs") as entries:
+                return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def runs(self) -> pd.DataFrame:
+        """One row a run, finished or not: settings, `state`, accuracy, mean SI, and the command that resumes it."""
+        return listing.list_runs(self.path, self.names())
+
+    def run(self, run: str) -> dict:
+        """The settings and the summary of a finished run."""
+        folder = self.run_path(run)
+        summary = read_json(folder / "summary.json")
+        if isinstance(summary, dict):
+            return {**(read_json(folder / "config.json") or {}), **summary, "run": run}
+        if not folder.is_dir():
+            raise unknown("run", run, self.names(), fix="See: selviz runs" if self.names() else self._empty())
+        entry = listing.row(self.path, run)
+        if entry["state"] == "running":
+            raise SelvizError(f"Run {run} is not finished: {entry['reason']}; wait for it.")
+        reason = f" ({entry['reason']})" if entry["reason"] else ""
+        fix = f"go on with: {entry['resume']}" if entry.get("resume") else f"remove the folder {folder}"
+        raise SelvizError(f"Run {run} is {entry['state']}{reason}; {fix}")
+
+    def layers(self, run: str) -> pd.DataFrame:
+        """The unit layers in forward order: layer, units, depth 0..1, mean_si with and without dead units, its null."""
+        return self._table(run, "layers")
+
+    def units(self, run: str, layer: str | None = None) -> pd.DataFrame:
+        """Every unit of the run or of one layer: si with its null, preferred_class, mean_activation, dead, ..."""
+        return self._table(run, "units", layer)
+
+    def class_means(self, run: str, layer: str | None = None, unit: int | None = None) -> pd.DataFrame:
+        """Mean, standard deviation and number of images for each class of each unit, of one layer, or of one unit."""
+        return self._table(run, "class_means", layer, unit)
+
+    def images(self, run: str) -> pd.DataFrame:
+        """The evaluation images: image, label, prediction, fold (0 or 1)."""
+        return self._table(run, "images")
+
+    def epochs(self, run: str) -> pd.DataFrame:
+        """The training, one row an epoch."""
+        return self._table(run, "epochs")
+
+    def epoch_layers(self, run: str) -> pd.DataFrame:
+        """The mean SI of each layer after each epoch."""
+        return self._table(run, "epoch_layers")
+
+    def curves(self, run: str) -> pd.DataFrame:
+        """Accuracy while more and more units are silent, one row a point; layer "network" is all layers together."""
+        return self._table(run, "curves")
+
+    def areas(self, run: str) -> pd.DataFrame:
+        """The area under each of the curves, 0..1."""
+        return self._table(run, "areas")
+
+    def atlas(self, run: str, layer: str | None = None) -> pd.DataFrame:
+        """What silencing each single unit does: accuracy before and after, images lost and gained, loss_change, ..."""
+        return self._table(run, "atlas", layer)
+
+    def atlas_classes(self, run: str, layer: str | None = None, unit: int | None = None) -> pd.DataFrame:
+        """The same for each class."""
+        return self._table(run, "atlas_classes", layer, unit)
+
+    def atlas_layers(self, run: str) -> pd.DataFrame:
+        """Rank correlations within each layer: of the gradient estimate, and of SI, with the exact effect."""
+        return self._table(run, "atlas_layers")
+
+    def unit(self, run: str, layer: str, unit: int) -> dict:
+        """One unit as a dict: its row of `units`, with the run and its layer's depth and kind."""
+        found = self._layer(run, layer)
+        table = self.units(run, layer)
+        row = table[table["unit"] == _unit_number(found, unit)].iloc[0].to_dict()
+        facts = {name: found[name] for name in ("depth", "signed", "squeeze")}
+        return {"run": run, **{name: _plain(value) for name, value in {**row, **facts}.items()}}
+
+    def activations(self, run: str, layer: str, unit: int) -> pd.DataFrame:
+        """One unit on every evaluation image: image, label, prediction, fold, label_index, prediction_index, value."""
+        found = self._layer(run, layer)
+        values = self._values(run, "layer = ? AND unit = ?", (found["layer"], _unit_number(found, unit)))
+        table = self.images(run)
+        if len(values) != len(table):
+            raise self._damaged(run, f"it has {len(values)} activations of unit {unit} for {len(table)} images")
+        table["value"] = values
+        return table
+
+    def matrix(self, run: str, layer: str) -> np.ndarray:
+        """All activations of one layer, float32 [N, U]."""
+        found = self._layer(run, layer)
+        values = self._values(run, "layer = ?", (found["layer"],))
+        query = "SELECT count(*) AS images FROM capture.images"
+        images = int(read(self._files(run, ("capture",)), query, (), self._fix(run))["images"][0])
+        if values.size != found["units"] * images:
+            raise self._damaged(run, f"it has {values.size} activations of layer {layer} for {images} images")
+        return values.reshape(found["units"], images).T
+
+    def thumbnails(self, run: str, images: Sequence[int]) -> dict[int, bytes]:
+        """Image number -> the bytes of a small picture that a browser shows; numbers that do not exist are left out."""
+        wanted = sorted({int(image) for image in images})
+        query = "SELECT image, png FROM images.thumbnails WHERE image IN (SELECT unnest(?::BIGINT[]))"
+        with opened(self._files(run, ("images",)), self._fix(run)) as connection:
+            return dict(connection.execute(query, [wanted]).fetchall())
+
+    def sql(
+        self, query: str, runs: Sequence[str] | None = None, limit: int = 10_000, seconds: float = 30.0
+    ) -> pd.DataFrame:
+        """The result of one SELECT over the views runs, epochs, layers, units, class_means, images, activations, ...
+
+        Each view has a `run` column and covers the finished runs, or those of `runs`. `.attrs["truncated"]` says
+        whether there were more than `limit` rows, `.attrs["left_out"]` which runs could not be read and why; one that
+        was asked for by name and cannot be read raises SelvizError, as do writing, other files and more time.
+        """
+        if limit < 1 or not seconds > 0:
+            raise SelvizError(f"limit is {limit} and seconds is {seconds}; both must be above 0.")
+        wanted = sql.wanted_views(query)
+        frame = self.runs()
+        if runs is not None:
+            runs = [runs] if isinstance(runs, str) else list(runs)
+            for run in runs:
+                self.run(run)
+            frame = frame[frame["run"].isin(runs)]
+        names = frame.loc[frame["state"] == "finished", "run"].tolist()
+        stages = {stage for view in wanted if view != "runs" for stage in TABLES[view][0]}
+        if stages and len(names) > sql.MOST_RUNS:
+            raise SelvizError(
+                f"The query would read {len(names)} runs, and at most {sql.MOST_RUNS} can be read at once; name the "
+                f"runs that you mean (--runs A,B). `select run from runs` lists them all."
+            )
+        files, left_out = {}, {}
+        for run in names if stages else []:
+            try:
+                files[run] = self._files(run, stages)
+            except SelvizError as error:
+                left_out[run] = str(error)
+        table = sql.run_query(query, wanted, frame, files, limit, seconds, left_out)
+        if runs is not None and left_out:
+            raise SelvizError("; ".join(f"run {run} cannot be read: {reason}" for run, reason in left_out.items()))
+        return table
+
+    def export(self, run: str, table: str, path=None, format: str = "csv"):
+        """Write one table of a run to `path` as csv, parquet or json and return the path; without a path, the bytes."""
+        if table not in TABLES:
+            raise unknown("table", table, list(TABLES))
+        if format not in FORMATS:
+            raise unknown("format", format, list(FORMATS))
+        files = self._files(run, TABLES[table][0])
+        if path is not None:
+            return self._copy(run, table, files, Path(path), format)
+        with tempfile.TemporaryDirectory() as folder:
+            return self._copy(run, table, files, Path(folder) / table, format).read_bytes()
+
+    def _copy(self, run, table, files, path: Path, format: str) -> Path:
+        if path.is_dir() or not path.parent.is_dir():
+            raise SelvizError(f"Cannot write {path}: give the name of a file in a folder that exists.")
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        order = f" ORDER BY {TABLES[table][2]}" if TABLES[table][2] else ""
+        sources = {stage: f"{stage}_file" for stage in files}
+        query = f"SELECT '{run}' AS run, {select(table, sources).removeprefix('SELECT ')}{order}"
+        with (
+            opened({f"{stage}_file": file for stage, file in files.items()}, self._fix(run, files)) as connection,
+            writing(path, temporary),
+        ):
+            connection.execute(f"COPY ({query}) TO '{quoted(temporary)}' ({FORMATS[format]})")
+            os.replace(temporary, path)
+        return path
+
+    def _table(self, run: str, table: str, layer: str | None = None, unit: int | None = None) -> pd.DataFrame:
+        stages, _, order = TABLES[table]
+        conditions, parameters = [], []
+        if layer is not None:
+            found = self._layer(run, layer)
+            conditions.append("u.layer = ?")
+            parameters.append(found["layer"])
+            if unit is not None:
+                conditions.append("u.unit = ?")
+                parameters.append(_unit_number(found, unit))
+        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+        query = f"{select(table, {stage: stage for stage in stages})}{where} ORDER BY {order}"
+        return read(self._files(run, stages), query, tuple(parameters), self._fix(run, stages))
+
+    def _values(self, run: str, condition: str, parameters: tuple) -> np.ndarray:
+        # The rows lie sorted by layer, unit and image, and DuckDB keeps their order.
+        query = f"SELECT value FROM capture.activations WHERE {condition}"
+        with opened(self._files(run, ("capture",)), self._fix(run)) as connection:
+            return connection.execute(query, parameters).fetchnumpy()["value"]
+
+    def _layer(self, run: str, layer: str) -> dict:
+        """The layer's row in the capture stage: its position as "layer", its name, units, depth, ..."""
+        table = read(self._files(run, ("capture",)), "SELECT * FROM capture.layers ORDER BY layer", (), self._fix(run))
+        names = table["name"].tolist()
+        if layer not in names:
+            raise unknown("layer", layer, names, fix=f"See: selviz layers {run}{self._data()}")
+        position = names.index(layer)
+        return {name: _plain(table[name].iat[position]) for name in table.columns}
+
+    def _files(self, run: str, stages) -> dict[str, Path]:
+        about = self.run(run)
+        folder = self.run_path(run)
+        files = {stage: folder / f"{stage}.duckdb" for stage in stages if stage != "images"}
+        if "images" in stages:
+            files["images"] = image_folder(self.path, about.get("fingerprint")) / "images.duckdb"
+        return files
+
+    def _damaged(self, run: str, problem: str) -> SelvizError:
+        file = self.run_path(run) / "capture.duckdb"
+        return SelvizError(f"{file} is damaged: {problem}; {self._fix(run)}")
+
+    def _fix(self, run: str, stages=("capture",)) -> str:
+        """How to get back the files of these stages: what comes from the weights is captured again."""
+        again = None
+        for stage, command in (("ablation", "curves"), ("atlas", "atlas")):
+            if stage in stages:
+                return f"write it with: selviz {command} {run}{self._data()}"
+        if "training" in stages:
+            again = listing.resume_command(self.path, read_json(self.run_path(run) / "config.json") or {})
+        if again:
+            return f"remove the folder {self.run_path(run)}, then train it again with: {again}"
+        return f"write it again with: selviz capture {run}{self._data()}"
+
+    def _data(self) -> str:
+        return "".join(f" {part}" for part in listing.data_option(self.path))
+
+    def _empty(self) -> str:
+        return f"The store {self.path} has no runs yet: selviz demo{self._data()}"
+
+
+def _plain(value):
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _unit_number(found: dict, unit) -> int:
+    try:
+        number = int(unit)
+    except (TypeError, ValueError):
+        number = -1
+    if not 0 <= number < found["units"]:
+        raise SelvizError(f"Unknown unit {str(unit)!r}: layer {found['name']} has the units 0 to {found['units'] - 1}.")
+    return number

@@ -1,0 +1,124 @@
+"""What the tables of a run look like to readers: names instead of positions; `views(connection, sources, wanted)`.
+
+One SELECT a table serves the store's methods, the SQL views and the exports. In it `{capture}`, `{metrics}`
+and so on stand for the attached file of that stage.
+"""
+
+from collections.abc import Iterable
+
+import pandas as pd
+import pyarrow as pa
+
+from selviz.store.listing import FIELDS
+from selviz.store.stages import COLUMNS
+
+# table: (stages that it reads, SELECT, order)
+TABLES = {
+    "epochs": (("training",), "SELECT * FROM {training}.epochs", "epoch"),
+    "epoch_layers": (
+        ("training", "capture"),
+        "SELECT e.epoch, l.name AS layer, e.* EXCLUDE (epoch, layer) FROM {training}.epoch_layers e "
+        "JOIN {capture}.layers l ON e.layer = l.layer",
+        "e.epoch, l.layer",
+    ),
+    "layers": (
+        ("capture", "metrics"),
+        "SELECT l.name AS layer, l.* EXCLUDE (layer, name), m.* EXCLUDE (layer, units) FROM {capture}.layers l "
+        "LEFT JOIN {metrics}.layers m ON l.layer = m.layer",
+        "l.layer",
+    ),
+    "units": (
+        ("capture", "metrics", "images"),
+        "SELECT l.name AS layer, u.* EXCLUDE (layer, preferred_class), k.name AS preferred_class, "
+        "u.preferred_class AS preferred_index FROM {metrics}.units u JOIN {capture}.layers l ON u.layer = l.layer "
+        "LEFT JOIN {images}.classes k ON u.preferred_class = k.class",
+        "l.layer, u.unit",
+    ),
+    "class_means": (
+        ("capture", "metrics", "images"),
+        "SELECT l.name AS layer, u.unit, k.name AS class, u.class AS class_index, u.* EXCLUDE (layer, unit, class) "
+        "FROM {metrics}.class_means u JOIN {capture}.layers l ON u.layer = l.layer "
+        "LEFT JOIN {images}.classes k ON u.class = k.class",
+        "l.layer, u.unit, u.class",
+    ),
+    "curves": (
+        ("ablation", "capture"),
+        "SELECT coalesce(l.name, 'network') AS layer, c.* EXCLUDE (layer) FROM {ablation}.curves c "
+        "LEFT JOIN {capture}.layers l ON c.layer = l.layer",
+        "c.layer, c.metric, c.direction, c.draw, c.step",
+    ),
+    "areas": (
+        ("ablation", "capture"),
+        "SELECT coalesce(l.name, 'network') AS layer, c.* EXCLUDE (layer) FROM {ablation}.areas c "
+        "LEFT JOIN {capture}.layers l ON c.layer = l.layer",
+        "c.layer, c.metric, c.direction, c.draw",
+    ),
+    "atlas": (
+        ("atlas", "capture"),
+        "SELECT l.name AS layer, u.* EXCLUDE (layer), u.after - u.before AS change FROM {atlas}.atlas u "
+        "JOIN {capture}.layers l ON u.layer = l.layer",
+        "l.layer, u.unit",
+    ),
+    "atlas_classes": (
+        ("atlas", "capture", "images"),
+        "SELECT l.name AS layer, u.unit, k.name AS class, u.class AS class_index, u.* EXCLUDE (layer, unit, class), "
+        "u.after - u.before AS change FROM {atlas}.atlas_classes u JOIN {capture}.layers l ON u.layer = l.layer "
+        "LEFT JOIN {images}.classes k ON u.class = k.class",
+        "l.layer, u.unit, u.class",
+    ),
+    "atlas_layers": (
+        ("atlas", "capture"),
+        "SELECT l.name AS layer, u.* EXCLUDE (layer) FROM {atlas}.atlas_layers u "
+        "JOIN {capture}.layers l ON u.layer = l.layer",
+        "l.layer",
+    ),
+    "images": (
+        ("capture", "images"),
+        "SELECT i.image, k.name AS label, p.name AS prediction, i.* EXCLUDE (image, label, prediction), "
+        "i.label AS label_index, i.prediction AS prediction_index FROM {capture}.images i "
+        "LEFT JOIN {images}.classes k ON i.label = k.class LEFT JOIN {images}.classes p ON i.prediction = p.class",
+        "i.image",
+    ),
+    "activations": (
+        ("capture",),
+        "SELECT l.name AS layer, a.unit, a.image, a.value FROM {capture}.activations a "
+        "JOIN {capture}.layers l ON a.layer = l.layer",
+        None,  # lies sorted by layer, unit, image; sorting 48 million rows again would need gigabytes
+    ),
+}
+
+
+def select(table: str, sources: dict[str, str]) -> str:
+    """The SELECT of `table`; `sources` names the attached file of each stage."""
+    return TABLES[table][1].format(**sources)
+
+
+def create_views(connection, runs: dict[str, dict[str, str]], wanted: Iterable[str]) -> None:
+    """Create the `wanted` views over `runs` (name -> sources); without runs they have columns and no rows."""
+    for table in wanted:
+        parts = [f"SELECT '{run}' AS run, * FROM ({select(table, sources)})" for run, sources in runs.items()]
+        if not parts:
+            parts = [f"SELECT '' AS run, * FROM ({select(table, _nothing(connection))})"]
+        connection.execute(f"CREATE VIEW {table} AS {' UNION ALL BY NAME '.join(parts)}")
+
+
+def _nothing(connection) -> dict[str, str]:
+    for stage, tables in COLUMNS.items():
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS no_{stage}")
+        for name, columns in tables.items():
+            connection.execute(f"CREATE TABLE IF NOT EXISTS no_{stage}.{name} ({columns})")
+    return {stage: f"no_{stage}" for stage in COLUMNS}
+
+
+def create_runs(connection, frame) -> None:
+    """The view `runs`, with numbers as numbers even where no run has one."""
+    frame = frame.copy()
+    columns = []
+    for name in frame.columns:
+        kind = FIELDS.get(name)
+        columns.append(f'CAST("{name}" AS {kind}) AS "{name}"' if kind else f'"{name}"')
+        if kind is None and frame[name].dtype == object:  # not the same kind of value in every run
+            frame[name] = frame[name].map(lambda value: None if pd.isna(value) else str(value))
+    connection.register("listed", pa.Table.from_pandas(frame, preserve_index=False))
+    connection.execute(f"CREATE TABLE runs AS SELECT {', '.join(columns)} FROM listed")
+    connection.unregister("listed")
