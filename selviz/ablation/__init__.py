@@ -1,0 +1,44 @@
+"""What a network loses when units are silent.
+
+    engine = Engine(network, inputs, labels)                      # shares its BoundaryCache with others
+    result = ablate(engine, {"relu3": [4, 7]}, class_names)       # with random and matched controls
+    for estimate in progress(engine, changes(engine, {"relu3": [4, 7]}, "scale", 0.5)):
+        ...                                                       # ends exact
+
+tail: what follows a unit layer; engine: batches and memory; modes: what is done to units, and control sets; readouts:
+what comes of it; curves: many units one after the other; atlas: every unit alone.
+"""
+
+from selviz.ablation.atlas import atlas_layer, gradient_estimates
+from selviz.ablation.curves import DRAWS, STEPS, area, curves
+from selviz.ablation.engine import CACHE_GB, BoundaryCache, Cancelled, Engine
+from selviz.ablation.modes import MODES, changes, check_choice, complement, matched_sets, random_sets
+from selviz.ablation.readouts import Estimate, ablate, accuracies, compare, confusions, flips, progress
+from selviz.ablation.tail import Change
+
+__all__ = [
+    "CACHE_GB",
+    "DRAWS",
+    "MODES",
+    "STEPS",
+    "BoundaryCache",
+    "Cancelled",
+    "Change",
+    "Engine",
+    "Estimate",
+    "ablate",
+    "accuracies",
+    "area",
+    "atlas_layer",
+    "changes",
+    "check_choice",
+    "compare",
+    "complement",
+    "confusions",
+    "curves",
+    "flips",
+    "gradient_estimates",
+    "matched_sets",
+    "progress",
+    "random_sets",
+]

@@ -1,0 +1,96 @@
+"""Every unit alone: the exact effect of its silence, and a gradient estimate of it in one pass for all of them.
+
+estimates = gradient_estimates(engine, classes)           # layer -> [C, U]
+units, by_class = atlas_layer(engine, "relu3", classes)   # two tables
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from scipy import stats
+from torch import Tensor
+
+from selviz.ablation.engine import Engine
+from selviz.ablation.modes import changes
+from selviz.network import with_outputs
+
+
+def gradient_estimates(
+    engine: Engine, classes: int, report: Callable[[dict], None] = lambda news: None
+) -> dict[str, Tensor]:
+    """layer -> [C, U]: the first-order estimate of how silencing each unit changes the cross entropy of each class.
+
+    Minus gradient times activation, summed over positions, mean over the class's images (selviz's choice): one forward
+    and one backward pass over the images.
+    """
+    network = engine.network
+    nodes = [layer.node for layer in network.layers]
+    output = next(node for node in network.graph.nodes if node.op == "output").args[0].name
+    module = network.graph_module(with_outputs(network.graph, [*nodes, output])).eval()
+    sums = {layer.name: torch.zeros(classes, layer.units) for layer in network.layers}
+    for rows in engine.slices:
+        labels = engine.labels[rows]
+        membership = F.one_hot(labels, classes).float()
+        with torch.enable_grad():
+            *maps, logits = module(engine.inputs[rows].detach().clone().requires_grad_(True))
+            loss = F.cross_entropy(logits, labels, reduction="sum")
+            gradients = torch.autograd.grad(loss, maps, allow_unused=True)
+        for layer, map_, gradient in zip(network.layers, maps, gradients):
+            if gradient is not None:
+                product = (map_ * gradient).detach().movedim(layer.axis, 1).flatten(2) if map_.dim() > 2 else None
+                effect = (map_ * gradient).detach() if product is None else product.sum(dim=2)
+                sums[layer.name] -= membership.T @ effect
+        report({"images": rows.stop, "of": len(engine)})
+    counts = torch.bincount(engine.labels, minlength=classes).clamp(min=1).unsqueeze(1)
+    return {name: total / counts for name, total in sums.items()}
+
+
+def atlas_layer(
+    engine: Engine, name: str, classes: int, cancelled=None, report: Callable[[dict], None] = lambda news: None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The exact effect of zeroing each unit of a layer: (one row a unit, one row a unit and class).
+
+    Columns: images, before, after (accuracy 0..1), lost, gained, and loss_change, the change of the mean cross entropy.
+    """
+    labels, before = engine.labels, engine.before()
+    right = before.argmax(dim=1) == labels
+    loss = F.cross_entropy(before, labels, reduction="none")
+    counts = np.bincount(labels.numpy(), minlength=classes)
+    found = []
+    for unit in range(engine.network.layer(name).units):
+        after = engine.logits(changes(engine, {name: [unit]}), cancelled)
+        still = after.argmax(dim=1) == labels
+        change = F.cross_entropy(after, labels, reduction="none") - loss
+        for value in (right, still, right & ~still, ~right & still, change):
+            found.append(torch.zeros(classes, dtype=torch.float64).index_add_(0, labels, value.double()).numpy())
+        report({"unit": unit + 1, "of": engine.network.layer(name).units})
+    table = np.stack(found).reshape(-1, 5, classes)  # [U, quantity, C], sums over images
+    overall = _frame(table.sum(axis=2, keepdims=True), counts.sum(keepdims=True))
+    return overall.drop(columns="class"), _frame(table, counts)
+
+
+def _frame(table: np.ndarray, counts: np.ndarray) -> pd.DataFrame:
+    units, _, classes = table.shape
+    shares = table / np.maximum(counts, 1)
+    columns = {
+        "unit": np.repeat(np.arange(units), classes),
+        "class": np.tile(np.arange(classes), units),
+        "images": np.tile(counts, units),
+        "before": shares[:, 0].ravel(),
+        "after": shares[:, 1].ravel(),
+        "lost": table[:, 2].ravel().astype(int),
+        "gained": table[:, 3].ravel().astype(int),
+        "loss_change": shares[:, 4].ravel(),
+    }
+    return pd.DataFrame(columns)
+
+
+def rank_correlation(first, second) -> float:
+    """Spearman's rank correlation, -1..1; NaN where one of the two does not vary."""
+    first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    if len(first) < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
+        return float("nan")
+    return float(stats.spearmanr(first, second).statistic)
