@@ -1,0 +1,166 @@
+"""What each command may be given: `arguments.train(parser)` adds the options of `selviz train`; `parse_units(specs)`.
+
+One function a command, named as the command; what several share stands beside them.
+"""
+
+import argparse
+from collections.abc import Sequence
+
+from selviz.config import RunConfig
+from selviz.errors import SelvizError
+
+TRAIN_SETTINGS = ("alpha", "seed", "epochs", "batch_size", "learning_rate", "momentum", "weight_decay", "precision")
+MOST_UNITS = 1_000_000  # in a range: a typing error is refused before it fills the memory
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose complaints are one sentence with the command that helps."""
+
+    def error(self, message):
+        raise SelvizError(f"{message}. See: {self.prog} --help")
+
+
+def parse_units(specs: Sequence[str]) -> dict[str, list[int]]:
+    """`["relu1:0,4-6", "relu2:1"]` -> `{"relu1": [0, 4, 5, 6], "relu2": [1]}`; sorted, without duplicates.
+
+    Raises SelvizError for what is not LAYER:NUMBERS. Whether the layer and its units exist, the network knows.
+    """
+    chosen: dict[str, set[int]] = {}
+    for spec in specs:
+        layer, colon, numbers = spec.rpartition(":")
+        if not (layer.strip() and colon and numbers.strip()):
+            raise SelvizError(f"'{spec}' names no unit; write LAYER:3,5 or LAYER:3-7, such as relu1:3,5.")
+        for part in numbers.split(","):
+            first, dash, last = (piece.strip() for piece in part.partition("-"))
+            if not (first.isdecimal() and (last.isdecimal() or not dash)):
+                raise SelvizError(f"'{part.strip()}' in '{spec}' is no unit number; write LAYER:3,5 or LAYER:3-7.")
+            low, high = int(first), int(last or first)
+            if low > high:
+                raise SelvizError(f"The range '{part.strip()}' in '{spec}' runs backwards; write {high}-{low}.")
+            if high - low >= MOST_UNITS:
+                raise SelvizError(f"The range '{part.strip()}' in '{spec}' has more units than any layer.")
+            chosen.setdefault(layer.strip(), set()).update(range(low, high + 1))
+    return {layer: sorted(units) for layer, units in chosen.items()}
+
+
+def one_unit(spec: str) -> tuple[str, int]:
+    chosen = [(layer, number) for layer, numbers in parse_units([spec]).items() for number in numbers]
+    if len(chosen) != 1:
+        raise SelvizError(f"'{spec}' names {len(chosen)} units; give one, such as relu1:3.")
+    return chosen[0]
+
+
+def whole(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number, 0 or above")
+    return int(text)
+
+
+def positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number above 0")
+    return int(text)
+
+
+def demo(sub):
+    sub.add_argument("--stop", action="store_true", help="stop a running demo and keep the app from starting it again")
+
+
+def train(sub):
+    sub.add_argument("--dataset", required=True, help="data set, such as mnist-5k or digits")
+    sub.add_argument("--model", required=True, help="network, such as cnn or resnet20")
+    sub.add_argument(
+        "--alpha",
+        type=float,
+        default=RunConfig.alpha,
+        help="strength of the selectivity term; below 0 suppresses it, write --alpha=-1 (default: %(default)s)",
+    )
+    sub.add_argument("--seed", type=int, default=RunConfig.seed, help="(default: %(default)s)")
+    sub.add_argument("--epochs", type=int, default=RunConfig.epochs, help="0: untrained control (default: %(default)s)")
+    sub.add_argument("--batch-size", type=int, default=RunConfig.batch_size, help="(default: %(default)s)")
+    sub.add_argument("--learning-rate", type=float, default=RunConfig.learning_rate, help="peak (default: %(default)s)")
+    sub.add_argument("--momentum", type=float, default=RunConfig.momentum, help="(default: %(default)s)")
+    sub.add_argument("--weight-decay", type=float, default=RunConfig.weight_decay, help="(default: %(default)s)")
+    sub.add_argument("--precision", default=RunConfig.precision, help="or bf16-mixed, ... (default: %(default)s)")
+    sub.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
+    sub.add_argument("--devices", type=positive, default=1, help="so many GPUs, each a part of the batch (default: 1)")
+
+
+def run(sub):
+    sub.add_argument("run", metavar="RUN", help="a run's name, or a beginning that only one run has")
+
+
+def units(sub):
+    run(sub)
+    sub.add_argument("--layer", help="only this layer")
+    sub.add_argument("--sort", metavar="COLUMN", help="such as si, largest first")
+    sub.add_argument("--ascending", action="store_true", help="smallest first")
+    sub.add_argument("--limit", type=positive, help="only so many rows")
+
+
+def unit(sub):
+    run(sub)
+    sub.add_argument("unit", metavar="LAYER:UNIT", help="such as relu2:5")
+
+
+def ablate(sub):
+    run(sub)
+    sub.add_argument(
+        "--units",
+        metavar="LAYER:3,5",
+        action="append",
+        required=True,
+        help="units of one layer: numbers and ranges (relu1:0,4-7); repeat it for more layers",
+    )
+    sub.add_argument("--mode", default="zero", help="zero, mean, shuffle, noise or scale (default: zero)")
+    sub.add_argument(
+        "--factor", type=float, help="of scale, or of noise in standard deviations; 0 to 3 (default: 1 for noise)"
+    )
+    sub.add_argument("--keep", action="store_true", help="silence all units of these layers but the named ones")
+    sub.add_argument("--fold", type=int, choices=(0, 1), help="only the evaluation images of this fold (default: all)")
+    sub.add_argument("--draws", type=whole, default=20, help="random sets of the same size beside it (default: 20)")
+    sub.add_argument(
+        "--matched", type=whole, help="sets of units with nearly the same mean activation (default: as many)"
+    )
+    sub.add_argument("--seed", type=whole, default=0, help="of the draws, of shuffle and of noise (default: 0)")
+    cache(sub)
+
+
+def cache(sub):
+    sub.add_argument(
+        "--cache-gb", type=float, default=2.0, help="memory for values that are computed once (default: %(default)s)"
+    )
+
+
+def curves(sub):
+    run(sub)
+    sub.add_argument("--metric", default="si", help="unit metric that orders the units (default: si)")
+    sub.add_argument(
+        "--layer", action="append", help="only this layer, or `network` for all together; repeat it for more"
+    )
+    sub.add_argument("--steps", type=positive, default=10, help="points of a curve (default: %(default)s)")
+    sub.add_argument("--draws", type=positive, default=10, help="random orders, at least 10 (default: %(default)s)")
+    sub.add_argument("--seed", type=whole, default=0, help="of the random orders (default: 0)")
+    cache(sub)
+
+
+def atlas(sub):
+    run(sub)
+    sub.add_argument("--again", action="store_true", help="compute it anew even if it is there")
+    cache(sub)
+
+
+def sql(sub):
+    sub.add_argument("query", metavar="QUERY", help="one SELECT, WITH or EXPLAIN")
+    sub.add_argument("--runs", metavar="A,B", help="only these runs")
+    sub.add_argument("--limit", type=positive, default=10_000, help="most rows (default: %(default)s)")
+    sub.add_argument("--seconds", type=float, default=30, help="longest time (default: %(default)s)")
+
+
+def export(sub):
+    run(sub)
+    sub.add_argument(
+        "table", metavar="TABLE", help="units, layers, class_means, images, activations, epochs, atlas, curves, ..."
+    )
+    sub.add_argument("--format", choices=("csv", "parquet", "json"), help="(default: csv)")
+    sub.add_argument("--output", metavar="FILE", help="(default: stdout)")

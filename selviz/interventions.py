@@ -1,0 +1,177 @@
+"""Stored studies of a run's units: `run_curves(Store("data"), run)`, `run_atlas(Store("data"), run)`.
+
+Both write a stage of their own beside the run's others. The atlas is resumable: each finished layer lies in `partial/`.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from selviz import ablation, metrics
+from selviz.ablation.atlas import rank_correlation
+from selviz.claims import Claim
+from selviz.errors import SelvizError, unknown
+from selviz.pipeline import WEIGHTS, load_network, open_engine, provenance
+from selviz.store import Store, stage_is_whole, write_stage
+from selviz.store.files import writing
+from selviz.store.reading import read
+
+Report = Callable[[dict], None]
+NETWORK = "network"  # the name that the whole network has among the layers of the curves
+
+
+def run_curves(
+    store: Store,
+    run: str,
+    metric: str = "si",
+    layers: Sequence[str] | None = None,
+    steps: int = ablation.STEPS,
+    draws: int = ablation.DRAWS,
+    seed: int = 0,
+    cache: ablation.BoundaryCache | None = None,
+    report: Report = lambda news: None,
+) -> pd.DataFrame:
+    """Accuracy while units are silenced in order of a metric and in random orders; returns the areas under the curves.
+
+    `layers` names layers, or "network" for the same share of every layer; all of these by default. The metric is
+    computed on fold 0, the accuracy measured on fold 1. Stored as stage `ablation`: `store.curves(run)` and
+    `store.areas(run)`; curves of other metrics and layers that are there stay.
+    """
+    network, dataset = load_network(store, run)
+    names = [layer.name for layer in network.layers]
+    wanted = list(layers) if layers else [*names, NETWORK]
+    for name in wanted:
+        if name != NETWORK:
+            network.layer(name)
+    if draws < ablation.DRAWS or steps < 1:
+        raise SelvizError(f"Curves need at least {ablation.DRAWS} random orders and 1 step.")
+    engine = open_engine(store, run, 1, cache, (network, dataset))
+    ranked = names if NETWORK in wanted else wanted
+    ranking = {name: _ranking(store, run, name, dataset, metric) for name in ranked}
+    frames, areas = [], []
+    for number, name in enumerate(wanted):
+        chosen = ranking if name == NETWORK else {name: ranking[name]}
+        place = {"layer": -1 if name == NETWORK else names.index(name), "metric": metric}
+        found = ablation.curves(engine, chosen, steps, draws, seed)
+        frames.append(found.assign(**place, ranked_on="fold 0", measured_on="fold 1"))
+        for (direction, draw), curve in found.groupby(["direction", "draw"], sort=False):
+            area = ablation.area(curve["removed"], curve["accuracy"])
+            areas.append({**place, "direction": direction, "draw": draw, "area": area})
+        report({"run": run, "stage": "curves", "done": number + 1, "of": len(wanted)})
+    engine.close()
+    folder = store.run_path(run)
+    with Claim(folder / "claim.json", f"run {run}"):
+        tables = {"curves": pd.concat(frames), "areas": pd.DataFrame(areas)}
+        write_stage(folder, "ablation", _merged(folder, tables), {**provenance("cpu"), "steps": steps, "seed": seed})
+    table = store.areas(run)
+    return table[(table["metric"] == metric) & table["layer"].isin(wanted)].reset_index(drop=True)
+
+
+def _ranking(store: Store, run: str, name: str, dataset, metric: str) -> torch.Tensor:
+    """A unit metric [U] on the images of fold 0."""
+    here = dataset.eval_folds == 0
+    values = torch.from_numpy(store.matrix(run, name).copy())[here]
+    shuffles = metrics.SHUFFLES if metric.startswith("null") else 1
+    table = metrics.layer_metrics(values, dataset.eval_labels[here], len(dataset.class_names), shuffles)["units"]
+    numbers = [column for column in table.select_dtypes("number").columns if column not in ("unit", "preferred_class")]
+    if metric not in numbers:
+        raise unknown("unit metric", metric, numbers)
+    return torch.tensor(table[metric].to_numpy(), dtype=torch.float64)
+
+
+def _merged(folder: Path, tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The new tables with what was stored of other metrics and layers."""
+    if not stage_is_whole(folder, "ablation"):
+        return tables
+    merged = {}
+    for name, table in tables.items():
+        old = read({"ablation": folder / "ablation.duckdb"}, f"SELECT * FROM ablation.{name}")
+        new = set(zip(table["layer"], table["metric"]))
+        keep = [key not in new for key in zip(old["layer"], old["metric"])]
+        merged[name] = pd.concat([old[keep], table]) if any(keep) else table
+    return merged
+
+
+def run_atlas(
+    store: Store,
+    run: str,
+    cache: ablation.BoundaryCache | None = None,
+    report: Report = lambda news: None,
+    again: bool = False,
+) -> pd.DataFrame:
+    """The exact effect of silencing every single unit, on all evaluation images; returns one row a layer.
+
+    Stored as stage `atlas`: `store.atlas(run)`, `store.atlas_classes(run)`, `store.atlas_layers(run)`. A finished atlas
+    is returned as it is unless `again`; one that was cut off goes on with the layer at which it stopped.
+    """
+    folder = store.run_path(run)
+    store.run(run)
+    if not again and stage_is_whole(folder, "atlas"):
+        return store.atlas_layers(run)
+    with Claim(folder / "claim.json", f"run {run}"):
+        network, dataset = load_network(store, run)
+        engine = open_engine(store, run, None, cache, (network, dataset))
+        classes, total = len(dataset.class_names), sum(layer.units for layer in network.layers)
+        estimates = ablation.gradient_estimates(engine, classes)
+        counts = torch.bincount(dataset.eval_labels, minlength=classes)
+        weights = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()[:16]
+        tables: dict[str, list] = {"atlas": [], "atlas_classes": [], "atlas_layers": []}
+        paths, done = [], 0
+        for position, layer in enumerate(network.layers):
+            path = folder / "partial" / f"atlas-{weights}-{position}.npz"
+            paths.append(path)
+
+            def tell(news: dict, layer=layer, done=done) -> None:
+                report({"run": run, "stage": "atlas", "layer": layer.name, "done": done + news["unit"], "of": total})
+
+            units, by_class = (None if again else _finished(path)) or _layer(engine, layer.name, classes, path, tell)
+            done += layer.units
+            report({"run": run, "stage": "atlas", "layer": layer.name, "done": done, "of": total})
+            estimate = estimates[layer.name]
+            units["estimate"] = ((estimate * counts.unsqueeze(1)).sum(dim=0) / counts.sum()).numpy()
+            by_class["estimate"] = estimate.T.reshape(-1).numpy()
+            drop = units["before"] - units["after"]
+            si = store.units(run, layer.name)["si"]
+            row = {
+                "units": layer.units,
+                "estimate_to_loss": rank_correlation(units["estimate"], units["loss_change"]),
+                "estimate_to_drop": rank_correlation(units["estimate"], drop),
+                "si_to_drop": rank_correlation(si, drop),
+            }
+            for name, table in (("atlas", units), ("atlas_classes", by_class), ("atlas_layers", pd.DataFrame([row]))):
+                tables[name].append(table.assign(layer=position))
+        engine.close()
+        write_stage(folder, "atlas", {name: pd.concat(parts) for name, parts in tables.items()}, provenance("cpu"))
+        for path in paths:
+            path.unlink(missing_ok=True)
+    return store.atlas_layers(run)
+
+
+def _layer(engine, name: str, classes: int, path: Path, report: Report) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """One layer's tables, kept at `path` until all layers are there."""
+    found = ablation.atlas_layer(engine, name, classes, report=report)
+    temporary = path.with_name(f".{path.name}")
+    arrays = {f"{part}:{column}": table[column] for part, table in enumerate(found) for column in table}
+    with writing(path, temporary):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            np.savez(file, **{key: values.to_numpy() for key, values in arrays.items()})
+        temporary.replace(path)
+    return found
+
+
+def _finished(path: Path) -> tuple[pd.DataFrame, pd.DataFrame] | None:
+    """What `_layer` left at `path`; None if there is nothing, or nothing whole."""
+    try:
+        with np.load(path) as file:
+            columns = {key: file[key] for key in file.files}
+    except (OSError, ValueError, EOFError, KeyError):
+        return None
+    return tuple(
+        pd.DataFrame({key[2:]: values for key, values in columns.items() if key.startswith(f"{part}:")})
+        for part in (0, 1)
+    )

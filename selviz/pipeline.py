@@ -1,0 +1,352 @@
+"""From settings to a finished run, and from a run to its network: `train_run(Store("data"), RunConfig(...))`.
+
+A run's folder is claimed by one process at a time and gets its `summary.json` last: only then is it finished. The same
+call again returns a finished run, and goes on with one that was cut off.
+"""
+
+import contextlib
+import datetime
+import io
+import os
+import platform
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import safetensors.torch
+import torch
+from lightning_fabric import Fabric
+from PIL import Image
+from torch import Tensor
+
+from selviz import ablation, datasets, metrics, models, statistics
+from selviz.capture import observe
+from selviz.claims import Claim
+from selviz.config import RunConfig, config_from_dict, config_to_dict, run_name
+from selviz.datasets import Dataset
+from selviz.errors import SelvizError
+from selviz.network import UnitNetwork
+from selviz.store import (
+    Store,
+    read_json,
+    stage_is_whole,
+    write_activations,
+    write_images,
+    write_json,
+    write_stage,
+)
+from selviz.store.files import writing
+from selviz.training import fabric_for, train
+
+Report = Callable[[dict], None]
+WEIGHTS = "weights.safetensors"
+PACKAGES = ("torch", "torchvision", "numpy", "duckdb")
+
+
+class Stopped(BaseException):
+    """Raised by a `report` to end the work as if it were killed: the run stays unfinished, and can be resumed."""
+
+
+def train_run(
+    store: Store, config: RunConfig, report: Report = lambda news: None, device: str = "auto", devices: int = 1
+) -> dict | None:
+    """Train, capture and store one run; its summary. A finished run is returned as it is.
+
+    `report` gets {"run", "stage", ...} as the work goes on. Raises SelvizError for unknown names, a run that another
+    process is working on, and a disk that cannot be written; the run is then listed with the command that resumes it.
+    With several `devices` this very command runs once for each of them, and all but the first return None.
+    """
+    run = run_name(config)
+    folder = store.run_path(run)
+    if summary := read_json(folder / "summary.json"):
+        return summary
+    dataset = datasets.load(config.dataset)
+    models.check(config.model)
+    fabric = fabric_for(config, device, devices)
+    fabric.launch()
+    if not fabric.is_global_zero:
+        train(config, dataset, folder / "partial", fabric=fabric)
+        return None
+    with Claim(folder / "claim.json", f"run {run}") as claim:
+
+        def tell(news: dict) -> None:
+            if claim.lost:
+                raise SelvizError(f"Run {run} was taken over by another process; let it finish.")
+            news = {"run": run, "alpha": config.alpha, **news}
+            if "step" not in news:
+                write_json(folder / "partial" / "progress.json", news)
+            report(news)
+
+        if summary := read_json(folder / "summary.json"):
+            return summary
+        (folder / "failed.json").unlink(missing_ok=True)
+        write_json(folder / "config.json", config_to_dict(config))
+        try:
+            _train_stage(folder, config, dataset, tell, fabric)
+            _capture_stage(store, folder, config, dataset, tell)
+            summary = _summary(store, folder, config, dataset)
+            write_json(folder / "summary.json", summary)
+        except Exception as error:
+            _record_failure(folder, error)
+            raise
+        shutil.rmtree(folder / "partial", ignore_errors=True)
+        report({"stage": "finished", **summary})
+        return summary
+
+
+def capture_run(store: Store, run: str, report: Report = lambda news: None) -> dict:
+    """Capture a run's units again from its weights, for instance after a file was damaged; its summary."""
+    folder = store.run_path(run)
+    settings = read_json(folder / "config.json")
+    if settings is None or not (folder / WEIGHTS).exists():
+        store.run(run)  # says what is wrong, unless the run is finished
+        raise SelvizError(f"Run {run} has no weights, so its units cannot be captured again; train or import it anew.")
+    config = config_from_dict(settings)
+    with Claim(folder / "claim.json", f"run {run}"):
+        dataset = datasets.load(config.dataset)
+        _capture_stage(store, folder, config, dataset, lambda news: report({"run": run, **news}), again=True)
+        summary = _summary(store, folder, config, dataset)
+        write_json(folder / "summary.json", summary)
+        return summary
+
+
+def load_network(store: Store, run: str) -> tuple[UnitNetwork, Dataset]:
+    """A finished run's network, for evaluation only, and its data set.
+
+    Raises SelvizError if weights are missing or damaged, or if the data set is not the one that the run was made with.
+    """
+    about = store.run(run)
+    dataset = datasets.load(about["dataset"])
+    if dataset.fingerprint != about["fingerprint"]:
+        raise SelvizError(
+            f"The images of {about['dataset']} are not those that run {run} was made with "
+            f"(fingerprint {dataset.fingerprint}, not {about['fingerprint']}); restore them or train the run again."
+        )
+    return _load_network(store.run_path(run), about["model"], dataset), dataset
+
+
+def open_engine(
+    store: Store,
+    run: str,
+    fold: int | None = None,
+    cache: ablation.BoundaryCache | None = None,
+    loaded: tuple[UnitNetwork, Dataset] | None = None,
+) -> ablation.Engine:
+    """The engine that answers ablations of a run on the evaluation images of one fold, or of both (None).
+
+    Engines may share a `cache`. `loaded` is what `load_network` gave, for callers that keep it.
+    """
+    if fold not in (None, 0, 1):
+        raise SelvizError(f"fold is {fold!r}; use 0, 1, or none for all images.")
+    network, dataset = loaded or load_network(store, run)
+    images = torch.arange(len(dataset.eval_labels))
+    images = images if fold is None else images[dataset.eval_folds == fold]
+    inputs = dataset.normalise(dataset.eval_pixels[images])
+    return ablation.Engine(network, inputs, dataset.eval_labels[images], cache, images=images.tolist())
+
+
+def unit_statistics(store: Store, run: str, layers: Sequence[str]) -> dict[str, tuple[Tensor, Tensor]]:
+    """Each layer's stored means and standard deviations of activations, ([U], [U]), for the modes of ablation."""
+    columns = ("mean_activation", "std")
+    tables = {name: store.units(run, name) for name in layers}
+    return {
+        name: tuple(torch.tensor(table[column].to_numpy(), dtype=torch.float32) for column in columns)
+        for name, table in tables.items()
+    }
+
+
+def run_ablation(
+    store: Store,
+    run: str,
+    units: Mapping[str, Sequence[int]],
+    mode: str = "zero",
+    fold: int | None = None,
+    draws: int = 20,
+    seed: int = 0,
+    loaded: tuple[UnitNetwork, Dataset] | None = None,
+    *,
+    factor: float | None = None,
+    keep: bool = False,
+    matched: int | None = None,
+    cache: ablation.BoundaryCache | None = None,
+    engine: ablation.Engine | None = None,
+    cancelled=None,
+    report: Report = lambda news: None,
+) -> dict:
+    """What silencing units (layer -> numbers) of a run does: `ablation.ablate`'s result, with its controls.
+
+    Adds {"run", "fold"}; fold None means all images. `engine` is what `open_engine` gave for this run and fold, for
+    callers that keep it. `keep` silences all units of these layers but the given ones.
+    """
+    ours = engine is None
+    engine = engine or open_engine(store, run, fold, cache, loaded)
+    try:
+        chosen = ablation.check_choice(engine.network, units)
+        result = ablation.ablate(
+            engine,
+            chosen,
+            store.run(run)["classes"],
+            mode,
+            factor,
+            keep,
+            draws,
+            matched,
+            unit_statistics(store, run, list(chosen)),
+            seed,
+            cancelled,
+            report,
+        )
+    finally:
+        if ours:
+            engine.close()
+    return {"run": run, "fold": fold, **result}
+
+
+def _load_network(folder: Path, model_name: str, dataset: Dataset) -> UnitNetwork:
+    model = models.build(model_name, len(dataset.class_names), dataset.eval_pixels.shape[1])
+    try:
+        model.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS))
+    except FileNotFoundError as error:
+        raise SelvizError(f"{folder / WEIGHTS} is missing; train or import the run again.") from error
+    except Exception as error:
+        raise SelvizError(f"{folder / WEIGHTS} is damaged ({error}); train or import the run again.") from error
+    return UnitNetwork(model.eval(), dataset.example).frozen()
+
+
+def _train_stage(folder: Path, config: RunConfig, dataset: Dataset, tell: Report, fabric: Fabric) -> None:
+    if (folder / WEIGHTS).exists() and stage_is_whole(folder, "training"):
+        return
+    network, history = train(
+        config, dataset, folder / "partial", lambda news: tell({"stage": "training", **news}), fabric
+    )
+    columns = ["epoch", "loss", "penalty", "train_accuracy", "test_accuracy", "mean_si", "mean_si_live"]
+    layer_rows = [
+        {"epoch": row["epoch"], "layer": position, "mean_si": si}
+        for row in history
+        for position, si in enumerate(row["layer_si"])
+    ]
+    tables = {
+        "epochs": pd.DataFrame(history, columns=[*columns, "learning_rate", "seconds"]),
+        "epoch_layers": pd.DataFrame(layer_rows, columns=["epoch", "layer", "mean_si"]),
+    }
+    write_stage(folder, "training", tables, {**provenance(str(fabric.device)), "devices": fabric.world_size})
+    _write_weights(folder / WEIGHTS, network.root.state_dict())
+
+
+def _write_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
+    temporary = path.parent / "partial" / path.name
+    with writing(path, temporary):
+        try:
+            safetensors.torch.save_file({name: value.contiguous() for name, value in weights.items()}, temporary)
+        except safetensors.SafetensorError as error:
+            raise OSError(str(error)) from error
+        os.replace(temporary, path)
+
+
+def _capture_stage(
+    store: Store, folder: Path, config: RunConfig, dataset: Dataset, tell: Report, again: bool = False
+) -> None:
+    pictures = thumbnails(dataset.eval_pixels)
+    write_images(store.path, dataset.fingerprint, pictures, dataset.eval_labels, dataset.class_names)
+    if not again and stage_is_whole(folder, "capture") and stage_is_whole(folder, "metrics"):
+        return
+    network = _load_network(folder, config.model, dataset)
+    logits, activations = observe(network, dataset.inputs(), lambda news: tell({"stage": "capture", **news}))
+    layers = pd.DataFrame(
+        {
+            "layer": range(len(network.layers)),
+            "name": [layer.name for layer in network.layers],
+            "units": [layer.units for layer in network.layers],
+            "depth": [layer.depth for layer in network.layers],
+            "signed": [layer.signed for layer in network.layers],
+            "squeeze": [layer.squeeze for layer in network.layers],
+        }
+    )
+    images = pd.DataFrame(
+        {
+            "image": range(len(dataset.eval_labels)),
+            "label": dataset.eval_labels.int().numpy(),
+            "prediction": logits.argmax(dim=1).int().numpy(),
+            "fold": dataset.eval_folds.numpy(),
+        }
+    )
+    rows = ((position, values.numpy()) for position, values in enumerate(activations))
+    write_activations(folder, layers, images, rows, provenance("cpu"))
+    tell({"stage": "metrics"})
+    found = [metrics.layer_metrics(values, dataset.eval_labels, len(dataset.class_names)) for values in activations]
+    tables = {
+        "layers": pd.DataFrame([{"layer": position, **entry["layer"]} for position, entry in enumerate(found)]),
+        **{
+            name: pd.concat([entry[name].assign(layer=position) for position, entry in enumerate(found)])
+            for name in ("units", "class_means")
+        },
+    }
+    write_stage(folder, "metrics", tables, {**provenance("cpu"), "shuffles": metrics.SHUFFLES})
+
+
+def _summary(store: Store, folder: Path, config: RunConfig, dataset: Dataset) -> dict:
+    """What lists and the overview show of the run, from its stage files."""
+    from selviz.store.reading import read
+
+    images = read({"capture": folder / "capture.duckdb"}, "SELECT * FROM capture.images")
+    layers = read({"metrics": folder / "metrics.duckdb"}, "SELECT * FROM metrics.layers ORDER BY layer")
+    live = layers[layers["dead"] < layers["units"]]
+    correct = int((images["label"] == images["prediction"]).sum())
+    low, high = statistics.wilson(correct, len(images))
+    epochs = read({"training": folder / "training.duckdb"}, "SELECT sum(seconds) AS seconds FROM training.epochs")
+    return {
+        "run": folder.name,
+        "kind": "trained" if config.epochs else "untrained control",
+        **config_to_dict(config),
+        "test_accuracy": correct / len(images),
+        "test_accuracy_low": float(low),
+        "test_accuracy_high": float(high),
+        "mean_si": float(layers["mean_si"].mean()),
+        "mean_si_live": float(live["mean_si_live"].mean()) if len(live) else 0.0,
+        "null_mean": float(layers["null_mean"].mean()),
+        "null_p95": float(layers["null_p95"].mean()),
+        "dead": int(layers["dead"].sum()),
+        "units": int(layers["units"].sum()),
+        "layers": len(layers),
+        "images": len(images),
+        "classes": list(dataset.class_names),
+        "fingerprint": dataset.fingerprint,
+        "mean": list(dataset.mean),
+        "std": list(dataset.std),
+        "train_images": len(dataset.train_labels),
+        "train_seconds": float(np.nan_to_num(epochs["seconds"][0])),
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **provenance((read_json(folder / "training.json") or {}).get("provenance", {}).get("device", "cpu")),
+    }
+
+
+def provenance(device: str) -> dict:
+    """Where and with what something was computed, for the record beside a stage."""
+    return {
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "host": platform.node(),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in PACKAGES},
+    }
+
+
+def _record_failure(folder: Path, error: Exception) -> None:
+    # A disk that cannot be written is already the error that the caller sees.
+    with contextlib.suppress(SelvizError):
+        write_json(folder / "failed.json", {"reason": str(error) or type(error).__name__, "kind": type(error).__name__})
+
+
+def thumbnails(pixels: Tensor, largest: int = 96) -> list[bytes]:
+    """PNG bytes of uint8 pixels [N, C, H, W], reduced to at most `largest` pixels a side."""
+    pictures = []
+    for image in pixels.numpy():
+        picture = Image.fromarray(image[0] if len(image) == 1 else np.moveaxis(image[:3], 0, -1))
+        picture.thumbnail((largest, largest))
+        buffer = io.BytesIO()
+        picture.save(buffer, format="PNG")
+        pictures.append(buffer.getvalue())
+    return pictures

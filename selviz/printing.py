@@ -1,0 +1,222 @@
+"""What the terminal shows: `print(table(frame))`, `print(as_json(result))`, `with Progress() as report: ...`.
+
+Numbers are worded as on the dashboard's pages: 96.1 % ± 0.6 (1,000 images), -3.2 points, p = 0.004.
+"""
+
+import datetime
+import json
+import math
+import numbers
+import sys
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+
+def plain(value):
+    """`value` with tables as lists of row objects and numpy's types as Python's; NaN and infinities become None."""
+    if isinstance(value, pd.DataFrame):
+        names, columns = list(value.columns), [value.iloc[:, i].tolist() for i in range(value.shape[1])]
+        return [dict(zip(names, map(plain, row), strict=True)) for row in zip(*columns, strict=True)]
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, np.ndarray | pd.Series):
+        return plain(value.tolist())
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(entry) for entry in value]
+    if value is None or value is pd.NaT or value is pd.NA:
+        return None
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Real):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value).hex()
+    return value if isinstance(value, str) else str(value)
+
+
+def as_json(value) -> str:
+    """One JSON document (RFC 8259: no NaN)."""
+    return json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def accuracy(value: float, images: int) -> str:
+    """`96.1 % ± 1.2 (1,000 images)` for an accuracy of 0..1; half the width of the 95 % Wilson interval."""
+    from selviz.statistics import wilson
+
+    low, high = wilson(round(value * images), images)
+    return f"{100 * value:.1f} % ± {50 * float(high - low):.1f} ({images:,} images)"
+
+
+def points(difference: float) -> str:
+    """`-3.2 points` for a difference of two accuracies of 0..1."""
+    return f"{100 * difference:+.1f} points"
+
+
+def p_value(p: float) -> str:
+    """`p = 0.004`, `p < 0.001`."""
+    return "p < 0.001" if p < 0.0005 else f"p = {p:.3f}"
+
+
+def cell(value, digits: int = 3) -> str:
+    """One value in a table; what is missing is a dash, so that it is not taken for zero."""
+    value = plain(value)
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else ""
+    if isinstance(value, int):
+        return f"{value:,}" if abs(value) >= 100_000 else str(value)
+    if isinstance(value, float):
+        return f"{value:.0f}" if value == int(value) and abs(value) < 1e15 and digits == 0 else f"{value:.{digits}f}"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def table(frame: pd.DataFrame, columns: Sequence[str] | None = None) -> str:
+    """`frame` as aligned text: numbers to the right, words to the left; of `columns`, those that it has."""
+    names = [name for name in columns if name in frame.columns] if columns else list(frame.columns)
+    lines = []
+    parts = []
+    for position, name in enumerate(names):
+        column = frame[name] if columns else frame.iloc[:, position]
+        cells = [str(name), *_cells(column)]
+        width = max(map(len, cells))
+        right = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+        parts.append([text.rjust(width) if right else text.ljust(width) for text in cells])
+    for row in zip(*parts, strict=True):
+        lines.append("  ".join(row).rstrip())
+    return "\n".join(lines)
+
+
+def _cells(column: pd.Series) -> list[str]:
+    values = column.tolist()
+    present = [value for value in values if isinstance(value, float) and math.isfinite(value)]
+    if present and len(present) == sum(plain(value) is not None for value in values):
+        if all(value == int(value) for value in present):  # whole numbers that a missing one turned into floats
+            return ["-" if plain(value) is None else cell(int(value)) for value in values]
+        if max(map(abs, present)) < 0.001 or max(map(abs, present)) >= 1e6:
+            return ["-" if plain(value) is None else f"{value:.3g}" for value in values]
+    return [cell(value) for value in values]
+
+
+def summary_line(summary) -> str:
+    """A finished run in one line."""
+    return (
+        f"{summary['run']}: test accuracy {accuracy(summary['test_accuracy'], summary['images'])}, "
+        f"mean SI {summary['mean_si']:.2f} ({summary['mean_si_live']:.2f} without dead units), "
+        f"null {summary['null_mean']:.2f}"
+    )
+
+
+def ablation_text(result) -> str:
+    """What `pipeline.run_ablation` found: before, after, change, random sets, and the table by class."""
+    before, after, images = result["accuracy_before"], result["accuracy_after"], result["images"]
+    where = "all images" if result["fold"] is None else f"fold {result['fold']}"
+    lines = [
+        f"before  {accuracy(before, images)}, {where}",
+        f"after   {accuracy(after, images)}",
+        f"change  {points(after - before)}, {result['lost']} images lost and {result['gained']} gained "
+        f"(exact McNemar test: {p_value(result['mcnemar_p'])})",
+    ]
+    control = result["control"]
+    if drawn := sorted(100 * value for value in control["accuracies"]):
+        lines += [
+            f"random  {pd.Series(drawn).median():.1f} %, {drawn[0]:.1f} to {drawn[-1]:.1f}, after silencing as many "
+            f"random units of the same layers (median and range of {len(drawn)} draws);",
+            f"        {100 * control['quantile']:.0f} % of the draws do more damage than the chosen units",
+        ]
+    matched = result["matched"]
+    if drawn := sorted(100 * value for value in matched["accuracies"]):
+        lines += [
+            f"matched {pd.Series(drawn).median():.1f} %, {drawn[0]:.1f} to {drawn[-1]:.1f}, after silencing as many "
+            f"other units with nearly the same mean activation ({len(drawn)} draws);",
+            f"        {100 * matched['quantile']:.0f} % of the draws do more damage than the chosen units",
+        ]
+    elif "reason" in matched:
+        lines.append(f"matched none: {matched['reason']}")
+    classes = pd.DataFrame(result["per_class"])
+    return "\n".join([*lines, "", table(classes, ["class", "images", "before", "after", "after_low", "after_high"])])
+
+
+def areas_text(areas: pd.DataFrame) -> str:
+    """The areas under the curves that `interventions.run_curves` found, one line a layer, random orders as a range."""
+    rows = []
+    for layer, part in areas.groupby("layer", sort=False):
+        by_direction = {direction: curves["area"] for direction, curves in part.groupby("direction")}
+        random = by_direction["random"]
+        rows.append(
+            {
+                "layer": layer,
+                **{name: float(by_direction[name].iloc[0]) for name in ("descending", "ascending")},
+                "random_mean": float(random.mean()),
+                "random_low": float(random.min()),
+                "random_high": float(random.max()),
+            }
+        )
+    metric = areas["metric"].iloc[0]
+    heading = f"mean accuracy while units are silenced in order of {metric} (ranked on fold 0, measured on fold 1)"
+    return f"{heading}\n{table(pd.DataFrame(rows))}"
+
+
+class Progress:
+    """Progress on stderr, fed with the news of `selviz.pipeline`: {"run", "stage", ...} and what the stage adds.
+
+    A bar on a terminal; elsewhere (a log file) one line for each stage and epoch.
+    """
+
+    def __init__(self):
+        self.bar, self.title, self.words = None, None, ""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.bar is not None:
+            self.bar.close()
+        self.bar = None
+
+    def __call__(self, news: dict):
+        title = f"{news.get('run', '')} {news.get('stage', '')}".strip()
+        changed, self.title = title != self.title, title
+        done, total = _position(news)
+        measured = [f"{name} {news[name]:.3f}" for name in ("loss", "test_accuracy", "mean_si") if name in news]
+        measured += [news["layer"]] if "layer" in news else []
+        if "epochs" in news and "epoch" in news:
+            measured.insert(0, f"epoch {news['epoch']}/{news['epochs']}")
+        self.words = ", ".join(measured) or self.words
+        if not sys.stderr.isatty():
+            if changed or "test_accuracy" in news:
+                print(f"{title}: {', '.join(measured)}" if measured else title, file=sys.stderr, flush=True)
+            return
+        if changed:
+            self.__exit__()
+            if news.get("stage") != "finished":
+                self._new_bar(title, leave=news.get("stage") == "training")
+        if self.bar is not None:
+            self.bar.set_postfix_str(self.words, refresh=False)
+            self.bar.update(max(0.0, done / total - self.bar.n) if total else 0)
+
+    def _new_bar(self, title: str, leave: bool):
+        from tqdm import tqdm
+
+        shape = "{desc} {percentage:3.0f} %|{bar:20}| {elapsed}{postfix}"
+        self.words = ""
+        self.bar = tqdm(total=1.0, desc=title, file=sys.stderr, bar_format=shape, leave=leave, dynamic_ncols=True)
+
+
+def _position(news: dict) -> tuple[float, float]:
+    """How far a stage is: (done, total); (0, 0) where the news do not say."""
+    for name in ("done", "draw"):
+        if name in news and "of" in news:
+            return news[name], news["of"]
+    if "images" in news and "of" in news:
+        return news["images"], news["of"]
+    if "epoch" in news and "epochs" in news:
+        part = news["step"] / news["steps"] if news.get("steps") else 1
+        return news["epoch"] - 1 + part, news["epochs"]
+    return 0, 0
