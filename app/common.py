@@ -1,0 +1,255 @@
+"""What all pages share: `page(title, how)`, `run = require_run()`, `read("units", run)`, `chart(figure, how, table)`.
+
+Reads are cached by the run's files (name, time of change, size) and bounded. The store is the folder in SELVIZ_DATA,
+else `data/` beside the package.
+"""
+
+import os
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from app import colours, links, wording
+from selviz.errors import SelvizError
+from selviz.store import Store
+
+SHARES = ("test_accuracy", "low_share", "high_share", "before", "after", "change", "accuracy_after", "zero_share")
+NUMBERS = {
+    "test_accuracy": ("test accuracy, %", "%.1f"),
+    "low_share": ("from, %", "%.1f"),
+    "high_share": ("to, %", "%.1f"),
+    "before": ("before, %", "%.1f"),
+    "after": ("after, %", "%.1f"),
+    "change": ("change, points", "%+.1f"),
+    "accuracy_after": ("accuracy after, %", "%.1f"),
+    "zero_share": ("zeros, %", "%.1f"),
+    "si": ("SI", "%.2f"),
+    "mean_si": ("mean SI", "%.3f"),
+    "mean_si_live": ("mean SI, live units", "%.3f"),
+    "null_mean": ("null mean", "%.3f"),
+    "null_p95": ("null 95 %", "%.3f"),
+    "mean_activation": ("mean activation", "%.3g"),
+}
+ROOT = Path(__file__).resolve().parent.parent
+STYLE = """<style>
+.stMainBlockContainer {padding: 3.6rem 2.6rem 3rem 2.6rem}
+.stMainBlockContainer h1 {font-size: 2.1rem; padding: .4rem 0}
+.stMainBlockContainer h3 {font-size: 1.25rem; padding: .4rem 0}
+[class*="st-key-tile-"] button {background-size: 100% auto; background-repeat: no-repeat; image-rendering: pixelated;
+  padding: calc(100% - 2px) 0 0 0; overflow: hidden; border-width: 2px; min-height: 0}
+[class*="st-key-tile-"] button p {font-size: .82rem; white-space: nowrap}
+.selviz-picture {width: 100%; image-rendering: pixelated; border-radius: .4rem; display: block}
+</style>"""
+
+
+def data() -> str:
+    """The store's folder."""
+    return os.environ.get("SELVIZ_DATA") or str(ROOT / "data")
+
+
+def store() -> Store:
+    """The store; cheap to make."""
+    return Store(data())
+
+
+def dark() -> bool:
+    """Whether the visitor sees the dark theme."""
+    return getattr(st.context.theme, "type", None) == "dark"
+
+
+# --------------------------------------------------------------------------------------------------------- cached reads
+
+
+def stamp(run: str) -> tuple:
+    """What changes when a file of the run changes: (name, time, size) of each."""
+    try:
+        with os.scandir(store().run_path(run)) as entries:
+            return tuple(sorted((e.name, e.stat().st_mtime_ns, e.stat().st_size) for e in entries if e.is_file()))
+    except OSError:
+        return ()
+
+
+@st.cache_data(max_entries=128, show_spinner=False)
+def _read(folder: str, files: tuple, method: str, *arguments):
+    return getattr(Store(folder), method)(*arguments)
+
+
+@st.cache_data(max_entries=12, show_spinner=False)
+def _read_large(folder: str, files: tuple, method: str, *arguments):
+    return getattr(Store(folder), method)(*arguments)
+
+
+def read(method: str, run: str, *arguments):
+    """`Store.method(run, *arguments)`, cached as long as the run's files stay the same."""
+    return (_read_large if method == "matrix" else _read)(data(), stamp(run), method, run, *arguments)
+
+
+def unbounded(run: str, layers) -> None:
+    """Says so where SI has no bound: in layers whose activations can be negative."""
+    table = read("layers", run)
+    signed = table[table["signed"] & table["layer"].isin(list(layers))]["layer"].tolist()
+    if signed:
+        more = f" and {len(signed) - 3} more" if len(signed) > 3 else ""
+        st.caption(
+            f"Activations can be negative in {', '.join(map(wording.code, signed[:3]))}{more}: SI is not bounded there."
+        )
+
+
+def class_names(run: str) -> list[str]:
+    """The class names of the run's data set, in their order."""
+    first = read("layers", run)["layer"].iloc[0]
+    return read("class_means", run, first, 0)["class"].tolist()
+
+
+def runs() -> pd.DataFrame:
+    """Every run of the store, whatever its state."""
+    return store().runs()
+
+
+@st.cache_resource(max_entries=4, show_spinner="Loading the network ...")
+def _network(folder: str, files: tuple, run: str):
+    from selviz.pipeline import load_network
+
+    return load_network(Store(folder), run)
+
+
+def network(run: str):
+    """(UnitNetwork, Dataset) of a run. One object for all visitors: it is read, never changed."""
+    return _network(data(), stamp(run), run)
+
+
+# ---------------------------------------------------------------------------------------------------------------- pages
+
+
+def page(title: str, how: str, python: str = "") -> None:
+    """The title, which is the page's question, one sentence of how to read it, and link and code to take away."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.title(title, anchor=False, width="stretch")
+        with st.popover("Share", icon=":material/share:", on_change="rerun", key="share") as box:
+            if box.open:
+                st.caption("This view as a link")
+                st.code(link(), language=None, wrap_lines=True)
+                st.caption("The same numbers in Python")
+                code = f"import selviz\n\nstore = selviz.open({data()!r})\n{python or 'store.runs()'}"
+                st.code(code, language="python")
+    st.markdown(how)
+
+
+def link() -> str:
+    """The address of what is on screen."""
+    from urllib.parse import urlencode
+
+    query = urlencode(st.query_params.to_dict(), safe=":;,.-")
+    return f"{st.context.url or ''}{'?' if query else ''}{query}"
+
+
+def chart(title: str, figure, how: str, behind: pd.DataFrame, key: str, on_select=None):
+    """A chart, its title, the table behind it, and one line of how to read it; gives the selection if `on_select`."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.subheader(title, anchor=False, width="stretch")
+        with st.popover("Table", icon=":material/table:", on_change="rerun", key=f"table-{key}") as box:
+            if box.open:
+                table(behind)
+    options = {} if on_select is None else {"on_select": on_select, "selection_mode": "points"}
+    event = st.plotly_chart(figure, key=key, config={"displayModeBar": False}, alt=f"{title}. {how}", **options)
+    st.caption(how)
+    return event
+
+
+def table(frame: pd.DataFrame, **options):
+    """A table with the heads and formats that all pages use; shares 0..1 are shown in per cent."""
+    shares = {name: 100 * frame[name].astype(float) for name in SHARES if name in frame}
+    heads = {name: st.column_config.NumberColumn(head, format=form) for name, (head, form) in NUMBERS.items()}
+    heads["preferred_class"] = "prefers"
+    options["column_config"] = {**heads, **options.get("column_config", {})}
+    return st.dataframe(frame.assign(**shares), hide_index=True, **options)
+
+
+@contextmanager
+def failures():
+    """A SelvizError inside is shown as its sentence; everything else on the page stays."""
+    try:
+        yield
+    except SelvizError as error:
+        st.error("This could not be shown; nothing was lost.", icon=":material/error:")
+        st.code(str(error), language=None, wrap_lines=True)
+
+
+# ------------------------------------------------------------------------------------------------------------- the run
+
+
+def pick_run() -> None:
+    """The sidebar's run picker; what it says is `st.session_state["run"]`, None while no run is finished."""
+    table = runs()
+    finished = table[table["state"] == "finished"] if len(table) else table
+    names = list(finished["run"]) if len(finished) else []
+    st.session_state["finished"] = len(names)
+    if not names:
+        st.session_state["run"] = None
+        return
+    default = st.session_state.get("run")
+    if default not in names:
+        baseline = finished[(finished["alpha"] == 0) & (finished["epochs"] != 0)]["run"]
+        default = baseline.iloc[0] if len(baseline) else names[0]
+    asked = links.get("run")
+    if asked in set(table["run"]) - set(names):
+        row = table[table["run"] == asked].iloc[0]
+        st.warning(
+            f"Run {wording.code(asked)} is {row['state']}, so there is nothing to show of it yet. "
+            f"Shown instead: {wording.code(default)}.",
+            icon=":material/hourglass:",
+        )
+        st.code(remedy(row), language=None, wrap_lines=True)
+        chosen = default
+    else:
+        chosen = links.choose("run", names, default)
+    st.session_state["run"] = chosen
+    if asked is None or asked != chosen:
+        links.put(run=chosen)
+    rows = finished.set_index("run").to_dict("index")
+    with st.sidebar:
+        links.widget(st.selectbox, "Run", names, name="run", value=chosen, format_func=labels(rows).get)
+        row = rows[chosen]
+        dot = f'<span style="color:{colours.alpha(row["alpha"], dark())}">⬤</span>'
+        st.html(f"{dot}&ensp;alpha {wording.alpha(row['alpha'])}")
+        kind = "" if row.get("kind") in (None, "trained") else f", {row['kind']}"
+        st.caption(
+            f"{wording.code(row['dataset'])} · {wording.code(row['model'])}{kind}  \n"
+            f"accuracy {wording.share(row['test_accuracy'], row['images'])}  \n{wording.code(chosen)}"
+        )
+
+
+def labels(rows: dict[str, dict]) -> dict[str, str]:
+    """The label of each run in a list; Streamlit tells options apart by their labels, so equal ones get the name."""
+    told = {name: run_label(row) for name, row in rows.items()}
+    shared = {label for label, count in pd.Series(told).value_counts().items() if count > 1}
+    return {name: f"{label} · {name}" if label in shared else label for name, label in told.items()}
+
+
+def run_label(row: dict) -> str:
+    """One run in a list of plain text: which way alpha pulls, alpha, accuracy, network, data set, seed."""
+    return (
+        f"{colours.alpha_sign(row['alpha'])} {wording.run(row)} · {wording.percent(row['test_accuracy'])}"
+        f" · {row['model']} · {row['dataset']} · seed {row['seed']}"
+    )
+
+
+def remedy(row: dict) -> str:
+    """Why a run is not finished, as far as that is known, and the command that goes on with it."""
+    return (
+        "\n".join(row[name] for name in ("reason", "resume") if isinstance(row.get(name), str)) or "no reason is known"
+    )
+
+
+def require_run() -> dict:
+    """The chosen run as a dict of the columns of `runs()`; a page without any run says how to get one, and stops."""
+    from app import work
+
+    name = st.session_state.get("run")
+    if name is None:
+        work.panel()
+        st.stop()
+    table = runs()
+    return {"name": name, **table[table["run"] == name].iloc[0].to_dict()}

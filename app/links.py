@@ -1,0 +1,127 @@
+"""The address bar is the memory of a view: `x = choose("layer", names, names[0])`, then `widget(st.selectbox, ...)`.
+
+A widget is set from the address before it is drawn and writes to the address when a person changes it, so a link opens
+what its sender saw, back and forward work, and nothing is lost when another page is opened.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+import streamlit as st
+
+from app.wording import code
+from selviz.errors import near
+
+LONGEST = 1500
+
+
+def get(name: str, default: str | None = None) -> str | None:
+    """What the address says, or the default."""
+    return st.query_params.get(name, default)
+
+
+def put(**values) -> None:
+    """Writes values to the address in one step; None takes a name out of it."""
+    after = {**st.query_params.to_dict(), **{name: str(v) for name, v in values.items() if v is not None}}
+    after = {name: v for name, v in after.items() if name not in values or values[name] is not None}
+    if after != st.query_params.to_dict():
+        st.query_params.from_dict(after)
+
+
+def choose(name: str, known: Sequence[str], default: str, what: str = "") -> str:
+    """What the address says if it is known; else a notice of what could not be found, and the nearest."""
+    asked = get(name)
+    if asked is None or asked in known:
+        return default if asked is None else asked
+    nearest = (near(asked, known) or [default])[0]
+    not_found(what or name, asked, nearest)
+    return nearest
+
+
+def integer(name: str, low: int, high: int, default: int, what: str = "") -> int:
+    """A whole number low..high from the address; anything else gives a notice and the nearest that exists."""
+    asked = get(name)
+    if asked is None:
+        return default
+    if re.fullmatch(r"-?\d{1,9}", asked) and low <= int(asked) <= high:
+        return int(asked)
+    nearest = min(max(int(asked), low), high) if re.fullmatch(r"-?\d{1,9}", asked) else default
+    not_found(what or name, asked, f"{nearest} (there are {low} to {high})")
+    return nearest
+
+
+def span(name: str, low: float, high: float) -> tuple[float, float]:
+    """A range `0.2..0.8` from the address, cut to low..high; anything else is the whole range."""
+    match = re.fullmatch(r"(-?[\d.]+)\.\.(-?[\d.]+)", get(name, ""))
+    try:
+        first, last = sorted(min(max(float(part), low), high) for part in match.groups()) if match else (low, high)
+    except ValueError:
+        first, last = low, high
+    return first, last
+
+
+def not_found(what: str, asked: str, instead: str) -> None:
+    """The notice of a link that names something that is not there."""
+    st.warning(
+        f"This link names {what} {code(asked)}, which is not here. Shown instead: {code(instead)}.",
+        icon=":material/link_off:",
+    )
+
+
+def widget(
+    make: Callable, *args, name: str, value, default=None, text: Callable = str, clears: Sequence[str] = (), **options
+):
+    """Draws the widget `make(*args, **options)` with `value`, and writes what a person changes to the address.
+
+    `text` turns the widget's value into the address's; the default is left out; names in `clears` are taken out.
+    """
+    key = f"link-{name}"
+    st.session_state[key] = value
+    return make(*args, key=key, on_change=_changed, args=(key, name, default, text, tuple(clears)), **options)
+
+
+def _changed(key: str, name: str, default, text: Callable, clears: tuple[str, ...]) -> None:
+    value = st.session_state[key]
+    put(**{name: None if value is None or value == default else text(value)}, **dict.fromkeys(clears))
+
+
+def segmented(label: str, options: Mapping[str, str], name: str, **more) -> str:
+    """One of a few options (value -> what it is called), the first one by default; gives what the address says."""
+    names = list(options)
+    value = choose(name, names, names[0], label.lower())
+    more = {"format_func": options.get, "required": True, **more}
+    widget(st.segmented_control, label, names, name=name, value=value, default=names[0], **more)
+    return value
+
+
+def units_to_text(units: Mapping[str, Sequence[int]]) -> str:
+    """{"relu1": [3, 4, 5, 9]} -> `relu1:3-5,9`; layers are joined by `;`."""
+    return ";".join(f"{layer}:{_ranges(sorted(set(chosen)))}" for layer, chosen in units.items() if len(chosen))
+
+
+def text_to_units(text: str, sizes: Mapping[str, int]) -> tuple[dict[str, list[int]], list[str]]:
+    """The units that an address names, and its parts that name none; `sizes` has the number of units of each layer."""
+    units, wrong = {}, []
+    for part in filter(None, text.split(";")):
+        layer, _, numbers = part.rpartition(":")
+        chosen = set()
+        for item in numbers.split(","):
+            match = re.fullmatch(r"(\d{1,7})(?:-(\d{1,7}))?", item)
+            first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, -1)
+            if layer in sizes and first <= last < sizes[layer]:
+                chosen.update(range(first, last + 1))
+            else:
+                wrong.append(f"{layer}:{item}")
+        if chosen:
+            units[layer] = sorted(chosen | set(units.get(layer, ())))
+    return units, wrong
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)

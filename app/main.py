@@ -1,0 +1,31 @@
+"""The dashboard: `streamlit run app/main.py`. The list of pages, and the start of the demo in an empty store."""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+if str(ROOT) not in sys.path:  # Streamlit puts this folder on the path, not the one that holds selviz and app
+    sys.path.insert(0, str(ROOT))
+
+import streamlit as st  # noqa: E402
+
+from app import common, work  # noqa: E402
+
+st.set_page_config(page_title="selviz", page_icon=str(ROOT / "app" / "icon.png"), layout="wide")
+st.html(common.STYLE)
+page = st.navigation(
+    {
+        "Learn": [st.Page("views/overview.py", title="Overview", icon=":material/insights:", default=True)],
+        "Explore": [
+            st.Page("views/units.py", title="Units", icon=":material/grid_view:"),
+            st.Page("views/unit.py", title="Unit", icon=":material/adjust:"),
+            st.Page("views/ablation.py", title="Ablation", icon=":material/content_cut:"),
+        ],
+    }
+)
+with common.failures():
+    work.begin_once()
+    common.pick_run()
+    with st.sidebar:
+        work.line()
+    page.run()

@@ -1,0 +1,114 @@
+"""What does turning selectivity up or down do?"""
+
+import pandas as pd
+import streamlit as st
+
+from app import charts, common, links, wording
+from selviz.statistics import wilson
+
+run = common.require_run()
+common.page(
+    "What does turning selectivity up or down do?",
+    "Each network was trained with a number, alpha, that suppresses class selectivity (below 0, blue), leaves it alone "
+    "(0, grey) or encourages it (above 0, orange). Compare how selective its units became with how well it classifies.",
+)
+table = common.runs()
+finished = table[table["state"] == "finished"]
+kinds = sorted({f"{row.dataset} · {row.model}" for row in finished.itertuples()})
+kind = links.choose("kind", kinds, f"{run['dataset']} · {run['model']}", "data set and network")
+with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+    if len(kinds) > 1:
+        links.widget(st.selectbox, "Data set and network", kinds, name="kind", value=kind, width=300)
+    which = links.segmented(
+        "Mean SI over",
+        {"live": "Live units", "all": "All units"},
+        "units",
+        help="A unit that is never active on the evaluation images is dead and has SI 0. A large positive alpha "
+        "silences units, so the mean over all units can fall while the living ones become more selective.",
+    )
+column = charts.ALL_UNITS if which == "all" else charts.LIVE_UNITS
+chosen = finished[(finished["dataset"] + " · " + finished["model"]) == kind].sort_values("alpha")
+low, high = wilson((chosen["test_accuracy"] * chosen["images"]).round(), chosen["images"])
+chosen = chosen.assign(low_share=low, high_share=high, told=[wording.run(row) for row in chosen.to_dict("records")])
+shown = [
+    "run",
+    "alpha",
+    "seed",
+    "test_accuracy",
+    "low_share",
+    "high_share",
+    "mean_si",
+    "mean_si_live",
+    "null_mean",
+    "null_p95",
+    "dead",
+]
+dead, units = int(chosen["dead"].sum()), int(chosen["units"].sum())
+
+
+def pick_point() -> None:
+    """A click on a run's point makes it the run of every page."""
+    if points := [p for p in st.session_state["accuracy"]["selection"]["points"] if p.get("customdata")]:
+        links.put(run=chosen["run"].iloc[points[0]["point_index"]])
+
+
+scatter, profile = st.columns(2, gap="large")
+with scatter:
+    common.chart(
+        "Accuracy against selectivity",
+        charts.accuracy_against_si(chosen, column, common.dark()),
+        "A point is one network; its whiskers are the 95 % Wilson interval of its accuracy: the uncertainty for new "
+        f"images ({wording.whole(chosen['images'].max())} images each). The bars at the foot are the nulls: mean to "
+        "95th percentile of the mean SI that shuffled labels give. Click a point to choose the network.",
+        chosen[shown],
+        "accuracy",
+        on_select=pick_point,
+    )
+with profile:
+    parts = []
+    for row in chosen.itertuples():
+        with common.failures():  # one damaged file must not hide the other runs
+            parts.append(common.read("layers", row.run).assign(run=row.run, alpha=row.alpha, told=row.told))
+    if parts:
+        layers = pd.concat(parts)
+        common.chart(
+            "Selectivity by depth",
+            charts.depth_profile(layers, column, common.dark()),
+            "A line is one network, from its first layer to its last. Dotted: what shuffled labels reach in the same "
+            "network (95th percentile); a layer at its dotted line is no more selective than chance.",
+            layers[["run", "alpha", "layer", "units", "mean_si", "mean_si_live", "null_mean", "null_p95", "dead"]],
+            "depth",
+        )
+if dead:
+    st.markdown(
+        f"{wording.counted(dead, 'unit')} of {wording.whole(units)} in these networks are dead: never active on "
+        "the evaluation images."
+    )
+if chosen.groupby("alpha").size().max() < 3:
+    st.caption(
+        "One or two seeds for each alpha: the points show these networks, not what happens on average. "
+        "The networks of the demo are a chosen illustration."
+    )
+
+st.subheader("All runs", anchor=False)
+order = [
+    "run",
+    "state",
+    "dataset",
+    "model",
+    "alpha",
+    "seed",
+    "epochs",
+    "test_accuracy",
+    "mean_si",
+    "mean_si_live",
+    "null_p95",
+    "dead",
+    "units",
+]
+common.table(table.sort_values(["dataset", "model", "alpha", "seed"]), column_order=order, height="content")
+for row in table[table["state"] != "finished"].to_dict("records"):
+    st.markdown(
+        f"{wording.code(row['run'])} is {row['state']}" + (". Go on with:" if row["state"] == "unfinished" else ":")
+    )
+    st.code(common.remedy(row), language=None, wrap_lines=True)

@@ -1,0 +1,139 @@
+"""What does this unit respond to, and does it matter?"""
+
+import random
+
+import pandas as pd
+import streamlit as st
+
+from app import charts, common, gallery, links, silencing, wording
+from selviz.statistics import mean_interval
+
+
+def address(units: pd.DataFrame) -> tuple[str, int]:
+    """Layer and unit that the address names; else those last looked at; else the most selective unit of the run."""
+    layers = list(dict.fromkeys(units["layer"]))
+    layer, unit = st.session_state.get("unit", (None, None))
+    if layer not in layers:
+        layer, unit = units.sort_values("si", ascending=False)[["layer", "unit"]].iloc[0]
+    layer = links.choose("layer", layers, layer)
+    size = int((units["layer"] == layer).sum())
+    unit = links.integer("unit", 0, size - 1, min(int(unit), size - 1))
+    st.session_state["unit"] = (layer, unit)
+    return layer, unit
+
+
+def address_bar(units: pd.DataFrame, layer: str, unit: int) -> None:
+    """Layer, number, previous, next, random. Steps go on in the next layer."""
+    every = list(zip(units["layer"], units["unit"].astype(int)))
+    at = every.index((layer, unit))
+    size = int((units["layer"] == layer).sum())
+    steps = {
+        "Previous": (every[at - 1], "Left", ":material/arrow_back:"),
+        "Next": (every[(at + 1) % len(every)], "Right", ":material/arrow_forward:"),
+        "Random": (random.choice(every), "X", ":material/casino:"),
+    }
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        layers = list(dict.fromkeys(units["layer"]))
+        links.widget(st.selectbox, "Layer", layers, name="layer", value=layer, clears=("unit", "image"), width=220)
+        links.widget(
+            st.number_input,
+            f"Unit, 0 to {size - 1}",
+            0,
+            size - 1,
+            step=1,
+            name="unit",
+            value=unit,
+            clears=("image",),
+            width=150,
+        )
+        for title, ((to_layer, to_unit), key, icon) in steps.items():
+            st.button(
+                title,
+                icon=icon,
+                shortcut=key,
+                key=f"step-{title}",
+                on_click=links.put,
+                kwargs={"layer": to_layer, "unit": to_unit, "image": None},
+            )
+
+
+def strip(units: pd.DataFrame, row: dict) -> None:
+    """The unit's numbers, each with what it is to be compared with."""
+    live = units[(units["layer"] == row["layer"]) & ~units["dead"]]
+    below = (live["si"] < row["si"]).mean() if len(live) else 0.0
+    cells = (
+        (
+            "SI",
+            wording.si(row["si"]),
+            f"null {wording.si(row['null_mean'])}, up to {wording.si(row['null_p95'])}",
+            "Class selectivity index; its null is what shuffled labels give, mean and 95th percentile.",
+        ),
+        ("Preferred class", "–" if row["dead"] else wording.plain(row["preferred_class"]), "largest class mean", None),
+        (
+            "More selective than",
+            "–" if row["dead"] else f"{100 * below:.0f} %",
+            f"of {wording.counted(len(live), 'live unit')} of the layer",
+            None,
+        ),
+        (
+            "Mean activation",
+            wording.number(row["mean_activation"]),
+            f"largest {wording.number(row['max_activation'])}",
+            None,
+        ),
+        (
+            "Share of zeros",
+            wording.percent(row["zero_share"]),
+            "of the images",
+            "Images on which the unit is not active.",
+        ),
+    )
+    for column, (name, value, beside, why) in zip(st.columns(len(cells)), cells):
+        column.metric(name, value, delta=beside, delta_color="off", delta_arrow="off", help=why)
+
+
+run = common.require_run()
+name = run["name"]
+units, names = common.read("units", name), common.class_names(name)
+layer, unit = address(units)
+row = units[(units["layer"] == layer) & (units["unit"] == unit)].iloc[0].to_dict()
+common.page(
+    "What does this unit respond to, and does it matter?",
+    f"Unit {unit} of layer {wording.code(layer)}: on the left its activations and what breaks without it, on the right "
+    "the images that drive it most and least.",
+    f"store.activations({name!r}, {layer!r}, {unit})",
+)
+address_bar(units, layer, unit)
+strip(units, row)
+common.unbounded(name, [layer])
+if row["dead"]:
+    st.warning(
+        "This unit is dead: it is never active on the evaluation images, so its SI is 0.", icon=":material/power_off:"
+    )
+activations = common.read("activations", name, layer, unit)
+preferred = int(row["preferred_index"])
+left, right = st.columns([5, 6], gap="large")
+with left:
+    means = common.read("class_means", name, layer, unit)
+    low, high = mean_interval(means["mean"], means["std"], means["images"])
+    means = means.assign(low=low, high=high)
+    common.chart(
+        "Response to each class",
+        charts.tuning(means, preferred, common.dark()),
+        "A bar is the unit's mean activation over the images of a class, with the 95 % interval (t) of that mean for "
+        "new images. The outlined class is the preferred one.",
+        means[["class", "mean", "low", "high", "std", "images"]],
+        "tuning",
+    )
+    common.chart(
+        "Spread of its activations",
+        charts.activations_by_class(activations, names, preferred, common.dark()),
+        f"All {wording.counted(len(activations), 'image')}, stacked by class in the colours above, the preferred class "
+        "at the bottom: a selective unit has that class alone on the right.",
+        activations,
+        "histogram",
+    )
+    silencing.effect(name, layer, unit)
+with right:
+    image = gallery.images(name, layer, unit, activations)
+    gallery.attribution(name, layer, unit, image, activations)

@@ -1,0 +1,115 @@
+"""Work that is going on: `line()` in the sidebar, `panel()` where a page has no run to show yet."""
+
+import os
+
+import streamlit as st
+
+from app import common, wording
+from selviz import demo
+
+WORDS = {"finished": "done", "running": "training", "unfinished": "waiting", "failed": "failed"}
+EXPLAINED = (
+    "The demo trains five small networks on 5,000 MNIST images. Class selectivity is suppressed in two of them, left "
+    "alone in one and encouraged in two. It is a chosen illustration: settings were picked that show the effect in "
+    "about a minute, with one seed each, so it is no evidence by itself."
+)
+
+
+def begin_once() -> None:
+    """Starts the demo where there is no run yet, once per store however many visitors there are."""
+    if not allowed():
+        return
+    status = demo.status(common.data())
+    of_the_demo = {run["run"] for run in status["runs"]}
+    begun = any(run["state"] == "finished" for run in status["runs"])
+    if status["state"] == "absent" and not begun and set(common.runs()["run"]) <= of_the_demo:
+        demo.start(common.data())
+
+
+def allowed() -> bool:
+    """Whether this dashboard may train."""
+    return os.environ.get("SELVIZ_NO_DEMO") != "1"
+
+
+def line() -> None:
+    """In the sidebar: what is training, how far it is, and a stop button; redraws itself while there is work."""
+    status = demo.status(common.data())
+    if status["state"] == "running":
+        st.fragment(_line, run_every=1.5)()
+        return
+    done = sum(run["state"] == "finished" for run in status["runs"])
+    if status["state"] != "finished" and done and allowed():
+        st.caption(f"Demo: {done} of {len(status['runs'])} networks")
+        st.button("Go on with the demo", icon=":material/play_arrow:", on_click=_start, key="start-line")
+
+
+def panel() -> None:
+    """In an empty page: what is going on and how the page gets filled."""
+    state = demo.status(common.data())["state"]
+    if state == "running":
+        st.fragment(_panel, run_every=1.0)()
+        return
+    if state == "failed":
+        st.error("The demo ended with an error; runs that were finished before it are kept.")
+        st.code(demo.status(common.data()).get("reason") or "no reason was recorded", language=None, wrap_lines=True)
+    elif state == "stopped":
+        st.info("The demo was stopped, and no run is finished yet.", icon=":material/stop_circle:")
+    else:
+        st.info("There is no run in this store yet.", icon=":material/inbox:")
+    st.markdown(EXPLAINED)
+    if allowed():
+        st.button("Start the demo", type="primary", icon=":material/play_arrow:", on_click=_start)
+    st.caption("Or in a shell, for the demo or for one network of your own:")
+    st.code("selviz demo\nselviz train --dataset mnist-5k --model cnn --alpha=-1", language="bash")
+
+
+def _start() -> None:
+    demo.start(common.data(), again=True)
+
+
+def _stop() -> None:
+    demo.stop(common.data())
+
+
+def _line() -> None:
+    status = demo.status(common.data())
+    if _landed(status):
+        st.rerun()
+    if not st.session_state.get("finished"):
+        return  # the page itself shows the panel
+    done = sum(run["state"] == "finished" for run in status["runs"])
+    st.progress(
+        (done + _share(status)) / max(len(status["runs"]), 1), text=f"Demo: {done} of {len(status['runs'])} networks"
+    )
+    st.button(
+        "Stop", icon=":material/stop:", on_click=_stop, key="stop-line", help="Stops the demo; finished networks stay"
+    )
+
+
+def _panel() -> None:
+    status = demo.status(common.data())
+    if _landed(status):
+        st.rerun()
+    st.subheader("The demo is training its first network", anchor=False)
+    st.markdown(EXPLAINED + " Pages open as soon as the first network is finished.")
+    for run in status["runs"]:
+        epoch, epochs = run.get("epoch") or 0, run.get("epochs") or 1
+        told = f"α {wording.alpha(run['alpha'])}: {WORDS.get(run['state'], run['state'])}"
+        if run["state"] == "running":
+            told += f", epoch {epoch} of {epochs}"
+        for name, show in (("loss", wording.number), ("accuracy", wording.percent), ("mean_si", wording.si)):
+            if not wording.missing(run.get(name)):
+                told += f" · {'mean SI' if name == 'mean_si' else name} {show(run[name])}"
+        st.progress(1.0 if run["state"] == "finished" else min(epoch / epochs, 1.0), text=told)
+    st.button("Stop the demo", icon=":material/stop:", on_click=_stop, key="stop-panel")
+
+
+def _share(status: dict) -> float:
+    """How far the network in training is, 0..1."""
+    return sum((r.get("epoch") or 0) / (r.get("epochs") or 1) for r in status["runs"] if r["state"] == "running") % 1.0
+
+
+def _landed(status: dict) -> bool:
+    """Whether there is more to show than when the page was drawn, or nothing left to wait for."""
+    done = int((common.runs()["state"] == "finished").sum()) if len(common.runs()) else 0
+    return status["state"] != "running" or done != st.session_state.get("finished", 0)
