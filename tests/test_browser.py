@@ -1,0 +1,276 @@
+"""The dashboard in a real browser: every page opens without an error in it or in the console, in light and in dark."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from selviz import demo
+from selviz.pipeline import run_ablation
+from selviz.store import Store, image_folder, write_images
+
+pytestmark = pytest.mark.browser
+ROOT = Path(__file__).resolve().parent.parent
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync"]  # fmt: skip
+TITLES = {
+    "": "What does turning selectivity up or down do?",
+    "units": "Which units are there, and what are they like?",
+    "unit": "What does this unit respond to, and does it matter?",
+    "ablation": "What breaks when these units are silent?",
+}
+PATIENCE = 60_000  # milliseconds; the first page imports torch
+
+
+@contextmanager
+def serving(data, **environment):
+    """The address of a dashboard over the store in `data`, in a process of its own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app" / "main.py"), "--server.headless", "true",
+               "--server.address", "127.0.0.1", "--server.port", str(port), "--server.fileWatcherType", "none",
+               "--browser.gatherUsageStats", "false"]  # fmt: skip
+    settings = {**os.environ, "SELVIZ_DATA": str(data), "SELVIZ_NO_DEMO": "1", "OMP_NUM_THREADS": "1", **environment}
+    # The folder is not the repository's: the dashboard must find selviz by itself.
+    process = subprocess.Popen(command, cwd=data, env=settings, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(300):
+            try:
+                urllib.request.urlopen(f"{address}/_stcore/health", timeout=1)
+                break
+            except OSError:
+                assert process.poll() is None, "the dashboard did not start"
+                time.sleep(0.1)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api")
+    if CHROMIUM is None:
+        pytest.fail("the browser tests need chromium: sudo apt-get install chromium")
+    with playwright.sync_playwright() as driver:
+        yield driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+
+
+@pytest.fixture(scope="module")
+def address(tiny_store):
+    with serving(tiny_store.path) as where:
+        yield where
+
+
+@pytest.fixture
+def own_store(tiny_store, tmp_path):
+    """A copy of the tiny store that a test may change."""
+    shutil.copytree(tiny_store.path, tmp_path / "store")
+    return Store(tmp_path / "store")
+
+
+class Visitor:
+    """One tab, and all that its console complained about."""
+
+    def __init__(self, browser, scheme="light", width=1280):
+        self.context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        self.tab = self.context.new_page()
+        self.tab.set_default_timeout(PATIENCE)
+        self.complaints = []
+        self.tab.on("console", self._listen)
+        self.tab.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def _listen(self, message):
+        # On a page's own address Streamlit first asks that page for its health, and then the server itself.
+        streamlits_own = "/_stcore/" in message.location.get("url", "")
+        if message.type == "error" and not streamlits_own:
+            self.complaints.append(message.text)
+
+    def open(self, url):
+        self.tab.goto(url)
+        return self.settle()
+
+    def settle(self):
+        """Waits until the page has been drawn."""
+        self.tab.locator("[data-testid=stMain] :is(h1, h3, [data-testid=stAlert])").first.wait_for()
+        self.tab.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+        self.tab.wait_for_function("!document.querySelector('[data-stale=true], [data-testid=stSpinner]')")
+        return self
+
+    def text(self):
+        return self.tab.get_by_test_id("stMain").inner_text()
+
+    def sees(self, text):
+        """Waits until the text is on the page; code blocks are drawn late."""
+        self.tab.get_by_test_id("stMain").get_by_text(text).first.wait_for()
+        return self
+
+    def is_well(self):
+        assert self.complaints == []
+        assert self.tab.get_by_test_id("stException").all_inner_texts() == []
+        return self
+
+    def close(self):
+        self.context.close()
+
+
+@pytest.fixture
+def visit(browser):
+    """Opens tabs, and closes them at the end."""
+    visitors = []
+
+    def open_tab(*args, **kwargs):
+        visitors.append(Visitor(browser, *args, **kwargs))
+        return visitors[-1]
+
+    yield open_tab
+    for visitor in visitors:
+        visitor.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("page", TITLES)
+def test_every_page_opens_without_an_error_in_it_or_in_the_console(visit, address, page, scheme):
+    visitor = visit(scheme).open(f"{address}/{page}").is_well()
+    assert TITLES[page] in visitor.text()
+    assert visitor.tab.get_by_test_id("stAlertContentError").count() == 0
+
+
+def address_holds(visitor, *parts):
+    visitor.tab.wait_for_function(f"{list(parts)!r}.every(part => location.href.includes(part))")
+
+
+def test_a_click_on_a_row_opens_the_unit_and_back_and_forward_work(visit, address, tiny_store, tiny_run):
+    visitor = visit().open(f"{address}/units?layer=relu3")
+    table = visitor.tab.get_by_test_id("stDataFrame").first
+    table.locator(".dvn-scroller").first.click(position={"x": 16, "y": 52}, force=True)  # the first row's box
+    units = tiny_store.units(tiny_run, "relu3").sort_values("si", ascending=False, kind="stable")
+    address_holds(visitor, "/unit?", "layer=relu3", f"unit={units['unit'].iloc[0]}")
+    visitor.settle()
+    assert TITLES["unit"] in visitor.text()
+    visitor.tab.go_back()
+    address_holds(visitor, "/units?", "layer=relu3")
+    visitor.settle()
+    assert TITLES["units"] in visitor.text()
+    visitor.tab.go_forward()
+    address_holds(visitor, "/unit?", f"unit={units['unit'].iloc[0]}")
+    visitor.settle().is_well()
+
+
+def test_a_click_on_a_dot_of_the_histogram_opens_its_unit(visit, address):
+    visitor = visit().open(f"{address}/units")
+    visitor.tab.locator(".js-plotly-plot .point").first.click(force=True)
+    address_holds(visitor, "/unit?", "layer=relu1", "unit=")
+    assert TITLES["unit"] in visitor.settle().is_well().text()
+
+
+def test_the_arrow_keys_step_through_units_and_back_returns(visit, address):
+    visitor = visit().open(f"{address}/unit?layer=relu2&unit=3").sees("What breaks without it")
+    visitor.tab.keyboard.press("ArrowRight")
+    address_holds(visitor, "unit=4")
+    visitor.settle().sees("Unit 4 of layer").tab.keyboard.press("ArrowLeft")
+    address_holds(visitor, "unit=3")
+    visitor.settle().sees("Unit 3 of layer").tab.go_back()
+    address_holds(visitor, "unit=4")
+    visitor.settle().is_well()
+
+
+def test_a_click_on_a_point_of_the_overview_chooses_its_run(visit, own_store, tiny_run):
+    shutil.copytree(own_store.run_path(tiny_run), own_store.run_path("digits-cnn-copy"))
+    with serving(own_store.path) as address:
+        visitor = visit().open(f"{address}/?run=digits-cnn-copy")
+        visitor.tab.locator(".js-plotly-plot").first.locator(".point").last.click(force=True)
+        visitor.settle().is_well()
+        assert "run=digits-cnn-" in visitor.tab.url
+
+
+def test_two_visitors_silence_different_units_and_each_sees_its_own_answer(visit, address, tiny_store, tiny_run):
+    silenced = {unit: run_ablation(tiny_store, tiny_run, {"relu4": [unit]}, draws=0) for unit in (0, 7)}
+    visitors = {unit: visit() for unit in silenced}
+    for unit, visitor in visitors.items():
+        visitor.tab.goto(f"{address}/ablation?silence=relu4:{unit}")
+    for unit, visitor in visitors.items():
+        expected = f"{100 * silenced[unit]['accuracy_after']:.1f} %"
+        cell = visitor.settle().tab.get_by_test_id("stMetric").filter(has_text="Accuracy after")
+        assert expected in cell.inner_text()
+        assert f"relu4:{unit}" in visitor.is_well().text()
+
+
+def test_an_empty_store_shows_the_command_on_every_page(visit, tmp_path):
+    with serving(tmp_path) as address:
+        for page in TITLES:
+            visitor = visit().open(f"{address}/{page}").is_well()
+            visitor.sees("There is no run in this store yet.").sees("selviz demo")
+
+
+def test_a_damaged_run_is_told_in_words_and_not_as_an_exception(visit, own_store, tiny_run):
+    broken = own_store.run_path("digits-cnn-broken")
+    shutil.copytree(own_store.run_path(tiny_run), broken)
+    (broken / "capture.duckdb").write_bytes(b"")
+    with serving(own_store.path) as address:
+        for page in TITLES:
+            visitor = visit().open(f"{address}/{page}?run=digits-cnn-broken").is_well()
+            visitor.sees("selviz capture digits-cnn-broken")
+        visit().open(f"{address}/unit?run={tiny_run}").sees(TITLES["unit"]).is_well()
+
+
+def test_names_from_data_and_links_are_shown_as_text(visit, own_store, tiny_run):
+    hostile = ["<img src=x onerror=alert(1)>", "**bold** :red[x] $a$", "[a](javascript:alert(1))", ":smile:", "`a``b`"]
+    run = own_store.run(tiny_run)
+    folder = image_folder(own_store.path, run["fingerprint"])
+    pictures = own_store.thumbnails(tiny_run, range(run["images"]))
+    labels = own_store.images(tiny_run)["label_index"]
+    shutil.rmtree(folder)
+    names = [*hostile, *"56789"]
+    write_images(own_store.path, run["fingerprint"], list(pictures.values()), labels, names)
+    with serving(own_store.path) as address:
+        visitor = visit()
+        visitor.tab.on("dialog", lambda dialog: visitor.complaints.append(dialog.message))
+        for query in ("unit?layer=%3Cimg+src%3Dx+onerror%3Dalert(1)%3E", "ablation?silence=relu4:0", "units", ""):
+            visitor.open(f"{address}/{query}").is_well()
+            assert visitor.tab.locator("img[src='x'], a[href^='javascript'], .katex").count() == 0
+            assert "😄" not in visitor.text()
+        visitor.open(f"{address}/unit?layer=%3Cimg+src%3Dx+onerror%3Dalert(1)%3E").sees("<img src=x onerror=alert(1)>")
+
+
+def test_a_run_that_lands_while_the_dashboard_is_open_is_there_on_the_next_page(visit, own_store, tiny_run):
+    with serving(own_store.path) as address:
+        visitor = visit().open(f"{address}/")
+        shutil.copytree(own_store.run_path(tiny_run), own_store.path / "landing")
+        os.rename(own_store.path / "landing", own_store.run_path("digits-cnn-landed"))
+        visitor.tab.get_by_role("link", name="Units").click()
+        address_holds(visitor, "/units")
+        visitor.settle().tab.get_by_role("link", name="Overview").click()
+        visitor.tab.get_by_text(TITLES[""]).wait_for()
+        visitor.settle().tab.get_by_label("Run", exact=False).first.click()
+        assert visitor.tab.get_by_role("option").count() == 2
+        visitor.is_well()
+
+
+def test_an_empty_store_trains_the_demo_opens_with_its_first_run_and_stops_on_request(visit, tmp_path):
+    with serving(tmp_path, SELVIZ_NO_DEMO="0") as address:
+        visitor, other = visit().open(f"{address}/"), visit().open(f"{address}/units")
+        assert "The demo is training its first network" in visitor.text()
+        assert "chosen illustration" in visitor.text()
+        assert (tmp_path / "demo.lock").exists()
+        for page in (visitor, other):  # both open by themselves
+            page.tab.get_by_text("mnist-5k-cnn-a0", exact=False).first.wait_for(timeout=240_000)
+        assert len(list(tmp_path.glob("runs/*/summary.json"))) >= 1
+        visitor.settle().tab.get_by_test_id("stSidebar").get_by_role("button", name="Stop").click()
+        for _ in range(300):
+            if demo.status(tmp_path)["state"] == "stopped":
+                break
+            time.sleep(0.2)
+        assert demo.status(tmp_path)["state"] == "stopped"
+        visitor.tab.get_by_role("button", name="Go on with the demo").wait_for()
+        visitor.is_well()

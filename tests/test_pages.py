@@ -1,0 +1,264 @@
+"""What the pages say, on a tiny real store: addresses, filters, numbers, empty and damaged stores."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from selviz.config import RunConfig
+from selviz.pipeline import run_ablation, train_run
+from selviz.store import Store
+from tests.toy import toy_known
+
+MAIN = Path(__file__).resolve().parent.parent / "app" / "main.py"
+VIEWS = ("overview", "units", "unit", "ablation")
+
+
+@pytest.fixture
+def visit(monkeypatch):
+    """Opens a page of the store in a folder at an address: `visit(store, "unit", layer="relu4", unit="3")`."""
+    monkeypatch.setenv("SELVIZ_NO_DEMO", "1")
+
+    def open_page(data, view="overview", **address):
+        monkeypatch.setenv("SELVIZ_DATA", str(getattr(data, "path", data)))
+        page = AppTest.from_file(str(MAIN), default_timeout=120)
+        for name, value in address.items():
+            page.query_params[name] = value
+        if view != "overview":
+            page.run().switch_page(f"views/{view}.py")
+            for name, value in address.items():
+                page.query_params[name] = value
+        return page.run()
+
+    return open_page
+
+
+def text(page) -> str:
+    """All that the page says in words."""
+    kinds = ("title", "subheader", "markdown", "caption", "info", "warning", "error", "code")
+    return "\n".join(str(element.value) for kind in kinds for element in page.get(kind))
+
+
+def address(page) -> dict:
+    return {name: value if isinstance(value, str) else value[-1] for name, value in page.query_params.items()}
+
+
+def metrics(page) -> dict:
+    return {metric.label: (metric.value, metric.delta) for metric in page.metric}
+
+
+@pytest.fixture
+def own_store(tiny_store, tmp_path):
+    """A copy of the tiny store that a test may damage."""
+    shutil.copytree(tiny_store.path, tmp_path / "store")
+    return Store(tmp_path / "store")
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_page_runs_without_an_exception(visit, tiny_store, view):
+    page = visit(tiny_store, view)
+    assert not page.exception
+    assert not page.error
+    assert page.title[0].value.endswith("?")
+
+
+def test_the_address_of_a_unit_opens_it_with_its_numbers(visit, tiny_store, tiny_run):
+    page = visit(tiny_store, "unit", run=tiny_run, layer="relu2", unit="7")
+    unit = tiny_store.unit(tiny_run, "relu2", 7)
+    shown = metrics(page)
+    assert shown["SI"] == (f"{unit['si']:.2f}", f"null {unit['null_mean']:.2f}, up to {unit['null_p95']:.2f}")
+    assert shown["Preferred class"][0] == (unit["preferred_class"] if not unit["dead"] else "–")
+    assert address(page)["layer"] == "relu2"
+    assert address(page)["unit"] == "7"
+
+
+def test_next_and_previous_step_through_the_units_and_on_into_the_next_layer(visit, tiny_store):
+    page = visit(tiny_store, "unit", layer="relu1", unit="15")
+    page.button(key="step-Next").click().run()
+    assert (address(page)["layer"], address(page)["unit"]) == ("relu2", "0")
+    page.button(key="step-Previous").click().run()
+    assert (address(page)["layer"], address(page)["unit"]) == ("relu1", "15")
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ({"layer": "relu9"}, "`relu9`, which is not here. Shown instead: `relu"),
+        ({"layer": "relu1", "unit": "16"}, "`16`, which is not here. Shown instead: `15 (there are 0 to 15)`"),
+        ({"layer": "relu1", "unit": "<b>x</b>"}, "`<b>x</b>`, which is not here"),
+        ({"run": "mnist-9k"}, "`mnist-9k`, which is not here. Shown instead: `digits-"),
+        ({"image": "-4"}, "`-4`, which is not here. Shown instead: `0 ("),
+    ],
+)
+def test_a_wrong_link_says_what_is_not_there_and_shows_the_nearest(visit, tiny_store, address, told):
+    page = visit(tiny_store, "unit", **address)
+    assert not page.exception
+    assert told in "\n".join(warning.value for warning in page.warning)
+
+
+def test_the_gallery_shows_the_nine_most_and_the_nine_least_activating_images(visit, tiny_store, tiny_run):
+    values = tiny_store.activations(tiny_run, "relu3", 5).sort_values(["value", "image"])["value"].to_numpy()
+    page = visit(tiny_store, "unit", layer="relu3", unit="5")
+    shown = {band: [page.button(key=f"tile-{band}-{rank}").label for rank in range(9)] for band in ("most", "least")}
+    assert [label.split(" · ")[1] for label in shown["most"]] == [f"{value:.3g}" for value in values[::-1][:9]]
+    assert [label.split(" · ")[1] for label in shown["least"]] == [f"{value:.3g}" for value in values[:9]]
+
+
+def test_a_click_on_an_image_puts_it_into_the_address(visit, tiny_store, tiny_run):
+    page = visit(tiny_store, "unit", layer="relu3", unit="5")
+    page.button(key="tile-most-3").click().run()
+    table = tiny_store.activations(tiny_run, "relu3", 5).sort_values(["value", "image"], ascending=[False, True])
+    assert address(page)["image"] == str(table["image"].iloc[3])
+    assert page.number_input(key="link-image").value == table["image"].iloc[3]
+
+
+def test_filters_narrow_the_list_of_units_and_live_in_the_address(visit, tiny_store, tiny_run):
+    units = tiny_store.units(tiny_run)
+    page = visit(tiny_store, "units", si="0.10..1.00")
+    page.selectbox(key="link-layer").select("relu3").run()
+    wanted = units[(units["layer"] == "relu3") & (units["si"] >= 0.1)]
+    assert f"{len(wanted)} units of 144" in text(page)
+    assert len(page.dataframe[0].value) == len(wanted)
+    assert address(page)["layer"] == "relu3"
+    assert address(page)["si"] == "0.10..1.00"
+
+
+def test_filters_that_nothing_fits_offer_the_way_back(visit, tiny_store):
+    page = visit(tiny_store, "units", layer="relu1", si="0.99..1.00")
+    assert "No unit fits these filters." in text(page)
+    next(button for button in page.button if button.label == "Clear the filters").click().run()
+    assert "144 units of 144" in text(page)
+
+
+def test_units_silenced_by_the_address_give_the_librarys_numbers(visit, tiny_store, tiny_run):
+    page = visit(tiny_store, "ablation", silence="relu2:3,5;relu4:0")
+    result = run_ablation(tiny_store, tiny_run, {"relu2": [3, 5], "relu4": [0]}, draws=20)
+    shown = metrics(page)
+    assert shown["Accuracy before"][0] == f"{100 * result['accuracy_before']:.1f} %"
+    assert shown["Accuracy after"][0] == f"{100 * result['accuracy_after']:.1f} %"
+    assert f"({result['images']:,} images)" in shown["Accuracy after"][1]
+    assert f"of 20 random sets break more: quantile {result['control']['quantile']:.2f}" in text(page)
+    assert "judged on images that it has seen" in text(page)
+
+
+def test_top_k_is_chosen_on_fold_0_and_reported_on_fold_1(visit, tiny_store, tiny_run):
+    page = visit(tiny_store, "ablation", rule="top", layers="relu3", k="4")
+    images, values = tiny_store.images(tiny_run), tiny_store.matrix(tiny_run, "relu3").astype(float)
+    here = (images["fold"] == 0).to_numpy()
+    labels = images["label_index"].to_numpy()[here]
+    means = np.array([values[here][labels == c].mean(axis=0) for c in range(10)])
+    rest = (means.sum(axis=0) - means.max(axis=0)) / 9
+    si = (means.max(axis=0) - rest) / (means.max(axis=0) + rest + 1e-7)
+    wanted = sorted(np.argsort(-si, kind="stable")[:4].tolist())
+    result = run_ablation(tiny_store, tiny_run, {"relu3": wanted}, fold=1, draws=20)
+    assert set(page.dataframe[0].value["unit"]) == set(wanted)
+    assert metrics(page)["Accuracy after"][0] == f"{100 * result['accuracy_after']:.1f} %"
+    assert f"Exact on {(~here).sum()} images" in text(page)
+
+
+def test_a_random_choice_is_kept_by_its_address(visit, tiny_store):
+    first = visit(tiny_store, "ablation", rule="random", layers="relu1,relu2", k="3", seed="5")
+    again = visit(tiny_store, "ablation", rule="random", layers="relu1,relu2", k="3", seed="5")
+    other = visit(tiny_store, "ablation", rule="random", layers="relu1,relu2", k="3", seed="6")
+    chosen = [page.dataframe[0].value[["layer", "unit"]].to_numpy().tolist() for page in (first, again, other)]
+    assert chosen[0] == chosen[1] != chosen[2]
+    assert len(chosen[0]) == 6
+
+
+def test_units_of_a_wrong_link_are_told_and_the_others_silenced(visit, tiny_store):
+    page = visit(tiny_store, "ablation", silence="relu2:3;relu2:99")
+    assert "`relu2:99`" in page.warning[0].value
+    assert "**1 unit silent:** `relu2:3`" in text(page)
+
+
+def test_two_visitors_silence_different_units_and_each_gets_its_own_answer(visit, tiny_store, tiny_run):
+    units = [{"relu4": [unit]} for unit in (1, 2, 3)]
+    expected = [f"{100 * run_ablation(tiny_store, tiny_run, one, draws=0)['accuracy_after']:.1f} %" for one in units]
+    pages = [visit(tiny_store, "ablation", silence=f"relu4:{one['relu4'][0]}") for one in units]
+    assert [metrics(page.run())["Accuracy after"][0] for page in reversed(pages)] == expected[::-1]
+
+
+@pytest.fixture
+def toy_store(tmp_path):
+    """A store whose one run is the hand-set network of tests/toy.py."""
+    with toy_known() as config:
+        store = Store(tmp_path / "toy")
+        train_run(store, config)
+        yield store
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_page_runs_on_the_hand_set_network(visit, toy_store, view):
+    page = visit(toy_store, view)
+    assert not page.exception and not page.error
+
+
+def test_pages_show_the_numbers_worked_out_on_paper(visit, toy_store):
+    """Unit 1 fires on class b alone, unit 2 never; without unit 1 every image of class b is lost."""
+    shown = metrics(visit(toy_store, "unit", layer="relu", unit="1"))
+    assert (shown["SI"][0], shown["Preferred class"][0]) == ("1.00", "b")
+    dead = visit(toy_store, "unit", layer="relu", unit="2")
+    assert metrics(dead)["SI"][0] == "0.00" and "dead" in text(dead)
+    dense = metrics(visit(toy_store, "unit", layer="relu_1", unit="2"))
+    assert (dense["SI"][0], dense["Preferred class"][0]) == ("1.00", "c")
+    shown = metrics(visit(toy_store, "ablation", silence="relu:1"))
+    assert (shown["Accuracy before"][0], shown["Accuracy after"][0]) == ("100.0 %", "66.7 %")
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_an_empty_store_says_which_command_fills_it_and_trains_nothing_where_it_must_not(visit, tmp_path, view):
+    page = visit(tmp_path, view)
+    assert not page.exception
+    assert "There is no run in this store yet." in text(page)
+    assert "selviz demo" in text(page)
+    assert not [button for button in page.button if "demo" in button.label]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unfinished_run_is_listed_with_the_command_that_resumes_it(visit, own_store, tiny_run):
+    cut_off = own_store.run_path("digits-cnn-cut-off")
+    cut_off.mkdir()
+    shutil.copy(own_store.run_path(tiny_run) / "config.json", cut_off)
+    page = visit(own_store)
+    assert "`digits-cnn-cut-off` is unfinished. Go on with:" in text(page)
+    assert "selviz train --dataset digits --model cnn --alpha=-1" in text(page)
+
+
+def test_a_link_to_an_unfinished_run_shows_another_one_and_how_to_resume(visit, own_store, tiny_run):
+    cut_off = own_store.run_path("digits-cnn-cut-off")
+    cut_off.mkdir()
+    shutil.copy(own_store.run_path(tiny_run) / "config.json", cut_off)
+    page = visit(own_store, "units", run="digits-cnn-cut-off")
+    assert "`digits-cnn-cut-off` is unfinished" in page.warning[0].value
+    assert "selviz train --dataset digits" in text(page)
+    assert "144 units of 144" in text(page)
+
+
+def test_runs_with_equal_settings_stay_apart_in_the_picker(visit, own_store, tiny_run):
+    shutil.copytree(own_store.run_path(tiny_run), own_store.run_path("digits-cnn-copy"))
+    page = visit(own_store, "units", run=tiny_run)
+    assert (address(page)["run"], page.session_state["run"]) == (tiny_run, tiny_run)
+    assert len(set(page.sidebar.selectbox[0].options)) == 2
+
+
+def test_an_untrained_control_is_called_so_and_is_not_the_first_choice(visit, own_store, tiny_run):
+    untrained = train_run(own_store, RunConfig("digits", "cnn", alpha=0, epochs=0))["run"]
+    page = visit(own_store)
+    assert page.session_state["run"] == tiny_run
+    assert any("untrained" in option for option in page.sidebar.selectbox[0].options)
+    assert "untrained control" in text(visit(own_store, "units", run=untrained))
+
+
+def test_a_damaged_file_is_named_with_its_remedy_and_the_other_runs_still_show(visit, own_store, tiny_run):
+    broken = own_store.run_path("digits-cnn-broken")
+    shutil.copytree(own_store.run_path(tiny_run), broken)
+    file = broken / "metrics.duckdb"
+    file.write_bytes(file.read_bytes()[:5000])
+    page = visit(own_store, "units", run="digits-cnn-broken")
+    assert not page.exception
+    assert str(file) in text(page)
+    assert "selviz capture digits-cnn-broken" in text(page)
+    assert "144 units of 144" in text(visit(own_store, "units", run=tiny_run))
+    assert "All runs" in text(visit(own_store, "overview"))

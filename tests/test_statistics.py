@@ -1,0 +1,150 @@
+"""Intervals and tests against statsmodels, against enumeration, and at their ends."""
+
+import itertools
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
+from statsmodels.stats.weightstats import DescrStatsW
+
+from selviz.statistics import change_interval, holm, mcnemar, mean_interval, rank_among, split_interval, wilson
+
+
+def test_wilson_is_the_interval_of_statsmodels_for_every_count():
+    for n in (1, 2, 10, 1000):
+        counts = np.arange(n + 1)
+        low, high = wilson(counts, n)
+        expected = proportion_confint(counts, n, method="wilson")
+        np.testing.assert_allclose(low, expected[0], atol=1e-12)
+        np.testing.assert_allclose(high, expected[1], atol=1e-12)
+
+
+def test_wilson_contains_the_proportion_and_is_exact_at_both_ends():
+    low, high = wilson([0, 5, 10, 0], [10, 10, 10, 0])
+    assert low.tolist()[0] == 0
+    assert high.tolist()[2] == 1
+    assert low[1] < 0.5 < high[1]
+    assert (low[3], high[3]) == (0, 1)  # nothing seen, nothing known
+
+
+def test_more_successes_than_images_are_refused():
+    with pytest.raises(ValueError):
+        wilson(11, 10)
+    with pytest.raises(ValueError):
+        split_interval(-1, 10, 20)
+
+
+def test_split_interval_is_narrower_than_wilson_and_has_no_width_when_all_images_are_seen():
+    assert split_interval(960, 1000, 1000) == (0.96, 0.96)
+    low, high = split_interval(480, 500, 1000)
+    wide_low, wide_high = wilson(480, 500)
+    assert wide_low < low < 0.96 < high < wide_high
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(1, 60), st.data())
+def test_split_interval_never_excludes_nor_exceeds_what_the_unseen_images_allow(total, data):
+    n = data.draw(st.integers(0, total))
+    successes = data.draw(st.integers(0, n))
+    low, high = split_interval(successes, n, total)
+    assert successes / total - 1e-12 <= low <= high <= (successes + total - n) / total + 1e-12
+    if n:
+        assert low - 1e-12 <= np.clip(successes / n, low, high) <= high + 1e-12
+    if n == total:
+        assert low == high
+
+
+def test_split_interval_covers_the_accuracy_of_the_split_in_95_of_100_orders():
+    random = np.random.default_rng(0)
+    right = np.arange(1000) < 900
+    covered = []
+    for _ in range(2000):
+        seen = random.permutation(right)[:300]
+        low, high = split_interval(seen.sum(), 300, 1000)
+        covered.append(low <= 0.9 <= high)
+    assert 0.935 <= np.mean(covered) <= 0.97
+
+
+def test_mcnemar_is_the_exact_test_of_statsmodels_for_every_pair_of_counts():
+    for lost, gained in itertools.product(range(8), range(8)):
+        expected = statsmodels_mcnemar([[5, lost], [gained, 5]], exact=True).pvalue if lost + gained else 1.0
+        assert mcnemar(lost, gained) == pytest.approx(expected, abs=1e-12)
+
+
+def test_mcnemar_takes_arrays_and_gives_one_where_nothing_changed():
+    np.testing.assert_allclose(mcnemar([0, 10, 3], [0, 0, 3]), [1.0, 2 / 2**10, 1.0])
+    assert 0 < mcnemar(1000, 500) < 1e-30
+
+
+def test_change_interval_contains_the_change_and_covers_it_in_95_of_100_samples():
+    low, high = change_interval(30, 10, 1000)
+    assert low < -0.02 < high < 0
+    random = np.random.default_rng(1)
+    cells = random.multinomial(1000, [0.03, 0.01, 0.96], size=4000)
+    low, high = change_interval(cells[:, 0], cells[:, 1], 1000)
+    assert 0.94 <= np.mean((low <= -0.02) & (high >= -0.02)) <= 0.965
+    low, high = change_interval(0, 0, 100)
+    assert low == -high
+    assert 0 < high < 0.03
+
+
+def test_mean_interval_is_the_t_interval_of_statsmodels():
+    values = np.random.default_rng(0).gamma(2, size=23)
+    low, high = mean_interval(values.mean(), values.std(ddof=1), len(values))
+    assert (low, high) == pytest.approx(DescrStatsW(values).tconfint_mean())
+    low, high = mean_interval([1.0, 1.0], [0.0, 2.0], [5, 1])
+    assert low.tolist() == [1.0, -math.inf]
+    assert high.tolist() == [1.0, math.inf]
+
+
+def test_a_rank_says_how_small_its_p_could_have_been():
+    draws = np.arange(20.0)
+    lowest = rank_among(-1, draws)
+    assert lowest == (0.0, 1 / 21, 1.0, 2 / 21, 2 / 21, 20)
+    assert rank_among(100, draws) == (1.0, 1.0, 1 / 21, 2 / 21, 2 / 21, 20)
+    middle = rank_among(9.5, draws)
+    assert middle.quantile == 0.5
+    assert middle.p == 1.0
+
+
+def test_ties_count_half_in_the_quantile_and_fully_in_p():
+    rank = rank_among(1, [1, 1, 1, 1])
+    assert rank.quantile == 0.5
+    assert rank.p == 1.0
+
+
+def test_p_of_a_rank_is_valid_where_the_value_is_one_more_draw():
+    random = np.random.default_rng(0)
+    p = np.array([rank_among(row[0], row[1:]).p for row in random.normal(size=(4000, 40))])
+    for level in (0.05, 0.1, 0.5):
+        assert np.mean(p <= level) <= level + 0.015
+
+
+@pytest.mark.parametrize(("value", "draws"), [(1.0, []), (math.nan, [1.0]), (1.0, [math.nan])])
+def test_a_rank_without_draws_or_with_nan_is_refused(value, draws):
+    with pytest.raises(ValueError):
+        rank_among(value, draws)
+
+
+def test_holm_is_the_correction_of_statsmodels():
+    random = np.random.default_rng(0)
+    for size in range(1, 13):
+        for p_values in (random.random(size), random.random(size) ** 4, random.integers(0, 3, size) / 10):
+            np.testing.assert_allclose(holm(p_values), multipletests(p_values, method="holm")[1], atol=1e-12)
+
+
+def test_holm_does_not_count_what_was_not_tested():
+    np.testing.assert_allclose(holm([0.01, np.nan, 0.04]), [0.02, np.nan, 0.04])
+
+
+def test_importing_the_statistics_loads_no_slow_library():
+    slow = "{'scipy.stats', 'statsmodels', 'torch', 'pandas'}"
+    code = f"import sys, selviz.statistics; print(sorted({slow} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
