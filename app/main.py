@@ -8,24 +8,35 @@ if str(ROOT) not in sys.path:  # Streamlit puts this folder on the path, not the
     sys.path.insert(0, str(ROOT))
 
 import streamlit as st  # noqa: E402
+from streamlit.runtime.scriptrunner import get_script_run_ctx  # noqa: E402
 
 from app import common, work  # noqa: E402
 
-st.set_page_config(page_title="selviz", page_icon=str(ROOT / "app" / "icon.png"), layout="wide")
-st.html(common.STYLE)
-page = st.navigation(
-    {
-        "Learn": [st.Page("views/overview.py", title="Overview", icon=":material/insights:", default=True)],
-        "Explore": [
-            st.Page("views/units.py", title="Units", icon=":material/grid_view:"),
-            st.Page("views/unit.py", title="Unit", icon=":material/adjust:"),
-            st.Page("views/ablation.py", title="Ablation", icon=":material/content_cut:"),
-        ],
-    }
-)
-with common.failures():
-    work.begin_once()
-    common.pick_run()
-    with st.sidebar:
-        work.line()
-    page.run()
+
+def show() -> None:
+    """One run of the page that the visitor is on."""
+    st.set_page_config(page_title="selviz", page_icon=str(ROOT / "app" / "icon.png"), layout="wide")
+    st.html(common.STYLE)
+    page = st.navigation(
+        {
+            "Learn": [st.Page("views/overview.py", title="Overview", icon=":material/insights:", default=True)],
+            "Explore": [
+                st.Page("views/units.py", title="Units", icon=":material/grid_view:"),
+                st.Page("views/unit.py", title="Unit", icon=":material/adjust:"),
+                st.Page("views/ablation.py", title="Ablation", icon=":material/content_cut:"),
+            ],
+        }
+    )
+    with common.failures():
+        work.begin_once()
+        common.pick_run()
+        with st.sidebar:
+            work.line()
+        page.run()
+
+
+# A process that Python spawns from the dashboard imports this file too, and must neither draw nor start a demo.
+if get_script_run_ctx(suppress_warning=True) is not None:
+    show()
+elif __name__ == "__main__":
+    sys.exit("The dashboard is started with: streamlit run app/main.py")

@@ -1,8 +1,12 @@
 """The tiny real world that tests share: one network trained for an epoch on 8 x 8 digits, captured and stored."""
 
+import os
+
 import pytest
 
 from selviz.config import RunConfig
+
+os.environ["SELVIZ_NO_DEMO"] = "1"  # a test that wants the demo asks for it
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,9 @@
 """What the pages say, on a tiny real store: addresses, filters, numbers, empty and damaged stores."""
 
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +22,8 @@ VIEWS = ("overview", "units", "unit", "ablation")
 @pytest.fixture
 def visit(monkeypatch):
     """Opens a page of the store in a folder at an address: `visit(store, "unit", layer="relu4", unit="3")`."""
-    monkeypatch.setenv("SELVIZ_NO_DEMO", "1")
+    # Streamlit puts the page there and leaves it there; processes that other tests spawn would run it again.
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
 
     def open_page(data, view="overview", **address):
         monkeypatch.setenv("SELVIZ_DATA", str(getattr(data, "path", data)))
@@ -214,6 +218,14 @@ def test_an_empty_store_says_which_command_fills_it_and_trains_nothing_where_it_
     assert "There is no run in this store yet." in text(page)
     assert "selviz demo" in text(page)
     assert not [button for button in page.button if "demo" in button.label]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_process_spawned_from_the_dashboard_neither_draws_nor_starts_the_demo(tmp_path):
+    program = f"import runpy; runpy.run_path({str(MAIN)!r}, run_name='__mp_main__')"
+    settings = {**os.environ, "SELVIZ_DATA": str(tmp_path), "SELVIZ_NO_DEMO": "0"}
+    done = subprocess.run([sys.executable, "-c", program], env=settings, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
