@@ -7,7 +7,6 @@ import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 
@@ -17,7 +16,7 @@ from selviz.claims import Claim
 from selviz.errors import SelvizError, unknown
 from selviz.pipeline import WEIGHTS, load_network, open_engine, provenance
 from selviz.store import Store, stage_is_whole, write_stage
-from selviz.store.files import writing
+from selviz.store.parts import kept
 from selviz.store.reading import read
 
 Report = Callable[[dict], None]
@@ -128,7 +127,12 @@ def run_atlas(
             def tell(news: dict, layer=layer, done=done) -> None:
                 report({"run": run, "stage": "atlas", "layer": layer.name, "done": done + news["unit"], "of": total})
 
-            units, by_class = (None if again else _finished(path)) or _layer(engine, layer.name, classes, path, tell)
+            def make(layer=layer, tell=tell) -> dict[str, pd.DataFrame]:
+                found = ablation.atlas_layer(engine, layer.name, classes, report=tell)
+                return dict(zip(("units", "by_class"), found))
+
+            found = kept(path, make, again)
+            units, by_class = found["units"], found["by_class"]
             done += layer.units
             report({"run": run, "stage": "atlas", "layer": layer.name, "done": done, "of": total})
             estimate = estimates[layer.name]
@@ -149,29 +153,3 @@ def run_atlas(
         for path in paths:
             path.unlink(missing_ok=True)
     return store.atlas_layers(run)
-
-
-def _layer(engine, name: str, classes: int, path: Path, report: Report) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """One layer's tables, kept at `path` until all layers are there."""
-    found = ablation.atlas_layer(engine, name, classes, report=report)
-    temporary = path.with_name(f".{path.name}")
-    arrays = {f"{part}:{column}": table[column] for part, table in enumerate(found) for column in table}
-    with writing(path, temporary):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            np.savez(file, **{key: values.to_numpy() for key, values in arrays.items()})
-        temporary.replace(path)
-    return found
-
-
-def _finished(path: Path) -> tuple[pd.DataFrame, pd.DataFrame] | None:
-    """What `_layer` left at `path`; None if there is nothing, or nothing whole."""
-    try:
-        with np.load(path) as file:
-            columns = {key: file[key] for key in file.files}
-    except (OSError, ValueError, EOFError, KeyError):
-        return None
-    return tuple(
-        pd.DataFrame({key[2:]: values for key, values in columns.items() if key.startswith(f"{part}:")})
-        for part in (0, 1)
-    )

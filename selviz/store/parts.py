@@ -1,0 +1,43 @@
+"""Finished parts of a stage that is not: `tables = kept(folder / "partial" / "atlas-0.npz", make)` makes them once.
+
+A stage that takes long keeps each part as soon as it is there, so that the same command again goes on where it was cut
+off. Parts are disposable: one that is not whole is made again.
+"""
+
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from selviz.store.files import writing
+
+
+def kept(path: Path, make: Callable[[], dict[str, pd.DataFrame]], again: bool = False) -> dict[str, pd.DataFrame]:
+    """The tables of numbers at `path`; if they are not there, or `again`, those that `make` gives, kept at `path`."""
+    found = None if again else _finished(path)
+    if found is not None:
+        return found
+    found = make()
+    temporary = path.with_name(f".{path.name}")
+    arrays = {f"{name}:{column}": table[column].to_numpy() for name, table in found.items() for column in table}
+    with writing(path, temporary):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            np.savez(file, **arrays)
+        temporary.replace(path)
+    return found
+
+
+def _finished(path: Path) -> dict[str, pd.DataFrame] | None:
+    try:
+        with np.load(path) as file:
+            arrays = {key: file[key] for key in file.files}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+        return None
+    tables: dict[str, dict] = {}
+    for key, values in arrays.items():
+        name, _, column = key.partition(":")
+        tables.setdefault(name, {})[column] = values
+    return {name: pd.DataFrame(columns) for name, columns in tables.items()}
