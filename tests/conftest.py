@@ -1,10 +1,13 @@
 """The tiny real world that tests share: one network trained for an epoch on 8 x 8 digits, captured and stored."""
 
 import os
+import shutil
+import sys
 
 import pytest
 
 from selviz.config import RunConfig
+from tests.pages import MAIN
 
 os.environ["SELVIZ_NO_DEMO"] = "1"  # a test that wants the demo asks for it
 
@@ -24,3 +27,34 @@ def tiny_store(tmp_path_factory):
 def tiny_run(tiny_store):
     """The name of the run in `tiny_store`: alpha -1, layers relu1 to relu4 of 16, 32, 32 and 64 units, 144 in all."""
     return tiny_store.names()[0]
+
+
+@pytest.fixture
+def own_store(tiny_store, tmp_path):
+    """A copy of the tiny store that a test may damage."""
+    from selviz.store import Store
+
+    shutil.copytree(tiny_store.path, tmp_path / "store")
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def visit(monkeypatch):
+    """Opens a page of the store in a folder at an address: `visit(store, "unit", layer="relu4", unit="3")`."""
+    # Streamlit puts the page there and leaves it there; processes that other tests spawn would run it again.
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+
+    from streamlit.testing.v1 import AppTest
+
+    def open_page(data, view="overview", **address):
+        monkeypatch.setenv("SELVIZ_DATA", str(getattr(data, "path", data)))
+        page = AppTest.from_file(str(MAIN), default_timeout=120)
+        for name, value in address.items():
+            page.query_params[name] = value
+        if view != "overview":
+            page.run().switch_page(f"views/{view}.py")
+            for name, value in address.items():
+                page.query_params[name] = value
+        return page.run()
+
+    return open_page

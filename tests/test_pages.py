@@ -4,60 +4,17 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-from streamlit.testing.v1 import AppTest
 
 from selviz.config import RunConfig
 from selviz.pipeline import run_ablation, train_run
 from selviz.store import Store
+from tests.pages import MAIN, address, metrics, text
 from tests.toy import toy_known
 
-MAIN = Path(__file__).resolve().parent.parent / "app" / "main.py"
 VIEWS = ("overview", "units", "unit", "ablation")
-
-
-@pytest.fixture
-def visit(monkeypatch):
-    """Opens a page of the store in a folder at an address: `visit(store, "unit", layer="relu4", unit="3")`."""
-    # Streamlit puts the page there and leaves it there; processes that other tests spawn would run it again.
-    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
-
-    def open_page(data, view="overview", **address):
-        monkeypatch.setenv("SELVIZ_DATA", str(getattr(data, "path", data)))
-        page = AppTest.from_file(str(MAIN), default_timeout=120)
-        for name, value in address.items():
-            page.query_params[name] = value
-        if view != "overview":
-            page.run().switch_page(f"views/{view}.py")
-            for name, value in address.items():
-                page.query_params[name] = value
-        return page.run()
-
-    return open_page
-
-
-def text(page) -> str:
-    """All that the page says in words."""
-    kinds = ("title", "subheader", "markdown", "caption", "info", "warning", "error", "code")
-    return "\n".join(str(element.value) for kind in kinds for element in page.get(kind))
-
-
-def address(page) -> dict:
-    return {name: value if isinstance(value, str) else value[-1] for name, value in page.query_params.items()}
-
-
-def metrics(page) -> dict:
-    return {metric.label: (metric.value, metric.delta) for metric in page.metric}
-
-
-@pytest.fixture
-def own_store(tiny_store, tmp_path):
-    """A copy of the tiny store that a test may damage."""
-    shutil.copytree(tiny_store.path, tmp_path / "store")
-    return Store(tmp_path / "store")
 
 
 @pytest.mark.parametrize("view", VIEWS)
