@@ -175,11 +175,13 @@ def run_ablation(
     engine: ablation.Engine | None = None,
     cancelled=None,
     report: Report = lambda news: None,
+    watch: Callable[[ablation.Estimate], None] = lambda estimate: None,
 ) -> dict:
     """What silencing units (layer -> numbers) of a run does: `ablation.ablate`'s result, with its controls.
 
     Adds {"run", "fold"}; fold None means all images. `engine` is what `open_engine` gave for this run and fold, for
-    callers that keep it. `keep` silences all units of these layers but the given ones.
+    callers that keep it. `keep` silences all units of these layers but the given ones. `watch` gets every Estimate on
+    the way, `report` every draw.
     """
     ours = engine is None
     engine = engine or open_engine(store, run, fold, cache, loaded)
@@ -198,6 +200,7 @@ def run_ablation(
             seed,
             cancelled,
             report,
+            watch,
         )
     finally:
         if ours:

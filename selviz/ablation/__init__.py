@@ -13,7 +13,18 @@ from selviz.ablation.atlas import atlas_layer, gradient_estimates
 from selviz.ablation.curves import DRAWS, STEPS, area, curves
 from selviz.ablation.engine import CACHE_GB, BoundaryCache, Cancelled, Engine
 from selviz.ablation.modes import MODES, changes, check_choice, complement, matched_sets, random_sets
-from selviz.ablation.readouts import Estimate, ablate, accuracies, compare, confusions, flips, progress
+from selviz.ablation.readouts import (
+    UNMATCHED,
+    Estimate,
+    ablate,
+    compare,
+    confusions,
+    controls,
+    edits,
+    flips,
+    progress,
+    ranked,
+)
 from selviz.ablation.tail import Change
 
 __all__ = [
@@ -21,13 +32,13 @@ __all__ = [
     "DRAWS",
     "MODES",
     "STEPS",
+    "UNMATCHED",
     "BoundaryCache",
     "Cancelled",
     "Change",
     "Engine",
     "Estimate",
     "ablate",
-    "accuracies",
     "area",
     "atlas_layer",
     "changes",
@@ -35,10 +46,13 @@ __all__ = [
     "compare",
     "complement",
     "confusions",
+    "controls",
     "curves",
+    "edits",
     "flips",
     "gradient_estimates",
     "matched_sets",
     "progress",
     "random_sets",
+    "ranked",
 ]

@@ -4,7 +4,7 @@
 whole of it with its controls.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,6 +26,7 @@ from selviz.ablation.tail import Change
 from selviz.errors import SelvizError
 
 MOST_DRAWS = 1000
+UNMATCHED = "more than half of a layer's units are chosen, so too few are left to match them"
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,12 @@ class Estimate:
         return self.images == self.of
 
 
-def progress(engine: Engine, edits: Mapping[str, Change], cancelled=None) -> Iterator[Estimate]:
+def progress(engine: Engine, changed: Mapping[str, Change], cancelled=None) -> Iterator[Estimate]:
     """An Estimate after each batch; the last one is exact. Raises Cancelled once `cancelled` is set or returns True."""
     parts, right_before, right_after = [], 0, 0
     labels, of = engine.labels, len(engine)
-    held = engine.holds(edits)
-    for rows, before, after in engine.stream(edits, cancelled):
+    held = engine.holds(changed)
+    for rows, before, after in engine.stream(changed, cancelled):
         parts.append(after)
         right_before += int((before.argmax(dim=1) == labels[rows]).sum())
         right_after += int((after.argmax(dim=1) == labels[rows]).sum())
@@ -91,56 +92,94 @@ def ablate(
     seed: int = 0,
     cancelled=None,
     report: Callable[[dict], None] = lambda news: None,
+    watch: Callable[[Estimate], None] = lambda estimate: None,
 ) -> dict:
     """`compare`'s result for these units, with its controls: {..., "control": {...}, "matched": {...}}.
 
     `keep` changes all units of the layers but these. `draws` random sets, and `matched` (as many, unless given) sets
     of units with nearly the same mean activation, are the controls; each has {"accuracies", and the fields of
     statistics.Rank} or {"accuracies": [], "reason"}. `stats` are each layer's means and standard deviations [U].
-    `report` gets {"draw", "of"}.
+    `watch` gets every Estimate, `report` {"draw", "of"}.
     """
-    matched = draws if matched is None else matched
-    for number in (draws, matched):
-        if not 0 <= number <= MOST_DRAWS:
-            raise SelvizError(f"{number} draws are asked for; give 0 to {MOST_DRAWS:,}.")
+    counts = {"control": draws, "matched": draws if matched is None else matched}
+    for number in counts.values():
+        check_draws(number)
+    how = {"mode": mode, "factor": factor, "stats": stats, "keep": keep, "seed": seed, "cancelled": cancelled}
     check_mode(mode, factor)
     chosen = check_choice(engine.network, units)
-    how = {"mode": mode, "factor": factor, "statistics": stats, "keep": keep}
-    *_, last = progress(engine, _edits(engine, chosen, seed=seed, **how), cancelled)
+    for last in progress(engine, edits(engine, chosen, mode, factor, stats, keep, seed), cancelled):
+        watch(last)
     result = compare(engine.labels, engine.before(), last.after, class_names)
     result["flips"] = flips(engine.labels, engine.before(), last.after, engine.images)
     result["confusion"] = confusions(engine.labels, engine.before(), last.after)
     result["recomputed"] = last.recomputed
-    means = {name: stats[name][0] if stats else engine.statistics(name)[0] for name in chosen} if matched else {}
-    sets = {
-        "control": (draws, random_sets(engine.network, chosen, draws, seed)),
-        "matched": (matched, matched_sets(engine.network, chosen, means, matched, seed) if matched else ()),
-    }
-    done, total = 0, draws + matched
-    for name, (wanted, drawn) in sets.items():
+    done, total = 0, sum(counts.values())
+    for name, wanted in counts.items():
         found = []
-        for accuracy in accuracies(engine, drawn, seed=seed, cancelled=cancelled, **how):
+        for accuracy in controls(engine, chosen, name, wanted, **how):
             found.append(accuracy)
             done += 1
             report({"draw": done, "of": total})
-        result[name] = _ranked(result["accuracy_after"], found)
+        result[name] = ranked(result["accuracy_after"], found)
         if wanted and not found:
-            result[name]["reason"] = "more than half of a layer's units are chosen, so too few are left to match them"
+            result[name]["reason"] = UNMATCHED
     return {"mode": mode, "factor": factor, "keep": keep, "units": chosen, **result}
 
 
-def accuracies(engine: Engine, sets: Iterable[Units], seed: int = 0, cancelled=None, **how) -> Iterator[float]:
-    """The accuracy 0..1 under each of these sets of units, one after the other; `how` as in `ablate`."""
+def controls(
+    engine: Engine,
+    units: Units,
+    kind: str = "control",
+    draws: int = 20,
+    *,
+    start: int = 0,
+    mode: str = "zero",
+    factor: float | None = None,
+    stats: Statistics | None = None,
+    keep: bool = False,
+    seed: int = 0,
+    cancelled=None,
+) -> Iterator[float]:
+    """The accuracy 0..1 under each control set of `units`, numbers `start` to `draws` - 1 of the sequence of this seed.
+
+    `kind` is "control" (random sets of the same size) or "matched" (nearly the same mean activation; none if too few
+    units are left). The sets do not depend on `start`, so draws that were cut off can be gone on with.
+    """
+    check_draws(draws)
+    if kind == "control":
+        sets = random_sets(engine.network, units, draws, seed)
+    elif draws:
+        means = {name: stats[name][0] if stats else engine.statistics(name)[0] for name in units}
+        sets = matched_sets(engine.network, units, means, draws, seed)
+    else:
+        return
     for number, drawn in enumerate(sets):
-        logits = engine.logits(_edits(engine, drawn, seed=seed + number, **how), cancelled)
-        yield float((logits.argmax(dim=1) == engine.labels).double().mean())
+        if number >= start:
+            logits = engine.logits(edits(engine, drawn, mode, factor, stats, keep, seed + number), cancelled)
+            yield float((logits.argmax(dim=1) == engine.labels).double().mean())
 
 
-def _edits(engine: Engine, units: Units, keep: bool = False, **how) -> dict[str, Change]:
-    return changes(engine, complement(engine.network, units) if keep else units, **how)
+def check_draws(number: int) -> None:
+    """SelvizError for a number of draws that is not 0 to MOST_DRAWS."""
+    if not 0 <= number <= MOST_DRAWS:
+        raise SelvizError(f"{number} draws are asked for; give 0 to {MOST_DRAWS:,}.")
 
 
-def _ranked(value: float, draws: list[float]) -> dict:
+def edits(
+    engine: Engine,
+    units: Units,
+    mode: str = "zero",
+    factor: float | None = None,
+    stats: Statistics | None = None,
+    keep: bool = False,
+    seed: int = 0,
+) -> dict[str, Change]:
+    """`modes.changes` of these units, or with `keep` of all other units of their layers."""
+    return changes(engine, complement(engine.network, units) if keep else units, mode, factor, stats, seed)
+
+
+def ranked(value: float, draws: list[float]) -> dict:
+    """{"accuracies": draws, and the fields of statistics.Rank of `value` among them, if there are any}."""
     return {"accuracies": draws, **(statistics.rank_among(value, draws)._asdict() if draws else {})}
 
 
