@@ -5,6 +5,7 @@ finished file into place. So any number of processes read while others write, an
 """
 
 from selviz.store.files import read_json, write_json
+from selviz.store.groups import list_groups, read_group, write_group
 from selviz.store.images import image_folder, write_images
 from selviz.store.stages import SCHEMA, stage_is_whole, write_activations, write_stage
 from selviz.store.tables import TABLES, Store
@@ -14,9 +15,12 @@ __all__ = [
     "TABLES",
     "Store",
     "image_folder",
+    "list_groups",
+    "read_group",
     "read_json",
     "stage_is_whole",
     "write_activations",
+    "write_group",
     "write_images",
     "write_json",
     "write_stage",

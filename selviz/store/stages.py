@@ -60,6 +60,14 @@ COLUMNS = {
         "atlas_layers": "layer USMALLINT, units UINTEGER, estimate_to_loss DOUBLE, estimate_to_drop DOUBLE, "
         "si_to_drop DOUBLE",
     },
+    # The measures beside SI, and the class of each that has its own; superclasses by name, null where none were given.
+    "unit_metrics": {
+        "unit_metrics": "layer USMALLINT, unit UINTEGER, ccmas DOUBLE, precision DOUBLE, precision_class INTEGER, "
+        "localist DOUBLE, localist_class INTEGER, auc DOUBLE, auc_class INTEGER, average_precision DOUBLE, "
+        "average_precision_class INTEGER, informedness DOUBLE, informedness_class INTEGER, d_prime DOUBLE, "
+        "d_prime_class INTEGER, mutual_information DOUBLE, sparseness DOUBLE, superclass_si DOUBLE, "
+        "superclass_null_mean DOUBLE, superclass_null_p95 DOUBLE, superclass VARCHAR",
+    },
     "images": {
         "thumbnails": "image UINTEGER, label INTEGER, png BLOB",
         "classes": "class INTEGER, name VARCHAR",

@@ -87,6 +87,10 @@ class Store:
         """The mean SI of each layer after each epoch."""
         return self._table(run, "epoch_layers")
 
+    def unit_metrics(self, run: str, layer: str | None = None) -> pd.DataFrame:
+        """The measures of class selectivity beside SI, one row a unit: ccmas, precision, auc, d_prime, ..., classes."""
+        return self._table(run, "unit_metrics", layer)
+
     def curves(self, run: str) -> pd.DataFrame:
         """Accuracy while more and more units are silent, one row a point; layer "network" is all layers together."""
         return self._table(run, "curves")
@@ -249,7 +253,7 @@ class Store:
     def _fix(self, run: str, stages=("capture",)) -> str:
         """How to get back the files of these stages: what comes from the weights is captured again."""
         again = None
-        for stage, command in (("ablation", "curves"), ("atlas", "atlas")):
+        for stage, command in (("ablation", "curves"), ("atlas", "atlas"), ("unit_metrics", "metrics")):
             if stage in stages:
                 return f"write it with: selviz {command} {run}{self._data()}"
         if "training" in stages:

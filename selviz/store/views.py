@@ -12,6 +12,9 @@ import pyarrow as pa
 from selviz.store.listing import FIELDS
 from selviz.store.stages import COLUMNS
 
+# The unit metrics with a best class of their own: its name in the view, its position beside it.
+_BEST = ("precision", "localist", "auc", "average_precision", "informedness", "d_prime")
+
 # table: (stages that it reads, SELECT, order)
 TABLES = {
     "epochs": (("training",), "SELECT * FROM {training}.epochs", "epoch"),
@@ -71,6 +74,17 @@ TABLES = {
         "SELECT l.name AS layer, u.* EXCLUDE (layer) FROM {atlas}.atlas_layers u "
         "JOIN {capture}.layers l ON u.layer = l.layer",
         "l.layer",
+    ),
+    "unit_metrics": (
+        ("unit_metrics", "metrics", "capture", "images"),
+        "SELECT l.name AS layer, u.unit, m.si, m.zero_share, m.dead, u.ccmas, k.name AS ccmas_class, "
+        + "".join(f"u.{name}, {name}_k.name AS {name}_class, u.{name}_class AS {name}_index, " for name in _BEST)
+        + f"u.* EXCLUDE (layer, unit, ccmas, {', '.join(f'{name}, {name}_class' for name in _BEST)}) "
+        "FROM {unit_metrics}.unit_metrics u JOIN {capture}.layers l ON u.layer = l.layer "
+        "JOIN {metrics}.units m ON u.layer = m.layer AND u.unit = m.unit "
+        "LEFT JOIN {images}.classes k ON m.preferred_class = k.class "
+        + " ".join(f"LEFT JOIN {{images}}.classes {name}_k ON u.{name}_class = {name}_k.class" for name in _BEST),
+        "l.layer, u.unit",
     ),
     "images": (
         ("capture", "images"),

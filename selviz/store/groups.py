@@ -1,0 +1,70 @@
+"""Sets of units that have a name: `key = write_group("data", units, name="cat units", run=run)`, `read_group(data, key)`.
+
+A group is a small file that never changes, called by a hash of what it holds, so a link to it opens the same units for
+ever.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from selviz.errors import SelvizError, unknown
+from selviz.store.files import read_json, write_json
+
+LONGEST_NAME = 80
+
+
+def write_group(data, units: Mapping[str, Sequence[int]], name: str = "", run: str = "") -> str:
+    """Store {layer: unit numbers} with a name and the run it was chosen in, both may be empty; returns its key.
+
+    The same group written twice is one file. An empty group or a name of over 80 characters raises SelvizError.
+    """
+    units = {str(layer): sorted({int(unit) for unit in numbers}) for layer, numbers in units.items() if len(numbers)}
+    name = " ".join(name.split())
+    if not units:
+        raise SelvizError("A group needs at least one unit.")
+    if len(name) > LONGEST_NAME:
+        raise SelvizError(f"The name of a group has at most {LONGEST_NAME} characters; this one has {len(name)}.")
+    group = {"name": name, "run": run, "units": units}
+    key = hashlib.sha256(json.dumps(group, sort_keys=True).encode()).hexdigest()[:12]
+    path = _path(data, key)
+    if not path.exists():
+        write_json(path, group)
+    return key
+
+
+def read_group(data, key: str) -> dict:
+    """{"name", "run", "units"} of the group; SelvizError if there is none with this key, or if its file is damaged."""
+    path = _path(data, key)
+    group = read_json(path)
+    if group is None:
+        raise unknown("group", key, list_groups(data)["group"].tolist())
+    units = group.get("units") if isinstance(group, dict) else None
+    if not isinstance(units, dict) or not all(isinstance(numbers, list) for numbers in units.values()):
+        raise SelvizError(f"{path} holds no group of units; remove it.")
+    return {"name": str(group.get("name", "")), "run": str(group.get("run", "")), "units": units}
+
+
+def list_groups(data, run: str | None = None) -> pd.DataFrame:
+    """The groups that have a name, of one run or of all: columns group (its key), name, run, count (of units)."""
+    rows = []
+    for path in sorted((Path(data) / "groups").glob("*.json")):
+        try:
+            group = read_group(data, path.stem)
+        except SelvizError:  # one damaged file does not hide the others
+            continue
+        if group["name"] and run in (None, group["run"]):
+            count = sum(len(numbers) for numbers in group["units"].values())
+            rows.append((path.stem, group["name"], group["run"], count))
+    table = pd.DataFrame(rows, columns=["group", "name", "run", "count"])
+    return table.sort_values(["name", "group"], ignore_index=True)
+
+
+def _path(data, key: str) -> Path:
+    if not re.fullmatch(r"[0-9a-f]{12}", str(key)):
+        raise SelvizError(f"{str(key)[:80]!r} is not the key of a group: 12 digits and letters a to f.")
+    return Path(data) / "groups" / f"{key}.json"

@@ -1,0 +1,43 @@
+"""Named sets of units: written once, found again, harmless when damaged or hostile."""
+
+import pytest
+
+from selviz.errors import SelvizError
+from selviz.store import list_groups, read_group, write_group
+
+UNITS = {"relu1": [3, 1, 3], "relu4": [0]}
+
+
+def test_a_group_is_read_back_as_it_was_written(tmp_path):
+    key = write_group(tmp_path, UNITS, "  cat   units ", "a-run")
+    assert read_group(tmp_path, key) == {"name": "cat units", "run": "a-run", "units": {"relu1": [1, 3], "relu4": [0]}}
+
+
+def test_the_same_group_is_one_file_and_another_name_another_group(tmp_path):
+    keys = [write_group(tmp_path, UNITS, name) for name in ("a", "a", "b")]
+    assert keys[0] == keys[1] != keys[2]
+    assert len(list((tmp_path / "groups").iterdir())) == 2
+
+
+def test_only_named_groups_are_listed_and_a_damaged_one_hides_no_other(tmp_path):
+    write_group(tmp_path, UNITS)
+    write_group(tmp_path, UNITS, "mine", "one")
+    write_group(tmp_path, UNITS, "theirs", "two")
+    (tmp_path / "groups" / "0123456789ab.json").write_text("{")
+    assert list_groups(tmp_path)["name"].tolist() == ["mine", "theirs"]
+    assert list_groups(tmp_path, "one")[["name", "count"]].values.tolist() == [["mine", 3]]
+
+
+@pytest.mark.parametrize("key", ["../../etc/passwd", "", "0123456789AB", "0123456789abc", "x" * 500])
+def test_what_is_no_key_is_refused(tmp_path, key):
+    with pytest.raises(SelvizError, match="is not the key of a group"):
+        read_group(tmp_path, key)
+
+
+def test_bad_groups_are_refused_in_words(tmp_path):
+    with pytest.raises(SelvizError, match="at least one unit"):
+        write_group(tmp_path, {"relu1": []})
+    with pytest.raises(SelvizError, match="at most 80 characters"):
+        write_group(tmp_path, UNITS, "x" * 81)
+    with pytest.raises(SelvizError, match="Unknown group"):
+        read_group(tmp_path, "0123456789ab")
