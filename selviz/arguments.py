@@ -150,6 +150,30 @@ def atlas(sub):
     cache(sub)
 
 
+def metrics(sub):
+    units(sub)
+    sub.add_argument(
+        "--superclass",
+        metavar="NAME=A,B",
+        action="append",
+        default=[],
+        help="classes that count as one, for the SI of superclasses; repeat it for each superclass",
+    )
+    sub.add_argument("--agreement", action="store_true", help="rank correlations of the metrics within each layer")
+    sub.add_argument("--again", action="store_true", help="compute them anew even if they are there")
+
+
+def superclasses(specs: Sequence[str]) -> dict[str, list[str]] | None:
+    """`["even=0,2", "odd=1,3"]` -> `{"even": ["0", "2"], "odd": ["1", "3"]}`; None for no specs."""
+    found: dict[str, list[str]] = {}
+    for spec in specs:
+        name, equals, members = spec.partition("=")
+        if not (name.strip() and equals and members.strip()) or name.strip() in found:
+            raise SelvizError(f"'{spec}' is no superclass, or its name stands twice; write NAME=CLASS,CLASS.")
+        found[name.strip()] = [member.strip() for member in members.split(",")]
+    return found or None
+
+
 def sql(sub):
     sub.add_argument("query", metavar="QUERY", help="one SELECT, WITH or EXPLAIN")
     sub.add_argument("--runs", metavar="A,B", help="only these runs")

@@ -11,11 +11,15 @@ from collections.abc import Callable, Sequence
 from selviz import arguments
 from selviz.config import RunConfig
 from selviz.errors import SelvizError, unknown
-from selviz.printing import Progress, ablation_text, areas_text, as_json, summary_line, table
+from selviz.printing import Progress, ablation_text, agreement_text, areas_text, as_json, summary_line, table
 
 RUN_COLUMNS = "run state alpha test_accuracy mean_si mean_si_live null_mean null_p95 dead units images".split()
 LAYER_COLUMNS = "layer depth units dead mean_si mean_si_live null_mean null_p95".split()
 UNIT_COLUMNS = "layer unit si null_mean null_p95 preferred_class mean_activation zero_share dead".split()
+METRIC_COLUMNS = (
+    "layer unit si ccmas precision localist auc average_precision informedness d_prime d_prime_class "
+    "mutual_information sparseness superclass_si superclass dead"
+).split()
 INTERRUPTED = 130  # what a shell expects of a command that Ctrl-C ended
 
 
@@ -109,13 +113,7 @@ def layers(args):
 def units(args):
     """List a run's units with their class selectivity index and its label-shuffle null."""
     store, run = _store_and_run(args)
-    frame = store.units(run, args.layer)
-    if args.sort:
-        if args.sort not in frame.columns:
-            raise unknown("column", args.sort, list(frame.columns))
-        frame = frame.sort_values(args.sort, ascending=args.ascending, kind="stable")
-    if args.limit is not None:
-        frame = frame.head(args.limit)
+    frame = _sorted(store.units(run, args.layer), args)
     _show(args, frame, lambda: table(frame, UNIT_COLUMNS))
 
 
@@ -188,6 +186,25 @@ def atlas(args):
     _show(args, frame, lambda: table(frame))
 
 
+def metrics(args):
+    """Compute every unit's measures of class selectivity beside SI, store and list them."""
+    from selviz.studies import run_metrics
+    from selviz.unit_metrics import agreement
+
+    chosen = arguments.superclasses(args.superclass)
+    store, run = _store_and_run(args)
+    with Progress() as progress:
+        frame = run_metrics(store, run, chosen, progress, again=args.again)
+    if args.layer:
+        frame = store.unit_metrics(run, args.layer)
+    if args.agreement:
+        found = agreement(frame)
+        _show(args, {name: matrix.to_dict() for name, matrix in found.items()}, lambda: agreement_text(found))
+        return
+    frame = _sorted(frame, args)
+    _show(args, frame, lambda: table(frame, METRIC_COLUMNS))
+
+
 def sql(args):
     """Ask the store in SQL: views runs, epochs, layers, units, class_means, images, activations."""
     from selviz.store import Store
@@ -254,6 +271,7 @@ COMMANDS: dict[str, tuple[Callable, str, Callable]] = {
     "ablate": (ablate, "selviz ablate mnist-5k-cnn-a0 --units relu1:3,5 --units relu2:0-7", arguments.ablate),
     "curves": (curves, "selviz curves mnist-5k-cnn-a0 --metric si --layer relu4", arguments.curves),
     "atlas": (atlas, "selviz atlas mnist-5k-cnn-a0", arguments.atlas),
+    "metrics": (metrics, "selviz metrics mnist-5k-cnn-a0 --layer relu4 --sort auc --limit 10", arguments.metrics),
     "sql": (sql, 'selviz sql "select layer, avg(si) from units group by layer"', arguments.sql),
     "export": (export, "selviz export mnist-5k-cnn-a0 units --format csv --output units.csv", arguments.export),
 }
@@ -274,6 +292,15 @@ def _store_and_run(args):
     if len(matches) > 1:
         raise SelvizError(f"{len(matches)} runs begin with '{args.run}', such as {', '.join(matches[:2])}; write more.")
     return store, matches[0] if matches else args.run
+
+
+def _sorted(frame, args):
+    """The rows in the order of --sort and --ascending, cut at --limit."""
+    if args.sort:
+        if args.sort not in frame.columns:
+            raise unknown("column", args.sort, list(frame.columns))
+        frame = frame.sort_values(args.sort, ascending=args.ascending, kind="stable")
+    return frame if args.limit is None else frame.head(args.limit)
 
 
 def _show(args, result, text: Callable[[], str]):

@@ -163,6 +163,15 @@ def areas_text(areas: pd.DataFrame) -> str:
     return f"{heading}\n{table(pd.DataFrame(rows))}"
 
 
+def agreement_text(found: Mapping[str, pd.DataFrame]) -> str:
+    """The rank correlations of `unit_metrics.agreement`, a table a layer."""
+    parts = []
+    for layer, matrix in found.items():
+        heading = f"{layer}: Spearman's rank correlation over {matrix.attrs['units']} live units"
+        parts.append(f"{heading}\n{table(matrix.rename_axis('metric').reset_index())}")
+    return "\n\n".join(parts)
+
+
 class Progress:
     """Progress on stderr, fed with the news of `selviz.pipeline`: {"run", "stage", ...} and what the stage adds.
 

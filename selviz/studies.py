@@ -1,0 +1,86 @@
+"""Stored studies of a run that leave its network as it is: `run_metrics(Store("data"), run)`.
+
+Each writes a stage of its own beside the run's others and is resumable: finished parts lie in `partial/`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from selviz import unit_metrics
+from selviz.claims import Claim
+from selviz.errors import SelvizError, unknown
+from selviz.pipeline import provenance
+from selviz.store import Store, stage_is_whole, write_stage
+from selviz.store.parts import kept
+from selviz.store.stages import record
+
+Report = Callable[[dict], None]
+UNIT_METRICS = "unit_metrics"
+
+
+def run_metrics(
+    store: Store,
+    run: str,
+    superclasses: Mapping[str, Sequence[str]] | None = None,
+    report: Report = lambda news: None,
+    again: bool = False,
+) -> pd.DataFrame:
+    """Every measure of `selviz.unit_metrics` for every unit, on all evaluation images; returns `store.unit_metrics`.
+
+    `superclasses` (name -> class names) adds the SI on labels merged into them; None leaves it as it is stored. Stored
+    as stage `unit_metrics`. A finished one is returned as it is unless the activations or the superclasses changed, or
+    `again`. Raises SelvizError for superclasses that share a class, name an unknown one, or are fewer than two.
+    """
+    about, folder = store.run(run), store.run_path(run)
+    captured = record(folder / "capture.duckdb")
+    stored = record(folder / f"{UNIT_METRICS}.duckdb") if stage_is_whole(folder, UNIT_METRICS) else None
+    earlier = stored["provenance"].get("superclasses") if stored else None
+    superclasses = earlier if superclasses is None else {name: list(names) for name, names in superclasses.items()}
+    groups = class_groups(superclasses, about["classes"]) if superclasses else None
+    settings = {"capture": captured and captured["sha256"], "superclasses": superclasses or None}
+    if stored and not again and all(stored["provenance"].get(name) == value for name, value in settings.items()):
+        return store.unit_metrics(run)
+    with Claim(folder / "claim.json", f"run {run}"):
+        labels, names = store.images(run)["label_index"].to_numpy(), store.layers(run)["layer"]
+        tables, paths = [], []
+        for position, name in enumerate(names):
+            key = str(settings["capture"])[:16]
+            paths.append(folder / "partial" / f"{UNIT_METRICS}-{key}-{position}.npz")
+
+            def make(name=name) -> dict[str, pd.DataFrame]:
+                return {"units": unit_metrics.unit_metrics(store.matrix(run, name), labels, len(about["classes"]))}
+
+            table = kept(paths[-1], make, again)["units"].assign(layer=position)
+            tables.append(table.assign(**_superclass_columns(store, run, name, labels, groups, superclasses)))
+            report({"run": run, "stage": "unit metrics", "layer": name, "done": position + 1, "of": len(names)})
+        write_stage(folder, UNIT_METRICS, {UNIT_METRICS: pd.concat(tables)}, {**provenance("cpu"), **settings})
+        for path in paths:
+            path.unlink(missing_ok=True)
+    return store.unit_metrics(run)
+
+
+def class_groups(superclasses: Mapping[str, Sequence[str]], classes: Sequence[str]) -> np.ndarray:
+    """The number of each class's superclass, [C], in the order of `superclasses`; -1 for a class that is in none."""
+    groups = np.full(len(classes), -1)
+    for number, (name, members) in enumerate(superclasses.items()):
+        for member in members:
+            if member not in classes:
+                raise unknown("class", member, classes)
+            position = list(classes).index(member)
+            if groups[position] >= 0:
+                raise SelvizError(f"Class {member!r} is in two superclasses, the second {name!r}; name it once.")
+            groups[position] = number
+    if len(set(groups[groups >= 0])) < 2:
+        raise SelvizError("Superclasses are compared with each other: give at least two, each with a class.")
+    return groups
+
+
+def _superclass_columns(store, run, name, labels, groups, superclasses) -> dict:
+    columns = ("superclass_si", "superclass_null_mean", "superclass_null_p95", "superclass")
+    if groups is None:
+        return dict.fromkeys(columns)
+    si, group, null = unit_metrics.superclass_selectivity(store.matrix(run, name), labels, groups)
+    best = np.array(list(superclasses))[group]
+    return dict(zip(columns, (si, null.mean(axis=0), np.quantile(null, 0.95, axis=0), best)))
