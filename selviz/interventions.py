@@ -11,10 +11,10 @@ import pandas as pd
 import torch
 
 from selviz import ablation, metrics
-from selviz.ablation.atlas import rank_correlation
 from selviz.claims import Claim
 from selviz.errors import SelvizError, unknown
 from selviz.pipeline import WEIGHTS, load_network, open_engine, provenance
+from selviz.statistics import rank_correlation
 from selviz.store import Store, stage_is_whole, write_stage
 from selviz.store.parts import kept
 from selviz.store.reading import read

@@ -4,10 +4,11 @@ Two kinds of interval, never mixed: *for this split* (what is left unknown of a 
 seen) and *for new images* (what the same network would do on other images of the same kind).
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special
+from scipy import special, stats
 
 CONFIDENCE = 0.95
 
@@ -90,6 +91,22 @@ def mean_interval(mean, std, n, confidence: float = CONFIDENCE) -> tuple[np.ndar
     return (mean - half)[()], (mean + half)[()]
 
 
+def correlation_interval(rho: float, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Interval of Spearman's rank correlation `rho` (-1..1) of `n` pairs: (low, high), each -1..1.
+
+    Fisher's transform with the variance (1 + rho^2 / 2) / (n - 3) (Bonett & Wright 2000, Psychometrika 65:23). The
+    whole range where n is below 4.
+    """
+    if n < 4:
+        return -1.0, 1.0
+    rho = min(max(rho, -1.0), 1.0)
+    if abs(rho) == 1:
+        return rho, rho
+    half = _z(confidence) * math.sqrt((1 + rho**2 / 2) / (n - 3))
+    centre = math.atanh(rho)
+    return math.tanh(centre - half), math.tanh(centre + half)
+
+
 class Rank(NamedTuple):
     """Where a value stands among draws; `smallest` is the smallest p that so many draws can give."""
 
@@ -129,6 +146,14 @@ def holm(p_values) -> np.ndarray:
     back[order] = np.minimum(steps, 1.0)
     adjusted[known] = back
     return adjusted
+
+
+def rank_correlation(first, second) -> float:
+    """Spearman's rank correlation, -1..1; NaN where one of the two does not vary."""
+    first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    if len(first) < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
+        return float("nan")
+    return float(stats.spearmanr(first, second).statistic)
 
 
 def _z(confidence: float) -> float:

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from scipy import stats
 from torch import Tensor
 
 from selviz.ablation.engine import Engine
@@ -86,11 +85,3 @@ def _frame(table: np.ndarray, counts: np.ndarray) -> pd.DataFrame:
         "loss_change": shares[:, 4].ravel(),
     }
     return pd.DataFrame(columns)
-
-
-def rank_correlation(first, second) -> float:
-    """Spearman's rank correlation, -1..1; NaN where one of the two does not vary."""
-    first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
-    if len(first) < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
-        return float("nan")
-    return float(stats.spearmanr(first, second).statistic)
