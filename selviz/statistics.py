@@ -8,7 +8,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 CONFIDENCE = 0.95
 
@@ -153,6 +153,8 @@ def rank_correlation(first, second) -> float:
     first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     if len(first) < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
         return float("nan")
+    from scipy import stats  # takes longer to import than all else that a page needs
+
     return float(stats.spearmanr(first, second).statistic)
 
 
