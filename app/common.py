@@ -6,12 +6,15 @@ else `data/` beside the package.
 
 import os
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import streamlit as st
 
-from app import colours, links, wording
+from app import colours, files, links, wording
+from selviz import __version__
 from selviz.errors import SelvizError
 from selviz.store import Store
 
@@ -40,6 +43,9 @@ STYLE = """<style>
 [class*="st-key-tile-"] button {background-size: 100% auto; background-repeat: no-repeat; image-rendering: pixelated;
   padding: calc(100% - 2px) 0 0 0; overflow: hidden; border-width: 2px; min-height: 0}
 [class*="st-key-tile-"] button p {font-size: .82rem; white-space: nowrap}
+.selviz-tiles {display: grid; grid-template-columns: repeat(auto-fill, minmax(4.6rem, 1fr)); gap: .6rem}
+.selviz-tiles figure {margin: 0}
+.selviz-tiles figcaption {font-size: .82rem; white-space: nowrap; overflow: hidden; text-overflow: ellipsis}
 .selviz-picture {width: 100%; image-rendering: pixelated; border-radius: .4rem; display: block}
 </style>"""
 
@@ -123,7 +129,7 @@ def network(run: str):
 # ---------------------------------------------------------------------------------------------------------------- pages
 
 
-def page(title: str, how: str, python: str = "") -> None:
+def page(title: str, how: str, python: str = "", shell: str = "") -> None:
     """The title, which is the page's question, one sentence of how to read it, and link and code to take away."""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.title(title, anchor=False, width="stretch")
@@ -134,6 +140,9 @@ def page(title: str, how: str, python: str = "") -> None:
                 st.caption("The same numbers in Python")
                 code = f"import selviz\n\nstore = selviz.open({data()!r})\n{python or 'store.runs()'}"
                 st.code(code, language="python")
+                if shell:
+                    st.caption("The same in a shell")
+                    st.code(shell, language="bash")
     st.markdown(how)
 
 
@@ -145,14 +154,39 @@ def link() -> str:
     return f"{st.context.url or ''}{'?' if query else ''}{query}"
 
 
-def chart(title: str, figure, how: str, behind: pd.DataFrame, key: str, on_select=None):
+def downloads(name: str, behind: pd.DataFrame, figure=None, title: str = "", how: str = "") -> None:
+    """Buttons that save the table as CSV and Parquet and the figure as a page; a file is made when it is asked for."""
+    about = origin()
+    stem = files.name(name, *st.query_params.to_dict().values(), suffix="")
+    kinds = [
+        ("CSV", ".csv", "text/csv", partial(files.csv, behind), None),
+        ("Parquet", ".parquet", "application/vnd.apache.parquet", partial(files.parquet, behind, about), None),
+    ]
+    if figure is not None:
+        make = partial(files.page, figure, title, how, about, dark(), stem)
+        why = "A page that opens without a network: point at the figure for its values, save it as SVG or PNG."
+        kinds.append((f"Figure ({files.PAGE_MEGABYTES} MB)", ".html", "text/html", make, why))
+    with st.container(horizontal=True, gap="small", width="content"):
+        for kind, suffix, mime, make, why in kinds:
+            key = f"save-{name}{suffix}"
+            st.download_button(kind, make, stem + suffix, mime, key, why, on_click="ignore", icon=":material/download:")
+
+
+def origin() -> dict[str, str]:
+    """Where what is on screen comes from, for the files that take it away."""
+    written = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"selviz": __version__, "address": link(), "written": written, "citation": files.citation()}
+
+
+def chart(title: str, figure, how: str, behind: pd.DataFrame, key: str, on_select=None, selection_mode="points"):
     """A chart, its title, the table behind it, and one line of how to read it; gives the selection if `on_select`."""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader(title, anchor=False, width="stretch")
         with st.popover("Table", icon=":material/table:", on_change="rerun", key=f"table-{key}") as box:
             if box.open:
                 table(behind)
-    options = {} if on_select is None else {"on_select": on_select, "selection_mode": "points"}
+                downloads(key, behind, figure, title, how)
+    options = {} if on_select is None else {"on_select": on_select, "selection_mode": selection_mode}
     event = st.plotly_chart(figure, key=key, config={"displayModeBar": False}, alt=f"{title}. {how}", **options)
     st.caption(how)
     return event

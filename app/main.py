@@ -25,6 +25,7 @@ def show() -> None:
                 st.Page("views/unit.py", title="Unit", icon=":material/adjust:"),
                 st.Page("views/ablation.py", title="Ablation", icon=":material/content_cut:"),
             ],
+            "Make": [st.Page("views/data.py", title="Data", icon=":material/table:")],
         }
     )
     with common.failures():

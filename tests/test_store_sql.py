@@ -251,3 +251,9 @@ def test_what_cannot_be_exported_is_one_sentence(shared, run, tmp_path):
     for path in (tmp_path, tmp_path / "none" / "x.csv"):
         with pytest.raises(SelvizError, match="a folder that exists"):
             shared.export(run, "units", path)
+
+
+def test_a_result_that_would_fill_the_memory_is_refused(shared, monkeypatch):
+    monkeypatch.setattr("selviz.store.sql.MOST_BYTES", 1_000_000)
+    with pytest.raises(SelvizError, match="larger than 0.001 GB"):
+        shared.sql("SELECT repeat('x', 1000) FROM range(10_000)")

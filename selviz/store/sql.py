@@ -16,6 +16,7 @@ from selviz.store.views import TABLES, create_runs, create_views
 
 MOST_RUNS = 64  # attached at once; 1,000 files would take 930 MB and 1,006 file handles
 MEMORY = "2GB"
+MOST_BYTES = 1_000_000_000  # of a result, which is outside DuckDB's own limit
 # What DuckDB raises, besides a plain Error, where a file's content is not what it should be.
 DAMAGE = (duckdb.IOException, duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException)
 VIEWS = ("runs", *TABLES)
@@ -105,13 +106,18 @@ def _attach(connection, files, left_out) -> dict[str, dict[str, str]]:
 
 def _fetch(connection, query: str, rows: int) -> pd.DataFrame:
     connection.execute(query)
-    chunks, found = [], 0
+    chunks, found, size = [], 0, 0
     while found < rows:
-        chunk = connection.fetch_df_chunk(4)
+        chunk = connection.fetch_df_chunk(1)
         if chunk.empty and chunks:
             break
         chunks.append(chunk)
         found += len(chunk)
+        size += int(chunk.memory_usage(deep=True).sum())
+        if size > MOST_BYTES:
+            raise SelvizError(
+                f"The result is larger than {MOST_BYTES / 1e9:g} GB; name fewer columns or rows, or aggregate first."
+            )
         if chunk.empty:
             break
     return pd.concat(chunks, ignore_index=True) if len(chunks) > 1 else chunks[0]
