@@ -20,7 +20,7 @@ def accuracy_against_si(runs: pd.DataFrame, column: str, dark: bool) -> go.Figur
     """Test accuracy against mean SI, a point a run. Columns run, alpha, told (the point's label), test_accuracy,
     low_share, high_share, null_mean, null_p95 and `column`, shares and SI 0..1. Bars at the foot are the nulls, one
     for each alpha."""
-    figure = _figure(height=430)
+    figure = empty(height=430)
     x, y = runs[column], 100 * runs["test_accuracy"]
     low, high = 100 * float(runs["low_share"].min()), 100 * float(runs["high_share"].max())
     widest = max(float(x.max()), float(runs["null_p95"].fillna(0).max()), 0.05)
@@ -48,7 +48,7 @@ def accuracy_against_si(runs: pd.DataFrame, column: str, dark: bool) -> go.Figur
         y=y,
         mode="markers+text",
         name="runs",
-        error_y=_whiskers(y, 100 * runs["low_share"], 100 * runs["high_share"], dark),
+        error_y=whiskers(y, 100 * runs["low_share"], 100 * runs["high_share"], dark),
         marker={
             "size": 17,
             "color": [colours.alpha(a, dark) for a in runs["alpha"]],
@@ -70,7 +70,7 @@ def accuracy_against_si(runs: pd.DataFrame, column: str, dark: bool) -> go.Figur
 def depth_profile(layers: pd.DataFrame, column: str, dark: bool) -> go.Figure:
     """Mean SI by layer, a line a run, its null dotted. Columns run, alpha, told (the line's label), layer, null_p95
     and `column`, layers in forward order."""
-    figure = _figure(height=430)
+    figure = empty(height=430)
     order = list(dict.fromkeys(layers["layer"]))
     names = [wording.label(name) for name in order]
     for (alpha, run), part in layers.groupby(["alpha", "run"], sort=True, dropna=False):
@@ -174,7 +174,7 @@ def si_histograms(units: pd.DataFrame, class_names: list[str], dark: bool) -> go
     figure.update_xaxes(range=[low - 0.02, high + 0.02])
     figure.update_xaxes(title="class selectivity index (SI)", row=len(order), col=1)
     figure.update_yaxes(nticks=3)
-    _finish(figure, height=100 + (130 if len(order) <= 5 else 105) * len(order))
+    finish(figure, height=100 + (130 if len(order) <= 5 else 105) * len(order))
     legend = {"orientation": "h", "y": 1, "yanchor": "bottom", "x": 0, "title": "prefers", "itemsizing": "constant"}
     figure.update_layout(showlegend=as_dots and few, legend={**legend, "itemclick": False, "itemdoubleclick": False})
     return figure
@@ -182,7 +182,7 @@ def si_histograms(units: pd.DataFrame, class_names: list[str], dark: bool) -> go
 
 def tuning(means: pd.DataFrame, preferred: int, dark: bool) -> go.Figure:
     """Mean activation for each class with its 95 % interval. Columns class, class_index, mean, low, high, images."""
-    figure = _figure(height=300)
+    figure = empty(height=300)
     hues = colours.classes(len(means), dark, single_out=(preferred,))
     names = [wording.label(name) for name in means["class"]]
     figure.add_bar(
@@ -192,7 +192,7 @@ def tuning(means: pd.DataFrame, preferred: int, dark: bool) -> go.Figure:
             "color": [hues[c] for c in means["class_index"]],
             "line": {"color": colours.INK[dark], "width": [2.5 if c == preferred else 0 for c in means["class_index"]]},
         },
-        error_y=_whiskers(means["mean"], means["low"], means["high"], dark),
+        error_y=whiskers(means["mean"], means["low"], means["high"], dark),
         customdata=means[["low", "high", "images"]],
         hovertemplate="%{x}: %{y:.3g} (%{customdata[0]:.3g} to %{customdata[1]:.3g})<extra>n %{customdata[2]}</extra>",
     )
@@ -203,7 +203,7 @@ def tuning(means: pd.DataFrame, preferred: int, dark: bool) -> go.Figure:
 
 def activations_by_class(activations: pd.DataFrame, class_names: list[str], preferred: int, dark: bool) -> go.Figure:
     """Histogram of a unit's activations, stacked by class, preferred one at the bottom. Columns label_index, value."""
-    figure = _figure(height=300)
+    figure = empty(height=300)
     values = activations["value"].to_numpy()
     edges = np.linspace(values.min(), max(values.max(), values.min() + 1e-6), 31)
     centres, width = (edges[:-1] + edges[1:]) / 2, edges[1] - edges[0]
@@ -229,75 +229,13 @@ def activations_by_class(activations: pd.DataFrame, class_names: list[str], pref
     return figure
 
 
-def before_and_after(per_class: pd.DataFrame, dark: bool) -> go.Figure:
-    """Accuracy by class, before (outlined) and after (filled), with intervals. Columns class, class_index, before,
-    before_low, before_high, after, after_low, after_high, images; accuracies 0..1."""
-    figure = _figure(height=330)
-    hues = colours.classes(len(per_class), dark)
-    colour = [hues[c] for c in per_class["class_index"]]
-    names = [wording.label(name) for name in per_class["class"]]
-    for when, marker in (
-        ("before", {"color": "rgba(0,0,0,0)", "line": {"color": colour, "width": 2.5}}),
-        ("after", {"color": colour, "line": {"color": colour, "width": 2.5}}),
-    ):
-        y = 100 * per_class[when]
-        figure.add_bar(
-            x=names,
-            y=y,
-            name=when,
-            marker=marker,
-            error_y=_whiskers(y, 100 * per_class[f"{when}_low"], 100 * per_class[f"{when}_high"], dark),
-            customdata=per_class[["images"]],
-            hovertemplate=f"class %{{x}} {when}: %{{y:.1f}} %, %{{customdata[0]}} images<extra></extra>",
-        )
-    figure.update_layout(barmode="group", bargap=0.22, bargroupgap=0.08)
-    figure.update_xaxes(title="class", type="category")
-    figure.update_yaxes(title="accuracy, %", range=[0, 104])
-    return figure
+def empty(height: int) -> go.Figure:
+    """A figure with selviz's looks and nothing in it."""
+    return finish(go.Figure(), height)
 
 
-def against_random(result: dict, dark: bool) -> go.Figure:
-    """Where the chosen units rank: `before`, `after` (each value, low, high, 0..1) and the accuracies of `draws`."""
-    figure = _figure(height=230)
-    draws = 100 * np.asarray(result["draws"], dtype=float)
-    ink = colours.INK[dark]
-    if len(draws):
-        # Equal accuracies would hide one another, so they are piled up.
-        piles = pd.Series(np.round(draws, 3)).groupby(np.round(draws, 3)).cumcount()
-        step = min(0.11, 0.75 / max(1, int(piles.max())))
-        figure.add_scatter(
-            x=draws,
-            y=0.35 + step * piles,
-            mode="markers",
-            name="random draws",
-            marker={"size": 10 if len(draws) <= 40 else 6, "color": colours.ALPHA[dark][1]},
-            hovertemplate="a random draw: %{x:.1f} %<extra></extra>",
-        )
-    for when, height, fill in (("before", 1.15, "rgba(0,0,0,0)"), ("after", 0.0, ink)):
-        value, low, high = (100 * part for part in result[when])
-        figure.add_scatter(
-            x=[value],
-            y=[height],
-            mode="markers+text",
-            text=[f"{when} {value:.1f} %"],
-            textposition="top center" if when == "before" else "bottom center",
-            textfont={"size": FONT},
-            marker={"size": 15, "symbol": "diamond", "color": fill, "line": {"width": 2.5, "color": ink}},
-            error_x=_whiskers(*(np.array([end]) for end in (value, low, high)), dark),
-            hovertemplate=f"{when}: %{{x:.1f}} % ({low:.1f} to {high:.1f})<extra></extra>",
-        )
-    everything = np.concatenate([draws, *(100 * np.asarray(result[when]) for when in ("before", "after"))])
-    room = max(1.0, 0.08 * (everything.max() - everything.min()))
-    figure.update_xaxes(title="accuracy, %", range=[everything.min() - room, everything.max() + room])
-    figure.update_yaxes(visible=False, range=[-0.8, 1.75])
-    return figure
-
-
-def _figure(height: int) -> go.Figure:
-    return _finish(go.Figure(), height)
-
-
-def _finish(figure: go.Figure, height: int) -> go.Figure:
+def finish(figure: go.Figure, height: int) -> go.Figure:
+    """Gives a figure selviz's looks."""
     figure.update_layout(
         height=height,
         margin={"l": 8, "r": 8, "t": 28, "b": 8},
@@ -321,7 +259,7 @@ def _beside(x: np.ndarray, room: float) -> list[str]:
     return sides
 
 
-def _whiskers(value, low, high, dark: bool) -> dict:
+def whiskers(value, low, high, dark: bool) -> dict:
     """Error bars from low to high, arrays like `value`."""
     return {
         "type": "data",

@@ -39,6 +39,11 @@ CLASSES = {
 OTHER = {False: "#c9ccd1", True: "#4b4f58"}  # classes that are not singled out
 INK = {False: "#31333f", True: "#fafafa"}
 BAND = {False: "rgba(138,143,152,0.22)", True: "rgba(154,160,170,0.22)"}
+CHANGE = {  # lost, no change, gained: a scale of its own, neither alpha's nor a class's
+    False: ("#a970bd", "#f1f1f3", "#57a871"),
+    True: ("#9a4fb5", "#23262e", "#2f9e58"),
+}
+COUNTS = {False: ("#f1f1f3", "#9a9da6"), True: ("#23262e", "#70757f")}  # none to many
 HEAT = "Viridis"  # perceptually even
 STRONGEST = 10.0  # alphas beyond it have the full colour
 

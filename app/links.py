@@ -4,6 +4,7 @@ A widget is set from the address before it is drawn and writes to the address wh
 what its sender saw, back and forward work, and nothing is lost when another page is opened.
 """
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 
@@ -50,6 +51,22 @@ def integer(name: str, low: int, high: int, default: int, what: str = "") -> int
     return nearest
 
 
+def number(name: str, low: float, high: float, default: float) -> float:
+    """A number low..high from the address; anything else gives a notice and the nearest that exists."""
+    asked = get(name)
+    if asked is None:
+        return default
+    try:
+        value = float(asked)
+    except ValueError:
+        value = math.nan
+    if low <= value <= high:
+        return value
+    nearest = default if math.isnan(value) else min(max(value, low), high)
+    not_found(name, asked, f"{nearest:g} (there are {low:g} to {high:g})")
+    return nearest
+
+
 def span(name: str, low: float, high: float) -> tuple[float, float]:
     """A range `0.2..0.8` from the address, cut to low..high; anything else is the whole range."""
     match = re.fullmatch(r"(-?[\d.]+)\.\.(-?[\d.]+)", get(name, ""))
@@ -89,7 +106,7 @@ def segmented(label: str, options: Mapping[str, str], name: str, **more) -> str:
     """One of a few options (value -> what it is called), the first one by default; gives what the address says."""
     names = list(options)
     value = choose(name, names, names[0], label.lower())
-    more = {"format_func": options.get, "required": True, **more}
+    more = {"format_func": options.get, "required": True, "wrap": True, **more}
     widget(st.segmented_control, label, names, name=name, value=value, default=names[0], **more)
     return value
 

@@ -1,93 +1,344 @@
-"""Choosing units to silence: `units(run, table, rule)` draws the widgets of a rule and gives {layer: [numbers]}."""
+"""Choosing units to silence: `choice = choose(run)` draws the widgets and gives a Choice, `put(run, units)` makes one.
+
+A choice lives in the address: as a rule with its settings, or as a list of units (a stored group where the list would
+be too long for a link). What was chosen before comes back with undo.
+"""
 
 import random
+from typing import NamedTuple
 
 import pandas as pd
 import streamlit as st
 
-from app import common, links, wording
+from app import ablation_charts, common, links, wording
+from selviz.errors import SelvizError
+from selviz.store import list_groups, read_group, write_group
 
-RULES = {"hand": "By hand", "top": "Top k by SI", "random": "At random"}
+RULES = {
+    "hand": "By hand",
+    "top": "Top k",
+    "bottom": "Bottom k",
+    "random": "Random k",
+    "class": "Class",
+    "dead": "Dead",
+}
+WAYS = {"list": "List", "plot": "Plot", "table": "Table", "text": "Type"}
+STATE = ("rule", "silence", "group", "layers", "k", "seed", "prefers", "metric")  # what undo brings back
+MOST_MARKS = 5000
+UNDOS = 50
+METRICS = {
+    "si": "SI",
+    "mean_activation": "mean activation",
+    "max_activation": "largest activation",
+    "std": "standard deviation",
+    "zero_share": "share of zeros",
+}
+DROP = "accuracy drop when silenced alone, points"
+
+Units = dict[str, list[int]]
 
 
-def units(run: str, table: pd.DataFrame, rule: str) -> dict[str, list[int]]:
-    """The units that a rule of RULES chooses from `table`, the run's units."""
+class Choice(NamedTuple):
+    """The chosen units by layer; whether they were chosen on fold 0 alone; and what the page says about it."""
+
+    units: Units
+    on_fold_0: bool
+    said: str
+
+
+def choose(run: str) -> Choice:
+    """The widgets of a choice, and what is chosen."""
+    rule = links.segmented("Choose units", RULES, "rule")
+    table = metrics(run)
     sizes = {layer: int(count) for layer, count in table.groupby("layer", sort=False).size().items()}
     if rule == "hand":
-        return _by_hand(table, sizes)
-    layers, count = _layers_and_count(sizes)
-    if rule == "top":
-        return most_selective(run, layers, count)
+        units = _by_hand(run, sizes)
+        said = "A choice that was made looking at all images is judged on images that it has seen."
+        return Choice(units, False, said)
+    layers = _layers(sizes, list(sizes) if rule == "dead" else list(sizes)[-1:])
+    inside = table[table["layer"].isin(layers)]
+    if rule == "random":
+        return Choice(_at_random(sizes, layers), False, "")
+    said = "Chosen on fold 0 and reported on fold 1, so that no image judges a choice that it made."
+    if rule == "class":
+        names = common.class_names(run)
+        prefers = links.choose("prefers", names, names[0], "class")
+        links.widget(st.selectbox, "All live units that prefer", names, name="prefers", value=prefers)
+        return Choice(_by_layer(inside[~inside["dead"] & (inside["preferred_class"] == prefers)]), True, said)
+    if rule == "dead":
+        return Choice(_by_layer(inside[inside["dead"]]), True, said)
+    metric = links.choose("metric", list(METRICS), "si")
+    count = _count(sizes, layers)
+    links.widget(
+        st.selectbox, "Ranked by", list(METRICS), name="metric", value=metric, default="si", format_func=METRICS.get
+    )
+    return Choice(_extreme(inside, metric, count, rule == "top"), True, said)
+
+
+def put(run: str, units: Units) -> None:
+    """Puts a list of units into the address."""
+    text = links.units_to_text(units)
+    fits = len(text) <= links.LONGEST
+    key = None if fits else write_group(common.data(), units, run=run)
+    links.put(rule=None, silence=(text or None) if fits else None, group=key)
+
+
+def tools(run: str, units: Units) -> None:
+    """Undo, redo, clear, a table of the chosen units, and the saved groups."""
+    past, at = _remember()
+    with st.container(horizontal=True, gap="xsmall"):
+        for title, step, key, icon in (("Undo", -1, "Z", "undo"), ("Redo", 1, "Y", "redo")):
+            there = 0 <= at + step < len(past)
+            st.button(
+                title,
+                icon=f":material/{icon}:",
+                shortcut=key,
+                disabled=not there,
+                on_click=_step,
+                args=(step,),
+                key=title,
+            )
+        st.button("Clear", icon=":material/backspace:", disabled=not units, on_click=put, args=(run, {}))
+        with st.popover("Units", icon=":material/table:", on_change="rerun", key="chosen", disabled=not units) as box:
+            if box.open:
+                table = common.read("units", run)
+                silent = [unit in units.get(layer, ()) for layer, unit in zip(table["layer"], table["unit"])]
+                columns = ["layer", "unit", "si", "null_p95", "preferred_class", "mean_activation", "dead"]
+                common.table(table[silent][columns])
+        with st.popover("Groups", icon=":material/bookmark:", on_change="rerun", key="groups") as box:
+            if box.open:
+                _groups(run, units)
+
+
+# ------------------------------------------------------------------------------------------------------------- by hand
+
+
+def _by_hand(run: str, sizes: dict[str, int]) -> Units:
+    chosen = _listed(sizes)
+    way = links.segmented("Pick from", WAYS, "by", label_visibility="collapsed")
+    if way == "text":
+        st.session_state["typed"] = links.units_to_text(chosen)
+        st.text_area(
+            "Units, layer by layer",
+            key="typed",
+            placeholder=f"{next(iter(sizes))}:0,4-7;{list(sizes)[-1]}:3",
+            on_change=lambda: links.put(rule=None, group=None, silence=st.session_state["typed"].strip() or None),
+            help="LAYER:numbers and ranges, layers parted by a semicolon, as in the address and on the command line.",
+        )
+        return chosen
+    every = sum(sizes.values()) <= MOST_MARKS and way != "list"
+    layers = [*(["all"] if every else []), *sizes]
+    layer = links.choose("layer", layers, next(iter(chosen), layers[-1]))
+    links.widget(st.selectbox, "Layer to choose from", layers, name="layer", value=layer)
+    table = common.read("units", run)
+    table = table if layer == "all" else table[table["layer"] == layer]
+    if way == "list":
+        _list(run, table, layer, chosen)
+        return chosen
+    rows = _plot(run, layer, chosen) if way == "plot" else _table(run, table, chosen)
+    picked = _by_layer(rows)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        told = f"{wording.counted(len(rows), 'unit')} marked" if len(rows) else "Mark units to silence them."
+        st.markdown(told)
+        both = {name: sorted({*chosen.get(name, ()), *picked.get(name, ())}) for name in sizes}
+        st.button("Silence only these", disabled=not picked, on_click=put, args=(run, picked))
+        st.button("Add them", disabled=not picked or not chosen, on_click=put, args=(run, both))
+    return chosen
+
+
+def _listed(sizes: dict[str, int]) -> Units:
+    """The units that the address lists, by name or by a group's key."""
+    text = links.get("silence", "")
+    if key := links.get("group"):
+        try:
+            text = links.units_to_text(read_group(common.data(), key)["units"])
+        except SelvizError:
+            links.not_found("group", key, "no unit")
+    chosen, wrong = links.text_to_units(text, sizes)
+    for part in wrong[:3]:
+        links.not_found("unit", part, links.units_to_text(chosen) or "no unit")
+    return {layer: chosen[layer] for layer in sizes if layer in chosen}
+
+
+def _list(run: str, table: pd.DataFrame, layer: str, chosen: Units) -> None:
+    known = table.sort_values("si", ascending=False).set_index("unit").to_dict("index")
+
+    def told(unit: int) -> str:
+        row = known[unit]
+        return f"{unit} · " + ("dead" if row["dead"] else f"{row['preferred_class']} · SI {wording.si(row['si'])}")
+
+    st.session_state["picked"] = chosen.get(layer, [])
+    st.multiselect(
+        "Units: number, preferred class, SI",
+        list(known),
+        key="picked",
+        on_change=lambda: put(run, {**chosen, layer: st.session_state["picked"]}),
+        format_func=told,
+        placeholder="Type a class or a number",
+        help="The most selective units come first. Units of other layers stay silent when you change the layer.",
+    )
+
+
+def _plot(run: str, layer: str, chosen: Units) -> pd.DataFrame:
+    """A scatter of two metrics; gives the rows of the units that were marked with the lasso, a box or a click."""
+    table = metrics(run)
+    table = table if layer == "all" else table[table["layer"] == layer]
+    drop = _drops(run)
+    known = METRICS if drop is None else {**METRICS, "drop": DROP}
+    if drop is not None:
+        table = table.merge(drop, on=["layer", "unit"], how="left")
+    axes = {}
+    for column, name, default in zip(st.columns(2), ("x", "y"), ("si", "mean_activation")):
+        axes[name] = links.choose(name, list(known), default, f"{name} axis")
+        told = {"x": "Across", "y": "Upwards"}[name]
+        with column:
+            links.widget(st.selectbox, told, list(known), name=name, value=axes[name], format_func=known.get)
+    silent = [unit in chosen.get(of, ()) for of, unit in zip(table["layer"], table["unit"])]
+    titles = {name: known[axis] for name, axis in axes.items()}
+    figure = ablation_charts.unit_scatter(
+        table.assign(x=table[axes["x"]], y=table[axes["y"]], silent=silent),
+        common.class_names(run),
+        titles,
+        common.dark(),
+    )
+    how = (
+        "A mark is a unit in the colour of its preferred class, hollow if dead, ringed if silent. Draw around "
+        "units. All metrics here are of fold 0, so a choice made here can be judged on fold 1"
+        + (", except the accuracy drop, which is of all images." if "drop" in axes.values() else ".")
+    )
+    event = common.chart(
+        "Units", figure, how, table, "scatter", on_select="rerun", selection_mode=("lasso", "box", "points")
+    )
+    marked = {tuple(point["customdata"]) for point in event["selection"]["points"] if point.get("customdata")}
+    return table[[(of, unit) in marked for of, unit in zip(table["layer"], table["unit"])]]
+
+
+def _table(run: str, table: pd.DataFrame, chosen: Units) -> pd.DataFrame:
+    ranked = table.sort_values("si", ascending=False, kind="stable").head(MOST_MARKS).reset_index(drop=True)
+    picked = common.table(
+        ranked[["layer", "unit", "si", "null_p95", "preferred_class", "mean_activation", "dead"]],
+        height=320,
+        key="pick-table",
+        on_select="rerun",
+        selection_mode="multi-row",
+    )
+    return ranked.iloc[picked["selection"]["rows"]]
+
+
+# --------------------------------------------------------------------------------------------------------------- rules
+
+
+def _layers(sizes: dict[str, int], default: list[str]) -> list[str]:
+    asked = [part for part in links.get("layers", "").split(",") if part]
+    for part in asked:
+        if part not in sizes:
+            links.not_found("layer", part, "the others" if set(asked) & set(sizes) else default[-1])
+    layers = [layer for layer in sizes if layer in asked] or default
+    links.widget(
+        st.multiselect, "Layers", list(sizes), name="layers", value=layers, text=lambda picked: ",".join(picked)
+    )
+    return layers
+
+
+def _count(sizes: dict[str, int], layers: list[str]) -> int:
+    most = min(sizes[layer] for layer in layers)
+    count = links.integer("k", 1, most, min(5, most))
+    if most > 1:
+        links.widget(st.slider, "Units from each layer (k)", 1, most, name="k", value=count)
+    return count
+
+
+def _at_random(sizes: dict[str, int], layers: list[str]) -> Units:
+    count = _count(sizes, layers)
     seed = links.integer("seed", 0, 10**6, 0)
     st.button("Draw again", icon=":material/casino:", shortcut="X", on_click=links.put, kwargs={"seed": seed + 1})
     generator = random.Random(seed)
     return {layer: sorted(generator.sample(range(sizes[layer]), count)) for layer in layers}
 
 
-def _by_hand(table: pd.DataFrame, sizes: dict[str, int]) -> dict[str, list[int]]:
-    chosen, wrong = links.text_to_units(links.get("silence", ""), sizes)
-    for part in wrong[:3]:
-        links.not_found("unit", part, links.units_to_text(chosen) or "no unit")
-    layer = links.choose("layer", list(sizes), next(iter(chosen), list(sizes)[-1]))
-    links.widget(st.selectbox, "Layer to choose from", list(sizes), name="layer", value=layer)
-    known = table[table["layer"] == layer].sort_values("si", ascending=False).set_index("unit").to_dict("index")
+def _extreme(table: pd.DataFrame, metric: str, count: int, largest: bool) -> Units:
+    """The `count` units of each layer with the largest or smallest values; of equals, the lower number.
 
-    def told(unit: int) -> str:
-        row = known[unit]
-        return f"{unit} · " + ("dead" if row["dead"] else f"{row['preferred_class']} · SI {wording.si(row['si'])}")
-
-    others = {other: numbers for other, numbers in chosen.items() if other != layer}
-    links.widget(
-        st.multiselect,
-        "Units: number, preferred class, SI",
-        list(known),
-        name="silence",
-        value=chosen.get(layer, []),
-        text=lambda picked: links.units_to_text({**others, layer: picked}),
-        format_func=told,
-        placeholder="Type a class or a number",
-        help="The most selective units come first. Units of other layers stay silent when you change the layer.",
-    )
-    return chosen
+    Ranks are taken within a layer: comparing selectivity across layers is ill-advised (Amjad et al. 2022, arXiv
+    1804.06679).
+    """
+    ranked = table.sort_values([metric, "unit"], ascending=[not largest, True], kind="stable")
+    return _by_layer(ranked.groupby("layer", sort=False).head(count))
 
 
-def _layers_and_count(sizes: dict[str, int]) -> tuple[list[str], int]:
-    asked = [part for part in links.get("layers", "").split(",") if part]
-    for part in asked:
-        if part not in sizes:
-            links.not_found("layer", part, "the others" if set(asked) & set(sizes) else list(sizes)[-1])
-    layers = [layer for layer in sizes if layer in asked] or [list(sizes)[-1]]
-    links.widget(
-        st.multiselect, "Layers", list(sizes), name="layers", value=layers, text=lambda picked: ",".join(picked)
-    )
-    most = min(sizes[layer] for layer in layers)
-    count = links.integer("k", 1, most, min(5, most))
-    links.widget(st.slider, "Units from each layer (k)", 1, most, name="k", value=count)
-    return layers, count
+def _by_layer(rows: pd.DataFrame) -> Units:
+    return {layer: sorted(part["unit"].astype(int)) for layer, part in rows.groupby("layer", sort=False)}
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
-def _si(folder: str, files: tuple, run: str, fold: int) -> pd.DataFrame:
+def _fold_metrics(folder: str, files: tuple, run: str, fold: int) -> pd.DataFrame:
     import torch
 
-    from selviz import selectivity
+    from selviz.metrics import layer_metrics
 
-    images, classes = common.read("images", run), len(common.class_names(run))
+    images, names = common.read("images", run), common.class_names(run)
     inside = (images["fold"] == fold).to_numpy()
     labels = torch.from_numpy(images["label_index"].to_numpy()[inside].astype("int64"))
     parts = []
     for layer in common.read("layers", run)["layer"]:
-        activations = torch.from_numpy(common.read("matrix", run, layer)[inside])
-        si = selectivity.index(*selectivity.class_means(activations, labels, classes)).tolist()
-        parts.append(pd.DataFrame({"layer": layer, "unit": range(len(si)), "si": si}))
-    return pd.concat(parts, ignore_index=True)
+        values = torch.from_numpy(common.read("matrix", run, layer)[inside])
+        parts.append(layer_metrics(values, labels, len(names), shuffles=1)["units"].assign(layer=layer))
+    table = pd.concat(parts, ignore_index=True).rename(columns={"preferred_class": "preferred_index"})
+    return table.assign(preferred_class=[names[index] for index in table["preferred_index"]])
 
 
-def most_selective(run: str, layers: list[str], count: int) -> dict[str, list[int]]:
-    """The `count` units with the highest SI on fold 0 in each of the layers, so that fold 1 can judge the choice.
+def metrics(run: str) -> pd.DataFrame:
+    """The unit metrics of a run on fold 0 alone, so that fold 1 can judge a choice made by them."""
+    return _fold_metrics(common.data(), common.stamp(run), run, 0)
 
-    Ranks are taken within a layer: comparing SI across layers is ill-advised (Amjad et al. 2022, arXiv 1804.06679).
-    """
-    table = _si(common.data(), common.stamp(run), run, 0)
-    ranked = table.sort_values(["si", "unit"], ascending=[False, True])
-    return {layer: sorted(ranked[ranked["layer"] == layer]["unit"].head(count).tolist()) for layer in layers}
+
+def _drops(run: str) -> pd.DataFrame | None:
+    """Each unit's drop of accuracy in points when it is silenced alone, from the run's atlas; None if it has none."""
+    try:
+        table = common.read("atlas", run)
+    except SelvizError:
+        return None
+    return table[["layer", "unit"]].assign(drop=-100 * table["change"])
+
+
+# -------------------------------------------------------------------------------------------------- undo, redo, groups
+
+
+def _remember() -> tuple[list[dict], int]:
+    """The choices of this visit and which of them is on screen."""
+    now = {name: links.get(name) for name in STATE}
+    past, at = st.session_state.get("choices", ([now], 0))
+    if past[at] != now:
+        past = [*past[: at + 1], now][-UNDOS:]
+        at = len(past) - 1
+    st.session_state["choices"] = (past, at)
+    return past, at
+
+
+def _step(by: int) -> None:
+    past, at = st.session_state["choices"]
+    st.session_state["choices"] = (past, at + by)
+    links.put(**past[at + by])
+
+
+def _groups(run: str, units: Units) -> None:
+    sizes = common.read("units", run).groupby("layer", sort=False).size().to_dict()
+    known = list_groups(common.data())
+    if not len(known):
+        st.caption("No group is saved yet. Save the chosen units under a name to silence them again with one click.")
+    for row in known.to_dict("records"):
+        there, _ = links.text_to_units(links.units_to_text(read_group(common.data(), row["group"])["units"]), sizes)
+        told = wording.counted(sum(map(len, there.values())), "unit")
+        st.button(
+            f"{wording.plain(row['name'])} · {told}",
+            key=f"group-{row['group']}",
+            disabled=not there,
+            help=f"chosen in {wording.code(row['run'])}" if row["run"] and row["run"] != run else None,
+            on_click=links.put,
+            kwargs={"rule": None, "silence": None, "group": row["group"]},
+        )
+    with st.form("save-group", border=False, clear_on_submit=True):
+        name = st.text_input("Name for the chosen units", max_chars=80, placeholder="the most cat-selective")
+        if st.form_submit_button("Save", disabled=not units) and name.strip():
+            write_group(common.data(), units, name, run)
+            st.rerun()

@@ -1,24 +1,86 @@
-"""What silencing units does, as pages show it: `result = outcome(run, units, "zero", fold, draws=20)`.
+"""What silencing units does, for pages: `answer(Asked(run, "relu3:4,7"), watch)`, `control(asked, "matched", 20)`.
 
-Results are cached by run, units, mode and fold; nothing in the shared network is changed, so visitors do not meet.
+Answers are kept for all visitors, under all that was asked; nothing in the shared network is changed, so visitors do
+not meet. A newer request of a visitor ends the older one at its next estimate or draw, since Streamlit stops a script
+that was superseded where it next draws something; draws that were made until then are kept.
 """
+
+import os
+import shlex
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import NamedTuple
 
 import pandas as pd
 import streamlit as st
 
-from app import charts, common, links, wording
-from selviz.statistics import change_interval, rank_among
+from app import common, links, wording
+from selviz.errors import SelvizError
+from selviz.statistics import rank_among
 from selviz.store import Store
 
-PART = 20
+MOST = 1000  # answers that are kept
+SEED = 0
+
+
+class Asked(NamedTuple):
+    """One question: these units (as `links.units_to_text` writes them) of a run, and what is done to them.
+
+    `keep` silences all other units of their layers instead; fold None means all evaluation images.
+    """
+
+    run: str
+    units: str
+    mode: str = "zero"
+    factor: float | None = None
+    keep: bool = False
+    fold: int | None = None
+
+
+class Recent:
+    """The values last used, by key, at most `most` of them; threads may share it."""
+
+    def __init__(self, most: int):
+        self.most = most
+        self._lock = threading.Lock()
+        self._held: OrderedDict = OrderedDict()
+
+    def get(self, key, default=None):
+        with self._lock:
+            if key in self._held:
+                self._held.move_to_end(key)
+            return self._held.get(key, default)
+
+    def put(self, key, value) -> None:
+        with self._lock:
+            self._held[key] = value
+            self._held.move_to_end(key)
+            while len(self._held) > self.most:
+                self._held.popitem(last=False)
+
+
+@st.cache_resource
+def _recent() -> Recent:
+    return Recent(MOST)
+
+
+def budget() -> float:
+    """Gigabytes that all engines of this process hold together: SELVIZ_CACHE_GB, else the library's default."""
+    from selviz.ablation import CACHE_GB
+
+    told = os.environ.get("SELVIZ_CACHE_GB") or str(CACHE_GB)
+    try:
+        return float(told)
+    except ValueError:
+        raise SelvizError(f"SELVIZ_CACHE_GB is {told!r}; give a number of gigabytes, such as 2.") from None
 
 
 @st.cache_resource
 def _memory():
-    """What all engines of this process hold together is bounded."""
     from selviz.ablation import BoundaryCache
 
-    return BoundaryCache()
+    return BoundaryCache(budget())
 
 
 @st.cache_resource(max_entries=8, show_spinner=False, on_release=lambda engine: engine.close())
@@ -28,104 +90,83 @@ def _engine(folder: str, files: tuple, run: str, fold: int | None):
     return open_engine(Store(folder), run, fold, _memory(), common.network(run))
 
 
-@st.cache_data(max_entries=512, show_spinner=False)
-def _outcome(
-    folder: str, files: tuple, run: str, units: str, mode: str, fold: int | None, draws: int, seed: int
-) -> dict:
+def engine(run: str, fold: int | None):
+    """The run's engine on the images of a fold (None: all); one object for all visitors."""
+    return _engine(common.data(), common.stamp(run), run, fold)
+
+
+def _open(asked: Asked):
+    """The engine and the chosen units by layer."""
+    found = engine(asked.run, asked.fold)
+    chosen, _ = links.text_to_units(asked.units, {layer.name: layer.units for layer in found.network.layers})
+    return found, chosen
+
+
+def answer(asked: Asked, watch: Callable = lambda estimate: None) -> dict:
+    """What `selviz.pipeline.run_ablation` gives without controls; `watch` gets every estimate on the way to it."""
     from selviz.pipeline import run_ablation
 
-    engine = _engine(folder, files, run, fold)
-    chosen, _ = links.text_to_units(units, {layer.name: layer.units for layer in engine.network.layers})
-    return run_ablation(
-        Store(folder), run, chosen, mode=mode, fold=fold, draws=draws, seed=seed, engine=engine, matched=0
-    )
+    key = (common.data(), common.stamp(asked.run), asked)
+    result = _recent().get(key)
+    if result is None:
+        opened, chosen = _open(asked)
+        how = {"mode": asked.mode, "factor": asked.factor, "keep": asked.keep, "fold": asked.fold, "seed": SEED}
+        result = run_ablation(common.store(), asked.run, chosen, **how, draws=0, engine=opened, watch=watch)
+        _recent().put(key, result)
+    return result
 
 
-def outcome(run: str, units: dict, mode: str, fold: int | None, draws: int = 0, seed: int = 0) -> dict:
-    """What `selviz.pipeline.run_ablation` gives, cached."""
-    return _outcome(common.data(), common.stamp(run), run, links.units_to_text(units), mode, fold, draws, seed)
+def control(asked: Asked, kind: str, draws: int, watch: Callable[[int], None] = lambda done: None) -> dict:
+    """The accuracies under `draws` control sets and the rank of the chosen units among them (`statistics.Rank`).
 
-
-def control(run: str, units: dict, mode: str, fold: int | None, draws: int) -> dict:
-    """The accuracies without `draws` random sets, and the rank of the chosen one among them (`statistics.Rank`).
-
-    They come in parts under a progress bar, so that a visitor who changes the selection meanwhile does not wait for the
-    rest. The first part is what the command line draws.
+    `kind` is "control" or "matched", as in `ablation.controls`; {"accuracies": []} where none can be drawn. These are
+    the draws of `selviz ablate --draws`. `watch` gets the number of draws that are there.
     """
-    accuracies: list[float] = []
-    bar = st.progress(0.0, text=f"Silencing {draws} random sets")
-    while len(accuracies) < draws:
-        part = outcome(run, units, mode, fold, min(PART, draws - len(accuracies)), seed=len(accuracies) // PART)
-        accuracies += part["control"]["accuracies"]
-        bar.progress(len(accuracies) / draws, text=f"{len(accuracies)} of {draws} random sets")
-    bar.empty()
-    after = outcome(run, units, mode, fold)["accuracy_after"]
-    return {"accuracies": accuracies, **rank_among(after, accuracies)._asdict()}
+    from selviz import ablation
+    from selviz.pipeline import unit_statistics
+
+    key = (common.data(), common.stamp(asked.run), asked, kind)
+    found: list[float] = _recent().get(key, [])
+    if len(found) < draws:
+        opened, chosen = _open(asked)
+        stats = unit_statistics(common.store(), asked.run, list(chosen))
+        how = {"mode": asked.mode, "factor": asked.factor, "keep": asked.keep, "stats": stats, "seed": SEED}
+        for accuracy in ablation.controls(opened, chosen, kind, draws, start=len(found), **how):
+            found = [*found, accuracy]
+            _recent().put(key, found)
+            watch(len(found))
+    found = found[:draws]
+    rank = rank_among(answer(asked)["accuracy_after"], found)._asdict() if found else {}
+    return {"accuracies": found, **rank}
 
 
-def overall(result: dict) -> None:
-    """Accuracy before, after, and the change with its interval and test."""
-    images, change = result["images"], result["change"]
-    low, high = change_interval(result["lost"], result["gained"], images)
-    columns = st.columns([1, 1, 1.3])
-    for column, when in zip(columns, ("before", "after")):
-        value, half = wording.share(result[f"accuracy_{when}"], images).split(" ± ")
-        column.metric(f"Accuracy {when}", value, delta=f"± {half}", delta_color="off", delta_arrow="off")
-    columns[2].metric(
-        "Change",
-        wording.points(change),
-        delta=f"{wording.signed(100 * low)} to {wording.signed(100 * high)}",
-        delta_color="off",
-        delta_arrow="off",
-    )
-    st.caption(
-        f"Exact on {wording.counted(images, 'image')}; 95 % intervals (Wilson; Agresti and Min for the change) for "
-        f"new images. {wording.counted(result['lost'], 'image')} became wrong, {result['gained']} right; McNemar's "
-        f"exact test that silencing changes nothing: {wording.p_value(result['mcnemar_p'])}."
+def python(asked: Asked, units: dict, draws: int) -> str:
+    """The call that gives what is on screen, to be run after `store = selviz.open(...)`."""
+    settings = {"mode": asked.mode, "factor": asked.factor, "keep": asked.keep, "fold": asked.fold}
+    defaults = {"mode": "zero", "factor": None, "keep": False, "fold": None}
+    told = "".join(f", {name}={value!r}" for name, value in settings.items() if value != defaults[name])
+    return (
+        "from selviz.pipeline import run_ablation\n\n"
+        f"result = run_ablation(store, {asked.run!r}, {units!r}{told}, draws={draws}, seed={SEED})"
     )
 
 
-def against_random(result: dict, control: dict) -> None:
-    """Where the chosen units rank among random sets of the same size."""
-    ends = {
-        when: (result[f"accuracy_{when}"], result[f"{when}_low"], result[f"{when}_high"])
-        for when in ("before", "after")
-    }
-    table = pd.DataFrame({"random set": range(1, control["draws"] + 1), "accuracy_after": control["accuracies"]})
-    common.chart(
-        "Compared with random units",
-        charts.against_random({**ends, "draws": control["accuracies"]}, common.dark()),
-        "Filled: without the chosen units. Outlined: the whole network. Grey dots: without as many random units of the "
-        "same layers. Whiskers: 95 % Wilson intervals. Left of most dots: these units matter more than most.",
-        table,
-        "control",
-    )
-    lower = sum(accuracy < result["accuracy_after"] for accuracy in control["accuracies"])
-    least = " (the smallest that so many draws can give)" if control["p"] <= control["smallest"] else ""
-    st.markdown(
-        f"{lower} of {control['draws']} random sets break more: quantile {control['quantile']:.2f}. "
-        f"Rank test, two-sided, that it is one more random set: {wording.p_value(control['p'])}{least}. "
-        + ("" if least else f"The smallest p that {control['draws']} draws can give is {control['smallest']:.3f}.")
-    )
-
-
-def by_class(result: dict) -> None:
-    """Accuracy of each class before and after: a unit that barely moves the whole can break one class."""
-    table = pd.DataFrame(result["per_class"])
-    table["class_index"] = range(len(table))
-    common.chart(
-        "Class by class",
-        charts.before_and_after(table, common.dark()),
-        "Outlined: before. Filled: after. Whiskers: 95 % Wilson intervals for new images.",
-        table[["class", "images", "before", "after", "change", "lost", "gained"]],
-        "classes",
-    )
+def shell(asked: Asked, units: dict, draws: int) -> str:
+    """The command that gives what is on screen."""
+    named = (f"--units {shlex.quote(links.units_to_text({layer: numbers}))}" for layer, numbers in units.items())
+    parts = ["selviz ablate", asked.run, *named, f"--draws {draws}", f"--seed {SEED}"]
+    parts += [f"--mode {asked.mode}"] if asked.mode != "zero" else []
+    parts += [f"--factor {asked.factor:g}"] if asked.factor is not None else []
+    parts += ["--keep"] if asked.keep else []
+    parts += [f"--fold {asked.fold}"] if asked.fold is not None else []
+    return " ".join([*parts, f"--data {shlex.quote(common.data())}"])
 
 
 def effect(run: str, layer: str, unit: int) -> None:
     """What silencing this one unit changes, and the way to the page that tells more."""
     st.subheader("What breaks without it", anchor=False)
-    result = outcome(run, {layer: [unit]}, "zero", None)
+    units = links.units_to_text({layer: [unit]})
+    result = answer(Asked(run, units))
     classes = pd.DataFrame(result["per_class"]).dropna(subset="change")
     most = classes.loc[classes["change"].abs().idxmax()]
     st.markdown(
@@ -143,5 +184,5 @@ def effect(run: str, layer: str, unit: int) -> None:
         "views/ablation.py",
         label="Silence it on the Ablation page, beside random units",
         icon=":material/content_cut:",
-        query_params={"run": run, "layer": layer, "silence": links.units_to_text({layer: [unit]})},
+        query_params={"run": run, "layer": layer, "silence": units},
     )

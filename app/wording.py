@@ -92,6 +92,11 @@ def plain(text) -> str:
     return str(text) if re.fullmatch(r"[^\W_]+( [^\W_]+)*", str(text)) else code(text)
 
 
+def short(text, most: int = 14) -> str:
+    """At most `most` characters of a name, for places without room; not made safe for HTML or Markdown."""
+    return str(text) if len(str(text)) <= most else f"{str(text)[: most - 1]}…"
+
+
 def label(text) -> str:
     """The same for places that read a little HTML: Plotly's titles, ticks and hover boxes."""
     text = str(text)

@@ -5,11 +5,10 @@ import shutil
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 
 from selviz.config import RunConfig
-from selviz.pipeline import run_ablation, train_run
+from selviz.pipeline import train_run
 from selviz.store import Store
 from tests.pages import MAIN, address, metrics, text
 from tests.toy import toy_known
@@ -91,54 +90,6 @@ def test_filters_that_nothing_fits_offer_the_way_back(visit, tiny_store):
     assert "No unit fits these filters." in text(page)
     next(button for button in page.button if button.label == "Clear the filters").click().run()
     assert "144 units of 144" in text(page)
-
-
-def test_units_silenced_by_the_address_give_the_librarys_numbers(visit, tiny_store, tiny_run):
-    page = visit(tiny_store, "ablation", silence="relu2:3,5;relu4:0")
-    result = run_ablation(tiny_store, tiny_run, {"relu2": [3, 5], "relu4": [0]}, draws=20)
-    shown = metrics(page)
-    assert shown["Accuracy before"][0] == f"{100 * result['accuracy_before']:.1f} %"
-    assert shown["Accuracy after"][0] == f"{100 * result['accuracy_after']:.1f} %"
-    assert f"({result['images']:,} images)" in shown["Accuracy after"][1]
-    assert f"of 20 random sets break more: quantile {result['control']['quantile']:.2f}" in text(page)
-    assert "judged on images that it has seen" in text(page)
-
-
-def test_top_k_is_chosen_on_fold_0_and_reported_on_fold_1(visit, tiny_store, tiny_run):
-    page = visit(tiny_store, "ablation", rule="top", layers="relu3", k="4")
-    images, values = tiny_store.images(tiny_run), tiny_store.matrix(tiny_run, "relu3").astype(float)
-    here = (images["fold"] == 0).to_numpy()
-    labels = images["label_index"].to_numpy()[here]
-    means = np.array([values[here][labels == c].mean(axis=0) for c in range(10)])
-    rest = (means.sum(axis=0) - means.max(axis=0)) / 9
-    si = (means.max(axis=0) - rest) / (means.max(axis=0) + rest + 1e-7)
-    wanted = sorted(np.argsort(-si, kind="stable")[:4].tolist())
-    result = run_ablation(tiny_store, tiny_run, {"relu3": wanted}, fold=1, draws=20)
-    assert set(page.dataframe[0].value["unit"]) == set(wanted)
-    assert metrics(page)["Accuracy after"][0] == f"{100 * result['accuracy_after']:.1f} %"
-    assert f"Exact on {(~here).sum()} images" in text(page)
-
-
-def test_a_random_choice_is_kept_by_its_address(visit, tiny_store):
-    first = visit(tiny_store, "ablation", rule="random", layers="relu1,relu2", k="3", seed="5")
-    again = visit(tiny_store, "ablation", rule="random", layers="relu1,relu2", k="3", seed="5")
-    other = visit(tiny_store, "ablation", rule="random", layers="relu1,relu2", k="3", seed="6")
-    chosen = [page.dataframe[0].value[["layer", "unit"]].to_numpy().tolist() for page in (first, again, other)]
-    assert chosen[0] == chosen[1] != chosen[2]
-    assert len(chosen[0]) == 6
-
-
-def test_units_of_a_wrong_link_are_told_and_the_others_silenced(visit, tiny_store):
-    page = visit(tiny_store, "ablation", silence="relu2:3;relu2:99")
-    assert "`relu2:99`" in page.warning[0].value
-    assert "**1 unit silent:** `relu2:3`" in text(page)
-
-
-def test_two_visitors_silence_different_units_and_each_gets_its_own_answer(visit, tiny_store, tiny_run):
-    units = [{"relu4": [unit]} for unit in (1, 2, 3)]
-    expected = [f"{100 * run_ablation(tiny_store, tiny_run, one, draws=0)['accuracy_after']:.1f} %" for one in units]
-    pages = [visit(tiny_store, "ablation", silence=f"relu4:{one['relu4'][0]}") for one in units]
-    assert [metrics(page.run())["Accuracy after"][0] for page in reversed(pages)] == expected[::-1]
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ def test_only_named_groups_are_listed_and_a_damaged_one_hides_no_other(tmp_path)
     write_group(tmp_path, UNITS, "mine", "one")
     write_group(tmp_path, UNITS, "theirs", "two")
     (tmp_path / "groups" / "0123456789ab.json").write_text("{")
+    (tmp_path / "groups" / "0123456789ac.json").write_text('{"name": "odd", "units": {"relu1": ["x"]}}')
     assert list_groups(tmp_path)["name"].tolist() == ["mine", "theirs"]
     assert list_groups(tmp_path, "one")[["name", "count"]].values.tolist() == [["mine", 3]]
 

@@ -2,55 +2,88 @@
 
 import streamlit as st
 
-from app import common, links, selection, silencing, wording
+from app import common, links, readouts, selection, silencing, studies, wording
 
-MODES = {"zero": "zero", "mean": "their mean", "shuffle": "another image"}
+MODES = {"zero": "zero", "mean": "mean", "shuffle": "another image", "noise": "noise", "scale": "scale"}
+EXPLAINED = {
+    "zero": "The unit's whole map is 0.",
+    "mean": "Every position is the unit's mean over the evaluation images.",
+    "shuffle": "The map that the unit has on another, random image.",
+    "noise": "The map is shifted by Gaussian noise, one draw an image, in standard deviations of the unit.",
+    "scale": "The map is multiplied by a factor: below 1 turns the unit down, above 1 up.",
+}
 FOLDS = {"all": "all images", "0": "fold 0", "1": "fold 1"}
-DRAWS = {"20": "20", "100": "100", "400": "400"}
+DRAWS = {"20": "20", "100": "100", "1000": "1,000"}
+STUDIES = {"curves": "Units removed one by one", "atlas": "Every unit alone"}
+CLOSER = {"flips": "Images that changed sides", "confusion": "Confusion of classes", **STUDIES}
+
 
 run = common.require_run()["name"]
-table = common.read("units", run)
-common.page(
-    "What breaks when these units are silent?",
-    "Choose units on the left. On the right is how well the network classifies without them, exactly, beside random "
-    "sets of as many units of the same layers.",
-    f"from selviz.pipeline import run_ablation\nrun_ablation(store, {run!r}, {{'LAYER': [3, 5]}}, mode='zero')",
-)
+head = st.container()
 left, right = st.columns([2, 3], gap="large")
 with left:
-    rule = links.segmented("Choose units", selection.RULES, "rule")
-    chosen = selection.units(run, table, rule)
-    mode = links.segmented(
-        "Set them to",
-        MODES,
-        "mode",
-        help="Zero; the unit's mean over the images; or the map that the unit has on another, random image.",
+    choice = selection.choose(run)
+    units = choice.units
+    count = sum(map(len, units.values()))
+    keep = links.choose("keep", ["off", "on"], "off") == "on"
+    told = "keep, all others of their layers silent" if keep else "silent"
+    text = links.units_to_text(units)
+    st.markdown(f"**{wording.counted(count, 'unit')} {told}:** " + wording.code(text or "none"))
+    selection.tools(run, units)
+    mode = links.segmented("Set them to", MODES, "mode", help="\n\n".join(f"{MODES[m]}: {EXPLAINED[m]}" for m in MODES))
+    factor = None
+    if mode in ("scale", "noise"):
+        factor = links.number("factor", 0.0, 3.0, 0.5 if mode == "scale" else 1.0)
+        title = "Times" if mode == "scale" else "Standard deviations"
+        links.widget(st.slider, title, 0.0, 3.0, step=0.05, name="factor", value=factor, text="{:g}".format)
+    links.widget(
+        st.toggle,
+        "Keep only these",
+        name="keep",
+        value=keep,
+        default=False,
+        text=lambda on: "on" if on else "off",
+        help="Silences all other units of the same layers: do the chosen ones suffice?",
     )
-    fold, said = 1, "Chosen by SI on fold 0 and reported on fold 1, so that no image judges a choice that it made."
-    if rule != "top":
+    if choice.on_fold_0:
+        fold = 1
+    else:
         at = links.segmented("Report on", FOLDS, "fold")
-        fold, said = (None if at == "all" else int(at)), ""
-        if rule == "hand":
-            said = "A choice that was made looking at all images is judged on images that it has seen."
-    draws = int(links.segmented("Random sets beside it", DRAWS, "draws"))
-    count = sum(len(numbers) for numbers in chosen.values())
-    st.markdown(f"**{wording.counted(count, 'unit')} silent:** " + wording.code(links.units_to_text(chosen) or "none"))
-    if said:
-        st.caption(said)
-    clear = {"silence": None, "rule": None}
-    if count:
-        silent = table[[unit in chosen.get(layer, ()) for layer, unit in zip(table["layer"], table["unit"])]]
-        common.table(silent[["layer", "unit", "si", "null_p95", "preferred_class", "mean_activation", "dead"]])
-    st.button("Clear", icon=":material/backspace:", disabled=not count, on_click=links.put, kwargs=clear)
+        fold = None if at == "all" else int(at)
+    draws = int(links.segmented("Control sets beside it", DRAWS, "draws"))
+    if choice.said:
+        st.caption(choice.said)
+
+asked = silencing.Asked(run, text, mode, factor, keep, fold)
+with head:
+    common.page(
+        "What breaks when these units are silent?",
+        "Choose units on the left. On the right is how well the network classifies without them, exactly, beside "
+        "as many other units of the same layers.",
+        silencing.python(asked, units, draws) if count else f"store.units({run!r})",
+        silencing.shell(asked, units, draws) if count else "",
+    )
 
 with right:
-    if not count:
+    if count:
+        result = readouts.overall(asked)
+        waiting = st.container()  # the control sets take longest, so they are drawn last
+        readouts.by_class(result)
+    else:
         st.info("No unit is silent. Choose one on the left, or begin with the most selective.", icon=":material/mouse:")
-        st.button("Silence the five most selective units of the last layer", on_click=links.put, kwargs={"rule": "top"})
-        st.stop()
-    result = silencing.outcome(run, chosen, mode, fold)
-    silencing.overall(result)
-    waiting = st.container()
-    silencing.by_class(result)
+        first = {"rule": "top", "layers": None, "k": None, "metric": None}
+        st.button("Silence the five most selective units of the last layer", on_click=links.put, kwargs=first)
+closer = links.segmented("Look closer", CLOSER if count else STUDIES, "show")
+layer = list(units or common.read("layers", run)["layer"])[-1]
+with common.failures():
+    if closer == "curves":
+        studies.curves(run, layer)
+    elif closer == "atlas":
+        studies.atlas(run, layer)
+    elif closer == "flips":
+        readouts.flips(run, result)
+    else:
+        readouts.confusion(run, result)
+if count:
     with waiting:
-        silencing.against_random(result, silencing.control(run, chosen, mode, fold, draws))
+        readouts.against_controls(asked, result, draws)

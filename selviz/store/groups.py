@@ -1,4 +1,4 @@
-"""Sets of units that have a name: `key = write_group("data", units, name="cat units", run=run)`, `read_group(data, key)`.
+"""Sets of units that have a name: `key = write_group("data", units, name="cats")`, `read_group("data", key)`.
 
 A group is a small file that never changes, called by a hash of what it holds, so a link to it opens the same units for
 ever.
@@ -44,7 +44,8 @@ def read_group(data, key: str) -> dict:
     if group is None:
         raise unknown("group", key, list_groups(data)["group"].tolist())
     units = group.get("units") if isinstance(group, dict) else None
-    if not isinstance(units, dict) or not all(isinstance(numbers, list) for numbers in units.values()):
+    lists = list(units.values()) if isinstance(units, dict) else [None]
+    if not all(isinstance(numbers, list) and all(type(unit) is int for unit in numbers) for numbers in lists):
         raise SelvizError(f"{path} holds no group of units; remove it.")
     return {"name": str(group.get("name", "")), "run": str(group.get("run", "")), "units": units}
 
