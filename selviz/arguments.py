@@ -184,7 +184,17 @@ def sql(sub):
 def export(sub):
     run(sub)
     sub.add_argument(
-        "table", metavar="TABLE", help="units, layers, class_means, images, activations, epochs, atlas, curves, ..."
+        "table",
+        metavar="TABLE",
+        nargs="?",
+        help="units, layers, class_means, images, activations, epochs, atlas, curves, ...",
     )
     sub.add_argument("--format", choices=("csv", "parquet", "json"), help="(default: csv)")
     sub.add_argument("--output", metavar="FILE", help="(default: stdout)")
+    sub.add_argument("--to", metavar="FILE.zip", help="the whole run, with the images of its data set")
+
+
+def import_(sub):
+    source = sub.add_mutually_exclusive_group(required=True)
+    source.add_argument("--zip", metavar="FILE.zip", help="a run that `selviz export RUN --to FILE.zip` wrote")
+    sub.add_argument("--name", help="what to call it here (default: its name)")

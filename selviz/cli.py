@@ -219,7 +219,7 @@ def sql(args):
 
 
 def export(args):
-    """Write one table of a run as CSV, Parquet or JSON, to a file or to stdout."""
+    """Write one table of a run as CSV, Parquet or JSON, or the whole run as a zip for another store."""
     store, run = _store_and_run(args)
     form = args.format or ("json" if args.json else "csv")
     if args.output is None and form == "parquet":
@@ -231,6 +231,16 @@ def export(args):
         print(f"Wrote {args.output}", file=sys.stderr)
 
 
+    if (args.table is None) == (args.to is None):
+        raise SelvizError("Name a table of the run, such as units, or --to FILE.zip for the whole run.")
+    if args.to is not None:
+        if args.format or args.output:
+            raise SelvizError("--format and --output are for a table; --to FILE.zip writes the whole run.")
+        path = store.pack(run, args.to)
+        size = path.stat().st_size
+        told = f"Wrote {path} ({size / 1e6:.1f} MB). In another store: selviz import --zip {path.name}"
+        _show(args, {"run": run, "file": str(path), "bytes": size}, lambda: told)
+        return
 # ---------------------------------------------------------------------------------------------------------- the parser
 
 
@@ -241,6 +251,15 @@ def parser() -> argparse.ArgumentParser:
         description="What single units of an image classifier respond to, and whether that matters.",
         epilog="selviz COMMAND --help explains a command and gives an example.",
     )
+def import_(args):
+    """Bring in a run that `selviz export RUN --to FILE.zip` wrote in another store."""
+    from selviz.store import Store
+
+    store = Store(args.data)
+    summary = store.run(store.unpack(args.zip, args.name))
+    _show(args, summary, lambda: summary_line(summary))
+
+
     from selviz import __version__
 
     top.add_argument("--version", action="version", version=f"selviz {__version__}")
@@ -285,6 +304,7 @@ def _store_and_run(args):
     from selviz.store import Store
 
     store = Store(args.data)
+    "import": (import_, "selviz import --zip run.zip", arguments.import_),
     names = store.names()
     if args.run in names:
         return store, args.run

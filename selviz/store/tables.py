@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from selviz.errors import SelvizError, unknown
-from selviz.store import listing, sql
+from selviz.store import listing, sql, transfer
 from selviz.store.files import check_name, quoted, read_json, writing
 from selviz.store.images import image_folder
 from selviz.store.reading import opened, read
@@ -200,6 +200,15 @@ class Store:
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         order = f" ORDER BY {TABLES[table][2]}" if TABLES[table][2] else ""
         sources = {stage: f"{stage}_file" for stage in files}
+    def pack(self, run: str, path) -> Path:
+        """Write a finished run, with the images of its data set, as one zip file for another store; the file's path."""
+        fingerprint = self.run(run).get("fingerprint")
+        return transfer.pack(self.path, run, fingerprint, path, lambda stage: self._fix(run, (stage,)))
+
+    def unpack(self, path, name: str | None = None) -> str:
+        """Bring in a run that `pack` wrote, under `name` if one is given; the run's name. Other runs stay untouched."""
+        return transfer.unpack(self.path, path, name)
+
         query = f"SELECT '{run}' AS run, {select(table, sources).removeprefix('SELECT ')}{order}"
         with (
             opened({f"{stage}_file": file for stage, file in files.items()}, self._fix(run, files)) as connection,
