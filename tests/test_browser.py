@@ -14,7 +14,7 @@ import pytest
 
 from selviz import demo
 from selviz.pipeline import run_ablation
-from selviz.store import Store, image_folder, write_images
+from selviz.store import Store, image_folder, read_json, write_images, write_json
 
 pytestmark = pytest.mark.browser
 ROOT = Path(__file__).resolve().parent.parent
@@ -55,7 +55,7 @@ def serving(data, **environment):
         yield address
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 @pytest.fixture(scope="module")
@@ -102,10 +102,16 @@ class Visitor:
         return self.settle()
 
     def settle(self):
-        """Waits until the page has been drawn."""
+        """Waits until the page has been drawn, each part of it is there, and the browser is idle.
+
+        Streamlit loads the code of buttons and charts when a page first has one; until then there is a skeleton, and no
+        key or click arrives. It listens for keys in an effect after the drawing, which is over when the browser idles.
+        """
         self.tab.locator("[data-testid=stMain] :is(h1, h3, [data-testid=stAlert])").first.wait_for()
         self.tab.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
-        self.tab.wait_for_function("!document.querySelector('[data-stale=true], [data-testid=stSpinner]')")
+        unready = "[data-stale=true], [data-testid=stSpinner], [data-testid=stSkeleton]"
+        self.tab.wait_for_function(f"!document.querySelector('{unready}')")
+        self.tab.evaluate("new Promise(done => requestIdleCallback(done, {timeout: 10000}))")
         return self
 
     def text(self):
@@ -157,42 +163,51 @@ def test_a_click_on_a_row_opens_the_unit_and_back_and_forward_work(visit, addres
     table.locator(".dvn-scroller").first.click(position={"x": 16, "y": 52}, force=True)  # the first row's box
     units = tiny_store.units(tiny_run, "relu3").sort_values("si", ascending=False, kind="stable")
     address_holds(visitor, "/unit?", "layer=relu3", f"unit={units['unit'].iloc[0]}")
-    visitor.settle()
-    assert TITLES["unit"] in visitor.text()
-    visitor.tab.go_back()
+    visitor.sees(TITLES["unit"]).settle().tab.go_back()
     address_holds(visitor, "/units?", "layer=relu3")
-    visitor.settle()
-    assert TITLES["units"] in visitor.text()
-    visitor.tab.go_forward()
+    visitor.sees(TITLES["units"]).settle().tab.go_forward()
     address_holds(visitor, "/unit?", f"unit={units['unit'].iloc[0]}")
-    visitor.settle().is_well()
+    visitor.sees(TITLES["unit"]).settle().is_well()
 
 
 def test_a_click_on_a_dot_of_the_histogram_opens_its_unit(visit, address):
     visitor = visit().open(f"{address}/units")
     visitor.tab.locator(".js-plotly-plot .point").first.click(force=True)
     address_holds(visitor, "/unit?", "layer=relu1", "unit=")
-    assert TITLES["unit"] in visitor.settle().is_well().text()
+    visitor.sees(TITLES["unit"]).settle().is_well()
 
 
 def test_the_arrow_keys_step_through_units_and_back_returns(visit, address):
-    visitor = visit().open(f"{address}/unit?layer=relu2&unit=3").sees("What breaks without it")
+    visitor = visit().open(f"{address}/unit?layer=relu2&unit=3")
     visitor.tab.keyboard.press("ArrowRight")
     address_holds(visitor, "unit=4")
-    visitor.settle().sees("Unit 4 of layer").tab.keyboard.press("ArrowLeft")
+    visitor.sees("Unit 4 of layer").settle().tab.keyboard.press("ArrowLeft")
     address_holds(visitor, "unit=3")
-    visitor.settle().sees("Unit 3 of layer").tab.go_back()
+    visitor.sees("Unit 3 of layer").settle().tab.go_back()
     address_holds(visitor, "unit=4")
-    visitor.settle().is_well()
+    visitor.sees("Unit 4 of layer").settle().is_well()
+
+
+def test_arrow_keys_that_are_pressed_before_the_page_is_drawn_again_count(visit, address):
+    visitor = visit().open(f"{address}/unit?layer=relu2&unit=5")
+    for unit in (6, 7, 8, 9):
+        visitor.tab.keyboard.press("ArrowRight")
+        address_holds(visitor, f"unit={unit}")
+    visitor.sees("Unit 9 of layer").settle().is_well()
 
 
 def test_a_click_on_a_point_of_the_overview_chooses_its_run(visit, own_store, tiny_run):
-    shutil.copytree(own_store.run_path(tiny_run), own_store.run_path("digits-cnn-copy"))
+    copy = own_store.run_path("digits-cnn-copy")
+    shutil.copytree(own_store.run_path(tiny_run), copy)
+    summary = read_json(copy / "summary.json")
+    write_json(copy / "summary.json", {**summary, "mean_si_live": summary["mean_si_live"] / 2})
     with serving(own_store.path) as address:
         visitor = visit().open(f"{address}/?run=digits-cnn-copy")
-        visitor.tab.locator(".js-plotly-plot").first.locator(".point").last.click(force=True)
+        points = visitor.tab.locator(".js-plotly-plot").first.locator(".point").all()
+        assert len(points) == 2
+        max(points, key=lambda point: point.bounding_box()["x"]).click(force=True)
+        address_holds(visitor, f"run={tiny_run}")
         visitor.settle().is_well()
-        assert "run=digits-cnn-" in visitor.tab.url
 
 
 def test_two_visitors_silence_different_units_and_each_sees_its_own_answer(visit, address, tiny_store, tiny_run):
@@ -251,9 +266,9 @@ def test_a_run_that_lands_while_the_dashboard_is_open_is_there_on_the_next_page(
         os.rename(own_store.path / "landing", own_store.run_path("digits-cnn-landed"))
         visitor.tab.get_by_role("link", name="Units").click()
         address_holds(visitor, "/units")
-        visitor.settle().tab.get_by_role("link", name="Overview").click()
-        visitor.tab.get_by_text(TITLES[""]).wait_for()
-        visitor.settle().tab.get_by_label("Run", exact=False).first.click()
+        visitor.sees(TITLES["units"]).settle().tab.get_by_role("link", name="Overview").click()
+        visitor.sees(TITLES[""]).settle().tab.get_by_label("Run", exact=False).first.click()
+        visitor.tab.get_by_role("option").nth(1).wait_for()
         assert visitor.tab.get_by_role("option").count() == 2
         visitor.is_well()
 

@@ -22,15 +22,25 @@ def address(units: pd.DataFrame) -> tuple[str, int]:
     return layer, unit
 
 
+def step(every: list[tuple[str, int]], drawn: tuple[str, int], by: int) -> None:
+    """Goes `by` units on, in the next layer after the last unit of one.
+
+    It counts from where the last step led, which the page may not have drawn yet: keys pressed faster than that count.
+    """
+    now = st.session_state["unit"]
+    layer, unit = every[(every.index(now if now in every else drawn) + by) % len(every)]
+    st.session_state["unit"] = (layer, unit)
+    links.put(layer=layer, unit=unit, image=None)
+
+
 def address_bar(units: pd.DataFrame, layer: str, unit: int) -> None:
-    """Layer, number, previous, next, random. Steps go on in the next layer."""
+    """Layer, number, previous, next, random."""
     every = list(zip(units["layer"], units["unit"].astype(int)))
-    at = every.index((layer, unit))
     size = int((units["layer"] == layer).sum())
     steps = {
-        "Previous": (every[at - 1], "Left", ":material/arrow_back:"),
-        "Next": (every[(at + 1) % len(every)], "Right", ":material/arrow_forward:"),
-        "Random": (random.choice(every), "X", ":material/casino:"),
+        "Previous": (-1, "Left", ":material/arrow_back:"),
+        "Next": (1, "Right", ":material/arrow_forward:"),
+        "Random": (random.randrange(1, max(len(every), 2)), "X", ":material/casino:"),
     }
     with st.container(horizontal=True, vertical_alignment="bottom"):
         layers = list(dict.fromkeys(units["layer"]))
@@ -46,14 +56,14 @@ def address_bar(units: pd.DataFrame, layer: str, unit: int) -> None:
             clears=("image",),
             width=150,
         )
-        for title, ((to_layer, to_unit), key, icon) in steps.items():
+        for title, (by, key, icon) in steps.items():
             st.button(
                 title,
                 icon=icon,
                 shortcut=key,
                 key=f"step-{title}",
-                on_click=links.put,
-                kwargs={"layer": to_layer, "unit": to_unit, "image": None},
+                on_click=step,
+                args=(every, (layer, unit), by),
             )
 
 
