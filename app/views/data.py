@@ -9,11 +9,10 @@ from selviz.store import TABLES, meanings
 ROWS = {"1000": "1,000", "10000": "10,000", "100000": "100,000"}
 SIDES = {"examples": "Examples", "tables": "Tables"}
 OWN = (
-    ("Train a network, or as many as you like:", "selviz train --dataset mnist-5k --model cnn --alpha=-1 --seed 1"),
-    (
-        "Take one table of a run to another program:",
-        "selviz export {run} units --format parquet --output units.parquet",
-    ),
+    ("Train one, or as many as you like:", "selviz train --dataset mnist-5k --model cnn --alpha=-1 --seed 1"),
+    ("Take a whole run to another store, with its images:", "selviz export {run} --to {run}.zip"),
+    ("Bring in a run from another store:", "selviz import --zip {run}.zip"),
+    ("Take one table of a run to another program:", "selviz export {run} units --output units.csv"),
 )
 
 
@@ -62,7 +61,10 @@ def show(result: dict, query: str, limit: int) -> None:
     else:
         st.info("No row fits this question.", icon=":material/filter_alt_off:")
     if left_out := result["left_out"]:
-        told = "; ".join(f"{wording.code(run)}: {wording.plain(reason)}" for run, reason in list(left_out.items())[:3])
+        told = "; ".join(
+            f"{wording.code(run)} ({wording.code(reason.replace(f'{common.store().run_path(run)}/', ''))})"
+            for run, reason in list(left_out.items())[:3]
+        )
         more = f" and {len(left_out) - 3} more" if len(left_out) > 3 else ""
         st.caption(f"{wording.counted(len(left_out), 'run')} left out: {told}{more}")
 
@@ -116,7 +118,7 @@ with beside, st.container(height=400, border=False):
     side(worked)
 show(asking.answer(query, runs, limit), query, limit)
 
-st.subheader("Bring a network of your own", anchor=False)
-for what, command in OWN:
-    st.markdown(what)
-    st.code(command.format(run=run), language="bash")
+st.subheader("Bring runs of your own, and take them elsewhere", anchor=False)
+for column, (what, command) in zip(2 * st.columns(2, gap="large"), OWN):
+    column.markdown(what)
+    column.code(command.format(run=run), language="bash", wrap_lines=True)
