@@ -10,39 +10,6 @@ CONTROLS = {"control": "random sets", "matched": "matched sets"}
 MOST_WRITTEN = 12  # classes up to which a confusion matrix has its numbers written in
 
 
-def unit_scatter(units: pd.DataFrame, class_names: list[str], titles: dict[str, str], dark: bool) -> go.Figure:
-    """Units by two metrics, columns x and y with their `titles`. Further columns layer, unit, preferred_index,
-    preferred_class, dead, silent (ringed). customdata is [layer, unit]."""
-    figure = charts.empty(height=420)
-    hues = colours.classes(len(class_names), dark)
-    figure.add_scattergl(
-        x=units["x"],
-        y=units["y"],
-        mode="markers",
-        marker={
-            "size": [15 if silent else 10 for silent in units["silent"]],
-            "symbol": ["circle-open" if dead else "circle" for dead in units["dead"]],
-            "color": [hues[index] for index in units["preferred_index"]],
-            "line": {
-                "width": [3 if silent else 1 for silent in units["silent"]],
-                "color": [colours.INK[dark] if silent else colours.OTHER[dark] for silent in units["silent"]],
-            },
-        },
-        customdata=[[layer, int(unit)] for layer, unit in zip(units["layer"], units["unit"])],
-        text=[
-            f"{wording.label(row.layer)} unit {row.unit}"
-            + ("" if row.dead else f", {wording.label(row.preferred_class)}")
-            for row in units.itertuples()
-        ],
-        hovertemplate="%{text}<br>%{x:.3g}, %{y:.3g}<extra></extra>",
-        unselected={"marker": {"opacity": 0.35}},
-    )
-    figure.update_layout(dragmode="lasso")
-    figure.update_xaxes(title=titles["x"])
-    figure.update_yaxes(title=titles["y"])
-    return figure
-
-
 def against_controls(result: dict, draws: dict[str, list[float]], dark: bool) -> go.Figure:
     """Where the chosen units rank: `result` has before and after, each (value, low, high) 0..1; `draws` the
     accuracies of each kind of CONTROLS, a row of dots each."""

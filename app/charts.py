@@ -111,7 +111,7 @@ def si_histograms(units: pd.DataFrame, class_names: list[str], dark: bool) -> go
     low, high = min(0.0, float(units["si"].min())), max(1.0, float(units["si"].max()))
     hues = colours.classes(len(class_names), dark)
     stacked = _stack(units, low, high)
-    as_dots = stacked["height"].max() <= MOST_DOTS
+    as_dots = bool(stacked["height"].max() <= MOST_DOTS)
     few = len(class_names) <= len(colours.CLASSES[dark])
     named = set()
     for row, layer in enumerate(order, 1):

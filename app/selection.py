@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pandas as pd
 import streamlit as st
 
-from app import ablation_charts, common, links, wording
+from app import common, links, unit_charts, wording
 from selviz.errors import SelvizError
 from selviz.store import list_groups, read_group, write_group
 
@@ -77,10 +77,15 @@ def choose(run: str) -> Choice:
 
 def put(run: str, units: Units) -> None:
     """Puts a list of units into the address."""
+    links.put(**{"rule": None, "silence": None, "group": None, **query(run, units)})
+
+
+def query(run: str, units: Units) -> dict[str, str]:
+    """What an address says of a list of units: the list, or where it is too long for a link, a stored group's key."""
     text = links.units_to_text(units)
-    fits = len(text) <= links.LONGEST
-    key = None if fits else write_group(common.data(), units, run=run)
-    links.put(rule=None, silence=(text or None) if fits else None, group=key)
+    if len(text) > links.LONGEST:
+        return {"group": write_group(common.data(), units, run=run)}
+    return {"silence": text} if text else {}
 
 
 def tools(run: str, units: Units) -> None:
@@ -195,7 +200,7 @@ def _plot(run: str, layer: str, chosen: Units) -> pd.DataFrame:
             links.widget(st.selectbox, told, list(known), name=name, value=axes[name], format_func=known.get)
     silent = [unit in chosen.get(of, ()) for of, unit in zip(table["layer"], table["unit"])]
     titles = {name: known[axis] for name, axis in axes.items()}
-    figure = ablation_charts.unit_scatter(
+    figure = unit_charts.unit_scatter(
         table.assign(x=table[axes["x"]], y=table[axes["y"]], silent=silent),
         common.class_names(run),
         titles,
@@ -337,8 +342,13 @@ def _groups(run: str, units: Units) -> None:
             on_click=links.put,
             kwargs={"rule": None, "silence": None, "group": row["group"]},
         )
+    save(run, units)
+
+
+def save(run: str, units: Units) -> None:
+    """A form that saves these units as a group with a name."""
     with st.form("save-group", border=False, clear_on_submit=True):
-        name = st.text_input("Name for the chosen units", max_chars=80, placeholder="the most cat-selective")
+        name = st.text_input("Save them as a group called", max_chars=80, placeholder="the most cat-selective")
         if st.form_submit_button("Save", disabled=not units) and name.strip():
             write_group(common.data(), units, name, run)
-            st.rerun()
+            st.toast(f"Saved {wording.plain(name.strip())}", icon=":material/bookmark_added:")

@@ -163,6 +163,11 @@ def metrics(sub):
     sub.add_argument("--again", action="store_true", help="compute them anew even if they are there")
 
 
+def unit_map(sub):
+    run(sub)
+    sub.add_argument("--again", action="store_true", help="compute it anew even if it is there")
+
+
 def superclasses(specs: Sequence[str]) -> dict[str, list[str]] | None:
     """`["even=0,2", "odd=1,3"]` -> `{"even": ["0", "2"], "odd": ["1", "3"]}`; None for no specs."""
     found: dict[str, list[str]] = {}

@@ -205,6 +205,16 @@ def metrics(args):
     _show(args, frame, lambda: table(frame, METRIC_COLUMNS))
 
 
+def unit_map(args):
+    """Lay out each layer's units on a map by their tuning (PCA and t-SNE), and store it."""
+    from selviz.studies import run_unit_map
+
+    store, run = _store_and_run(args)
+    with Progress() as progress:
+        frame = run_unit_map(store, run, progress, again=args.again)
+    _show(args, frame, lambda: table(frame))
+
+
 def sql(args):
     """Ask the store in SQL: views runs, epochs, layers, units, class_means, images, activations."""
     from selviz.store import Store
@@ -221,16 +231,6 @@ def sql(args):
 def export(args):
     """Write one table of a run as CSV, Parquet or JSON, or the whole run as a zip for another store."""
     store, run = _store_and_run(args)
-    form = args.format or ("json" if args.json else "csv")
-    if args.output is None and form == "parquet":
-        raise SelvizError("Parquet is not text; name a file for it: --output units.parquet")
-    written = store.export(run, args.table, args.output, form)
-    if args.output is None:
-        sys.stdout.write(written.decode() if isinstance(written, bytes) else written)
-    else:
-        print(f"Wrote {args.output}", file=sys.stderr)
-
-
     if (args.table is None) == (args.to is None):
         raise SelvizError("Name a table of the run, such as units, or --to FILE.zip for the whole run.")
     if args.to is not None:
@@ -241,6 +241,25 @@ def export(args):
         told = f"Wrote {path} ({size / 1e6:.1f} MB). In another store: selviz import --zip {path.name}"
         _show(args, {"run": run, "file": str(path), "bytes": size}, lambda: told)
         return
+    form = args.format or ("json" if args.json else "csv")
+    if args.output is None and form == "parquet":
+        raise SelvizError("Parquet is not text; name a file for it: --output units.parquet")
+    written = store.export(run, args.table, args.output, form)
+    if args.output is None:
+        sys.stdout.write(written.decode() if isinstance(written, bytes) else written)
+    else:
+        print(f"Wrote {args.output}", file=sys.stderr)
+
+
+def import_(args):
+    """Bring in a run that `selviz export RUN --to FILE.zip` wrote in another store."""
+    from selviz.store import Store
+
+    store = Store(args.data)
+    summary = store.run(store.unpack(args.zip, args.name))
+    _show(args, summary, lambda: summary_line(summary))
+
+
 # ---------------------------------------------------------------------------------------------------------- the parser
 
 
@@ -251,15 +270,6 @@ def parser() -> argparse.ArgumentParser:
         description="What single units of an image classifier respond to, and whether that matters.",
         epilog="selviz COMMAND --help explains a command and gives an example.",
     )
-def import_(args):
-    """Bring in a run that `selviz export RUN --to FILE.zip` wrote in another store."""
-    from selviz.store import Store
-
-    store = Store(args.data)
-    summary = store.run(store.unpack(args.zip, args.name))
-    _show(args, summary, lambda: summary_line(summary))
-
-
     from selviz import __version__
 
     top.add_argument("--version", action="version", version=f"selviz {__version__}")
@@ -291,8 +301,10 @@ COMMANDS: dict[str, tuple[Callable, str, Callable]] = {
     "curves": (curves, "selviz curves mnist-5k-cnn-a0 --metric si --layer relu4", arguments.curves),
     "atlas": (atlas, "selviz atlas mnist-5k-cnn-a0", arguments.atlas),
     "metrics": (metrics, "selviz metrics mnist-5k-cnn-a0 --layer relu4 --sort auc --limit 10", arguments.metrics),
+    "map": (unit_map, "selviz map mnist-5k-cnn-a0", arguments.unit_map),
     "sql": (sql, 'selviz sql "select layer, avg(si) from units group by layer"', arguments.sql),
     "export": (export, "selviz export mnist-5k-cnn-a0 units --format csv --output units.csv", arguments.export),
+    "import": (import_, "selviz import --zip run.zip", arguments.import_),
 }
 
 
@@ -304,7 +316,6 @@ def _store_and_run(args):
     from selviz.store import Store
 
     store = Store(args.data)
-    "import": (import_, "selviz import --zip run.zip", arguments.import_),
     names = store.names()
     if args.run in names:
         return store, args.run

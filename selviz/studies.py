@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from selviz import unit_metrics
+from selviz import unit_map, unit_metrics
 from selviz.claims import Claim
 from selviz.errors import SelvizError, unknown
 from selviz.pipeline import provenance
@@ -59,6 +59,33 @@ def run_metrics(
         for path in paths:
             path.unlink(missing_ok=True)
     return store.unit_metrics(run)
+
+
+def run_unit_map(
+    store: Store, run: str, report: Report = lambda news: None, again: bool = False, seed: int = 0
+) -> pd.DataFrame:
+    """Each unit's place on a map of its layer by its tuning (`unit_map.layout`); returns `store.unit_map`.
+
+    Stored as stage `unit_map`. A finished one is returned as it is unless the activations changed, or `again`.
+    """
+    folder = store.run_path(run)
+    store.run(run)
+    captured = record(folder / "capture.duckdb")
+    stored = record(folder / "unit_map.duckdb") if stage_is_whole(folder, "unit_map") else None
+    settings = {"capture": captured and captured["sha256"], "seed": seed}
+    if stored and not again and all(stored["provenance"].get(name) == value for name, value in settings.items()):
+        return store.unit_map(run)
+    with Claim(folder / "claim.json", f"run {run}"):
+        names, tables = store.layers(run)["layer"], []
+        for position, name in enumerate(names):
+            means = store.class_means(run, name).pivot(index="unit", columns="class_index", values="mean").to_numpy()
+            places = dict(zip(("pca_x", "pca_y"), unit_map.layout(means).T))
+            fits = 5 <= len(means) <= unit_map.MOST_TSNE
+            places |= dict(zip(("tsne_x", "tsne_y"), unit_map.layout(means, "tsne", seed).T if fits else (None, None)))
+            tables.append(pd.DataFrame({"layer": position, "unit": range(len(means)), **places}))
+            report({"run": run, "stage": "unit map", "layer": name, "done": position + 1, "of": len(names)})
+        write_stage(folder, "unit_map", {"unit_map": pd.concat(tables)}, {**provenance("cpu"), **settings})
+    return store.unit_map(run)
 
 
 def class_groups(superclasses: Mapping[str, Sequence[str]], classes: Sequence[str]) -> np.ndarray:

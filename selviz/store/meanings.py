@@ -11,6 +11,7 @@ ABOUT = {
     "units": "One row a unit: a channel of a layer, or a neuron of a dense one.",
     "class_means": "One row a unit and class: what the unit does on the images of that class.",
     "unit_metrics": "Measures of class selectivity beside SI, one row a unit.",
+    "unit_map": "Where each unit lies on a map of its layer, near those with a like tuning.",
     "curves": "Accuracy while more and more units are silent, one row a point.",
     "areas": "The area under each of these curves.",
     "atlas": "What silencing each single unit does, one row a unit.",
@@ -21,6 +22,7 @@ ABOUT = {
 }
 STORED_BY = {  # tables that not every run has -> the command that writes them
     "unit_metrics": "metrics",
+    "unit_map": "map",
     "curves": "curves",
     "areas": "curves",
     "atlas": "atlas",
@@ -133,6 +135,12 @@ _OWN = {
         "superclass_si": "SI over groups of classes",
         "superclass_null_mean": "the same under shuffled labels: mean over shuffles",
         "superclass_null_p95": "the same under shuffled labels: 95th percentile",
+    },
+    "unit_map": {
+        "pca_x": "first principal component of the layer's scaled tuning vectors",
+        "pca_y": "second principal component",
+        "tsne_x": "place by t-SNE, across; empty for layers with fewer than 5 or more than 2,000 units",
+        "tsne_y": "place by t-SNE, upwards",
     },
     "curves": {
         "layer": "layer whose units are silenced; network is all layers together",

@@ -68,6 +68,10 @@ COLUMNS = {
         "d_prime_class INTEGER, mutual_information DOUBLE, sparseness DOUBLE, superclass_si DOUBLE, "
         "superclass_null_mean DOUBLE, superclass_null_p95 DOUBLE, superclass VARCHAR",
     },
+    # Places on a plane by tuning; t-SNE is null in layers with too few or too many units for it.
+    "unit_map": {
+        "unit_map": "layer USMALLINT, unit UINTEGER, pca_x DOUBLE, pca_y DOUBLE, tsne_x DOUBLE, tsne_y DOUBLE",
+    },
     "images": {
         "thumbnails": "image UINTEGER, label INTEGER, png BLOB",
         "classes": "class INTEGER, name VARCHAR",

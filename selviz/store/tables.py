@@ -18,6 +18,8 @@ from selviz.store.views import TABLES, select
 
 FORMATS = {"csv": "FORMAT csv, HEADER", "parquet": "FORMAT parquet", "json": "FORMAT json, ARRAY true"}
 
+WRITTEN_BY = {"ablation": "curves", "atlas": "atlas", "unit_metrics": "metrics", "unit_map": "map"}  # stage: command
+
 
 class Store:
     """The runs below one folder. Every method reads what is there now; none needs torch. Tables are pandas DataFrames.
@@ -111,6 +113,10 @@ class Store:
         """Rank correlations within each layer: of the gradient estimate, and of SI, with the exact effect."""
         return self._table(run, "atlas_layers")
 
+    def unit_map(self, run: str, layer: str | None = None) -> pd.DataFrame:
+        """Where each unit lies on a map by its tuning, within its layer: pca_x, pca_y, tsne_x, tsne_y."""
+        return self._table(run, "unit_map", layer)
+
     def unit(self, run: str, layer: str, unit: int) -> dict:
         """One unit as a dict: its row of `units`, with the run and its layer's depth and kind."""
         found = self._layer(run, layer)
@@ -194,12 +200,6 @@ class Store:
         with tempfile.TemporaryDirectory() as folder:
             return self._copy(run, table, files, Path(folder) / table, format).read_bytes()
 
-    def _copy(self, run, table, files, path: Path, format: str) -> Path:
-        if path.is_dir() or not path.parent.is_dir():
-            raise SelvizError(f"Cannot write {path}: give the name of a file in a folder that exists.")
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        order = f" ORDER BY {TABLES[table][2]}" if TABLES[table][2] else ""
-        sources = {stage: f"{stage}_file" for stage in files}
     def pack(self, run: str, path) -> Path:
         """Write a finished run, with the images of its data set, as one zip file for another store; the file's path."""
         fingerprint = self.run(run).get("fingerprint")
@@ -209,6 +209,12 @@ class Store:
         """Bring in a run that `pack` wrote, under `name` if one is given; the run's name. Other runs stay untouched."""
         return transfer.unpack(self.path, path, name)
 
+    def _copy(self, run, table, files, path: Path, format: str) -> Path:
+        if path.is_dir() or not path.parent.is_dir():
+            raise SelvizError(f"Cannot write {path}: give the name of a file in a folder that exists.")
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        order = f" ORDER BY {TABLES[table][2]}" if TABLES[table][2] else ""
+        sources = {stage: f"{stage}_file" for stage in files}
         query = f"SELECT '{run}' AS run, {select(table, sources).removeprefix('SELECT ')}{order}"
         with (
             opened({f"{stage}_file": file for stage, file in files.items()}, self._fix(run, files)) as connection,
@@ -262,7 +268,12 @@ class Store:
     def _fix(self, run: str, stages=("capture",)) -> str:
         """How to get back the files of these stages: what comes from the weights is captured again."""
         again = None
-        for stage, command in (("ablation", "curves"), ("atlas", "atlas"), ("unit_metrics", "metrics")):
+        for stage, command in (
+            ("ablation", "curves"),
+            ("atlas", "atlas"),
+            ("unit_metrics", "metrics"),
+            ("unit_map", "map"),
+        ):
             if stage in stages:
                 return f"write it with: selviz {command} {run}{self._data()}"
         if "training" in stages:

@@ -86,6 +86,12 @@ TABLES = {
         + " ".join(f"LEFT JOIN {{images}}.classes {name}_k ON u.{name}_class = {name}_k.class" for name in _BEST),
         "l.layer, u.unit",
     ),
+    "unit_map": (
+        ("unit_map", "capture"),
+        "SELECT l.name AS layer, u.* EXCLUDE (layer) FROM {unit_map}.unit_map u "
+        "JOIN {capture}.layers l ON u.layer = l.layer",
+        "l.layer, u.unit",
+    ),
     "images": (
         ("capture", "images"),
         "SELECT i.image, k.name AS label, p.name AS prediction, i.* EXCLUDE (image, label, prediction), "

@@ -1,0 +1,234 @@
+"""Many units seen together: `VIEWS["scatter"]` draws the units of a table, each a function of (run, units).
+
+What a visitor marks or clicks comes back as rows of the table: {"open": row} or {"marked": rows}.
+"""
+
+from collections.abc import Callable
+
+import pandas as pd
+import streamlit as st
+
+from app import charts, common, links, measures, unit_charts, wording, work
+
+PAGE = 500  # rows of the table on one page
+MOST_MARKS = 4000
+MOST_UNITS = 72  # columns of the tuning map, so that a mark can be hit
+MOST_LAYERS = 24  # histograms below one another
+WIDE = ("tuning", "agreement")  # views that need the whole width
+SORTS = {"class": "preferred class, then SI", "si": "SI", "unit": "layer and number"}
+
+
+def histograms(run: str, units: pd.DataFrame) -> dict:
+    """SI, layer by layer."""
+    layers = _layers(run, units)
+    shown = _forward(run, units[units["layer"].isin(layers[:MOST_LAYERS])])
+    cut = f" The first {MOST_LAYERS} of {len(layers)} layers are shown." if len(layers) > MOST_LAYERS else ""
+    with st.container(height=740 if len(layers) > 5 else "content", border=False):
+        clicked = common.chart(
+            "SI, layer by layer",
+            charts.si_histograms(shown, common.class_names(run), common.dark()),
+            "A dot is a unit at its SI, coloured by the class it prefers, hollow if dead (bars where there are too "
+            "many units). Grey band: where units of this layer lie with shuffled labels, median null mean to median "
+            f"null 95 %.{cut}",
+            shown,
+            "histograms",
+            on_select="rerun",
+        )
+    return _opened(units, clicked)
+
+
+def scatter(run: str, units: pd.DataFrame) -> dict:
+    """Any two measures against each other."""
+    known = measures.known(units)
+    axes = {}
+    for column, name, told, default in zip(
+        st.columns(2), ("x", "y"), ("Across", "Upwards"), ("si", "mean_activation"), strict=True
+    ):
+        axes[name] = links.choose(name, list(known), default, f"{name} axis")
+        with column:
+            links.widget(st.selectbox, told, list(known), name=name, value=axes[name], format_func=known.get)
+    shown = units.head(MOST_MARKS)
+    shown = shown.assign(x=shown[axes["x"]], y=shown[axes["y"]], silent=False)
+    names = common.class_names(run)
+    figure = unit_charts.unit_scatter(shown, names, {name: known[axis] for name, axis in axes.items()}, common.dark())
+    return _marked(
+        units,
+        "Two measures",
+        figure,
+        "A mark is a unit in the colour of the class that it prefers, hollow if dead. Draw around units to use them."
+        + _cut(units, "the table's order"),
+        "scatter",
+    )
+
+
+def tuning(run: str, units: pd.DataFrame) -> dict:
+    """Units by classes."""
+    names = common.class_names(run)
+    order = links.choose("order", list(SORTS), "class", "order of the map")
+    fit = max(1, min(MOST_UNITS, MOST_MARKS // len(names)))
+    pages = -(-len(units) // fit)
+    at = links.integer("at", 1, pages, 1, "page of the map")
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        links.widget(
+            st.selectbox, "Order of the units", list(SORTS), name="order", value=order, default="class",
+            format_func=SORTS.get, width=240, clears=("at",),
+        )  # fmt: skip
+        if pages > 1:
+            links.widget(
+                st.number_input, f"Page, 1 to {pages}", 1, pages, step=1, name="at", value=at, default=1, width=150
+            )
+    if order == "class":
+        units = units.sort_values(["preferred_index", "si"], ascending=[True, False], kind="stable")
+    elif order == "si":
+        units = units.sort_values("si", ascending=False, kind="stable")
+    else:
+        units = _forward(run, units)
+    page = units.iloc[(at - 1) * fit : at * fit]
+    several = page["layer"].nunique() > 1
+    parts = []
+    for layer, part in page.groupby("layer", sort=False):
+        means = common.read("class_means", run, layer)
+        parts.append(means[means["unit"].isin(part["unit"])])
+    means = pd.concat(parts).merge(page[["layer", "unit"]].assign(rank=range(len(page))), on=["layer", "unit"])
+    largest = means.groupby("rank")["mean"].transform(lambda values: values.abs().max())
+    means = means.assign(
+        share=(means["mean"] / largest.where(largest > 0, 1)).fillna(0.0),
+        name=[
+            f"{wording.label(layer)}:{unit}" if several else str(unit)
+            for layer, unit in zip(means["layer"], means["unit"])
+        ],
+    ).sort_values(["rank", "class_index"])
+    clicked = common.chart(
+        "What each unit responds to",
+        unit_charts.tuning_map(means, common.dark()),
+        "A mark is a unit and a class: the unit's mean activation on that class, as a share of its largest. A "
+        "selective unit has one bright mark, an indifferent one a bright column. Click a mark to open the unit.",
+        means[["layer", "unit", "class", "mean", "share", "images"]],
+        "tuning-map",
+        on_select="rerun",
+    )
+    return _opened(units, clicked)
+
+
+def plane(run: str, units: pd.DataFrame) -> dict:
+    """Units on a map by their tuning."""
+    layers = _layers(run, units)
+    layer = links.choose("plane", layers, layers[-1], "layer of the map")
+    stored = measures.stored(run, "unit_map")
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        if len(layers) > 1:
+            links.widget(st.selectbox, "Layer of the map", layers, name="plane", value=layer, width=220)
+        method = links.segmented("Map by", {"pca": "PCA", "tsne": "t-SNE"}, "method")
+    units = units[units["layer"] == layer]
+    if method == "tsne" and not stored:
+        work.study(run, "map", "Lays out the units of each layer by their tuning, with PCA and t-SNE, once.")
+        return {}
+    places = common.read("unit_map", run, layer) if stored else _pca(common.data(), common.stamp(run), run, layer)
+    places = places.rename(columns={f"{method}_x": "x", f"{method}_y": "y"})[["layer", "unit", "x", "y"]]
+    shown = units.merge(places, on=["layer", "unit"]).assign(silent=False).head(MOST_MARKS)
+    if shown["x"].isna().all():
+        st.info(f"t-SNE lays out 5 to 2,000 units, and this layer has {wording.whole(len(places))}. Use PCA.")
+        return {}
+    told = (
+        "the first two principal components of the units' tuning"
+        if method == "pca"
+        else "t-SNE of the units' tuning, seed 0; distances between far groups mean little"
+    )
+    figure = unit_charts.unit_map(shown, common.class_names(run), common.dark())
+    return _marked(
+        units,
+        "Units that respond alike",
+        figure,
+        f"A mark is a unit of {wording.plain(layer)}, near those with a like tuning over classes: {told}. Draw around "
+        f"units to use them.{_cut(units, 'the table order')}",
+        "plane",
+        shown[["layer", "unit", "preferred_class", "si", "x", "y"]],
+    )
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _pca(folder: str, files: tuple, run: str, layer: str) -> pd.DataFrame:
+    from selviz.unit_map import layout
+
+    means = common.read("class_means", run, layer).pivot(index="unit", columns="class_index", values="mean")
+    places = layout(means.to_numpy())
+    return pd.DataFrame({"layer": layer, "unit": means.index, "pca_x": places[:, 0], "pca_y": places[:, 1]})
+
+
+def agreement(run: str, units: pd.DataFrame) -> dict:
+    """Whether the measures of selectivity agree, layer by layer."""
+    if not measures.stored(run, "unit_metrics"):
+        work.study(run, "metrics", "Computes every measure of class selectivity beside SI for every unit.")
+        return {}
+    layers = _layers(run, units)
+    layer = links.choose("plane", layers, layers[-1], "layer")
+    if len(layers) > 1:
+        links.widget(st.selectbox, "Layer", layers, name="plane", value=layer, width=220)
+    table, live = _agreement(common.data(), common.stamp(run), run, layer)
+    titles = [measures.MEASURES[name].title if name in measures.MEASURES else name for name in table.columns]
+    named = table.set_axis(titles, axis=0).set_axis(titles, axis=1)
+    common.chart(
+        "Do the measures agree?",
+        unit_charts.agreement(named, common.dark()),
+        f"Spearman's rank correlation over the {wording.counted(live, 'live unit')} of the layer. +1: the two measures "
+        "put the units in the same order. Precision and CCMAS give misleadingly high estimates of selectivity (Gale et "
+        "al. 2020); with few units single correlations are uncertain.",
+        named.reset_index(names="measure"),
+        "agreement",
+    )
+    return {}
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _agreement(folder: str, files: tuple, run: str, layer: str) -> tuple[pd.DataFrame, int]:
+    from selviz.unit_metrics import agreement as correlations
+
+    table = common.read("unit_metrics", run, layer)
+    return correlations(table)[layer], int((~table["dead"]).sum())
+
+
+VIEWS: dict[str, tuple[str, Callable[[str, pd.DataFrame], dict]]] = {
+    "histogram": ("SI by layer", histograms),
+    "scatter": ("Two measures", scatter),
+    "tuning": ("Classes", tuning),
+    "plane": ("Map", plane),
+    "agreement": ("Agreement", agreement),
+}
+
+
+def _layers(run: str, units: pd.DataFrame) -> list[str]:
+    """The layers of these units in forward order."""
+    there = set(units["layer"])
+    return [layer for layer in common.read("layers", run)["layer"] if layer in there]
+
+
+def _forward(run: str, units: pd.DataFrame) -> pd.DataFrame:
+    """The units in the order of their layers and numbers."""
+    place = {layer: number for number, layer in enumerate(common.read("layers", run)["layer"])}
+    return units.assign(place=units["layer"].map(place)).sort_values(["place", "unit"]).drop(columns="place")
+
+
+def _cut(units: pd.DataFrame, order: str) -> str:
+    if len(units) <= MOST_MARKS:
+        return ""
+    return f" The first {wording.whole(MOST_MARKS)} of {wording.counted(len(units), 'unit')} in {order} are shown."
+
+
+def _opened(units: pd.DataFrame, clicked) -> dict:
+    points = [point["customdata"] for point in clicked["selection"]["points"] if point.get("customdata")]
+    return {"open": tuple(points[0])} if points else {}
+
+
+def _marked(units: pd.DataFrame, title: str, figure, how: str, key: str, behind: pd.DataFrame | None = None) -> dict:
+    event = common.chart(
+        title,
+        figure,
+        how,
+        units if behind is None else behind,
+        key,
+        on_select="rerun",
+        selection_mode=("lasso", "box", "points"),
+    )
+    marked = {tuple(point["customdata"]) for point in event["selection"]["points"] if point.get("customdata")}
+    rows = units[[place in marked for place in zip(units["layer"], units["unit"])]] if marked else units.head(0)
+    return {"marked": rows}
