@@ -18,7 +18,8 @@ from selviz import __version__
 from selviz.errors import SelvizError
 from selviz.store import Store
 
-SHARES = ("test_accuracy", "low_share", "high_share", "before", "after", "change", "accuracy_after", "zero_share")
+SHARES = ("test_accuracy", "low_share", "high_share", "before", "after", "change", "change_low", "change_high")
+SHARES += ("accuracy_after", "zero_share")
 NUMBERS = {
     "test_accuracy": ("test accuracy, %", "%.1f"),
     "low_share": ("from, %", "%.1f"),
@@ -26,6 +27,13 @@ NUMBERS = {
     "before": ("before, %", "%.1f"),
     "after": ("after, %", "%.1f"),
     "change": ("change, points", "%+.1f"),
+    "change_low": ("from, points", "%+.1f"),
+    "change_high": ("to, points", "%+.1f"),
+    "p_holm": ("p, Holm", "%.3g"),
+    "correlation": ("correlation", "%.2f"),
+    "match_si": ("SI", "%.2f"),
+    "null_within": ("null within classes", "%.2f"),
+    "null_all": ("null", "%.2f"),
     "accuracy_after": ("accuracy after, %", "%.1f"),
     "zero_share": ("zeros, %", "%.1f"),
     "si": ("SI", "%.2f"),
@@ -43,7 +51,7 @@ STYLE = """<style>
 [class*="st-key-tile-"] button {background-size: 100% auto; background-repeat: no-repeat; image-rendering: pixelated;
   padding: calc(100% - 2px) 0 0 0; overflow: hidden; border-width: 2px; min-height: 0}
 [class*="st-key-tile-"] button p {font-size: .82rem; white-space: nowrap}
-.selviz-tiles {display: grid; grid-template-columns: repeat(auto-fill, minmax(4.6rem, 1fr)); gap: .6rem}
+.selviz-tiles {display: grid; grid-template-columns: repeat(auto-fill, minmax(4.2rem, 1fr)); gap: .6rem}
 .selviz-tiles figure {margin: 0}
 .selviz-tiles figcaption {font-size: .82rem; white-space: nowrap; overflow: hidden; text-overflow: ellipsis}
 .selviz-picture {width: 100%; image-rendering: pixelated; border-radius: .4rem; display: block}
@@ -196,7 +204,7 @@ def table(frame: pd.DataFrame, **options):
     """A table with the heads and formats that all pages use; shares 0..1 are shown in per cent."""
     shares = {name: 100 * frame[name].astype(float) for name in SHARES if name in frame}
     heads = {name: st.column_config.NumberColumn(head, format=form) for name, (head, form) in NUMBERS.items()}
-    heads["preferred_class"] = "prefers"
+    heads |= dict.fromkeys(("preferred_class", "match_class"), "prefers")
     options["column_config"] = {**heads, **options.get("column_config", {})}
     return st.dataframe(frame.assign(**shares), hide_index=True, **options)
 

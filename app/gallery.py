@@ -1,5 +1,6 @@
 """The images of a unit: `image = images(run, layer, unit, activations)` draws two grids and gives the chosen image."""
 
+import base64
 import html
 
 import numpy as np
@@ -9,7 +10,6 @@ import streamlit as st
 from app import colours, common, links, pictures, wording
 
 SHOWN = 9
-STEPS = 50
 BRIGHT = 0.995  # the quantile of a map that gets the brightest colour; single larger values stay at it
 
 
@@ -29,13 +29,13 @@ def _gradients(folder: str, files: tuple, run: str, layer: str, unit: int, image
     """Integrated gradients [C, H, W] of the unit on one image, and their completeness delta."""
     import torch
 
-    from selviz.attribution import integrated_gradients
+    from selviz.attribution import Target, attribute
 
     network, dataset = common.network(run)
     inputs = dataset.normalise(dataset.eval_pixels[image : image + 1])
     black = dataset.normalise(torch.zeros_like(dataset.eval_pixels[:1]))
-    values, delta = integrated_gradients(network, layer, unit, inputs, baseline=black, steps=STEPS)
-    return values[0].numpy(), float(delta[0])
+    found = attribute(network, Target(layer, unit), inputs, baseline=black)
+    return found.values[0].numpy(), float(found.delta[0])
 
 
 def bands(activations: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -43,6 +43,18 @@ def bands(activations: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     ranked = activations.sort_values(["value", "image"], ascending=[False, True])
     least = activations.sort_values(["value", "image"], ascending=[True, True])
     return ranked.head(SHOWN), least.head(SHOWN)
+
+
+def strip(run: str, images: list[int]) -> str:
+    """These images in a row, as HTML."""
+    thumbnails = common.store().thumbnails(run, images)
+    labels = common.read("images", run)["label"]
+    tiles = []
+    for image in images:
+        told = html.escape(f"image {image}: {labels[image]}")
+        source = f"data:image/png;base64,{base64.b64encode(thumbnails[image]).decode()}"
+        tiles.append(f'<figure title="{told}"><img class="selviz-picture" alt="{told}" src="{source}"></figure>')
+    return f'<div class="selviz-tiles">{"".join(tiles)}</div>'
 
 
 def images(run: str, layer: str, unit: int, activations: pd.DataFrame) -> int:
@@ -140,7 +152,7 @@ def attribution(run: str, layer: str, unit: int, image: int, activations: pd.Dat
             st.caption(title)
     total = float(flat.sum())
     st.caption(
-        f"Captum's integrated gradients of this unit's activation, from a black image to this one in {STEPS} steps, "
+        f"Captum's integrated gradients of this unit's activation, from a black image to this one, "
         "summed over colour channels; both maps share one scale. Together the pixels account for a change of "
         f"{wording.number(total)}; the unit's true change differs by {wording.number(delta)} (completeness delta)."
     )

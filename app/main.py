@@ -19,11 +19,15 @@ def show() -> None:
     st.html(common.STYLE)
     page = st.navigation(
         {
-            "Learn": [st.Page("views/overview.py", title="Overview", icon=":material/insights:", default=True)],
+            "Learn": [
+                st.Page("views/lesson.py", title="Lesson", icon=":material/school:"),
+                st.Page("views/overview.py", title="Overview", icon=":material/insights:", default=True),
+            ],
             "Explore": [
                 st.Page("views/units.py", title="Units", icon=":material/grid_view:"),
                 st.Page("views/unit.py", title="Unit", icon=":material/adjust:"),
                 st.Page("views/ablation.py", title="Ablation", icon=":material/content_cut:"),
+                st.Page("views/compare.py", title="Compare", icon=":material/compare_arrows:"),
             ],
             "Make": [st.Page("views/data.py", title="Data", icon=":material/table:")],
         }
