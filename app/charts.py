@@ -201,6 +201,33 @@ def tuning(means: pd.DataFrame, preferred: int, dark: bool) -> go.Figure:
     return figure
 
 
+def push(table: pd.DataFrame, dark: bool) -> go.Figure:
+    """How much a unit raises each class's logit. Columns class, class_index, removed and slope, each with _low and
+    _high."""
+    figure = empty(height=300)
+    most = table["removed"].abs().idxmax()
+    hues = colours.classes(len(table), dark, single_out=(int(table["class_index"][most]),))
+    names = [wording.label(name) for name in table["class"]]
+    figure.add_bar(
+        x=names,
+        y=table["removed"],
+        marker={"color": [hues[c] for c in table["class_index"]]},
+        error_y=whiskers(table["removed"], table["removed_low"], table["removed_high"], dark),
+        hovertemplate="class %{x}: %{y:+.3f} lost when silent<extra></extra>",
+    )
+    figure.add_scatter(
+        x=names,
+        y=table["slope"],
+        mode="markers",
+        marker={"symbol": "diamond-open", "size": 10, "color": colours.INK[dark], "line": {"width": 2}},
+        hovertemplate="class %{x}: %{y:+.3f} by gradient times activation<extra></extra>",
+    )
+    figure.add_hline(0, line={"color": colours.OTHER[dark], "width": 1})
+    figure.update_xaxes(title="class", type="category")
+    figure.update_yaxes(title="logit")
+    return figure
+
+
 def activations_by_class(activations: pd.DataFrame, class_names: list[str], preferred: int, dark: bool) -> go.Figure:
     """Histogram of a unit's activations, stacked by class, preferred one at the bottom. Columns label_index, value."""
     figure = empty(height=300)

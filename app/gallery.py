@@ -1,4 +1,4 @@
-"""The images of a unit: `image = images(run, layer, unit, activations)` draws two grids and gives the chosen image."""
+"""The images of a unit: `image = images(run, layer, unit, activations)` draws bands and gives the chosen image."""
 
 import base64
 import html
@@ -7,9 +7,12 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import colours, common, links, pictures, wording
+from app import colours, common, links, pictures, silencing, wording
 
-SHOWN = 9
+SHOWN = {"most": 12, "middle": 6, "random": 6, "least": 6}  # images in each band
+BANDS = {"most": "Highest", "middle": "In the middle", "random": "At random", "least": "Lowest"}
+RANKS = {"activation": "activation", "relevance": "relevance to the answer"}
+COLUMNS = 6
 BRIGHT = 0.995  # the quantile of a map that gets the brightest colour; single larger values stay at it
 
 
@@ -38,11 +41,21 @@ def _gradients(folder: str, files: tuple, run: str, layer: str, unit: int, image
     return found.values[0].numpy(), float(found.delta[0])
 
 
-def bands(activations: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The most and the least activating images; of equals, those that come first in the evaluation order."""
-    ranked = activations.sort_values(["value", "image"], ascending=[False, True])
-    least = activations.sort_values(["value", "image"], ascending=[True, True])
-    return ranked.head(SHOWN), least.head(SHOWN)
+def bands(activations: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The images of each band, by column `rank_by`; of equals, those that come first in the evaluation order.
+
+    middle: around the median of the images that lie above the lowest value; random: drawn once, with a fixed seed.
+    """
+    most = activations.sort_values(["rank_by", "image"], ascending=[False, True])
+    least = activations.sort_values(["rank_by", "image"], ascending=[True, True])
+    above = most[most["rank_by"] > most["rank_by"].min()]
+    middle = max(0, len(above) // 2 - SHOWN["middle"] // 2)
+    return {
+        "most": most.head(SHOWN["most"]),
+        "middle": above.iloc[middle : middle + SHOWN["middle"]],
+        "random": activations.sample(min(SHOWN["random"], len(activations)), random_state=0),
+        "least": least.head(SHOWN["least"]),
+    }
 
 
 def strip(run: str, images: list[int]) -> str:
@@ -57,49 +70,52 @@ def strip(run: str, images: list[int]) -> str:
     return f'<div class="selviz-tiles">{"".join(tiles)}</div>'
 
 
+@st.cache_data(max_entries=32, show_spinner="Finding the images to which this unit matters most ...")
+def _relevance(folder: str, files: tuple, run: str, layer: str) -> np.ndarray:
+    from selviz.ablation import relevance
+
+    return relevance(silencing.engine(run, None), layer).numpy()
+
+
 def images(run: str, layer: str, unit: int, activations: pd.DataFrame) -> int:
-    """Draws the most and the least activating images; a click chooses one. Gives the chosen image's number."""
-    most, least = bands(activations)
-    chosen = links.integer("image", 0, int(activations["image"].max()), int(most["image"].iloc[0]))
-    mapped = links.choose("map", ["on", "off"], "on") == "on"
-    together = tuple(int(i) for i in pd.concat([most, least])["image"])
-    maps = _maps(common.data(), common.stamp(run), run, layer, unit, together)
-    spatial = maps.ndim == 3
+    """Draws images in bands from most to least; a click chooses one. Gives the chosen image's number."""
+    first = activations.sort_values(["value", "image"], ascending=[False, True])["image"].iloc[0]
+    chosen = links.integer("image", 0, int(activations["image"].max()), int(first))
+    has_network = (common.store().run_path(run) / "weights.safetensors").exists()
+    by = links.segmented("Images ranked by", RANKS, "by") if has_network else "activation"
+    if by == "relevance":
+        ranked = _relevance(common.data(), common.stamp(run), run, layer)[:, unit]
+    else:
+        ranked = activations["value"]
+    found = bands(activations.assign(rank_by=ranked))
+    together = pd.concat(found.values())["image"].astype(int).tolist()
+    mapped = has_network and links.choose("map", ["on", "off"], "on") == "on"
+    maps = _maps(common.data(), common.stamp(run), run, layer, unit, tuple(together)) if has_network else None
+    spatial = maps is not None and maps.ndim == 3
     top = float(np.quantile(maps, BRIGHT)) if spatial else 0.0
-    pixels = common.network(run)[1].eval_pixels.numpy()
-    style = []
-    sides = st.columns(2)
-    for side, band, title, table, first in (
-        (sides[0], "most", "Most activating", most, 0),
-        (sides[1], "least", "Least activating", least, len(most)),
-    ):
-        side.subheader(title, anchor=False)
-        columns = side.columns(3, gap="xsmall")
+    pixels = pictures.decoded(common.store().thumbnails(run, together))
+    style, number = [], 0
+    for band, table in found.items():
+        st.markdown(f"**{BANDS[band]}**")
+        columns = st.columns(COLUMNS, gap="xsmall")
         for rank, row in enumerate(table.to_dict("records")):
-            image = int(row["image"])
+            image, wrong = int(row["image"]), row["label_index"] != row["prediction_index"]
+            picture = pictures.plain(pixels[image])
             if spatial and mapped:
-                picture = pictures.overlay(pixels[image], maps[first + rank], top)
-            else:
-                picture = pictures.plain(pixels[image])
-            style.append(_tile_style(f"{band}-{rank}", picture, row, image == chosen))
-            columns[rank % 3].button(
-                f"{wording.plain(row['label'])} · {wording.number(row['value'])}",
+                picture = pictures.overlay(pixels[image], maps[number], top)
+            number += 1
+            style.append(_tile_style(f"{band}-{rank}", picture, row, image == chosen, wrong))
+            told = f"Image {image}: {wording.plain(row['label'])}, taken for {wording.plain(row['prediction'])}"
+            columns[rank % COLUMNS].button(
+                f"{'✗ ' if wrong else ''}{wording.plain(row['label'])} · {wording.number(row['rank_by'])}",
                 key=f"tile-{band}-{rank}",
                 width="stretch",
-                help=f"Image {image}: {wording.plain(row['label'])}, taken for {wording.plain(row['prediction'])}",
+                help=told + f"; activation {wording.number(row['value'])}",
                 on_click=links.put,
                 kwargs={"image": image},
             )
     st.html(f"<style>{''.join(style)}</style>")
-    zeros = int((activations["value"] == activations["value"].min()).sum())
-    how = "Under each image: its class and the activation. The frame has the colour of the class. "
-    if spatial:
-        how += "Colour shows where the unit responds, dark to bright on one scale for all eighteen images. "
-    else:
-        how += "A unit of a dense layer has no map. "
-    if zeros > SHOWN:
-        how += f"{wording.counted(zeros, 'image')} share the lowest activation; the first nine of them are shown. "
-    st.caption(how + "Click an image for its attribution.")
+    st.caption(_how(by, spatial, has_network, activations) + " Click an image for its attribution.")
     if spatial:
         links.widget(
             st.toggle,
@@ -112,10 +128,26 @@ def images(run: str, layer: str, unit: int, activations: pd.DataFrame) -> int:
     return chosen
 
 
-def _tile_style(key: str, picture: np.ndarray, row: dict, chosen: bool) -> str:
+def _how(by: str, spatial: bool, has_network: bool, activations: pd.DataFrame) -> str:
+    how = "Under each image: its class and "
+    how += "the activation. " if by == "activation" else "how much the unit speaks for the predicted class (logits). "
+    how += "The frame has the colour of the class; ✗ and a broken frame mark an image that the network takes wrongly. "
+    if spatial:
+        how += "Colour shows where the unit responds, dark to bright on one scale for all these images. "
+    else:
+        how += "A unit of a dense layer has no map. " if has_network else "Without weights there are no maps. "
+    lowest = int((activations["value"] == activations["value"].min()).sum())
+    if by == "activation" and lowest > SHOWN["least"]:
+        how += f"{wording.counted(lowest, 'image')} share the lowest activation; the first of them are shown."
+    return how
+
+
+def _tile_style(key: str, picture: np.ndarray, row: dict, chosen: bool, wrong: bool) -> str:
     hue = colours.classes(10, common.dark())[int(row["label_index"]) % 10]
     ring = f"box-shadow: 0 0 0 3px {colours.INK[common.dark()]};" if chosen else ""
-    return f".st-key-tile-{key} button {{background-image: url({pictures.uri(picture)}); border-color: {hue}; {ring}}}"
+    broken = "border-style: dashed;" if wrong else ""
+    look = f"background-image: url({pictures.uri(picture)}); border-color: {hue}; {broken} {ring}"
+    return f".st-key-tile-{key} button {{{look}}}"
 
 
 def attribution(run: str, layer: str, unit: int, image: int, activations: pd.DataFrame) -> None:

@@ -98,7 +98,8 @@ def _one_of(lesson: Lesson, options: Callable[[Lesson], list[str]]):
 def _pictures(lesson: Lesson) -> None:
     unit = int(lesson.unit["unit"])
     activations = common.read("activations", lesson.run, lesson.layer, unit)
-    st.html(gallery.strip(lesson.run, gallery.bands(activations)[0]["image"].tolist()))
+    most = activations.sort_values(["value", "image"], ascending=[False, True])["image"].head(9)
+    st.html(gallery.strip(lesson.run, most.tolist()))
     st.caption(f"The nine images that drive unit {unit} of {wording.plain(lesson.layer)} most, strongest first.")
 
 

@@ -92,13 +92,16 @@ MEASURES = {
     ),
 }
 
+WITH_CLASS = ("precision", "localist", "auc", "average_precision", "informedness", "d_prime")  # own best class
+
 
 @st.cache_data(max_entries=16, show_spinner=False)
 def _table(folder: str, files: tuple, run: str) -> pd.DataFrame:
     table, place = common.read("units", run), ["layer", "unit"]
     if stored(run, "unit_metrics"):
         extra = common.read("unit_metrics", run)
-        new = [name for name in MEASURES if name in extra and name not in table]
+        wanted = [*MEASURES, *(f"{name}_class" for name in WITH_CLASS)]
+        new = [name for name in wanted if name in extra and name not in table]
         table = table.merge(extra[[*place, *new]], on=place, how="left")
     if stored(run, "atlas"):
         drops = common.read("atlas", run)

@@ -20,6 +20,16 @@ def uri(pixels: np.ndarray) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
+def decoded(thumbnails: dict[int, bytes]) -> dict[int, np.ndarray]:
+    """Stored pictures (image -> PNG) as uint8 [C, H, W], C 1 or 3."""
+    found = {}
+    for image, data in thumbnails.items():
+        picture = Image.open(io.BytesIO(data))
+        picture = np.asarray(picture if picture.mode == "L" else picture.convert("RGB"))
+        found[image] = picture[None] if picture.ndim == 2 else picture.transpose(2, 0, 1)
+    return found
+
+
 def plain(pixels: np.ndarray) -> np.ndarray:
     """uint8 [C, H, W], C 1 or 3, as an RGB picture [H, W, 3]."""
     return np.repeat(pixels, 3, axis=0).transpose(1, 2, 0) if len(pixels) == 1 else pixels.transpose(1, 2, 0)

@@ -5,10 +5,13 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+from app import gallery
+from selviz.ablation import relevance
 from selviz.config import RunConfig
-from selviz.pipeline import train_run
+from selviz.pipeline import open_engine, train_run
 from selviz.store import Store
 from tests.pages import MAIN, address, metrics, text
 from tests.toy import toy_known
@@ -58,12 +61,50 @@ def test_a_wrong_link_says_what_is_not_there_and_shows_the_nearest(visit, tiny_s
     assert told in "\n".join(warning.value for warning in page.warning)
 
 
-def test_the_gallery_shows_the_nine_most_and_the_nine_least_activating_images(visit, tiny_store, tiny_run):
-    values = tiny_store.activations(tiny_run, "relu3", 5).sort_values(["value", "image"])["value"].to_numpy()
+def test_the_gallery_shows_images_from_the_highest_to_the_lowest_and_marks_those_taken_wrongly(
+    visit, tiny_store, tiny_run
+):
+    table = tiny_store.activations(tiny_run, "relu3", 5).sort_values(["value", "image"], ascending=[False, True])
     page = visit(tiny_store, "unit", layer="relu3", unit="5")
-    shown = {band: [page.button(key=f"tile-{band}-{rank}").label for rank in range(9)] for band in ("most", "least")}
-    assert [label.split(" · ")[1] for label in shown["most"]] == [f"{value:.3g}" for value in values[::-1][:9]]
-    assert [label.split(" · ")[1] for label in shown["least"]] == [f"{value:.3g}" for value in values[:9]]
+    shown = {
+        band: [page.button(key=f"tile-{band}-{rank}").label for rank in range(gallery.SHOWN[band])]
+        for band in gallery.BANDS
+    }
+    values = [label.split(" · ")[1] for label in shown["most"]]
+    assert values == [f"{value:.3g}" for value in table["value"].head(12)]
+    assert [label.split(" · ")[1] for label in shown["least"]] == [f"{value:.3g}" for value in table["value"][::-1][:6]]
+    wrong = (table["label"] != table["prediction"]).head(12).tolist()
+    assert [label.startswith("✗") for label in shown["most"]] == wrong
+
+
+def test_images_ranked_by_relevance_come_in_the_order_of_the_library(visit, tiny_store, tiny_run):
+    engine = open_engine(tiny_store, tiny_run)
+    expected = relevance(engine, "relu3")[:, 5].sort(descending=True, stable=True).values[:3].tolist()
+    page = visit(tiny_store, "unit", layer="relu3", unit="5", by="relevance")
+    labels = [page.button(key=f"tile-most-{rank}").label for rank in range(3)]
+    assert [label.split(" · ")[1] for label in labels] == [f"{value:.3g}" for value in expected]
+
+
+def test_a_unit_of_a_run_without_weights_still_shows_its_images_and_numbers(visit, own_store, tiny_run):
+    (own_store.run_path(tiny_run) / "weights.safetensors").unlink()
+    page = visit(own_store, "unit", layer="relu3", unit="5")
+    assert not page.exception
+    assert page.button(key="tile-most-0").label
+    assert "weights.safetensors is missing" in text(page)
+    assert "Units like it" in text(page)
+
+
+def test_the_most_similar_unit_is_that_of_the_correlations(visit, tiny_store, tiny_run):
+    table = np.corrcoef(tiny_store.matrix(tiny_run, "relu4").T)[7]
+    table[7] = -2
+    page = visit(tiny_store, "unit", layer="relu4", unit="7")
+    best = int(np.nanargmax(table))
+    assert f"`relu4:{best}`" in text(page) and f"r = +{table[best]:.2f}" in text(page)
+
+
+def test_no_module_of_the_dashboard_hides_one_of_pythons_own():
+    """Streamlit puts the folder of the entry file first on the path, so `app/profile.py` would be Python's profile."""
+    assert sorted({path.stem for path in MAIN.parent.glob("*.py")} & sys.stdlib_module_names) == []
 
 
 def test_a_click_on_an_image_puts_it_into_the_address(visit, tiny_store, tiny_run):

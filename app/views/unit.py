@@ -5,7 +5,7 @@ import random
 import pandas as pd
 import streamlit as st
 
-from app import charts, common, gallery, links, silencing, wording
+from app import charts, common, gallery, links, silencing, unit_profile, wording
 from selviz.statistics import mean_interval
 
 
@@ -143,7 +143,15 @@ with left:
         activations,
         "histogram",
     )
-    silencing.effect(name, layer, unit)
+    with common.failures():
+        silencing.effect(name, layer, unit)
+        unit_profile.outgoing(name, layer, unit)
+    unit_profile.alike(run, layer, unit)
 with right:
     image = gallery.images(name, layer, unit, activations)
-    gallery.attribution(name, layer, unit, image, activations)
+    with common.failures():
+        gallery.attribution(name, layer, unit, image, activations)
+with st.expander("How each number is computed", icon=":material/calculate:", on_change="rerun", key="numbers") as box:
+    if box.open:
+        unit_profile.numbers(name, row, activations, means)
+unit_profile.provenance(name)

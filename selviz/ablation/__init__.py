@@ -13,6 +13,7 @@ from selviz.ablation.atlas import atlas_layer, gradient_estimates
 from selviz.ablation.curves import DRAWS, STEPS, area, curves
 from selviz.ablation.engine import CACHE_GB, BoundaryCache, Cancelled, Engine
 from selviz.ablation.modes import MODES, changes, check_choice, complement, matched_sets, random_sets
+from selviz.ablation.outgoing import push, relevance
 from selviz.ablation.readouts import (
     UNMATCHED,
     Estimate,
@@ -53,6 +54,8 @@ __all__ = [
     "gradient_estimates",
     "matched_sets",
     "progress",
+    "push",
     "random_sets",
     "ranked",
+    "relevance",
 ]

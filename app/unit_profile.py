@@ -1,0 +1,164 @@
+"""What surrounds a unit: how its numbers come about, units like it, and what it does to the answers."""
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from app import charts, common, links, measures, silencing, wording
+from selviz.errors import SelvizError
+from selviz.statistics import mean_interval
+from selviz.store import read_json
+
+ALIKE = 5
+
+
+def numbers(run: str, row: dict, activations: pd.DataFrame, means: pd.DataFrame) -> None:
+    """Every measure of the unit: its value, its rank in the layer, its formula, and the formula with its own values."""
+    table = measures.table(run)
+    layer = table[(table["layer"] == row["layer"]) & ~table["dead"]]
+    unit = table[(table["layer"] == row["layer"]) & (table["unit"] == row["unit"])].iloc[0]
+    own = _own_values(unit, activations, means)
+    rows = []
+    for name, measure in measures.MEASURES.items():
+        if name not in table or pd.isna(unit[name]):
+            continue
+        below = (layer[name] < unit[name]).mean() if len(layer) else np.nan
+        rows.append(
+            {
+                "measure": measure.title,
+                "value": float(unit[name]),
+                "above": float(100 * below),
+                "how": measure.formula,
+                "with its own values": own.get(name, ""),
+                "range": measure.span,
+                "beware": measure.beware,
+            }
+        )
+    common.table(
+        pd.DataFrame(rows),
+        column_config={
+            "value": st.column_config.NumberColumn("value", format="%.3g"),
+            "above": st.column_config.NumberColumn(f"above % of {len(layer)} live units", format="%.0f"),
+        },
+    )
+    if not measures.stored(run, "unit_metrics"):
+        st.caption("More measures, such as ROC AUC and d′, once they are stored:")
+        st.code(f"selviz metrics {run}", language="bash")
+
+
+def _own_values(unit: pd.Series, activations: pd.DataFrame, means: pd.DataFrame) -> dict[str, str]:
+    """The formulas with this unit's numbers in them."""
+    values, show = activations["value"].to_numpy(dtype=float), wording.number
+    best = means["mean"].to_numpy(dtype=float)
+    preferred = int(best.argmax())
+    rest = float(np.delete(best, preferred).mean()) if len(best) > 1 else 0.0
+    inside = (activations["label_index"] == preferred).to_numpy()
+    other = float(values[~inside].mean()) if (~inside).any() else 0.0
+    top = activations.loc[int(activations["value"].idxmax())]
+    zeros = int((values == 0).sum())
+    name = means["class"].iloc[preferred]
+    return {
+        "si": f"({show(best[preferred])} − {show(rest)}) / ({show(best[preferred])} + {show(rest)}), class {name}",
+        "mean_activation": f"sum {show(float(values.sum()))} over {len(values):,} images",
+        "max_activation": f"image {int(top['image'])}, class {top['label']}",
+        "zero_share": f"{zeros:,} of {len(values):,} images",
+        "ccmas": f"({show(best[preferred])} − {show(other)}) / ({show(best[preferred])} + {show(other)})",
+        "sparseness": f"mean(μ)² = {show(float(best.mean() ** 2))}, mean(μ²) = {show(float((best**2).mean()))}, "
+        f"C = {len(best)}",
+    } | {name: f"class {unit[f'{name}_class']}" for name in measures.WITH_CLASS if f"{name}_class" in unit.index}
+
+
+def outgoing(run: str, layer: str, unit: int) -> None:
+    """Which classes' logits the unit pushes."""
+    table = _push(common.data(), common.stamp(run), run, layer, unit)
+    table = table.assign(**{"class": common.class_names(run)})
+    for name in ("removed", "slope"):
+        low, high = mean_interval(table[name], table[f"{name}_std"], table["images"])
+        table = table.assign(**{f"{name}_low": low, f"{name}_high": high})
+    common.chart(
+        "Which answers it pushes",
+        charts.push(table, common.dark()),
+        "A bar is how much the unit raises a class's logit, averaged over all images, with the 95 % interval (t) for "
+        "new images: what is lost when it is silent. A hollow mark: what a small change of its map would do (gradient "
+        "times activation); where the two differ, later layers bend.",
+        table[["class", "removed", "removed_low", "removed_high", "slope", "slope_low", "slope_high", "images"]],
+        "push",
+    )
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def _push(folder: str, files: tuple, run: str, layer: str, unit: int) -> pd.DataFrame:
+    from selviz.ablation import push
+
+    return push(silencing.engine(run, None), layer, unit)
+
+
+def alike(run: dict, layer: str, unit: int) -> None:
+    """The most similar units of its layer, and its match in another run."""
+    st.subheader("Units like it", anchor=False)
+    name = run["name"]
+    own = common.read("matrix", name, layer)
+    table = _correlated(common.data(), common.stamp(name), name, layer, unit, name, layer)
+    if table is None:
+        st.markdown("A unit that never changes correlates with none.")
+        return
+    table = table[table["unit"] != unit].head(ALIKE)
+    units = common.read("units", name).query("layer == @layer").set_index("unit")
+    st.markdown(
+        f"In its layer, by correlation over {wording.counted(len(own), 'image')}: "
+        + ", ".join(_told(name, layer, row, units) for row in table.to_dict("records"))
+        + "."
+    )
+    runs = common.runs()
+    same = runs[(runs["state"] == "finished") & (runs["fingerprint"] == run["fingerprint"]) & (runs["run"] != name)]
+    if not len(same):
+        return
+    labels = common.labels(same.set_index("run").to_dict("index"))
+    other = links.choose("other", list(labels), next(iter(labels)), "run")
+    links.widget(st.selectbox, "Its match in", list(labels), name="other", value=other, format_func=labels.get)
+    with common.failures():
+        layers = list(common.read("layers", other)["layer"])
+        if layer not in layers:
+            st.markdown(f"That network has no layer {wording.code(layer)}.")
+            return
+        match = _correlated(common.data(), (common.stamp(name), common.stamp(other)), name, layer, unit, other, layer)
+        units = common.read("units", other).query("layer == @layer").set_index("unit")
+        row = match.iloc[0].to_dict()
+        st.markdown(
+            f"Best match in its layer {wording.code(layer)} of {len(match)} units: {_told(other, layer, row, units)}. "
+            "The best of many correlates by chance and by class alone too: the Compare page gives the null."
+        )
+        query = {"run": other, "layer": layer, "unit": str(int(row["unit"]))}
+        st.page_link("views/unit.py", label="Open the match", icon=":material/adjust:", query_params=query)
+
+
+def _told(run: str, layer: str, row: dict, units: pd.DataFrame) -> str:
+    unit = int(row["unit"])
+    about = units.loc[unit]
+    likes = "dead" if about["dead"] else f"prefers {wording.plain(about['preferred_class'])}"
+    return f"{wording.code(f'{layer}:{unit}')} ({likes}, r = {wording.signed(row['correlation'], 2)})"
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def _correlated(folder: str, files: tuple, run: str, layer: str, unit: int, other: str, of: str) -> pd.DataFrame | None:
+    """unit, correlation (Pearson, over images) of a layer's units with one unit, highest first; None for a constant."""
+    from selviz.comparison import correlations
+
+    values = common.read("matrix", run, layer)[:, unit : unit + 1]
+    found = correlations(values, common.read("matrix", other, of))[0]
+    table = pd.DataFrame({"unit": range(len(found)), "correlation": found}).dropna()
+    return table.sort_values("correlation", ascending=False, kind="stable") if len(table) else None
+
+
+def provenance(run: str) -> None:
+    """Where the numbers come from."""
+    folder = common.store().run_path(run)
+    try:
+        record = read_json(folder / "capture.json") or {}
+    except SelvizError:
+        record = {}
+    made = record.get("provenance", {})
+    versions = ", ".join(f"{name} {version}" for name, version in made.get("versions", {}).items())
+    parts = [f"run {wording.code(run)}", f"captured on {made['device']}" if "device" in made else "", versions]
+    parts.append(f"capture SHA-256 {wording.code(record['sha256'][:12])}" if "sha256" in record else "")
+    st.caption("Where this comes from: " + " · ".join(filter(None, parts)))
