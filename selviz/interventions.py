@@ -5,7 +5,6 @@ Both write a stage of their own beside the run's others. The atlas is resumable:
 
 import hashlib
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import pandas as pd
 import torch
@@ -16,8 +15,8 @@ from selviz.errors import SelvizError, unknown
 from selviz.pipeline import WEIGHTS, load_network, open_engine, provenance
 from selviz.statistics import rank_correlation
 from selviz.store import Store, stage_is_whole, write_stage
+from selviz.store.merging import merged
 from selviz.store.parts import kept
-from selviz.store.reading import read
 
 Report = Callable[[dict], None]
 NETWORK = "network"  # the name that the whole network has among the layers of the curves
@@ -65,7 +64,8 @@ def run_curves(
     folder = store.run_path(run)
     with Claim(folder / "claim.json", f"run {run}"):
         tables = {"curves": pd.concat(frames), "areas": pd.DataFrame(areas)}
-        write_stage(folder, "ablation", _merged(folder, tables), {**provenance("cpu"), "steps": steps, "seed": seed})
+        tables = merged(folder, "ablation", tables, ("layer", "metric"))
+        write_stage(folder, "ablation", tables, {**provenance("cpu"), "steps": steps, "seed": seed})
     table = store.areas(run)
     return table[(table["metric"] == metric) & table["layer"].isin(wanted)].reset_index(drop=True)
 
@@ -80,19 +80,6 @@ def _ranking(store: Store, run: str, name: str, dataset, metric: str) -> torch.T
     if metric not in numbers:
         raise unknown("unit metric", metric, numbers)
     return torch.tensor(table[metric].to_numpy(), dtype=torch.float64)
-
-
-def _merged(folder: Path, tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """The new tables with what was stored of other metrics and layers."""
-    if not stage_is_whole(folder, "ablation"):
-        return tables
-    merged = {}
-    for name, table in tables.items():
-        old = read({"ablation": folder / "ablation.duckdb"}, f"SELECT * FROM ablation.{name}")
-        new = set(zip(table["layer"], table["metric"]))
-        keep = [key not in new for key in zip(old["layer"], old["metric"])]
-        merged[name] = pd.concat([old[keep], table]) if any(keep) else table
-    return merged
 
 
 def run_atlas(

@@ -164,6 +164,59 @@ class UnitNetwork:
         other.observer = other.graph_module(_observing(other.graph, self.layers)).eval()
         return other
 
+    def hookable(self) -> tuple["UnitNetwork", dict[str, nn.Module]]:
+        """A copy for methods that hook modules (Captum's), and for each layer the module to hook.
+
+        Hooks are global to a module: one thread alone may use the copy. In it each ReLU call is an nn.ReLU of its own,
+        and each layer's output passes as [N, U, *positions] through an nn.Identity of its own.
+        """
+        other = copy.copy(self)
+        other._modules, other._lock = {}, threading.Lock()
+        other.root, other.graph = copy.deepcopy(self.root), copy.deepcopy(self.graph)
+        nodes = {node.name: node for node in other.graph.nodes}
+        layers, hooks = [], {}
+        for position, layer in enumerate(self.layers):
+            if self.is_relu(layer.name):
+                _own_module(other.root, other.graph, nodes[layer.node], f"selviz_relu_{position}", nn.ReLU())
+            hooks[layer.name] = nn.Identity()
+            path = f"selviz_identity_{position}"
+            node = _through_module(other.root, other.graph, nodes[layer.node], layer.axis, path, hooks[layer.name])
+            layers.append(replace(layer, node=node.name))
+        other.layers, other._by_name = tuple(layers), {layer.name: layer for layer in layers}
+        return other, hooks
+
+    def is_relu(self, name: str) -> bool:
+        """Whether the layer is the output of a ReLU."""
+        node = next(node for node in self.graph.nodes if node.name == self.layer(name).node)
+        if node.op == "call_module":
+            return type(self.root.get_submodule(node.target)) is nn.ReLU
+        return _activation_name(node) in ("relu", "relu_")
+
+    def feeds(self, name: str, target: str | None = None) -> tuple[bool, bool]:
+        """Whether a layer leads to the layer `target`, or to the logits; whether all that leads there leads through it.
+
+        A layer leads to itself.
+        """
+        end = self.layer(target).node if target else _output(self.graph).args[0].name
+        node, inputs = self.layer(name).node, [node.name for node in self.graph.nodes if node.op == "placeholder"]
+        feeds = node == end or end in descendants(self.graph, [node])
+        return feeds, feeds and end not in descendants(self.graph, inputs, without=node)
+
+    def weights_before(self, target: str | None = None) -> list[tuple[str, list[Tensor]]]:
+        """The modules with parameters that lead to a layer, or to the logits, the last first: (path, parameters)."""
+        end = self.layer(target).node if target else _output(self.graph).args[0].name
+        found: dict[str, list[Tensor]] = {}
+        for node in reversed(self.graph.nodes):
+            if node.op not in ("call_module", "get_attr") or node.target in found:
+                continue
+            part = operator.attrgetter(node.target)(self.root)
+            tensors = (
+                list(part.parameters()) if isinstance(part, nn.Module) else [part] * isinstance(part, nn.Parameter)
+            )
+            if tensors and (node.name == end or end in descendants(self.graph, [node.name])):
+                found[node.target] = tensors
+        return list(found.items())
+
     def _nodes(self, names: Iterable[str]) -> list[str]:
         return [layer.node for layer in self.in_order(names)]
 
@@ -362,10 +415,40 @@ def with_outputs(graph: fx.Graph, names: Sequence[str]) -> fx.Graph:
     return graph
 
 
-def descendants(graph: fx.Graph, names: Sequence[str]) -> set[str]:
-    """The names of the nodes that depend on these."""
+def _output(graph: fx.Graph) -> fx.Node:
+    return next(node for node in graph.nodes if node.op == "output")
+
+
+def _own_module(root: nn.Module, graph: fx.Graph, node: fx.Node, path: str, module: nn.Module) -> None:
+    """Makes an activation's node the call of a new module; it keeps its name."""
+    root.add_module(path, module)
+    node.op, node.target, node.args, node.kwargs = "call_module", path, node.args[:1], {}
+
+
+def _through_module(
+    root: nn.Module, graph: fx.Graph, node: fx.Node, axis: int, path: str, module: nn.Module
+) -> fx.Node:
+    """Sends the node's value through a new module, which sees `axis` as its second; the node that comes out."""
+    root.add_module(path, module)
+    users = list(node.users)
+    with graph.inserting_after(node):
+        first = graph.call_method("movedim", (node, axis, 1)) if axis != 1 else node
+    with graph.inserting_after(first):
+        last = graph.call_module(path, (first,))
+    if axis != 1:
+        with graph.inserting_after(last):
+            last = graph.call_method("movedim", (last, 1, axis))
+    for user in users:
+        user.replace_input_with(node, last)
+    return last
+
+
+def descendants(graph: fx.Graph, names: Sequence[str], without: str | None = None) -> set[str]:
+    """The names of the nodes that depend on these, other than by way of `without`."""
     reached: set[str] = set()
     for node in graph.nodes:
+        if node.name == without:
+            continue
         if any(parent.name in reached or parent.name in names for parent in node.all_input_nodes):
             reached.add(node.name)
     return reached

@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from selviz import ablation, models
-from selviz.attribution import integrated_gradients
 from selviz.errors import SelvizError
 from selviz.network import UnitNetwork
 from tests.toy import ToyNetwork, toy_dataset
@@ -157,25 +156,3 @@ def test_bad_choices_are_one_clear_sentence(toy):
         through_resume(toy, toy_dataset().inputs(), {"relu": [0]}, "zeros")
     with pytest.raises(SelvizError, match="no unit 9"):
         through_resume(toy, toy_dataset().inputs(), {"relu": [9]})
-
-
-def test_integrated_gradients_of_a_linear_unit_are_its_weights_times_the_inputs(toy):
-    """Unit 0 is the mean of channel a: each of its four pixels holds 2, so each gets 2 / 4; other channels get 0."""
-    dataset = toy_dataset()
-    inputs = dataset.inputs()[dataset.eval_labels == 0]
-    values, delta = integrated_gradients(toy, "relu", 0, inputs)
-    expected = torch.zeros_like(inputs)
-    expected[:, 0] = 0.5
-    torch.testing.assert_close(values, expected)
-    torch.testing.assert_close(delta, torch.zeros(len(inputs)), rtol=0, atol=1e-5)
-
-
-def test_integrated_gradients_sum_to_the_change_of_a_unit_with_a_kink(toy):
-    """Unit 1 is channel b - 1 above 0: nothing until halfway, then 2 per pixel, in all 1, shared by four pixels."""
-    dataset = toy_dataset()
-    inputs = dataset.inputs()[dataset.eval_labels == 1]
-    values, delta = integrated_gradients(toy, "relu", 1, inputs, steps=200)
-    torch.testing.assert_close(values.sum(dim=(1, 2, 3)), torch.ones(len(inputs)), rtol=0, atol=0.01)
-    assert values[:, [0, 2]].abs().sum() == 0 and delta.abs().max() <= 0.01
-    dense, _ = integrated_gradients(toy, "relu_1", 1, inputs, steps=200)
-    torch.testing.assert_close(dense.sum(dim=(1, 2, 3)), torch.ones(len(inputs)), rtol=0, atol=0.01)

@@ -1,0 +1,28 @@
+"""Which pixels an answer comes from, and whether the map that says so can be trusted.
+
+    found = attribute(network, Target("relu3", 7), images)                    # integrated gradients of a unit
+    found = attribute(network, Target(label=2), images, "gradcam")            # of a class's logit
+    found = attribute(network, Target("relu3", 7, 2), images, "occlusion")    # of the logit by way of the unit alone
+    found.maps                                                                # [N, H, W], what to draw
+    faithfulness(network, Target("relu3", 7), images[:1], found.maps[0])      # deletion, insertion, infidelity
+    table = sanity(network, targets, images, "gradcam")                       # the map as weights become random
+
+Attributions are Captum's. Threads may share the network: what needs hooks works on a copy of its own.
+"""
+
+from selviz.attribution.faithfulness import faithfulness
+from selviz.attribution.methods import METHODS, Attribution, attribute, parameters
+from selviz.attribution.sanity import sanity, ssim
+from selviz.attribution.targets import Response, Target
+
+__all__ = [
+    "METHODS",
+    "Attribution",
+    "Response",
+    "Target",
+    "attribute",
+    "faithfulness",
+    "parameters",
+    "sanity",
+    "ssim",
+]

@@ -1,0 +1,128 @@
+"""Whether a map names the pixels that matter: `faithfulness(network, target, image, map)`, one number beside another.
+
+Deletion and insertion take pixels away, or put them into an empty image, in the map's order; infidelity compares the
+map's sum over random squares with what their absence does.
+"""
+
+import numpy as np
+import torch
+from captum.metrics import infidelity
+from torch import Tensor
+
+from selviz.attribution.methods import _batch, _values
+from selviz.attribution.targets import Response, Target
+from selviz.errors import SelvizError
+from selviz.network import UnitNetwork
+from selviz.statistics import rank_among
+
+STEPS, ORDERS, SAMPLES = 20, 10, 64
+
+
+def faithfulness(
+    network: UnitNetwork,
+    target: Target,
+    image: Tensor,
+    map_: Tensor,
+    baseline: Tensor | float = 0.0,
+    steps: int = STEPS,
+    orders: int = ORDERS,
+    samples: int = SAMPLES,
+    seed: int = 0,
+) -> dict:
+    """How well the map [H, W] of one image [1, C, H, W] tells what the target depends on.
+
+    `value` and `baseline_value`: the target on the image and on the baseline. `deletion`, `insertion`: see
+    `pixel_curves`. `infidelity` and `infidelity_share`: see `map_infidelity`. Raises SelvizError for a map of another
+    size or fewer than 1 step, order or sample.
+    """
+    if map_.shape != image.shape[2:]:
+        raise SelvizError(f"The map has {tuple(map_.shape)} pixels and the image {tuple(image.shape[2:])}.")
+    if min(steps, orders, samples) < 1:
+        raise SelvizError("Faithfulness needs at least 1 step, 1 random order and 1 sample.")
+    image = image.detach()
+    start = torch.as_tensor(baseline, dtype=image.dtype).expand_as(image)
+    response = Response(network, target, image)
+    value, nothing = _values(response, torch.cat([image, start])).tolist()
+    found, share = map_infidelity(response, image, map_, start, samples, seed)
+    curves = pixel_curves(response, image, map_, start, steps, orders, seed)
+    return {"value": value, "baseline_value": nothing, **curves, "infidelity": found, "infidelity_share": share}
+
+
+def pixel_curves(
+    response: Response, image: Tensor, map_: Tensor, baseline: Tensor, steps: int, orders: int, seed: int
+) -> dict:
+    """{"share": [S + 1], "deletion": {...}, "insertion": {...}}: the target while pixels leave or enter.
+
+    Pixels in the map's order, highest first, take the baseline's values in all channels (deletion), or the image's in
+    an image that is all baseline (insertion), after Petsiuk et al. 2018 (RISE, arXiv 1806.07421). `share` of pixels
+    0..1 and `curve` in the target's units; `area` under it, the mean over shares, is low for a good deletion and high
+    for a good insertion. `random_areas` are those of so many random orders, among which `quantile` 0..1 is the area's
+    place and `p` two-sided (selviz's choice: the target's scale differs between units, so an area alone says nothing).
+    """
+    generator = np.random.default_rng(seed)
+    pixels = map_.numel()
+    shuffled, *random = (torch.from_numpy(generator.permutation(pixels)) for _ in range(orders + 1))
+    # Of equal pixels, the many zeros of a Grad-CAM map, none comes first for where it lies.
+    ranked = shuffled[map_.detach().flatten()[shuffled].argsort(descending=True, stable=True)]
+    every = [ranked, *random]
+    counts = torch.arange(steps + 1) * pixels // steps
+    share = (counts / pixels).tolist()
+    result: dict = {"share": share}
+    places = torch.stack([order.argsort() for order in every])  # [1 + R, H * W], 0 for the first pixel of an order
+    first = (places[:, None] < counts[None, :, None]).view(-1, 1, *map_.shape)
+    for name, there, here in (("deletion", image, baseline), ("insertion", baseline, image)):
+        parts = [torch.where(part, here, there) for part in first.split(_batch(image))]
+        curves = torch.cat([_values(response, part) for part in parts]).view(len(every), steps + 1).numpy()
+        areas = np.trapezoid(curves, share, axis=1)
+        rank = rank_among(areas[0], areas[1:])
+        result[name] = {
+            "curve": curves[0].tolist(),
+            "area": float(areas[0]),
+            "random_areas": areas[1:].tolist(),
+            "quantile": rank.quantile,
+            "p": rank.p,
+        }
+    return result
+
+
+def map_infidelity(
+    response: Response, image: Tensor, map_: Tensor, baseline: Tensor, samples: int, seed: int
+) -> tuple[float, float]:
+    """Infidelity of the map, in the target's units squared, and as a share 0..1 of that of an empty map.
+
+    Mean over random squares of (the map's sum over the square - the target's drop when it takes the baseline's
+    values)^2, by Captum, the map scaled to fit best (Yeh et al. 2019, arXiv 1901.09392). The squares have a quarter of
+    the image's shorter side (selviz's choice). A share of 0 is a map that foretells each drop, 1 one that foretells
+    nothing; NaN where no square changes the target.
+    """
+    height, width = map_.shape
+    side = max(1, min(height, width) // 4)
+    spread = (map_ / image.shape[1]).expand_as(image).contiguous()
+
+    def fidelity(attributions: Tensor, normalize: bool) -> float:
+        generator = torch.Generator().manual_seed(seed)
+
+        def take_squares(inputs: Tensor) -> tuple[Tensor, Tensor]:
+            top = torch.randint(height - side + 1, (len(inputs), 1, 1), generator=generator)
+            left = torch.randint(width - side + 1, (len(inputs), 1, 1), generator=generator)
+            rows, columns = torch.arange(height)[:, None], torch.arange(width)
+            square = (rows >= top) & (rows < top + side) & (columns >= left) & (columns < left + side)
+            gone = square.unsqueeze(1).expand_as(inputs)
+            return gone.to(inputs.dtype), torch.where(gone, baseline, inputs)
+
+        with torch.no_grad():
+            return float(
+                infidelity(
+                    response,
+                    take_squares,
+                    image,
+                    attributions,
+                    n_perturb_samples=samples,
+                    max_examples_per_batch=min(_batch(image), samples),
+                    normalize=normalize,
+                )
+            )
+
+    empty = fidelity(torch.zeros_like(spread), False)
+    found = fidelity(spread, True) if bool(map_.any()) else empty
+    return found, found / empty if empty > 0 else float("nan")
