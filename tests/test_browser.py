@@ -26,6 +26,7 @@ TITLES = {
     "units": "Which units are there, and what are they like?",
     "unit": "What does this unit respond to, and does it matter?",
     "ablation": "What breaks when these units are silent?",
+    "compare": "How do these networks differ?",
     "data": "What is in the tables?",
 }
 PATIENCE = 60_000  # milliseconds; the first page imports torch

@@ -1,0 +1,235 @@
+"""Charts of several networks side by side: tables in, Plotly figures out, as in `charts`.
+
+A network has the colour of its alpha and, since two may share it, a symbol of its own; `told` is what it is called.
+"""
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from app import charts, colours, wording
+
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+MOST_CLASSES = 20
+STEP = 0.09  # between the dots of a pile, of a row's height; a higher pile is packed closer
+
+
+def accuracies(runs: pd.DataFrame, dark: bool) -> go.Figure:
+    """Accuracy of each network on the left, its difference from the baseline on the right, a row a network. Columns
+    told, alpha, position, test_accuracy, low_share, high_share, change, change_low, change_high (shares, 0..1)."""
+    figure = make_subplots(1, 2, shared_yaxes=True, horizontal_spacing=0.06)
+    charts.finish(figure, height=110 + 46 * len(runs))
+    names = [wording.label(told) for told in runs["told"]]
+    for row, name in zip(runs.to_dict("records"), names):
+        for column, value, low, high, unit in (
+            (1, "test_accuracy", "low_share", "high_share", "%"),
+            (2, "change", "change_low", "change_high", "points"),
+        ):
+            middle, ends = 100 * row[value], (100 * row[low], 100 * row[high])
+            figure.add_scatter(
+                x=[middle],
+                y=[name],
+                mode="markers",
+                marker=_marker(row, dark, 13),
+                error_x=charts.whiskers(np.array([middle]), np.array([ends[0]]), np.array([ends[1]]), dark),
+                hovertemplate=f"{name}: %{{x:.1f}} {unit} ({ends[0]:.1f} to {ends[1]:.1f})<extra></extra>",
+                row=1,
+                col=column,
+            )
+    figure.add_vline(0, line={"color": colours.INK[dark], "width": 1}, row=1, col=2)
+    figure.update_xaxes(title="accuracy, %", row=1, col=1)
+    figure.update_xaxes(title="change, points", row=1, col=2)
+    return figure.update_yaxes(categoryorder="array", categoryarray=names[::-1], range=[-0.6, len(names) - 0.4])
+
+
+def class_differences(changes: pd.DataFrame, dark: bool) -> go.Figure:
+    """Change of each class's accuracy from the baseline, a dot a network, side by side. Columns told, alpha, position,
+    class, change, change_low, change_high (-1..1), images; of many classes those that change most."""
+    biggest = changes.groupby("class", sort=False)["change"].agg(lambda values: values.abs().max())
+    shown = biggest.nlargest(MOST_CLASSES).index
+    order = [name for name in biggest.index if name in set(shown)]
+    figure = charts.empty(height=360)
+    networks = list(changes.groupby("position", sort=True))
+    for number, (_, part) in enumerate(networks):
+        part = part.set_index("class").reindex(order)
+        offset = 0.7 * ((number + 0.5) / len(networks) - 0.5)
+        row = part.iloc[0].to_dict()
+        y = 100 * part["change"]
+        figure.add_scatter(
+            x=np.arange(len(order)) + offset,
+            y=y,
+            mode="markers",
+            name=wording.label(row["told"]),
+            marker=_marker(row, dark, 10),
+            error_y=charts.whiskers(y, 100 * part["change_low"], 100 * part["change_high"], dark),
+            customdata=np.stack([[wording.label(name) for name in order], part["images"]], axis=1),
+            hovertemplate="class %{customdata[0]}: %{y:+.1f} points, %{customdata[1]} images",
+        )
+    figure.add_hline(0, line={"color": colours.INK[dark], "width": 1})
+    figure.update_layout(showlegend=True, legend=LEGEND)
+    ticks = [wording.label(wording.short(name)) for name in order]
+    figure.update_xaxes(title="class", tickvals=list(range(len(order))), ticktext=ticks, range=[-0.6, len(order) - 0.4])
+    return figure.update_yaxes(title="difference, points")
+
+
+def profile(layers: pd.DataFrame, column: str, dark: bool) -> go.Figure:
+    """Mean SI by depth, a line a network, its null dotted. Columns told, alpha, position, layer, depth, null_p95 and
+    `column`; where all networks have the same layers, these are named."""
+    figure = charts.empty(height=400)
+    for _, part in layers.groupby("position", sort=True):
+        row = part.iloc[0].to_dict()
+        colour, told = colours.alpha(row["alpha"], dark), wording.label(row["told"])
+        hover = [wording.label(name) for name in part["layer"]]
+        figure.add_scatter(
+            x=part["depth"],
+            y=part["null_p95"],
+            mode="lines",
+            showlegend=False,
+            line={"color": colour, "width": 1.5, "dash": "dot"},
+            text=hover,
+            hovertemplate=f"{told}, shuffled labels, %{{text}}: %{{y:.3f}}<extra></extra>",
+        )
+        figure.add_scatter(
+            x=part["depth"],
+            y=part[column],
+            mode="lines+markers",
+            name=told,
+            line={"color": colour, "width": 3},
+            marker=_marker(row, dark, 11),
+            text=hover,
+            hovertemplate="%{text}: mean SI %{y:.3f}",
+        )
+    own = [tuple(zip(part["layer"], part["depth"])) for _, part in layers.groupby("position")]
+    if len(set(own)) == 1 and len(own[0]) <= 24:
+        ticks = {"tickvals": [depth for _, depth in own[0]], "ticktext": [wording.label(name) for name, _ in own[0]]}
+        figure.update_xaxes(title="layer, first to last", **ticks)
+    else:
+        figure.update_xaxes(title="depth in the network, 0 first to 1 last")
+    figure.update_layout(showlegend=True, legend=LEGEND)
+    return figure.update_yaxes(title="mean SI", rangemode="tozero")
+
+
+def si_strips(units: pd.DataFrame, dark: bool) -> go.Figure:
+    """Every unit's SI, a row of dots a network, hollow if dead; the bar is the mean of the live ones, the grey tick the
+    median of their nulls' 95th percentiles. Columns told, alpha, position, run, layer, unit, si, dead, null_p95;
+    customdata [run, layer, unit]."""
+    positions = sorted(units["position"].unique(), reverse=True)
+    figure = charts.empty(height=90 + 78 * len(positions))
+    low, high = min(0.0, float(units["si"].min())), max(1.0, float(units["si"].max()))
+    for height, position in enumerate(positions):
+        part = units[units["position"] == position]
+        row, live = part.iloc[0].to_dict(), part[~part["dead"]]
+        colour = colours.alpha(row["alpha"], dark)
+        figure.add_scatter(
+            x=part["si"],
+            y=height + _piles(part["si"], low, high),
+            mode="markers",
+            marker={
+                "size": 7,
+                "symbol": ["circle-open" if dead else "circle" for dead in part["dead"]],
+                "color": colour,
+                "line": {"width": 0.8, "color": colours.INK[dark]},
+            },
+            customdata=part[["run", "layer", "unit"]].to_numpy(dtype=object).tolist(),
+            hovertemplate="unit %{customdata[2]}: SI %{x:.2f}<extra></extra>",
+            unselected={"marker": {"opacity": 1}},
+        )
+        if len(live):
+            null, mean = float(live["null_p95"].median()), float(live["si"].mean())
+            figure.add_scatter(
+                x=[null, null],
+                y=[height - 0.12, height + 0.72],
+                mode="lines",
+                line={"color": colours.ALPHA[dark][1], "width": 3},
+                hovertemplate=f"shuffled labels, 95th percentile: {null:.2f}<extra></extra>",
+            )
+            figure.add_scatter(
+                x=[mean, mean],
+                y=[height - 0.12, height + 0.72],
+                mode="lines",
+                line={"color": colours.INK[dark], "width": 3},
+                hovertemplate=f"mean of the live units: {mean:.2f}<extra></extra>",
+            )
+    names = [wording.label(units[units["position"] == position]["told"].iloc[0]) for position in positions]
+    ticks = [height + 0.25 for height in range(len(positions))]
+    figure.update_yaxes(tickvals=ticks, ticktext=names, range=[-0.25, len(positions) - 0.1], showgrid=False)
+    return figure.update_xaxes(title="class selectivity index (SI)", range=[low - 0.02, high + 0.02])
+
+
+def matched(pairs: pd.DataFrame, nulls: dict[str, np.ndarray], class_names: list[str], dark: bool) -> go.Figure:
+    """The correlation of each unit with its match, a dot a unit in the colour of its preferred class, hollow if the
+    match prefers another; under it where the nulls (name -> correlations) lie, 5th to 95th percentile.
+
+    Columns run, layer, unit, si, preferred_class, preferred_index, match, match_class, correlation; customdata [run,
+    layer, unit].
+    """
+    found = pairs.dropna(subset="correlation")
+    figure = charts.empty(height=330)
+    hues = colours.classes(len(class_names), dark)
+    low = min(0.0, float(found["correlation"].min()) - 0.03) if len(found) else 0.0
+    same = found["preferred_class"] == found["match_class"]
+    heights = _piles(found["correlation"], low, 1.0, top=1.4)
+    figure.add_scatter(
+        x=found["correlation"],
+        y=0.1 + heights,
+        mode="markers",
+        marker={
+            "size": 10,
+            "symbol": ["circle" if equal else "circle-open" for equal in same],
+            "color": [hues[number] for number in found["preferred_index"]],
+            "line": {"width": [1 if equal else 2.5 for equal in same]},
+        },
+        text=[_pair(row) for row in found.to_dict("records")],
+        customdata=found[["run", "layer", "unit"]].to_numpy(dtype=object).tolist(),
+        hovertemplate="%{text}<extra></extra>",
+        unselected={"marker": {"opacity": 1}},
+    )
+    for step, (name, values) in enumerate(nulls.items(), 1):
+        values = values[~np.isnan(values)]
+        if not values.size:
+            continue
+        start, middle, end = np.quantile(values, (0.05, 0.5, 0.95))
+        y = -0.28 * step
+        figure.add_scatter(
+            x=[start, end],
+            y=[y, y],
+            mode="lines",
+            line={"color": colours.ALPHA[dark][1], "width": 9},
+            hovertemplate=f"{name}: {start:.2f} to {end:.2f}, median {middle:.2f}<extra></extra>",
+        )
+        right = 1 - end > start - low  # where there is more room
+        side = {"x": end, "xanchor": "left", "xshift": 8} if right else {"x": start, "xanchor": "right", "xshift": -8}
+        figure.add_annotation(text=name, y=y, showarrow=False, **side)
+    figure.update_xaxes(title="correlation with the matched unit, over images", range=[low - 0.02, 1.02])
+    return figure.update_yaxes(
+        visible=False, range=[-0.28 * len(nulls) - 0.25, max(0.6, float(heights.max(initial=0)) + 0.25)]
+    )
+
+
+LEGEND = {"orientation": "h", "y": 1, "yanchor": "bottom", "x": 0, "itemclick": False, "itemdoubleclick": False}
+
+
+def _marker(row: dict, dark: bool, size: int) -> dict:
+    return {
+        "size": size,
+        "symbol": SYMBOLS[int(row["position"]) % len(SYMBOLS)],
+        "color": colours.alpha(row["alpha"], dark),
+        "line": {"width": 1.2, "color": colours.INK[dark]},
+    }
+
+
+def _piles(values: pd.Series, low: float, high: float, top: float = 0.72) -> np.ndarray:
+    """Heights 0..top that pile up equal values, so that none hides another."""
+    bins = pd.Series(np.clip(((values - low) / max(high - low, 1e-9) * 60).astype(int), 0, 59))
+    rank = bins.groupby(bins).cumcount().to_numpy()
+    return rank * min(STEP, top / max(1, int(rank.max(initial=0))))
+
+
+def _pair(row: dict) -> str:
+    return (
+        f"unit {row['unit']} (SI {wording.si(row['si'])}, prefers {wording.label(row['preferred_class'])})<br>"
+        f"matches unit {row['match']} (SI {wording.si(row['match_si'])}, prefers {wording.label(row['match_class'])})"
+        f"<br>correlation {row['correlation']:.2f}"
+    )

@@ -1,0 +1,184 @@
+"""The parts of the page that compares networks, each drawn by one function: `accuracy(runs, by_class)`, ..."""
+
+from urllib.parse import urlencode
+
+import pandas as pd
+import streamlit as st
+
+from app import common, compare_charts, comparing, links, wording
+
+WHICH = {"differing": "Only differences", "all": "All"}
+COLUMNS = {
+    "matches": "baseline si preferred_class other match_si match_class correlation null_within null_all mutual".split(),
+    "classes": "told class images before after change change_low change_high lost gained p_holm".split(),
+    "strips": "run layer unit si null_p95 preferred_class dead".split(),
+    "profile": "run layer depth units mean_si mean_si_live null_mean null_p95 dead".split(),
+}
+
+
+def strangers(rows: dict[str, dict], base: str) -> None:
+    """Which networks have seen other images than the baseline, and what that means."""
+    if others := [name for name in rows if not comparing.same_images(rows, base, name)]:
+        named = ", ".join(f"{wording.code(name)} ({wording.code(rows[name]['dataset'])})" for name in others)
+        st.info(
+            f"Evaluated on other images than the baseline ({wording.code(rows[base]['dataset'])}): {named}. Accuracy "
+            "and SI stand side by side, but nothing can be compared image by image: no difference in accuracy, no "
+            "test, no classes, no matched units.",
+            icon=":material/image_not_supported:",
+        )
+
+
+def settings(rows: dict[str, dict], told: dict[str, str]) -> None:
+    """The settings of all networks, by default only those that differ."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.subheader("What was set differently", anchor=False, width="stretch")
+        which = links.segmented("Settings", WHICH, "settings", label_visibility="collapsed")
+    table = comparing.settings(rows, told, which == "all")
+    if len(table):
+        st.dataframe(table, height="content")
+    else:
+        st.caption("These networks have the same settings.")
+
+
+def accuracy(runs: pd.DataFrame) -> None:
+    """How well each network classifies, and how far that is from the baseline."""
+    common.chart(
+        "Accuracy",
+        compare_charts.accuracies(runs, common.dark()),
+        "Left: each network with its 95 % Wilson interval. Right: its difference from the baseline on the same images, "
+        "with the 95 % interval of a paired difference (Agresti and Min); one that crosses 0 may be chance.",
+        runs.drop(columns=["position", "alpha", "p"]),
+        "accuracies",
+    )
+    tested = runs.dropna(subset="p").to_dict("records")
+    lines = [
+        f"- **{comparing.plain(row['told'])}**: {wording.points(row['change'])} "
+        f"({wording.signed(100 * row['change_low'])} to {wording.signed(100 * row['change_high'])}); "
+        f"{int(row['lost'])} images are right only in the baseline, {int(row['gained'])} only here; "
+        f"{wording.p_value(row['p_holm'])}"
+        for row in tested
+    ]
+    if lines:
+        corrected = f", Holm-corrected for {len(lines)} comparisons" if len(lines) > 1 else ""
+        st.markdown("\n".join(lines))
+        st.caption(f"p: McNemar's exact test that both networks are right equally often{corrected}.")
+
+
+def classes(by_class: pd.DataFrame) -> None:
+    """Which classes a network gains and loses against the baseline."""
+    if by_class.empty:
+        return
+    beyond, most = int((by_class["p_holm"] < 0.05).sum()), compare_charts.MOST_CLASSES
+    cut = f" Shown are the {most} classes that differ most." if by_class["class"].nunique() > most else ""
+    common.chart(
+        "Class by class",
+        compare_charts.class_differences(by_class, common.dark()),
+        "A mark is one network's accuracy on a class minus the baseline's, with the 95 % interval of a paired "
+        f"difference.{cut} {beyond} of {wording.whole(len(by_class))} differences have p < 0.05 (McNemar's exact test, "
+        "Holm-corrected).",
+        by_class[COLUMNS["classes"]],
+        "class-differences",
+    )
+
+
+def depth(layers: pd.DataFrame, column: str) -> None:
+    """Mean SI of each network from its first layer to its last."""
+    common.chart(
+        "Selectivity by depth",
+        compare_charts.profile(layers, column, common.dark()),
+        "A line is one network. Dotted: what shuffled labels reach in it (95th percentile). Compare networks at one "
+        "layer rather than layers of one network.",
+        layers[COLUMNS["profile"]],
+        "profile",
+    )
+
+
+def units(table: pd.DataFrame, layer: str) -> None:
+    """The SI of every unit of one layer, network by network."""
+    elsewhere = " Networks without this layer show the one nearest in depth." if set(table["layer"]) != {layer} else ""
+    clicked = common.chart(
+        f"Every unit of {wording.plain(layer)}",
+        compare_charts.si_strips(table, common.dark()),
+        "A dot is a unit at its SI, hollow if dead; click it to open the unit. Bar in the colour of the text: mean of "
+        f"the live units. Grey bar: median of what shuffled labels give them (95th percentile).{elsewhere}",
+        table[COLUMNS["strips"]],
+        "strips",
+        on_select="rerun",
+    )
+    for run, part in table.groupby("run", sort=False):
+        common.unbounded(run, part["layer"].unique())
+    _open(clicked)
+
+
+def matches(rows: dict[str, dict], read: dict, told: dict[str, str], base: str, layer: str) -> None:
+    """Each unit of the baseline's layer beside the unit of another network that behaves most like it."""
+    st.subheader("Which units do the same in both?", anchor=False)
+    same = [name for name in read if name != base and comparing.same_images(rows, base, name)]
+    if not same:
+        st.info("No other network here was evaluated on the baseline's images, so no units can be matched.")
+        return
+    other = same[0] if links.get("with") in rows and links.get("with") not in same else None
+    other = other or links.choose("with", same, same[0], "run")
+    options = {"format_func": lambda name: comparing.plain(told[name]), "required": True}
+    links.widget(
+        st.segmented_control, "Match its units with", same, name="with", value=other, default=same[0], **options
+    )
+    other_layer = comparing.counterpart(layer, read[base]["layers"], read[other]["layers"])
+    found, nulls = comparing.pairs(base, other, layer, other_layer)
+    left, right = st.columns(2, gap="large")
+    with left:
+        named = {comparing.NULLS[kind]: values for kind, values in nulls.items()}
+        clicked = common.chart(
+            f"Matches of {wording.plain(layer)}",
+            compare_charts.matched(found, named, common.class_names(base), common.dark()),
+            "A dot is a unit of the baseline at its correlation (Pearson, over images) with the unit of the other "
+            "network that correlates most with it; it has the colour of its preferred class and is hollow if the match "
+            "prefers another. Grey: the best match once the other network's images are shuffled, within classes (what "
+            "is left is the taste for classes) or altogether, 5th to 95th percentile.",
+            found,
+            "matches",
+            on_select="rerun",
+        )
+        _open(clicked)
+    with right:
+        st.markdown(_summary(found, len(nulls["within"]), rows, base, other, layer, other_layer))
+        _match_table(found, base, other, layer, other_layer)
+
+
+def _summary(found: pd.DataFrame, shuffles: int, rows: dict, base: str, other: str, layer: str, at: str) -> str:
+    live = found.dropna(subset="correlation")
+    beyond = int((live["correlation"] > live["null_within"]).sum())
+    told = (
+        f"For {beyond} of {wording.counted(len(live), 'live unit')} the match correlates more than the best match does "
+        f"in 95 % of {shuffles} shuffles within classes; by chance that would be about {0.05 * len(live):.0f}. "
+        f"{wording.counted(int(live['mutual'].sum()), 'unit')} and their matches are each other's best. "
+    )
+    if at != layer:
+        return told + f"The other network has no such layer; {wording.code(at)} is nearest in depth."
+    if all(rows[base][key] == rows[other][key] for key in ("seed", "model", "kind")):
+        own = int((live["match"] == live["unit"]).sum())
+        told += (
+            f"Both began with the same weights (seed {rows[base]['seed']}): {own} match the unit of their own number."
+        )
+    return told
+
+
+def _match_table(found: pd.DataFrame, base: str, other: str, layer: str, other_layer: str) -> None:
+    table = found.sort_values("correlation", ascending=False, na_position="last")
+    for side, run, at, numbers in (("baseline", base, layer, "unit"), ("other", other, other_layer, "match")):
+        addresses = [urlencode({"run": run, "layer": at, "unit": number}) for number in table[numbers]]
+        table[side] = [f"unit?{query}" if number >= 0 else None for query, number in zip(addresses, table[numbers])]
+    number = r"unit=(\d+)$"
+    heads = {
+        "baseline": st.column_config.LinkColumn("unit", display_text=number),
+        "other": st.column_config.LinkColumn("match", display_text=number),
+    }
+    common.table(table[COLUMNS["matches"]], column_config=heads, height=400)
+    st.caption("A low correlation does not mean that what a unit does is missing: it may be spread over several units.")
+
+
+def _open(event) -> None:
+    """Opens the page of the unit whose dot was clicked."""
+    if points := [point for point in event["selection"]["points"] if point.get("customdata")]:
+        run, layer, unit = points[0]["customdata"]
+        st.switch_page("views/unit.py", query_params={"run": run, "layer": layer, "unit": str(unit)})
