@@ -27,20 +27,6 @@ def _maps(folder: str, files: tuple, run: str, layer: str, unit: int, images: tu
         return network.maps(inputs, layer)[:, unit].numpy()
 
 
-@st.cache_data(max_entries=256, show_spinner="Integrating gradients ...")
-def _gradients(folder: str, files: tuple, run: str, layer: str, unit: int, image: int) -> tuple[np.ndarray, float]:
-    """Integrated gradients [C, H, W] of the unit on one image, and their completeness delta."""
-    import torch
-
-    from selviz.attribution import Target, attribute
-
-    network, dataset = common.network(run)
-    inputs = dataset.normalise(dataset.eval_pixels[image : image + 1])
-    black = dataset.normalise(torch.zeros_like(dataset.eval_pixels[:1]))
-    found = attribute(network, Target(layer, unit), inputs, baseline=black)
-    return found.values[0].numpy(), float(found.delta[0])
-
-
 def bands(activations: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The images of each band, by column `rank_by`; of equals, those that come first in the evaluation order.
 
@@ -148,43 +134,3 @@ def _tile_style(key: str, picture: np.ndarray, row: dict, chosen: bool, wrong: b
     broken = "border-style: dashed;" if wrong else ""
     look = f"background-image: url({pictures.uri(picture)}); border-color: {hue}; {broken} {ring}"
     return f".st-key-tile-{key} button {{{look}}}"
-
-
-def attribution(run: str, layer: str, unit: int, image: int, activations: pd.DataFrame) -> None:
-    """Integrated gradients of the unit on one image: what raises it, what lowers it, and how exact the sum is."""
-    st.subheader("Which pixels it responds to", anchor=False)
-    row = activations[activations["image"] == image].iloc[0]
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        links.widget(
-            st.number_input,
-            "Image",
-            min_value=0,
-            max_value=int(activations["image"].max()),
-            step=1,
-            name="image",
-            value=image,
-            width=150,
-        )
-        st.markdown(
-            f"class {wording.plain(row['label'])}, taken for {wording.plain(row['prediction'])}, "
-            f"activation {wording.number(float(row['value']))}"
-        )
-    values, delta = _gradients(common.data(), common.stamp(run), run, layer, unit, image)
-    pixels = common.network(run)[1].eval_pixels[image].numpy()
-    flat = values.sum(axis=0)
-    top = float(np.quantile(np.abs(flat), BRIGHT))
-    shown = (
-        ("the image", pictures.plain(pixels)),
-        ("raises the unit", pictures.overlay(pixels, np.maximum(flat, 0), top)),
-        ("lowers the unit", pictures.overlay(pixels, np.maximum(-flat, 0), top)),
-    )
-    for column, (title, picture) in zip(st.columns(3), shown):
-        with column:
-            st.html(f'<img class="selviz-picture" alt="{html.escape(title)}" src="{pictures.uri(picture)}">')
-            st.caption(title)
-    total = float(flat.sum())
-    st.caption(
-        f"Captum's integrated gradients of this unit's activation, from a black image to this one, "
-        "summed over colour channels; both maps share one scale. Together the pixels account for a change of "
-        f"{wording.number(total)}; the unit's true change differs by {wording.number(delta)} (completeness delta)."
-    )

@@ -118,6 +118,11 @@ class Rank(NamedTuple):
     draws: int
 
 
+def smallest_p(draws: int) -> float:
+    """The smallest two-sided p that a rank among so many draws can have: 2 / (draws + 1), at most 1."""
+    return min(1.0, 2 / (draws + 1))
+
+
 def rank_among(value: float, draws) -> Rank:
     """The rank of `value` among `draws` [R] from its null distribution.
 
@@ -130,8 +135,8 @@ def rank_among(value: float, draws) -> Rank:
     below, above = int((draws < value).sum()), int((draws > value).sum())
     ties = draws.size - below - above
     p_low, p_high = ((1 + count + ties) / (draws.size + 1) for count in (below, above))
-    smallest = min(1.0, 2 / (draws.size + 1))
-    return Rank((below + ties / 2) / draws.size, p_low, p_high, min(1.0, 2 * min(p_low, p_high)), smallest, draws.size)
+    p = min(1.0, 2 * min(p_low, p_high))
+    return Rank((below + ties / 2) / draws.size, p_low, p_high, p, smallest_p(draws.size), draws.size)
 
 
 def holm(p_values) -> np.ndarray:

@@ -5,7 +5,7 @@ import random
 import pandas as pd
 import streamlit as st
 
-from app import charts, common, gallery, links, silencing, unit_profile, wording
+from app import attributions, charts, common, gallery, links, silencing, unit_profile, wording
 from selviz.statistics import mean_interval
 
 
@@ -150,7 +150,7 @@ with left:
 with right:
     image = gallery.images(name, layer, unit, activations)
     with common.failures():
-        gallery.attribution(name, layer, unit, image, activations)
+        attributions.attribution(name, layer, unit, image, activations)
 with st.expander("How each number is computed", icon=":material/calculate:", on_change="rerun", key="numbers") as box:
     if box.open:
         unit_profile.numbers(name, row, activations, means)

@@ -1,0 +1,27 @@
+"""Charts about attributions: tables in, Plotly figures out, as in `charts`."""
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from app import charts, colours
+
+WAYS = {"deletion": "circle", "insertion": "circle-open"}
+
+
+def pixel_curves(table: pd.DataFrame, dark: bool) -> go.Figure:
+    """The target while pixels leave (deletion) or enter (insertion). Columns share 0..1 of pixels, and one for each."""
+    figure = charts.empty(height=260)
+    for way, symbol in WAYS.items():
+        figure.add_scatter(
+            x=100 * table["share"],
+            y=table[way],
+            mode="lines+markers",
+            name=way,
+            line={"color": colours.INK[dark], "width": 2, "dash": "solid" if way == "deletion" else "dash"},
+            marker={"symbol": symbol, "size": 7, "color": colours.INK[dark]},
+            hovertemplate=f"{way}, %{{x:.0f}} % of pixels: %{{y:.3g}}<extra></extra>",
+        )
+    figure.update_layout(showlegend=True, legend={"orientation": "h", "y": 1, "yanchor": "bottom", "x": 0})
+    figure.update_xaxes(title="pixels changed, %")
+    figure.update_yaxes(title="what is explained")
+    return figure

@@ -1,0 +1,146 @@
+"""Which pixels an answer comes from: `attribution(run, layer, unit, image, activations)` draws the map of one image."""
+
+import html
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from app import attribution_charts, common, links, pictures, wording
+from selviz.statistics import smallest_p
+
+BRIGHT = 0.995  # the quantile of a map that gets the brightest colour; single larger values stay at it
+TARGETS = {"unit": "this unit", "class": "a class", "through": "a class through this unit"}
+METHODS = {
+    "integrated_gradients": "Integrated Gradients",
+    "gradient_x_input": "Gradient × Input",
+    "guided_backprop": "Guided Backprop",
+    "gradcam": "Grad-CAM",
+    "conductance": "Conductance",
+    "feature_ablation": "Feature Ablation",
+    "occlusion": "Occlusion",
+}
+COPIES = 8  # of SmoothGrad
+
+
+def attribution(run: str, layer: str, unit: int, image: int, activations: pd.DataFrame) -> None:
+    """The controls of an attribution, the map, how exact and how faithful it is, and whether its method is sane."""
+    st.subheader("Which pixels it comes from", anchor=False)
+    row = activations[activations["image"] == image].iloc[0]
+    names = common.class_names(run)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        links.widget(
+            st.number_input, "Image", min_value=0, max_value=int(activations["image"].max()), step=1, name="image",
+            value=image, width=120,
+        )  # fmt: skip
+        method = links.choose("technique", list(METHODS), "integrated_gradients", "technique")
+        links.widget(
+            st.selectbox, "Technique", list(METHODS), name="technique", value=method, default="integrated_gradients",
+            format_func=METHODS.get, width=210,
+        )  # fmt: skip
+        explained = links.segmented("What is explained", TARGETS, "explain")
+        label = None
+        if explained != "unit":
+            predicted = row["prediction"]
+            asked = links.choose("answer", names, predicted, "class")
+            links.widget(st.selectbox, "Class", names, name="answer", value=asked, default=predicted, width=120)
+            label = names.index(asked)
+        smooth = False
+        if method not in ("feature_ablation", "occlusion"):
+            smooth = links.choose("smooth", ["off", "on"], "off") == "on"
+            links.widget(
+                st.toggle, "SmoothGrad", name="smooth", value=smooth, default=False,
+                text=lambda on: "on" if on else "off", help=f"The mean over {COPIES} noisy copies of the image.",
+            )  # fmt: skip
+    st.markdown(
+        f"Image {image}: class {wording.plain(row['label'])}, taken for {wording.plain(row['prediction'])}, activation "
+        f"{wording.number(float(row['value']))}."
+    )
+    target = (None, None, label) if explained == "class" else (layer, unit, label)
+    copies = COPIES if smooth else 0
+    found = _attribution(common.data(), common.stamp(run), run, target, image, method, copies)
+    flat, delta, settings = found
+    pixels = pictures.decoded(common.store().thumbnails(run, [image]))[image]
+    top = float(np.quantile(np.abs(flat), BRIGHT))
+    shown = (
+        ("the image", pictures.plain(pixels)),
+        ("raises it", pictures.overlay(pixels, np.maximum(flat, 0), top)),
+        ("lowers it", pictures.overlay(pixels, np.maximum(-flat, 0), top)),
+    )
+    for column, (title, picture) in zip(st.columns(3), shown):
+        with column:
+            st.html(f'<img class="selviz-picture" alt="{html.escape(title)}" src="{pictures.uri(picture)}">')
+            st.caption(title)
+    what = {"unit": "this unit's activation", "class": f"the logit of class {wording.plain(names[label or 0])}"}
+    what["through"] = f"{what['class']} by way of this unit alone"
+    told = ", ".join(f"{name} {value}" for name, value in settings.items() if value not in (None, 0, 0.0))
+    st.caption(
+        f"{METHODS[method]} (Captum) of {what[explained]}, against a black image, summed over colour channels; both "
+        f"maps share one scale. Settings: {told or 'none'}. "
+        + (
+            f"The pixels account for a change of {wording.number(float(flat.sum()))}; the true one differs by "
+            f"{wording.number(delta)} (completeness delta)."
+            if delta is not None
+            else "This method's values need not sum to anything."
+        )
+    )
+    _faithful(run, target, image, method, copies)
+
+
+def _parts(run: str, image: int):
+    """The run's network, one image [1, C, H, W] and a black one."""
+    import torch
+
+    network, dataset = common.network(run)
+    inputs = dataset.normalise(dataset.eval_pixels[image : image + 1])
+    return network, inputs, dataset.normalise(torch.zeros_like(dataset.eval_pixels[:1]))
+
+
+@st.cache_data(max_entries=256, show_spinner="Computing the map ...")
+def _attribution(folder: str, files: tuple, run: str, target: tuple, image: int, method: str, smooth: int):
+    """(map [H, W], completeness delta or None, settings)."""
+    from selviz.attribution import Target, attribute
+
+    network, inputs, black = _parts(run, image)
+    found = attribute(network, Target(*target), inputs, method, baseline=black, smooth=smooth)
+    delta = None if found.delta is None else float(found.delta[0])
+    return found.maps[0].numpy(), delta, found.parameters
+
+
+@st.cache_data(max_entries=256, show_spinner="Taking pixels away in the map's order ...")
+def _faithfulness(folder: str, files: tuple, run: str, target: tuple, image: int, method: str, smooth: int) -> dict:
+    import torch
+
+    from selviz.attribution import Target, faithfulness
+
+    flat, _, _ = _attribution(folder, files, run, target, image, method, smooth)
+    network, inputs, black = _parts(run, image)
+    return faithfulness(network, Target(*target), inputs, torch.from_numpy(flat), baseline=black)
+
+
+def _faithful(run: str, target: tuple, image: int, method: str, smooth: int) -> None:
+    """Deletion, insertion and infidelity of the map that is shown."""
+    found = _faithfulness(common.data(), common.stamp(run), run, target, image, method, smooth)
+    table = pd.DataFrame({"share": found["share"], **{way: found[way]["curve"] for way in ("deletion", "insertion")}})
+    common.chart(
+        "How faithful is this map?",
+        attribution_charts.pixel_curves(table, common.dark()),
+        "Filled: the highest pixels of the map are blackened first (deletion); a faithful map falls at once. Hollow: "
+        "they are put into a black image first (insertion); a faithful map rises at once.",
+        table,
+        "faithful",
+    )
+    told = []
+    for way, better in (("deletion", "lower"), ("insertion", "higher")):
+        areas, own = np.array(found[way]["random_areas"]), found[way]["area"]
+        ahead = int((areas > own).sum() if better == "lower" else (areas < own).sum())
+        told.append(
+            f"{way}: area {wording.number(own)}, {better} than {ahead} of {len(areas)} random orders "
+            f"({wording.p_value(found[way]['p'])}, at least {smallest_p(len(areas)):.3f} with so few)"
+        )
+    told = "; ".join(told)
+    share = found["infidelity_share"]
+    st.markdown(
+        f"{told[0].upper()}{told[1:]}. Infidelity {wording.number(found['infidelity'])}"
+        + ("." if wording.missing(share) else f", {wording.number(share)} of what an empty map has (0 is best).")
+    )

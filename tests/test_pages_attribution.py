@@ -1,0 +1,51 @@
+"""Attribution on the Unit page: each technique and target is the library's, what does not fit is told in words."""
+
+import pytest
+import torch
+
+from app import attributions
+from selviz.attribution import METHODS, Target, attribute
+from selviz.pipeline import load_network
+from tests.pages import text
+
+
+@pytest.fixture(scope="module")
+def parts(tiny_store, tiny_run):
+    """The network, image 3 and a black one, normalised."""
+    network, dataset = load_network(tiny_store, tiny_run)
+    images = dataset.normalise(dataset.eval_pixels[3:4])
+    return network, images, dataset.normalise(torch.zeros_like(dataset.eval_pixels[:1]))
+
+
+def test_every_technique_of_the_library_is_offered():
+    assert set(attributions.METHODS) == set(METHODS)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_map_of_each_technique_is_the_librarys(visit, tiny_store, tiny_run, parts, method):
+    network, image, black = parts
+    page = visit(tiny_store, "unit", layer="relu3", unit="5", image="3", technique=method)
+    assert not page.exception and not page.error
+    found = attribute(network, Target("relu3", 5), image, method, baseline=black)
+    shown, delta, _ = attributions._attribution(str(tiny_store.path), (), tiny_run, ("relu3", 5, None), 3, method, 0)
+    assert torch.equal(torch.from_numpy(shown), found.maps[0])
+    if found.delta is not None:
+        assert "completeness delta" in text(page)
+        assert delta == pytest.approx(float(found.delta[0]))
+    assert "random orders" in text(page) and "Infidelity" in text(page)
+
+
+@pytest.mark.parametrize("explain", ["class", "through"])
+def test_a_class_can_be_explained_alone_or_through_the_unit(visit, tiny_store, explain):
+    page = visit(tiny_store, "unit", layer="relu3", unit="5", image="3", explain=explain, answer="7", smooth="on")
+    assert not page.exception and not page.error
+    assert "of the logit of class 7" in text(page)
+    assert ("by way of this unit alone" in text(page)) == (explain == "through")
+    assert "smooth 8" in text(page)
+
+
+@pytest.mark.parametrize("asked", [{"technique": "magic"}, {"explain": "all"}, {"explain": "class", "answer": "cat"}])
+def test_a_link_to_what_is_not_there_shows_the_nearest(visit, tiny_store, asked):
+    page = visit(tiny_store, "unit", layer="relu3", unit="5", **asked)
+    assert not page.exception
+    assert "which is not here" in "".join(warning.value for warning in page.warning)
