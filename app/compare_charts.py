@@ -22,7 +22,7 @@ def accuracies(runs: pd.DataFrame, dark: bool) -> go.Figure:
     figure = make_subplots(1, 2, shared_yaxes=True, horizontal_spacing=0.06)
     charts.finish(figure, height=110 + 46 * len(runs))
     names = [wording.label(told) for told in runs["told"]]
-    for row, name in zip(runs.to_dict("records"), names):
+    for height, (row, name) in enumerate(zip(runs.to_dict("records"), names)):
         for column, value, low, high, unit in (
             (1, "test_accuracy", "low_share", "high_share", "%"),
             (2, "change", "change_low", "change_high", "points"),
@@ -30,7 +30,7 @@ def accuracies(runs: pd.DataFrame, dark: bool) -> go.Figure:
             middle, ends = 100 * row[value], (100 * row[low], 100 * row[high])
             figure.add_scatter(
                 x=[middle],
-                y=[name],
+                y=[len(names) - 1 - height],
                 mode="markers",
                 marker=_marker(row, dark, 13),
                 error_x=charts.whiskers(np.array([middle]), np.array([ends[0]]), np.array([ends[1]]), dark),
@@ -41,7 +41,8 @@ def accuracies(runs: pd.DataFrame, dark: bool) -> go.Figure:
     figure.add_vline(0, line={"color": colours.INK[dark], "width": 1}, row=1, col=2)
     figure.update_xaxes(title="accuracy, %", row=1, col=1)
     figure.update_xaxes(title="change, points", row=1, col=2)
-    return figure.update_yaxes(categoryorder="array", categoryarray=names[::-1], range=[-0.6, len(names) - 0.4])
+    ticks = {"tickvals": list(range(len(names))), "ticktext": names[::-1]}
+    return figure.update_yaxes(range=[-0.6, len(names) - 0.4], **ticks)
 
 
 def class_differences(changes: pd.DataFrame, dark: bool) -> go.Figure:

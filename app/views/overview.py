@@ -90,7 +90,9 @@ if chosen.groupby("alpha").size().max() < 3:
         "The networks of the demo are a chosen illustration."
     )
 
-st.subheader("All runs", anchor=False)
+with st.container(horizontal=True, vertical_alignment="center"):
+    st.subheader("All runs", anchor=False, width="stretch")
+    common.downloads("runs", table)
 order = [
     "run",
     "state",
