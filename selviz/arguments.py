@@ -179,6 +179,45 @@ def superclasses(specs: Sequence[str]) -> dict[str, list[str]] | None:
     return found or None
 
 
+def attribution(sub):
+    run(sub)
+    sub.add_argument("--layer", help="layer of the unit")
+    sub.add_argument(
+        "--method",
+        default="integrated_gradients",
+        help="integrated_gradients, gradient_x_input, guided_backprop, gradcam, conductance, feature_ablation or "
+        "occlusion (default: %(default)s)",
+    )
+    sub.add_argument("--baseline", default="black", help="what an absent pixel is: black or mean (default: black)")
+    sub.add_argument("--at", metavar="LAYER", help="of gradcam and conductance: the layer to look at")
+    sub.add_argument("--steps", type=positive, help="of integrated_gradients and conductance")
+    sub.add_argument("--patch", type=positive, help="of feature_ablation: side of a square, in pixels")
+    sub.add_argument("--window", type=positive, help="of occlusion: side of the window, in pixels")
+    sub.add_argument("--stride", type=positive, help="of occlusion: how far the window moves, in pixels")
+    sub.add_argument("--smooth", type=whole, help="average over so many noisy copies (SmoothGrad; default: 0)")
+    sub.add_argument("--noise", type=float, help="their noise, as a share of the image's range (default: 0.15)")
+    sub.add_argument("--seed", type=whole, default=0, help="of what is random (default: 0)")
+
+
+def attribution_settings(args) -> dict:
+    """The settings of `attribution` that were given."""
+    names = ("at", "steps", "patch", "window", "stride", "smooth", "noise")
+    return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+
+
+def attribute(sub):
+    attribution(sub)
+    sub.add_argument("--unit", type=whole, help="number of the unit in its layer")
+    sub.add_argument("--class", dest="label", metavar="NAME", help="a class's logit; with a unit, by way of that unit")
+    sub.add_argument("--image", type=whole, required=True, help="number of the evaluation image")
+
+
+def sanity(sub):
+    attribution(sub)
+    sub.add_argument("--images", type=positive, default=24, help="at least 20 (default: %(default)s)")
+    sub.add_argument("--again", action="store_true", help="compute it anew even if it is there")
+
+
 def sql(sub):
     sub.add_argument("query", metavar="QUERY", help="one SELECT, WITH or EXPLAIN")
     sub.add_argument("--runs", metavar="A,B", help="only these runs")

@@ -11,7 +11,16 @@ from collections.abc import Callable, Sequence
 from selviz import arguments
 from selviz.config import RunConfig
 from selviz.errors import SelvizError, unknown
-from selviz.printing import Progress, ablation_text, agreement_text, areas_text, as_json, summary_line, table
+from selviz.printing import (
+    Progress,
+    ablation_text,
+    agreement_text,
+    areas_text,
+    as_json,
+    attribution_text,
+    summary_line,
+    table,
+)
 
 RUN_COLUMNS = "run state alpha test_accuracy mean_si mean_si_live null_mean null_p95 dead units images".split()
 LAYER_COLUMNS = "layer depth units dead mean_si mean_si_live null_mean null_p95".split()
@@ -20,6 +29,7 @@ METRIC_COLUMNS = (
     "layer unit si ccmas precision localist auc average_precision informedness d_prime d_prime_class "
     "mutual_information sparseness superclass_si superclass dead"
 ).split()
+SANITY_COLUMNS = "step module images rank_correlation rank_correlation_low rank_correlation_high ssim".split()
 INTERRUPTED = 130  # what a shell expects of a command that Ctrl-C ended
 
 
@@ -215,6 +225,33 @@ def unit_map(args):
     _show(args, frame, lambda: table(frame))
 
 
+def attribute(args):
+    """Show which pixels of an image a unit, or a class's logit, comes from, and how far to trust the map."""
+    from selviz.explanations import explain
+
+    store, run = _store_and_run(args)
+    result = explain(
+        store, run, args.image, args.layer, args.unit, args.label, args.method, args.baseline, seed=args.seed,
+        **arguments.attribution_settings(args),
+    )  # fmt: skip
+    _show(args, result, lambda: attribution_text(result))
+
+
+def sanity(args):
+    """Check whether a method's maps depend on the network's weights; store and show it."""
+    from selviz.attribution import sanity_summary
+    from selviz.explanations import run_sanity
+
+    store, run = _store_and_run(args)
+    settings = arguments.attribution_settings(args)
+    with Progress() as progress:
+        found = run_sanity(
+            store, run, args.method, args.layer, args.images, args.baseline, args.seed, args.again, progress, **settings
+        )
+    frame = sanity_summary(found)
+    _show(args, frame, lambda: table(frame, SANITY_COLUMNS))
+
+
 def sql(args):
     """Ask the store in SQL: views runs, epochs, layers, units, class_means, images, activations."""
     from selviz.store import Store
@@ -302,6 +339,12 @@ COMMANDS: dict[str, tuple[Callable, str, Callable]] = {
     "atlas": (atlas, "selviz atlas mnist-5k-cnn-a0", arguments.atlas),
     "metrics": (metrics, "selviz metrics mnist-5k-cnn-a0 --layer relu4 --sort auc --limit 10", arguments.metrics),
     "map": (unit_map, "selviz map mnist-5k-cnn-a0", arguments.unit_map),
+    "attribute": (
+        attribute,
+        "selviz attribute mnist-5k-cnn-a0 --layer relu3 --unit 7 --image 12 --method occlusion",
+        arguments.attribute,
+    ),
+    "sanity": (sanity, "selviz sanity mnist-5k-cnn-a0 --layer relu3 --method gradcam", arguments.sanity),
     "sql": (sql, 'selviz sql "select layer, avg(si) from units group by layer"', arguments.sql),
     "export": (export, "selviz export mnist-5k-cnn-a0 units --format csv --output units.csv", arguments.export),
     "import": (import_, "selviz import --zip run.zip", arguments.import_),

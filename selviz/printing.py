@@ -172,6 +172,47 @@ def agreement_text(found: Mapping[str, pd.DataFrame]) -> str:
     return "\n\n".join(parts)
 
 
+def attribution_text(result) -> str:
+    """What `explanations.explain` found: the target, the map as shades, how complete and how faithful it is."""
+    named = [f"{result['layer']} unit {result['unit']}"] if result["layer"] else []
+    named += [f"class {result['class']}"] if result["class"] is not None else []
+    target = " by way of ".join(reversed(named))
+    options = ", ".join(f"{name} {value}" for name, value in result["parameters"].items())
+    method = f"{result['method']} ({options})" if options else result["method"]
+    lines = [
+        f"{target} on image {result['image']} of {result['run']}, {method}, against a {result['baseline']} image",
+        f"target    {result['value']:.4g} on the image, {result['baseline_value']:.4g} on the {result['baseline']} one",
+    ]
+    if result["delta"] is not None:
+        lines.append(f"sum       {result['sum']:.4g}; it misses the change by {result['delta']:.2g}")
+    for name in ("deletion", "insertion"):
+        part = result[name]
+        lines.append(
+            f"{name:<9} {part['area']:.4g} under the curve; {len(part['random_areas'])} random orders have "
+            f"{min(part['random_areas']):.4g} to {max(part['random_areas']):.4g}"
+        )
+    share = result["infidelity_share"]
+    lines.append(f"infidelity {share:.2f} of that of an empty map" if math.isfinite(share) else "infidelity -")
+    if result["sanity"] is None:
+        lines.append("sanity    not checked for this method and layer: selviz sanity")
+    else:
+        last = result["sanity"].iloc[-1]
+        lines.append(
+            f"sanity    rank correlation {last['rank_correlation']:.2f} with the method's maps once all weights are "
+            f"random ({int(last['images'])} images)"
+        )
+    return "\n".join([*lines, "", _shades(result["map"])])
+
+
+def _shades(map_: np.ndarray, width: int = 48) -> str:
+    """The map as characters, `+` shades where it is above 0 and `-` shades below, at most `width` a line."""
+    step = -(-map_.shape[1] // width)
+    map_ = map_[::step, ::step]
+    top = float(np.abs(map_).max()) or 1.0
+    shades = {True: " .:+#@", False: " ,;-=%"}
+    return "\n".join("".join(shades[v >= 0][min(5, round(5 * abs(v) / top))] for v in row) for row in map_)
+
+
 class Progress:
     """Progress on stderr, fed with the news of `selviz.pipeline`: {"run", "stage", ...} and what the stage adds.
 

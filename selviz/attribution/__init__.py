@@ -11,8 +11,8 @@ Attributions are Captum's. Threads may share the network: what needs hooks works
 """
 
 from selviz.attribution.faithfulness import faithfulness
-from selviz.attribution.methods import METHODS, Attribution, attribute, parameters
-from selviz.attribution.sanity import sanity, ssim
+from selviz.attribution.methods import METHODS, Attribution, attribute, check, parameters
+from selviz.attribution.sanity import sanity, sanity_summary, ssim
 from selviz.attribution.targets import Response, Target
 
 __all__ = [
@@ -21,8 +21,10 @@ __all__ = [
     "Response",
     "Target",
     "attribute",
+    "check",
     "faithfulness",
     "parameters",
     "sanity",
+    "sanity_summary",
     "ssim",
 ]

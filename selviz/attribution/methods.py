@@ -1,7 +1,8 @@
 """Captum's attributions of a target: `attribute(network, target, images, "occlusion", window=6).maps` is [N, H, W].
 
 Each method is a function of (response, image [1, C, H, W], baseline [1, C, H, W]) and its own parameters that gives
-values and, where theory says what they sum to, how far they miss it. To add one, name it in METHODS.
+values and, where theory says what they sum to, how far they miss it. `attribute` puts numbers and names in the place of
+parameters that are None. To add one, name it in METHODS.
 """
 
 import inspect
@@ -66,14 +67,13 @@ def attribute(
     but with noise from `seed`: that one draws from torch's global generator, which other threads use too. Raises
     SelvizError for what does not exist, and where a method does not fit the network.
     """
-    settings = check(method, settings)
-    if smooth < 0 or not noise >= 0:
+    settings = _resolved(network, target, method, check(method, settings), inputs.shape[2:])
+    if smooth < 0 or not 0 <= noise < math.inf:
         raise SelvizError(f"smooth is {smooth} and noise is {noise}; both must be 0 or above.")
     if smooth and method in PERTURBING:
         raise SelvizError(f"{method} has no gradient to smooth; use smooth with {_listed(set(METHODS) - PERTURBING)}.")
     hooks = {}
     if method in HOOKED:
-        _fits(network, target, method, settings)
         network, hooks = network.hookable()
     generator = torch.Generator().manual_seed(seed)
     values, deltas = [], []
@@ -89,7 +89,7 @@ def attribute(
     values = torch.cat(values)
     delta = None if None in deltas else torch.tensor(deltas)
     shared = {"smooth": smooth, "noise": noise, "seed": seed} if smooth else {}
-    return Attribution(values, _maps(values, inputs.shape[2:]), delta, {**parameters(method), **settings, **shared})
+    return Attribution(values, _maps(values, inputs.shape[2:]), delta, {**settings, **shared})
 
 
 def parameters(method: str) -> dict:
@@ -192,8 +192,9 @@ def gradcam(
     `at` is the layer, by default the target's own, for a class the last one that has positions; `relu` drops what
     lowers the target. Of a unit at its own layer it is the unit's map.
     """
-    hook = response.hooks[_layer_at(response.network, response.target, at)]
-    return LayerGradCam(response, hook).attribute(image.requires_grad_(True), relu_attributions=relu), None
+    return LayerGradCam(response, response.hooks[at]).attribute(
+        image.requires_grad_(True), relu_attributions=relu
+    ), None
 
 
 def conductance(
@@ -206,8 +207,7 @@ def conductance(
     gradients at both ends (selviz's choice). The values sum to the target's change if all paths from the input to the
     target lead through the layer; else, beside shortcuts, there is no delta.
     """
-    name = _layer_at(response.network, response.target, at)
-    method = LayerConductance(response, response.hooks[name])
+    method = LayerConductance(response, response.hooks[at])
     there, back = (
         method.attribute(
             last, first, n_steps=steps, method="riemann_trapezoid", internal_batch_size=max(2, _batch(image))
@@ -215,7 +215,7 @@ def conductance(
         for first, last in ((baseline, image), (image, baseline))
     )
     values = (there - back) / 2
-    if not response.network.feeds(name, response.target.layer)[1]:
+    if not response.network.feeds(at, response.target.layer)[1]:
         return values, None
     start, end = _values(response, torch.cat([baseline, image]))
     return values, float(values.sum(dtype=torch.float64) - (end - start))
@@ -229,7 +229,6 @@ def feature_ablation(
     By default an eighth of the image's shorter side. Each pixel has its whole square's drop.
     """
     height, width = image.shape[2:]
-    patch = patch or max(1, min(height, width) // 8)
     rows, columns = torch.arange(height) // patch, torch.arange(width) // patch
     squares = rows[:, None] * (int(columns[-1]) + 1) + columns
     values = FeatureAblation(response).attribute(
@@ -246,8 +245,6 @@ def occlusion(
     The window of `window` pixels, by default a fifth of the image's shorter side, takes the baseline's values in all
     channels and moves by `stride`, by default a third of it; a pixel has the mean drop of the windows that cover it.
     """
-    window = min(window or max(2, min(image.shape[2:]) // 5), *image.shape[2:])
-    stride = min(stride or max(1, window // 3), window)
     values = Occlusion(response).attribute(
         image,
         (image.shape[1], window, window),
@@ -289,15 +286,23 @@ def _listed(names) -> str:
     return ", ".join(name for name in METHODS if name in names)
 
 
-def _fits(network: UnitNetwork, target: Target, method: str, settings: dict) -> None:
-    """SelvizError where the method cannot be right for this network, or for this layer."""
-    if method != "guided_backprop":
-        _layer_at(network, target, settings.get("at"))
-    elif others := [layer.name for layer in network.layers if not network.is_relu(layer.name)]:
+def _resolved(network: UnitNetwork, target: Target, method: str, settings: dict, size: tuple[int, int]) -> dict:
+    """All parameters of the method, None replaced; SelvizError where the method cannot be right for this network."""
+    settings = {**parameters(method), **settings}
+    others = [layer.name for layer in network.layers if not network.is_relu(layer.name)]
+    if method == "guided_backprop" and others:
         raise SelvizError(
             f"Guided backprop is defined for ReLUs only, and {others[0]} is another activation function; use "
             f"{_listed(set(METHODS) - {'guided_backprop'})}."
         )
+    if "at" in settings:
+        settings["at"] = _layer_at(network, target, settings["at"])
+    if "patch" in settings:
+        settings["patch"] = min(settings["patch"] or max(1, min(size) // 8), *size)
+    if "window" in settings:
+        settings["window"] = min(settings["window"] or max(2, min(size) // 5), *size)
+        settings["stride"] = min(settings["stride"] or max(1, settings["window"] // 3), settings["window"])
+    return settings
 
 
 def _layer_at(network: UnitNetwork, target: Target, at: str | None) -> str:

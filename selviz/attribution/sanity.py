@@ -16,9 +16,9 @@ from selviz.attribution.methods import attribute
 from selviz.attribution.targets import Target
 from selviz.errors import SelvizError
 from selviz.network import UnitNetwork
-from selviz.statistics import rank_correlation
+from selviz.statistics import mean_interval, rank_correlation
 
-IMAGES = 24
+MEASURES = ("rank_correlation", "rank_correlation_abs", "ssim")
 
 
 def sanity(
@@ -71,6 +71,22 @@ def sanity(
                 }
             )
         report({"module": name, "done": step, "of": len(modules)})
+    return pd.DataFrame(rows)
+
+
+def sanity_summary(table: pd.DataFrame) -> pd.DataFrame:
+    """One row a step of a sanity check: module, images, and of each measure its mean with the 95 % interval (t).
+
+    `images` is how many maps the correlation has been computed for; a map without variation is left out.
+    """
+    rows = []
+    for (step, module), part in table.groupby(["step", "module"], sort=True):
+        row = {"step": step, "module": module, "images": int(part["rank_correlation"].notna().sum())}
+        for name in MEASURES:
+            values = part[name].dropna()
+            low, high = mean_interval(values.mean(), values.std(), len(values))
+            row |= {name: values.mean(), f"{name}_low": max(-1.0, float(low)), f"{name}_high": min(1.0, float(high))}
+        rows.append(row)
     return pd.DataFrame(rows)
 
 

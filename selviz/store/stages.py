@@ -72,6 +72,12 @@ COLUMNS = {
     "unit_map": {
         "unit_map": "layer USMALLINT, unit UINTEGER, pca_x DOUBLE, pca_y DOUBLE, tsne_x DOUBLE, tsne_y DOUBLE",
     },
+    # layer -1 is the logits; a unit's check has no class, a class's no unit. parameters: JSON, settings: its hash.
+    "sanity": {
+        "sanity": "layer INTEGER, method VARCHAR, settings VARCHAR, parameters VARCHAR, written VARCHAR, step INTEGER, "
+        "module VARCHAR, image UINTEGER, unit INTEGER, class INTEGER, rank_correlation DOUBLE, "
+        "rank_correlation_abs DOUBLE, ssim DOUBLE",
+    },
     "images": {
         "thumbnails": "image UINTEGER, label INTEGER, png BLOB",
         "classes": "class INTEGER, name VARCHAR",

@@ -93,6 +93,10 @@ class Store:
         """The measures of class selectivity beside SI, one row a unit: ccmas, precision, auc, d_prime, ..., classes."""
         return self._table(run, "unit_metrics", layer)
 
+    def sanity(self, run: str) -> pd.DataFrame:
+        """How attributions change as weights become random, one row a method, layer, step and image."""
+        return self._table(run, "sanity")
+
     def curves(self, run: str) -> pd.DataFrame:
         """Accuracy while more and more units are silent, one row a point; layer "network" is all layers together."""
         return self._table(run, "curves")
@@ -273,6 +277,7 @@ class Store:
             ("atlas", "atlas"),
             ("unit_metrics", "metrics"),
             ("unit_map", "map"),
+            ("sanity", "sanity"),
         ):
             if stage in stages:
                 return f"write it with: selviz {command} {run}{self._data()}"

@@ -92,6 +92,13 @@ TABLES = {
         "JOIN {capture}.layers l ON u.layer = l.layer",
         "l.layer, u.unit",
     ),
+    "sanity": (
+        ("sanity", "capture", "images"),
+        "SELECT coalesce(l.name, 'logits') AS layer, u.* EXCLUDE (layer, class), k.name AS class, "
+        "u.class AS class_index FROM {sanity}.sanity u LEFT JOIN {capture}.layers l ON u.layer = l.layer "
+        "LEFT JOIN {images}.classes k ON u.class = k.class",
+        "u.layer, u.method, u.settings, u.step, u.image",
+    ),
     "images": (
         ("capture", "images"),
         "SELECT i.image, k.name AS label, p.name AS prediction, i.* EXCLUDE (image, label, prediction), "
