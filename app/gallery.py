@@ -134,3 +134,38 @@ def _tile_style(key: str, picture: np.ndarray, row: dict, chosen: bool, wrong: b
     broken = "border-style: dashed;" if wrong else ""
     look = f"background-image: url({pictures.uri(picture)}); border-color: {hue}; {broken} {ring}"
     return f".st-key-tile-{key} button {{{look}}}"
+
+
+def synthesised(run: str, layer: str, unit: int, activations: pd.DataFrame) -> None:
+    """The picture made to drive the unit, on request and last: it misleads more easily than natural images."""
+    st.subheader("An image made for it", anchor=False)
+    if links.choose("made", ["off", "on"], "off") == "off":
+        st.button("Make it", icon=":material/auto_awesome:", on_click=links.put, kwargs={"made": "on"})
+        st.caption("By gradient ascent from noise. Natural images explain a unit better: look at those first.")
+        return
+    seed = links.integer("drawn", 0, 10**6, 0, "seed")
+    found = _synthesised(common.data(), common.stamp(run), run, layer, unit, seed)
+    picture, words = st.columns([1, 2], vertical_alignment="center")
+    told = f"an image made to drive unit {unit} of {layer}"
+    source = pictures.uri(pictures.plain(found["pixels"]))
+    picture.html(f'<img class="selviz-picture" alt="{html.escape(told)}" src="{source}">')
+    largest = float(activations["value"].max())
+    with words:
+        st.markdown(
+            f"It reaches an activation of {wording.number(found['activation'])}, from "
+            f"{wording.number(found['at_start'])} for the noise it began with; the largest on "
+            f"{wording.counted(len(activations), 'image')} of the data set is {wording.number(largest)}."
+        )
+        st.button("Another one", icon=":material/casino:", on_click=links.put, kwargs={"drawn": seed + 1})
+    st.caption(
+        f"Gradient ascent on the unit's mean activation over a Fourier series, seed {seed}. Such pictures need not lie "
+        "where natural images lie; in a controlled study people understood units better from natural images (92 % "
+        "against 82 % right, Borowski et al. 2021)."
+    )
+
+
+@st.cache_data(max_entries=256, show_spinner="Making an image that drives this unit ...")
+def _synthesised(folder: str, files: tuple, run: str, layer: str, unit: int, seed: int) -> dict:
+    from selviz.studies import run_visualisation
+
+    return run_visualisation(common.store(), run, layer, unit, seed, common.network(run))

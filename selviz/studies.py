@@ -3,16 +3,23 @@
 Each writes a stage of its own beside the run's others and is resumable: finished parts lie in `partial/`.
 """
 
+import hashlib
+import secrets
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from selviz import unit_map, unit_metrics
 from selviz.claims import Claim
 from selviz.errors import SelvizError, unknown
-from selviz.pipeline import provenance
+from selviz.network import check_units
+from selviz.pipeline import WEIGHTS, load_network, provenance
 from selviz.store import Store, stage_is_whole, write_stage
+from selviz.store.files import writing
 from selviz.store.parts import kept
 from selviz.store.stages import record
 
@@ -86,6 +93,46 @@ def run_unit_map(
             report({"run": run, "stage": "unit map", "layer": name, "done": position + 1, "of": len(names)})
         write_stage(folder, "unit_map", {"unit_map": pd.concat(tables)}, {**provenance("cpu"), **settings})
     return store.unit_map(run)
+
+
+def run_visualisation(store: Store, run: str, layer: str, unit: int, seed: int = 0, loaded=None) -> dict:
+    """The picture made for a unit (`visualisation.synthesise`): {"pixels" uint8 [C, H, W], "activation", "at_start"}.
+
+    Kept as a PNG in the run's folder `pictures/`, under the weights, the unit and the seed; a second call reads it.
+    `loaded` is what `load_network` gave, for callers that keep it.
+    """
+    from selviz.visualisation import synthesise
+
+    network, dataset = loaded or load_network(store, run)
+    check_units(network.layer(layer), [unit])
+    folder = store.run_path(run)
+    weights = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()[:12]
+    position = [found.name for found in network.layers].index(layer)
+    path = folder / "pictures" / f"{weights}-{position}-{unit}-{seed}.png"
+    if (kept_picture := _picture(path)) is not None:
+        return kept_picture
+    found = synthesise(network, layer, unit, dataset.normalise, tuple(dataset.eval_pixels.shape[1:]), seed=seed)
+    about = PngInfo()
+    for name in ("activation", "at_start"):
+        about.add_text(name, repr(getattr(found, name)))
+    picture = Image.fromarray(found.pixels[0] if len(found.pixels) == 1 else np.moveaxis(found.pixels, 0, -1))
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    with writing(path, temporary):
+        path.parent.mkdir(exist_ok=True)
+        picture.save(temporary, format="PNG", pnginfo=about)
+        temporary.replace(path)
+    return {"pixels": found.pixels, "activation": found.activation, "at_start": found.at_start}
+
+
+def _picture(path: Path) -> dict | None:
+    """What lies at `path`; None if there is nothing, or nothing whole."""
+    try:
+        with Image.open(path) as picture:
+            pixels = np.asarray(picture)
+            numbers = {name: float(picture.text[name]) for name in ("activation", "at_start")}
+    except (OSError, KeyError, ValueError, SyntaxError):
+        return None
+    return {"pixels": pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0), **numbers}
 
 
 def class_groups(superclasses: Mapping[str, Sequence[str]], classes: Sequence[str]) -> np.ndarray:

@@ -151,6 +151,7 @@ with right:
     image = gallery.images(name, layer, unit, activations)
     with common.failures():
         attributions.attribution(name, layer, unit, image, activations)
+        gallery.synthesised(name, layer, unit, activations)
 with st.expander("How each number is computed", icon=":material/calculate:", on_change="rerun", key="numbers") as box:
     if box.open:
         unit_profile.numbers(name, row, activations, means)
