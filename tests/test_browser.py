@@ -255,6 +255,40 @@ def test_names_from_data_and_links_are_shown_as_text(visit, own_store, tiny_run)
         visitor.tab.on("dialog", lambda dialog: visitor.complaints.append(dialog.message))
         for query in ("unit?layer=%3Cimg+src%3Dx+onerror%3Dalert(1)%3E", "ablation?silence=relu4:0", "units", ""):
             visitor.open(f"{address}/{query}").is_well()
+
+
+def test_a_figure_is_saved_as_a_page_that_works_without_a_network_and_says_where_it_comes_from(
+    visit, address, browser, tmp_path
+):
+    visitor = visit().open(f"{address}/unit?layer=relu2&unit=3")
+    visitor.tab.get_by_role("button", name="Table").first.click()
+    with visitor.tab.expect_download() as saving:
+        visitor.tab.get_by_role("button", name="Figure (4.8 MB)").click()
+    assert saving.value.suggested_filename.startswith("selviz-tuning-relu2-3-digits-cnn")
+    saving.value.save_as(tmp_path / "figure.html")
+    page = browser.new_context(offline=True).new_page()
+    page.goto((tmp_path / "figure.html").as_uri())
+    assert page.locator(".bars .point").count() == 10
+    with page.expect_download() as saving:
+        page.get_by_role("button", name="Save as SVG").click()
+    drawing = saving.value.path().read_text()
+    assert drawing.startswith("<svg") and f"{address}/unit?layer=relu2&amp;unit=3" in drawing
+    assert "arxiv.org/abs/2003.01262" in drawing
+    page.context.close()
+    visitor.is_well()
+
+
+def test_a_question_is_asked_from_the_keyboard_and_its_answer_saved(visit, address, tiny_store):
+    visitor = visit().open(f"{address}/data")
+    box = visitor.tab.get_by_role("textbox", name="SQL")
+    box.fill("select layer, count(*) as n from units group by layer order by layer")
+    box.press("Control+Enter")
+    visitor.sees("4 rows").tab.get_by_role("button", name="CSV", exact=True).wait_for()
+    with visitor.tab.expect_download() as saving:
+        visitor.tab.get_by_role("button", name="CSV", exact=True).click()
+    assert saving.value.path().read_text() == "layer,n\nrelu1,16\nrelu2,32\nrelu3,32\nrelu4,64\n"
+    visitor.tab.go_back()
+    visitor.sees("20 rows").is_well()
             assert visitor.tab.locator("img[src='x'], a[href^='javascript'], .katex").count() == 0
             assert "😄" not in visitor.text()
         visitor.open(f"{address}/unit?layer=%3Cimg+src%3Dx+onerror%3Dalert(1)%3E").sees("<img src=x onerror=alert(1)>")
