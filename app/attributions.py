@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import attribution_charts, common, links, pictures, wording
-from selviz.statistics import smallest_p
+from app import attribution_charts, common, links, pictures, wording, work
+from selviz.statistics import mean_interval, smallest_p
 
 BRIGHT = 0.995  # the quantile of a map that gets the brightest colour; single larger values stay at it
 TARGETS = {"unit": "this unit", "class": "a class", "through": "a class through this unit"}
@@ -21,6 +21,7 @@ METHODS = {
     "occlusion": "Occlusion",
 }
 COPIES = 8  # of SmoothGrad
+YES, PART = 0.2, 0.5  # resemblance to the maps of random weights
 
 
 def attribution(run: str, layer: str, unit: int, image: int, activations: pd.DataFrame) -> None:
@@ -85,6 +86,7 @@ def attribution(run: str, layer: str, unit: int, image: int, activations: pd.Dat
         )
     )
     _faithful(run, target, image, method, copies)
+    _sane(run, None if explained == "class" else layer, method)
 
 
 def _parts(run: str, image: int):
@@ -144,3 +146,41 @@ def _faithful(run: str, target: tuple, image: int, method: str, smooth: int) -> 
         f"{told[0].upper()}{told[1:]}. Infidelity {wording.number(found['infidelity'])}"
         + ("." if wording.missing(share) else f", {wording.number(share)} of what an empty map has (0 is best).")
     )
+
+
+def _sane(run: str, layer: str | None, method: str) -> None:
+    """Whether maps of this technique depend on what the network has learned (Adebayo et al. 2018)."""
+    st.markdown("**Does this technique depend on the weights?**")
+    table = _sanity(common.data(), common.stamp(run), run, layer, method)
+    if table is None:
+        work.study(
+            run,
+            "sanity",
+            "Makes the weights random, from the top layer down, and compares the maps of 24 images with the true ones "
+            "(Adebayo et al. 2018).",
+            *(("--layer", layer) if layer else ()),
+            *("--method", method),
+        )
+        return
+    at_end = table[table["step"] == table["step"].max()]
+    told, worst = [], 0.0
+    for name, title in (("rank_correlation", "rank correlation"), ("ssim", "SSIM")):
+        values = at_end[name].dropna()
+        low, high = mean_interval(values.mean(), values.std(), len(values))
+        told.append(
+            f"{title} {wording.signed(values.mean(), 2)} (95 % interval {wording.signed(low, 2)} to "
+            f"{wording.signed(high, 2)}, {wording.counted(len(values), 'image')})"
+        )
+        worst = max(worst, values.mean())
+    verdict = "yes" if worst < YES else "in part" if worst < PART else "hardly: it may not show what was learned"
+    st.markdown(
+        f"**{verdict[0].upper()}{verdict[1:]}.** With all weights before it random, its maps still resemble the true "
+        f"ones by {told[0]} and {told[1]}. (Yes: both below {YES}; in part: below {PART}. These bounds are selviz's.)"
+    )
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _sanity(folder: str, files: tuple, run: str, layer: str | None, method: str) -> pd.DataFrame | None:
+    from selviz.explanations import stored_sanity
+
+    return stored_sanity(common.store(), run, method, layer)

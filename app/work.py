@@ -69,40 +69,41 @@ def panel() -> None:
 
 @st.cache_resource
 def _studies() -> dict:
-    """(store, run, command) -> (process, the file of its messages), for all visitors of this server."""
+    """(store, run, command, options) -> (process, the file of its messages), for all visitors of this server."""
     return {}
 
 
-def study(run: str, command: str, told: str) -> None:
-    """Where a stored study (`selviz COMMAND RUN`) is missing: what it does, the button and the command that fill it.
+def study(run: str, command: str, told: str, *options: str) -> None:
+    """Where a stored study is missing: what it does, and the button and command (`selviz COMMAND RUN`) that fill it.
 
     It runs in a process of its own, which goes on when the visitor leaves.
     """
-    process, _ = _studies().get((common.data(), run, command), (None, None))
+    process, _ = _studies().get((common.data(), run, command, *options), (None, None))
     if process is not None and process.poll() is None:
-        st.fragment(_studying, run_every=1.5)(run, command)
+        st.fragment(_studying, run_every=1.5)(run, command, *options)
         return
     st.info(told, icon=":material/hourglass_empty:")
     if process is not None and process.returncode:
         st.error("The last attempt ended with an error; nothing was lost.", icon=":material/error:")
-        st.markdown(_last_words(run, command) or "No reason was told.")
+        st.markdown(_last_words(run, command, *options) or "No reason was told.")
     if allowed():
         st.button(
             "Compute it now", icon=":material/play_arrow:", key=f"study-{command}", on_click=_begin, args=(run, command)
         )
     st.caption("Or in a shell:")
-    st.code(f"selviz {command} {run} --data {shlex.quote(common.data())}", language="bash")
+    parts = ["selviz", command, run, *options, "--data", common.data()]
+    st.code(" ".join(map(shlex.quote, parts)), language="bash")
 
 
-def _begin(run: str, command: str) -> None:
-    key = (common.data(), run, command)
+def _begin(run: str, command: str, *options: str) -> None:
+    key = (common.data(), run, command, *options)
     process, messages = _studies().get(key, (None, None))
     if process is not None and process.poll() is None:
         return
     messages = tempfile.TemporaryFile()  # noqa: SIM115  (read as long as somebody asks how it went)
     path = os.pathsep.join(filter(None, [str(common.ROOT), os.environ.get("PYTHONPATH")]))
     process = subprocess.Popen(
-        [sys.executable, "-m", "selviz", command, run, "--data", common.data(), "--json"],
+        [sys.executable, "-m", "selviz", command, run, *options, "--data", common.data(), "--json"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=messages,
@@ -112,18 +113,17 @@ def _begin(run: str, command: str) -> None:
     _studies()[key] = (process, messages)
 
 
-def _studying(run: str, command: str) -> None:
-    process, _ = _studies()[(common.data(), run, command)]
+def _studying(run: str, command: str, *options: str) -> None:
+    process, _ = _studies()[(common.data(), run, command, *options)]
     if process.poll() is not None:
         st.rerun()
-    st.info(
-        f"Computing {command}; you may leave this page. {_last_words(run, command)}", icon=":material/hourglass_top:"
-    )
+    told = f"Computing {command}; you may leave this page. {_last_words(run, command, *options)}"
+    st.info(told, icon=":material/hourglass_top:")
 
 
-def _last_words(run: str, command: str) -> str:
+def _last_words(run: str, command: str, *options: str) -> str:
     """The last line that the process wrote, as text that Markdown leaves alone."""
-    _, messages = _studies()[(common.data(), run, command)]
+    _, messages = _studies()[(common.data(), run, command, *options)]
     size = os.fstat(messages.fileno()).st_size
     written = os.pread(messages.fileno(), 2000, max(0, size - 2000)).decode(errors="replace")
     lines = [line.strip() for line in written.replace("\r", "\n").splitlines() if line.strip()]

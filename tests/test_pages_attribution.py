@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from app import attributions
+from app import attributions, wording
 from selviz.attribution import METHODS, Target, attribute
+from selviz.explanations import run_sanity
 from selviz.pipeline import load_network
 from tests.pages import text
 
@@ -49,3 +50,15 @@ def test_a_link_to_what_is_not_there_shows_the_nearest(visit, tiny_store, asked)
     page = visit(tiny_store, "unit", layer="relu3", unit="5", **asked)
     assert not page.exception
     assert "which is not here" in "".join(warning.value for warning in page.warning)
+
+
+def test_the_verdict_on_a_technique_is_that_of_its_stored_check(visit, own_store, tiny_run):
+    page = visit(own_store, "unit", layer="relu3", unit="5", technique="gradient_x_input")
+    assert f"selviz sanity {tiny_run} --layer relu3 --method gradient_x_input" in text(page)
+    table = run_sanity(own_store, tiny_run, "gradient_x_input", layer="relu3", images=20)
+    at_end = table[table["step"] == table["step"].max()]
+    page = visit(own_store, "unit", layer="relu3", unit="5", technique="gradient_x_input")
+    resemblance = [at_end[name].mean() for name in ("rank_correlation", "ssim")]
+    verdict = "Yes." if max(resemblance) < 0.2 else "In part." if max(resemblance) < 0.5 else "Hardly:"
+    assert f"**{verdict}" in text(page)
+    assert f"rank correlation {wording.signed(resemblance[0], 2)} (" in text(page)
