@@ -42,7 +42,8 @@ _ABANDONED = 24 * 3600.0  # seconds after which the folder of an import that was
 def pack(data, run: str, fingerprint: str, path, fix: Callable[[str], str] = lambda stage: "write it again") -> Path:
     """Write the finished run and the images of its data set to the zip at `path`; returns the path.
 
-    A missing or damaged file raises SelvizError with `fix(stage)`, the way to write it again.
+    What can be made again, such as pictures of units, stays at home. A missing or damaged file raises SelvizError with
+    `fix(stage)`, the way to write it again.
     """
     folder, path = Path(data) / "runs" / check_name("run", run), Path(path)
     if path.is_dir() or not path.parent.is_dir():
