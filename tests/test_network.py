@@ -58,6 +58,22 @@ def test_folding_batch_norm_changes_logits_by_rounding_only(family):
         assert (network.frozen().logits(inputs) - plain).abs().max() <= 1e-4 * plain.std()
 
 
+def test_the_copy_for_hooks_computes_the_same_and_shares_no_module(family):
+    """Each layer's own module sees the layer's map with the unit axis second, once a pass."""
+    _, _, inputs, network = family
+    other, hooks = network.hookable()
+    seen = {}
+    for name, module in hooks.items():
+        module.register_forward_hook(lambda module, args, output, name=name: seen.setdefault(name, []).append(output))
+    with torch.no_grad():
+        torch.testing.assert_close(other.logits(inputs), network.logits(inputs), rtol=0, atol=0)
+        for layer in (network.layers[0], network.layers[-1]):
+            (output,) = seen[layer.name]
+            torch.testing.assert_close(output, network.maps(inputs, layer.name), rtol=0, atol=0)
+    assert set(seen) == {layer.name for layer in network.layers}
+    assert not {id(module) for module in other.root.modules()} & {id(module) for module in network.root.modules()}
+
+
 def test_activations_are_what_a_hook_on_each_activation_sees(family):
     """Modules that are used once have the layer's name as their own; a hook on them is the plain way to look."""
     _, model, inputs, network = family
