@@ -1,0 +1,83 @@
+"""Walks in a real browser: every page at two widths, in light and dark; the lesson; a link opened by another."""
+
+import pytest
+
+from app import lesson
+from selviz.pipeline import run_ablation
+from tests.test_browser import TITLES, address, address_holds, browser, visit  # noqa: F401  (fixtures)
+
+pytestmark = pytest.mark.browser
+
+# Text that is wider than its box. Images' buttons and the lesson's list end in an ellipsis on purpose.
+CLIPPED = """[...document.querySelectorAll(
+  '[data-testid=stMain] :is(h1, h2, h3, button, label, [data-testid=stMetricValue], [data-testid=stMetricLabel])')]
+  .filter(e => e.offsetParent && e.innerText.trim() && e.scrollWidth > e.clientWidth + 2
+    && getComputedStyle(e).overflowX !== 'visible' && !e.closest('[class*=st-key-tile-], [class*=st-key-lesson-]'))
+  .map(e => e.innerText.trim().slice(0, 60))"""
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "dark"), (1920, "light")])
+def test_no_label_is_clipped_on_any_page(visit, address, width, scheme):  # noqa: F811
+    visitor = visit(scheme, width)
+    for page in TITLES:
+        visitor.open(f"{address}/{page}").is_well()
+        assert (page, visitor.tab.evaluate(CLIPPED)) == (page, [])
+        wider = visitor.tab.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
+        assert not wider, f"{page} scrolls sideways at {width} pixels"
+
+
+def test_the_lesson_is_walked_from_its_first_step_to_its_last_with_a_guess_in_each(visit, address):  # noqa: F811
+    visitor = visit().open(f"{address}/lesson")
+    main = visitor.tab.get_by_test_id("stMain")
+    for number, step in enumerate(lesson.STEPS, 1):
+        visitor.sees(f"{number}. {step.title}")
+        if step.ask is not None:
+            radio, box = main.get_by_role("radiogroup"), main.get_by_role("spinbutton")
+            main.get_by_role("button", name="Commit").wait_for()
+            if radio.count():
+                radio.locator("label").first.click()
+            else:
+                box.first.fill("3")
+                box.first.press("Tab")
+            main.get_by_role("button", name="Commit").click()
+            visitor.tab.wait_for_function(f"decodeURIComponent(location.href).includes('{number}:')")
+            visitor.sees("Your number is noted." if number == 3 else "Your guess")
+        if number < len(lesson.STEPS):
+            visitor.settle().tab.get_by_role("button", name="Next").click()
+            address_holds(visitor, f"step={number + 1}")
+    visitor.sees("Limits of what you saw.").settle().is_well()
+
+
+def test_from_the_overview_to_a_silenced_unit_whose_link_shows_another_reader_the_same(
+    visit,
+    address,
+    tiny_store,
+    tiny_run,  # noqa: F811
+):
+    visitor = visit().open(f"{address}/")
+    visitor.tab.get_by_role("link", name="Units", exact=True).click()
+    visitor.sees(TITLES["units"]).settle()
+    visitor.tab.get_by_role("button", name="live", exact=True).or_(
+        visitor.tab.get_by_role("radio", name="live", exact=True)
+    ).first.click()
+    address_holds(visitor, "dead=live")
+    visitor.settle().tab.get_by_test_id("stDataFrame").first.locator(".dvn-scroller").first.click(
+        position={"x": 16, "y": 52}, force=True
+    )
+    address_holds(visitor, "/unit?")
+    visitor.sees("What breaks without it").settle()
+    visitor.tab.get_by_role("link", name="Silence it on the Ablation page").click()
+    address_holds(visitor, "/ablation?", "silence=")
+    visitor.sees("Exact on").settle()
+    live = tiny_store.units(tiny_run).query("not dead").sort_values("si", ascending=False, kind="stable").iloc[0]
+    expected = run_ablation(tiny_store, tiny_run, {live["layer"]: [int(live["unit"])]}, draws=0)
+    number = f"{100 * expected['accuracy_after']:.1f} %"
+    visitor.tab.get_by_role("button", name="Share").click()
+    link = visitor.tab.locator("[data-testid=stCode]").filter(has_text="http://").first
+    link.wait_for()
+    reader = visit().open(link.inner_text().strip())
+    for one in (visitor, reader):
+        shown = one.settle().tab.get_by_test_id("stMetric").filter(has_text="Accuracy after").inner_text()
+        assert number in shown
+    assert f"{live['layer']}:{live['unit']}" in reader.is_well().text()
+    visitor.is_well()
