@@ -1,5 +1,7 @@
 """Walks in a real browser: every page at two widths, in light and dark; the lesson; a link opened by another."""
 
+# ruff: noqa: F811  (fixtures are imported by name)
+
 import pytest
 
 from app import lesson
@@ -17,7 +19,7 @@ CLIPPED = """[...document.querySelectorAll(
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "dark"), (1920, "light")])
-def test_no_label_is_clipped_on_any_page(visit, address, width, scheme):  # noqa: F811
+def test_no_label_is_clipped_on_any_page(visit, address, width, scheme):
     visitor = visit(scheme, width)
     for page in TITLES:
         visitor.open(f"{address}/{page}").is_well()
@@ -26,7 +28,7 @@ def test_no_label_is_clipped_on_any_page(visit, address, width, scheme):  # noqa
         assert not wider, f"{page} scrolls sideways at {width} pixels"
 
 
-def test_the_lesson_is_walked_from_its_first_step_to_its_last_with_a_guess_in_each(visit, address):  # noqa: F811
+def test_the_lesson_is_walked_from_its_first_step_to_its_last_with_a_guess_in_each(visit, address):
     visitor = visit().open(f"{address}/lesson")
     main = visitor.tab.get_by_test_id("stMain")
     for number, step in enumerate(lesson.STEPS, 1):
@@ -52,7 +54,7 @@ def test_from_the_overview_to_a_silenced_unit_whose_link_shows_another_reader_th
     visit,
     address,
     tiny_store,
-    tiny_run,  # noqa: F811
+    tiny_run,
 ):
     visitor = visit().open(f"{address}/")
     visitor.tab.get_by_role("link", name="Units", exact=True).click()
