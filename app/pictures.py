@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from app import colours
+from selviz.errors import SelvizError
 
 STRONGEST = 0.85  # of the picture is colour where the map is at its top
 UNDER = 0.7  # brightness of the grey image under a map, so that bright colours stand out from bright pixels
@@ -21,11 +22,15 @@ def uri(pixels: np.ndarray) -> str:
 
 
 def decoded(thumbnails: dict[int, bytes]) -> dict[int, np.ndarray]:
-    """Stored pictures (image -> PNG) as uint8 [C, H, W], C 1 or 3."""
+    """Stored pictures (image -> PNG) as uint8 [C, H, W], C 1 or 3. A damaged one raises SelvizError."""
     found = {}
     for image, data in thumbnails.items():
-        picture = Image.open(io.BytesIO(data))
-        picture = np.asarray(picture if picture.mode == "L" else picture.convert("RGB"))
+        try:
+            picture = Image.open(io.BytesIO(data))
+            picture = np.asarray(picture if picture.mode == "L" else picture.convert("RGB"))
+        except (OSError, SyntaxError, ValueError) as error:
+            fix = "remove the store's folder images/ and write it again with: selviz capture RUN"
+            raise SelvizError(f"The stored picture of image {image} is damaged ({error}); {fix}") from error
         found[image] = picture[None] if picture.ndim == 2 else picture.transpose(2, 0, 1)
     return found
 

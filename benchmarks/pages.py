@@ -8,6 +8,7 @@ classes; --large keeps it in a folder for another time). Pages that pass images 
 """
 
 import argparse
+import io
 import json
 import os
 import statistics
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -42,7 +44,9 @@ def large_store(data: Path) -> Store:
         return store
     random = np.random.default_rng(0)
     labels, names = random.permutation(np.arange(IMAGES) % CLASSES), [f"class {c}" for c in range(CLASSES)]
-    pixel = b"\x89PNG\r\n\x1a\n" + b"0" * 120
+    picture = io.BytesIO()
+    Image.fromarray(random.integers(0, 255, (32, 32, 3), dtype=np.uint8)).save(picture, "PNG")
+    pixel = picture.getvalue()
     write_images(store.path, "large", [pixel] * IMAGES, labels, names)
     write_json(folder / "config.json", config_to_dict(config))
     found, layer_names = [], [f"layer{layer}.relu" for layer in range(LAYERS)]
