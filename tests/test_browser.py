@@ -2,25 +2,16 @@
 
 import os
 import shutil
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
 from selviz import demo
 from selviz.pipeline import run_ablation
 from selviz.store import Store, image_folder, read_json, write_images, write_json
+from tests.dashboard import CHROMIUM, FLAGS, serving
 
 pytestmark = pytest.mark.browser
-ROOT = Path(__file__).resolve().parent.parent
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]  # fmt: skip
 TITLES = {
     "": "What does turning selectivity up or down do?",
     "units": "Which units are there, and what are they like?",
@@ -30,33 +21,6 @@ TITLES = {
     "data": "What is in the tables?",
 }
 PATIENCE = 60_000  # milliseconds; the first page imports torch
-
-
-@contextmanager
-def serving(data, **environment):
-    """The address of a dashboard over the store in `data`, in a process of its own."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app" / "main.py"), "--server.headless", "true",
-               "--server.address", "127.0.0.1", "--server.port", str(port), "--server.fileWatcherType", "none",
-               "--browser.gatherUsageStats", "false"]  # fmt: skip
-    settings = {**os.environ, "SELVIZ_DATA": str(data), "SELVIZ_NO_DEMO": "1", "OMP_NUM_THREADS": "1", **environment}
-    # The folder is not the repository's: the dashboard must find selviz by itself.
-    process = subprocess.Popen(command, cwd=data, env=settings, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
-    address = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(300):
-            try:
-                urllib.request.urlopen(f"{address}/_stcore/health", timeout=1)
-                break
-            except OSError:
-                assert process.poll() is None, "the dashboard did not start"
-                time.sleep(0.1)
-        yield address
-    finally:
-        process.terminate()
-        process.wait(60)
 
 
 @pytest.fixture(scope="module")
@@ -255,40 +219,6 @@ def test_names_from_data_and_links_are_shown_as_text(visit, own_store, tiny_run)
         visitor.tab.on("dialog", lambda dialog: visitor.complaints.append(dialog.message))
         for query in ("unit?layer=%3Cimg+src%3Dx+onerror%3Dalert(1)%3E", "ablation?silence=relu4:0", "units", ""):
             visitor.open(f"{address}/{query}").is_well()
-
-
-def test_a_figure_is_saved_as_a_page_that_works_without_a_network_and_says_where_it_comes_from(
-    visit, address, browser, tmp_path
-):
-    visitor = visit().open(f"{address}/unit?layer=relu2&unit=3")
-    visitor.tab.get_by_role("button", name="Table").first.click()
-    with visitor.tab.expect_download() as saving:
-        visitor.tab.get_by_role("button", name="Figure (4.8 MB)").click()
-    assert saving.value.suggested_filename.startswith("selviz-tuning-relu2-3-digits-cnn")
-    saving.value.save_as(tmp_path / "figure.html")
-    page = browser.new_context(offline=True).new_page()
-    page.goto((tmp_path / "figure.html").as_uri())
-    assert page.locator(".bars .point").count() == 10
-    with page.expect_download() as saving:
-        page.get_by_role("button", name="Save as SVG").click()
-    drawing = saving.value.path().read_text()
-    assert drawing.startswith("<svg") and f"{address}/unit?layer=relu2&amp;unit=3" in drawing
-    assert "arxiv.org/abs/2003.01262" in drawing
-    page.context.close()
-    visitor.is_well()
-
-
-def test_a_question_is_asked_from_the_keyboard_and_its_answer_saved(visit, address, tiny_store):
-    visitor = visit().open(f"{address}/data")
-    box = visitor.tab.get_by_role("textbox", name="SQL")
-    box.fill("select layer, count(*) as n from units group by layer order by layer")
-    box.press("Control+Enter")
-    visitor.sees("4 rows").tab.get_by_role("button", name="CSV", exact=True).wait_for()
-    with visitor.tab.expect_download() as saving:
-        visitor.tab.get_by_role("button", name="CSV", exact=True).click()
-    assert saving.value.path().read_text() == "layer,n\nrelu1,16\nrelu2,32\nrelu3,32\nrelu4,64\n"
-    visitor.tab.go_back()
-    visitor.sees("20 rows").is_well()
             assert visitor.tab.locator("img[src='x'], a[href^='javascript'], .katex").count() == 0
             assert "😄" not in visitor.text()
         visitor.open(f"{address}/unit?layer=%3Cimg+src%3Dx+onerror%3Dalert(1)%3E").sees("<img src=x onerror=alert(1)>")
@@ -325,3 +255,37 @@ def test_an_empty_store_trains_the_demo_opens_with_its_first_run_and_stops_on_re
         assert demo.status(tmp_path)["state"] == "stopped"
         visitor.tab.get_by_role("button", name="Go on with the demo").wait_for()
         visitor.is_well()
+
+
+def test_a_figure_is_saved_as_a_page_that_works_without_a_network_and_says_where_it_comes_from(
+    visit, address, browser, tmp_path
+):
+    visitor = visit().open(f"{address}/unit?layer=relu2&unit=3")
+    visitor.tab.get_by_role("button", name="Table").first.click()
+    with visitor.tab.expect_download() as saving:
+        visitor.tab.get_by_role("button", name="Figure (4.8 MB)").click()
+    assert saving.value.suggested_filename.startswith("selviz-tuning-relu2-3-digits-cnn")
+    saving.value.save_as(tmp_path / "figure.html")
+    page = browser.new_context(offline=True).new_page()
+    page.goto((tmp_path / "figure.html").as_uri())
+    assert page.locator(".bars .point").count() == 10
+    with page.expect_download() as saving:
+        page.get_by_role("button", name="Save as SVG").click()
+    drawing = saving.value.path().read_text()
+    assert drawing.startswith("<svg") and f"{address}/unit?layer=relu2&amp;unit=3" in drawing
+    assert "arxiv.org/abs/2003.01262" in drawing
+    page.context.close()
+    visitor.is_well()
+
+
+def test_a_question_is_asked_from_the_keyboard_and_its_answer_saved(visit, address, tiny_store):
+    visitor = visit().open(f"{address}/data")
+    box = visitor.tab.get_by_role("textbox", name="SQL")
+    box.fill("select layer, count(*) as n from units group by layer order by layer")
+    box.press("Control+Enter")
+    visitor.sees("4 rows").tab.get_by_role("button", name="CSV", exact=True).wait_for()
+    with visitor.tab.expect_download() as saving:
+        visitor.tab.get_by_role("button", name="CSV", exact=True).click()
+    assert saving.value.path().read_text() == "layer,n\nrelu1,16\nrelu2,32\nrelu3,32\nrelu4,64\n"
+    visitor.tab.go_back()
+    visitor.sees("20 rows").is_well()

@@ -1,0 +1,45 @@
+"""The dashboard in a process of its own: `with serving(folder) as address`, over the store in that folder."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync"]  # fmt: skip
+
+
+@contextmanager
+def serving(data, *, started=lambda process: None, **environment) -> Iterator[str]:
+    """The address of a dashboard over the store in `data`; `started` is given its process."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app" / "main.py"), "--server.headless", "true",
+               "--server.address", "127.0.0.1", "--server.port", str(port), "--server.fileWatcherType", "none",
+               "--browser.gatherUsageStats", "false"]  # fmt: skip
+    settings = {**os.environ, "SELVIZ_DATA": str(data), "SELVIZ_NO_DEMO": "1", "OMP_NUM_THREADS": "1", **environment}
+    # The folder is not the repository's: the dashboard must find selviz by itself.
+    process = subprocess.Popen(command, cwd=data, env=settings, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(300):
+            try:
+                urllib.request.urlopen(f"{address}/_stcore/health", timeout=1)
+                break
+            except OSError:
+                assert process.poll() is None, "the dashboard did not start"
+                time.sleep(0.1)
+        started(process)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(60)
