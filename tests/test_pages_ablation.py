@@ -161,9 +161,7 @@ def test_each_mode_gives_the_librarys_numbers(visit, tiny_store, tiny_run, asked
     "how",
     [{}, {"mode": "noise", "factor": 0.7, "fold": 1}, {"mode": "scale", "factor": 0.35, "keep": True, "fold": 0}],
 )
-def test_the_copied_python_and_command_give_what_is_on_screen(
-    tiny_store, tiny_run, capsys, monkeypatch, how
-):
+def test_the_copied_python_and_command_give_what_is_on_screen(tiny_store, tiny_run, capsys, monkeypatch, how):
     units = {"relu3": [1, 4, 9], "relu4": [2]}
     asked = silencing.Asked(tiny_run, links.units_to_text(units), **how)
     expected = run_ablation(tiny_store, tiny_run, units, draws=20, seed=silencing.SEED, **how)
