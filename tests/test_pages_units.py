@@ -69,6 +69,22 @@ def test_a_page_of_the_tuning_map_holds_few_enough_units_to_hit_one(visit, tiny_
     assert not visit(tiny_store, "units", seen="tuning", at="2", order="unit").exception
 
 
+def test_units_are_found_by_layer_address_or_class(visit, tiny_store, tiny_run):
+    units = tiny_store.units(tiny_run)
+    for sought, wanted in (
+        ("RELU3", units["layer"] == "relu3"),
+        ("relu4:17", (units["layer"] == "relu4") & (units["unit"] == 17)),
+        ("7", units["preferred_class"] == "7"),
+    ):
+        page = visit(tiny_store, "units", find=sought)
+        told = f"{wanted.sum()} unit" + ("" if wanted.sum() == 1 else "s")
+        at_least = units[wanted]
+        shown = page.dataframe[0].value
+        assert set(zip(at_least["layer"], at_least["unit"])) <= set(zip(shown["layer"], shown["unit"]))
+        assert sought == "7" or f"{told} of 144" in text(page)
+    assert "No unit fits" in text(visit(tiny_store, "units", find=".*("))
+
+
 @pytest.mark.parametrize(
     "asked",
     [{"metric": "beauty"}, {"seen": "smell"}, {"x": "y", "seen": "scatter"}, {"at": "99", "seen": "tuning"}],

@@ -27,6 +27,11 @@ def open_unit(layer: str, unit: int) -> None:
 def filtered() -> pd.DataFrame:
     """The units that the filters leave, in the order asked for."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        sought = links.get("find", "").strip()
+        links.widget(
+            st.text_input, "Find", name="find", value=sought, default="", width=150, placeholder="relu3:7, a class",
+            help="A layer, LAYER:UNIT, or a preferred class, or a part of its name.",
+        )  # fmt: skip
         layer = links.choose("layer", ["all", *layers], "all")
         links.widget(
             st.selectbox, "Layer", ["all", *layers], name="layer", value=layer, default="all", width=170, clears=("at",)
@@ -51,6 +56,8 @@ def filtered() -> pd.DataFrame:
         order = links.segmented("First", {"largest": "largest", "smallest": "smallest"}, "first")
     inside = units[metric].between(span[0] - 1e-9, span[1] + 1e-9)
     shown = units[inside | (units[metric].isna() & (span == (low, high)))]
+    if sought:
+        shown = shown[_found(shown, sought.lower())]
     if layer != "all":
         shown = shown[shown["layer"] == layer]
     if prefers != "any":
@@ -58,6 +65,17 @@ def filtered() -> pd.DataFrame:
     if state != "all":
         shown = shown[shown["dead"] == (state == "dead")]
     return shown.sort_values(metric, ascending=order == "smallest", kind="stable").reset_index(drop=True)
+
+
+def _found(units: pd.DataFrame, sought: str) -> pd.Series:
+    """Which units have these letters in their layer, in LAYER:UNIT (to its end), or in their preferred class."""
+    layer, preferred = units["layer"].str.lower(), units["preferred_class"].astype(str).str.lower()
+    address = layer + ":" + units["unit"].astype(str)
+    return (
+        layer.str.contains(sought, regex=False)
+        | address.str.endswith(sought)
+        | preferred.str.contains(sought, regex=False)
+    )
 
 
 def _ends(values: pd.Series) -> tuple[float, float]:
@@ -85,7 +103,7 @@ def use(rows: pd.DataFrame, told: str) -> None:
 shown = filtered()
 if not len(shown):
     st.info("No unit fits these filters.", icon=":material/filter_alt_off:")
-    nothing = dict.fromkeys(("layer", "class", "dead", "metric", "page", *known))
+    nothing = dict.fromkeys(("find", "layer", "class", "dead", "metric", "page", *known))
     st.button("Clear the filters", on_click=lambda: links.put(**nothing))
     st.stop()
 pages = -(-len(shown) // unit_views.PAGE)
