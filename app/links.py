@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from app.wording import code
 from selviz.errors import near
@@ -92,14 +93,40 @@ def widget(
 
     `text` turns the widget's value into the address's; the default is left out; names in `clears` are taken out.
     """
-    key = f"link-{name}"
-    st.session_state[key] = value
-    return make(*args, key=key, on_change=_changed, args=(key, name, default, text, tuple(clears)), **options)
+
+    def changed(value) -> None:
+        put(**{name: None if value is None or value == default else text(value)}, **dict.fromkeys(clears))
+
+    return held(make, *args, key=f"link-{name}", value=value, changed=changed, text=text, **options)
 
 
-def _changed(key: str, name: str, default, text: Callable, clears: tuple[str, ...]) -> None:
-    value = st.session_state[key]
-    put(**{name: None if value is None or value == default else text(value)}, **dict.fromkeys(clears))
+def held(make: Callable, *args, key: str, value, changed: Callable, text: Callable = str, **options):
+    """Draws the widget `make(*args, **options)` with `value`; `changed` gets what a person makes of it, and no more.
+
+    A browser sends what all its widgets show with every request. While it has not received what was drawn last (the
+    address was changed, or a button, and the next click came at once), that is out of date and must not pass for a
+    click. So a value that did not come from the browser is drawn as a new widget, under another key, which the browser
+    can say nothing of before it has it. `text` tells values apart.
+    """
+    turns = st.session_state.setdefault("turns", {})
+    turn = turns.get(key, 0)
+    name = f"{key}~{turn}" if turn else key
+    if name in st.session_state and not _same(st.session_state[name], value, text):
+        turns[key] = turn + 1
+        name = f"{key}~{turn + 1}"
+    st.session_state[name] = value
+    return make(*args, key=name, on_change=_changed, args=(name, value, changed, text), **options)
+
+
+def _changed(name: str, drawn, changed: Callable, text: Callable) -> None:
+    value = st.session_state[name]
+    # Back and forward: the address counts, not what the browser showed before.
+    if not _same(value, drawn, text) and not getattr(get_script_run_ctx(), "is_history_navigation", False):
+        changed(value)
+
+
+def _same(value, other, text: Callable) -> bool:
+    return value == other or (value is not None and other is not None and text(value) == text(other))
 
 
 def segmented(label: str, options: Mapping[str, str], name: str, **more) -> str:

@@ -122,12 +122,13 @@ def _by_hand(run: str, sizes: dict[str, int]) -> Units:
     chosen = _listed(sizes)
     way = links.segmented("Pick from", WAYS, "by", label_visibility="collapsed")
     if way == "text":
-        st.session_state["typed"] = links.units_to_text(chosen)
-        st.text_area(
+        links.held(
+            st.text_area,
             "Units, layer by layer",
             key="typed",
+            value=links.units_to_text(chosen),
+            changed=lambda typed: links.put(rule=None, group=None, silence=typed.strip() or None),
             placeholder=f"{next(iter(sizes))}:0,4-7;{list(sizes)[-1]}:3",
-            on_change=lambda: links.put(rule=None, group=None, silence=st.session_state["typed"].strip() or None),
             help="LAYER:numbers and ranges, layers parted by a semicolon, as in the address and on the command line.",
         )
         return chosen
@@ -172,12 +173,13 @@ def _list(run: str, table: pd.DataFrame, layer: str, chosen: Units) -> None:
         row = known[unit]
         return f"{unit} · " + ("dead" if row["dead"] else f"{row['preferred_class']} · SI {wording.si(row['si'])}")
 
-    st.session_state["picked"] = chosen.get(layer, [])
-    st.multiselect(
+    links.held(
+        st.multiselect,
         "Units: number, preferred class, SI",
         list(known),
         key="picked",
-        on_change=lambda: put(run, {**chosen, layer: st.session_state["picked"]}),
+        value=chosen.get(layer, []),
+        changed=lambda picked: put(run, {**chosen, layer: picked}),
         format_func=told,
         placeholder="Type a class or a number",
         help="The most selective units come first. Units of other layers stay silent when you change the layer.",

@@ -3,6 +3,7 @@
 import asyncio
 import time
 import urllib.request
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -56,6 +57,36 @@ def test_a_visitor_sees_what_is_drawn_and_its_widgets_and_buttons_work(address, 
             assert "layer=relu3" in visitor.query and visitor.value("Layer") == "relu3"
             await visitor.open("unit", "layer=relu2&unit=99")
             assert any("`99`" in text for text in visitor.texts()) and visitor.errors() == []
+
+    asyncio.run(look())
+
+
+def test_what_a_slow_browser_still_shows_is_not_taken_for_a_click(address, tiny_run):
+    """Back, and at once another mode: the request carries the units of before, of which the visitor said nothing."""
+
+    async def look():
+        async with Visitor(address) as visitor:
+            await visitor.open("ablation", f"run={tiny_run}&silence=relu2:7")
+            shown = dict(visitor.widgets)
+            await visitor.open("ablation", f"run={tiny_run}&silence=relu2:9;relu4:1,5")
+            visitor.widgets = shown
+            await visitor.choose("Set them to", ["mean"])
+            await visitor.until(lambda v: v.finished)
+            return dict(parse_qsl(visitor.query))
+
+    assert asyncio.run(look()) == {"run": tiny_run, "silence": "relu2:9;relu4:1,5", "mode": "mean"}
+
+
+def test_a_step_back_right_after_a_click_leads_to_that_address(address, tiny_run):
+    wanted = {"silence": "relu4:1,5", "mode": "mean", "run": tiny_run}
+
+    async def look():
+        async with Visitor(address) as visitor:
+            await visitor.open("ablation", f"run={tiny_run}&silence=relu2:7")
+            await visitor.choose("Set them to", ["scale"])
+            await visitor.go("ablation", "silence=relu4:1,5&mode=mean")
+            await visitor.until(lambda v: v.finished and dict(parse_qsl(v.told or "")) == wanted, 30)
+            assert visitor.value("Set them to") == ["mean"]
 
     asyncio.run(look())
 

@@ -46,7 +46,8 @@ class Visitor:
     """One session. All that it tells is of the elements that the newest run has drawn so far.
 
     `query` is the address, `told` what the newest run has made of it, None while it has not changed it. The server does
-    not say which request a run answers, so where requests overlap `told` is the way to know.
+    not say which request a run answers, so where requests overlap `told` is the way to know. `widgets` has the values
+    that go out with every request.
     """
 
     def __init__(self, address: str):
@@ -58,7 +59,7 @@ class Visitor:
         self._page, self._path = "", ""
         self._begun = False
         self._drawn: dict[tuple[int, ...], Drawn] = {}
-        self._widgets: dict[str, WidgetState] = {}
+        self.widgets: dict[str, WidgetState] = {}
         self._fragments: list[str] = []
         self._cached: dict[str, tuple[ForwardMsg, int]] = {}
         self._runs, self._longest = 0, 2
@@ -98,7 +99,7 @@ class Visitor:
     async def choose(self, label: str, value) -> None:
         """Sets the widget of that label, as `value` of the kind that VALUES names; does not wait."""
         kind, widget = self._labelled(label, VALUES)
-        self._widgets[widget.id] = _state(widget.id, VALUES[kind], value)
+        self.widgets[widget.id] = _state(widget.id, VALUES[kind], value)
         await self._ask()
 
     async def press(self, label: str) -> None:
@@ -110,7 +111,7 @@ class Visitor:
         state = message.rerun_script
         state.query_string, state.page_script_hash, state.is_history_navigation = self.query, self._page, history
         state.page_name = "" if self._page else self._path
-        state.widget_states.widgets.extend(self._widgets.values())
+        state.widget_states.widgets.extend(self.widgets.values())
         if pressed:
             state.widget_states.widgets.append(WidgetState(id=pressed, trigger_value=True))
         state.cached_message_hashes.extend(self._cached)
@@ -151,13 +152,14 @@ class Visitor:
     def value(self, label: str):
         """What the widget of that label says, drawn by the newest run or an older one."""
         kind, widget = self._labelled(label, VALUES)
-        value = getattr(self._widgets[widget.id], VALUES[kind])
+        value = getattr(self.widgets[widget.id], VALUES[kind])
         return list(value.data) if VALUES[kind].endswith("array_value") else value
 
     def errors(self) -> list[str]:
         """Exceptions and error boxes on the page, and what went wrong without one."""
         boxes = [box.body for box in self.elements("alert") if box.format == box.ERROR]
-        return self._failures + [f"{e.type}: {e.message}" for e in self.elements("exception")] + boxes
+        raised = [f"{e.type}: {e.message} {' '.join(e.stack_trace[-2:])}" for e in self.elements("exception")]
+        return self._failures + raised + boxes
 
     def _labelled(self, label: str, kinds):
         """(kind, element) of that label; a hand also reaches what the newest run has not drawn again yet."""
@@ -235,7 +237,7 @@ class Visitor:
         if kind not in VALUES:
             return
         widget = getattr(element, kind)
-        if widget.id in self._widgets and not widget.set_value:
+        if widget.id in self.widgets and not widget.set_value:
             return
         if kind in ("multiselect", "button_group"):
             options = [getattr(option, "content", option) for option in widget.options]
@@ -244,7 +246,7 @@ class Visitor:
             value = widget.raw_value if widget.set_value else widget.options[widget.default]
         else:
             value = widget.value if widget.set_value else widget.default
-        self._widgets[widget.id] = _state(widget.id, VALUES[kind], value)
+        self.widgets[widget.id] = _state(widget.id, VALUES[kind], value)
 
     def _finish(self) -> None:
         self._drawn = {
@@ -254,7 +256,7 @@ class Visitor:
         }
         shown = {getattr(drawn.element, drawn.element.WhichOneof("type")).id
                  for drawn in self._drawn.values() if drawn.element.WhichOneof("type") in VALUES}  # fmt: skip
-        self._widgets = {name: state for name, state in self._widgets.items() if name in shown}
+        self.widgets = {name: state for name, state in self.widgets.items() if name in shown}
         self._runs += 1
         self._cached = {name: kept for name, kept in self._cached.items() if self._runs - kept[1] <= self._longest}
         self.finished = self._begun
