@@ -112,6 +112,8 @@ class UnitNetwork:
         if not self.layers:
             raise SelvizError("The network has no activation function, so it has no units to look at.")
         self._by_name = {layer.name: layer for layer in self.layers}
+        nodes = {node.name: node for node in graph.nodes}
+        self._relus = {layer.name for layer in self.layers if _is_relu(self.root, nodes[layer.node])}
         self._modules: dict = {}
         self._lock = threading.Lock()
         self.observer = self.graph_module(_observing(graph, self.layers))
@@ -187,10 +189,7 @@ class UnitNetwork:
 
     def is_relu(self, name: str) -> bool:
         """Whether the layer is the output of a ReLU."""
-        node = next(node for node in self.graph.nodes if node.name == self.layer(name).node)
-        if node.op == "call_module":
-            return type(self.root.get_submodule(node.target)) is nn.ReLU
-        return _activation_name(node) in ("relu", "relu_")
+        return self.layer(name).name in self._relus
 
     def feeds(self, name: str, target: str | None = None) -> tuple[bool, bool]:
         """Whether a layer leads to the layer `target`, or to the logits; whether all that leads there leads through it.
@@ -413,6 +412,12 @@ def with_outputs(graph: fx.Graph, names: Sequence[str]) -> fx.Graph:
     output = next(node for node in graph.nodes if node.op == "output")
     output.args = ([nodes[name] for name in names],)
     return graph
+
+
+def _is_relu(root: nn.Module, node: fx.Node) -> bool:
+    if node.op == "call_module":
+        return type(root.get_submodule(node.target)) is nn.ReLU
+    return _activation_name(node) in ("relu", "relu_")
 
 
 def _output(graph: fx.Graph) -> fx.Node:

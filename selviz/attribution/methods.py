@@ -8,7 +8,7 @@ parameters that are None. To add one, name it in METHODS.
 import inspect
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -22,7 +22,7 @@ from captum.attr import (
     LayerGradCam,
     Occlusion,
 )
-from torch import Tensor
+from torch import Tensor, nn
 
 from selviz.attribution.targets import Response, Target
 from selviz.errors import SelvizError, unknown
@@ -57,6 +57,7 @@ def attribute(
     smooth: int = 0,
     noise: float = 0.15,
     seed: int = 0,
+    hooks: Mapping[str, nn.Module] | None = None,
     **settings,
 ) -> Attribution:
     """Attributions of the target on inputs [N, C, H, W], by one of METHODS with its own `settings`.
@@ -64,16 +65,16 @@ def attribute(
     `baseline` is what an absent input is, [1, C, H, W] or one number, in normalised units: 0 is the data set's mean
     image. `smooth` above 0 averages over so many copies of each image with Gaussian noise, whose standard deviation is
     `noise` times the image's range (SmoothGrad, Smilkov et al. 2017, arXiv 1706.03825); what Captum's NoiseTunnel does,
-    but with noise from `seed`: that one draws from torch's global generator, which other threads use too. Raises
-    SelvizError for what does not exist, and where a method does not fit the network.
+    but with noise from `seed`: that one draws from torch's global generator, which other threads use too. Callers that
+    hold a copy made by `network.hookable` alone pass it with its `hooks`, and none is made here. Raises SelvizError for
+    what does not exist, and where a method does not fit the network.
     """
     settings = _resolved(network, target, method, check(method, settings), inputs.shape[2:])
     if smooth < 0 or not 0 <= noise < math.inf:
         raise SelvizError(f"smooth is {smooth} and noise is {noise}; both must be 0 or above.")
     if smooth and method in PERTURBING:
         raise SelvizError(f"{method} has no gradient to smooth; use smooth with {_listed(set(METHODS) - PERTURBING)}.")
-    hooks = {}
-    if method in HOOKED:
+    if method in HOOKED and hooks is None:
         network, hooks = network.hookable()
     generator = torch.Generator().manual_seed(seed)
     values, deltas = [], []

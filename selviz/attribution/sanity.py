@@ -42,13 +42,13 @@ def sanity(
     """
     if len(targets) != len(inputs) or len({target.layer for target in targets}) != 1:
         raise SelvizError("A sanity check needs one target for each image, all of one layer.")
-    network = network.frozen()
+    network, hooks = network.frozen().hookable()
     modules = network.weights_before(targets[0].layer)
     generator = torch.Generator().manual_seed(seed)
 
     def maps() -> list[np.ndarray]:
         return [
-            attribute(network, target, image, method, baseline, **settings).maps[0].numpy()
+            attribute(network, target, image, method, baseline, hooks=hooks, **settings).maps[0].numpy()
             for target, image in zip(targets, inputs.split(1))
         ]
 
