@@ -12,8 +12,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from selviz.arguments import parse_units
 from selviz.cli import COMMANDS, main
+from selviz.cli.common import parse_units
 from selviz.errors import SelvizError
 from selviz.printing import plain, table
 from selviz.store import Store

@@ -1,0 +1,108 @@
+"""What commands share: options that several take, the store and run that they name, how results are shown.
+
+A module of commands beside this one holds their functions, their options and the dict COMMANDS.
+"""
+
+import argparse
+from collections.abc import Callable, Sequence
+
+from selviz.errors import SelvizError, unknown
+from selviz.printing import as_json
+
+# Name -> (function, example, what adds its options to a parser).
+Commands = dict[str, tuple[Callable, str, Callable]]
+MOST_UNITS = 1_000_000  # in a range: a typing error is refused before it fills the memory
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose complaints are one sentence with the command that helps."""
+
+    def error(self, message):
+        raise SelvizError(f"{message}. See: {self.prog} --help")
+
+
+def parse_units(specs: Sequence[str]) -> dict[str, list[int]]:
+    """`["relu1:0,4-6", "relu2:1"]` -> `{"relu1": [0, 4, 5, 6], "relu2": [1]}`; sorted, without duplicates.
+
+    Raises SelvizError for what is not LAYER:NUMBERS. Whether the layer and its units exist, the network knows.
+    """
+    chosen: dict[str, set[int]] = {}
+    for spec in specs:
+        layer, colon, numbers = spec.rpartition(":")
+        if not (layer.strip() and colon and numbers.strip()):
+            raise SelvizError(f"'{spec}' names no unit; write LAYER:3,5 or LAYER:3-7, such as relu1:3,5.")
+        for part in numbers.split(","):
+            first, dash, last = (piece.strip() for piece in part.partition("-"))
+            if not (first.isdecimal() and (last.isdecimal() or not dash)):
+                raise SelvizError(f"'{part.strip()}' in '{spec}' is no unit number; write LAYER:3,5 or LAYER:3-7.")
+            low, high = int(first), int(last or first)
+            if low > high:
+                raise SelvizError(f"The range '{part.strip()}' in '{spec}' runs backwards; write {high}-{low}.")
+            if high - low >= MOST_UNITS:
+                raise SelvizError(f"The range '{part.strip()}' in '{spec}' has more units than any layer.")
+            chosen.setdefault(layer.strip(), set()).update(range(low, high + 1))
+    return {layer: sorted(units) for layer, units in chosen.items()}
+
+
+def one_unit(spec: str) -> tuple[str, int]:
+    chosen = [(layer, number) for layer, numbers in parse_units([spec]).items() for number in numbers]
+    if len(chosen) != 1:
+        raise SelvizError(f"'{spec}' names {len(chosen)} units; give one, such as relu1:3.")
+    return chosen[0]
+
+
+def whole(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number, 0 or above")
+    return int(text)
+
+
+def positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number above 0")
+    return int(text)
+
+
+def run_option(sub):
+    sub.add_argument("run", metavar="RUN", help="a run's name, or a beginning that only one run has")
+
+
+def cache_option(sub):
+    sub.add_argument(
+        "--cache-gb", type=float, default=2.0, help="memory for values that are computed once (default: %(default)s)"
+    )
+
+
+def listing_options(sub):
+    run_option(sub)
+    sub.add_argument("--layer", help="only this layer")
+    sub.add_argument("--sort", metavar="COLUMN", help="such as si, largest first")
+    sub.add_argument("--ascending", action="store_true", help="smallest first")
+    sub.add_argument("--limit", type=positive, help="only so many rows")
+
+
+def store_and_run(args):
+    """The store and the full name of the run that `args.run` names or begins."""
+    from selviz.store import Store
+
+    store = Store(args.data)
+    names = store.names()
+    if args.run in names:
+        return store, args.run
+    matches = [name for name in names if name.startswith(args.run)]
+    if len(matches) > 1:
+        raise SelvizError(f"{len(matches)} runs begin with '{args.run}', such as {', '.join(matches[:2])}; write more.")
+    return store, matches[0] if matches else args.run
+
+
+def in_order(frame, args):
+    """The rows in the order of --sort and --ascending, cut at --limit."""
+    if args.sort:
+        if args.sort not in frame.columns:
+            raise unknown("column", args.sort, list(frame.columns))
+        frame = frame.sort_values(args.sort, ascending=args.ascending, kind="stable")
+    return frame if args.limit is None else frame.head(args.limit)
+
+
+def show(args, result, text: Callable[[], str]):
+    print(as_json(result) if args.json else text())
