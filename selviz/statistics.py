@@ -1,7 +1,8 @@
-"""Intervals, tests and ranks for all pages: `wilson(correct, n)`, `mcnemar(lost, gained)`, `rank_among(x, draws)`.
+"""Intervals, tests and ranks for all pages: `wilson(correct, n)`, `mcnemar(lost, gained)`, `over_seeds(accuracies)`.
 
-Two kinds of interval, never mixed: *for this split* (what is left unknown of a finite set of images, zero when all are
-seen) and *for new images* (what the same network would do on other images of the same kind).
+Three kinds of interval, never mixed: *for this split* (what is left unknown of a finite set of images, zero when all
+are seen), *for new images* (what the same network would do on other images of the same kind) and *over seeds* (what
+networks of other seeds would do on these images).
 """
 
 import math
@@ -11,6 +12,9 @@ import numpy as np
 from scipy import special
 
 CONFIDENCE = 0.95
+LEVEL = 0.05
+FEWEST_SEEDS, BOOTSTRAP_SEEDS = 3, 10
+RESAMPLES = 9999
 
 
 def wilson(successes, n, confidence: float = CONFIDENCE) -> tuple[np.ndarray, np.ndarray]:
@@ -105,6 +109,126 @@ def correlation_interval(rho: float, n: int, confidence: float = CONFIDENCE) -> 
     half = _z(confidence) * math.sqrt((1 + rho**2 / 2) / (n - 3))
     centre = math.atanh(rho)
     return math.tanh(centre - half), math.tanh(centre + half)
+
+
+class OverSeeds(NamedTuple):
+    """The mean of one number over seeds, and its interval; NaN at both ends where there are too few seeds for one."""
+
+    mean: float
+    low: float
+    high: float
+    kind: str  # "t", "bootstrap", or "" where there is no interval
+    n: int
+
+
+def over_seeds(values, confidence: float = CONFIDENCE) -> OverSeeds:
+    """Mean and interval of a number that networks of different seeds [n] have, such as their accuracies.
+
+    selviz's rule: no interval below 3 seeds, Student's t below 10, from 10 on the bootstrap (BCa, Efron 1987, J. Am.
+    Stat. Assoc. 82:171; scipy's, 9,999 resamples, seeded). NaN are left out. Values that are all equal have no width.
+    """
+    values = np.asarray(values, dtype=float).ravel()
+    values = values[~np.isnan(values)]
+    n, mean = values.size, float(values.mean()) if values.size else math.nan
+    if n < FEWEST_SEEDS:
+        return OverSeeds(mean, math.nan, math.nan, "", n)
+    kind = "t" if n < BOOTSTRAP_SEEDS else "bootstrap"
+    if np.ptp(values) == 0:
+        return OverSeeds(mean, mean, mean, kind, n)
+    if kind == "t":
+        low, high = mean_interval(mean, values.std(ddof=1), n, confidence)
+    else:
+        from scipy import stats  # takes longer to import than all else that a page needs
+
+        found = stats.bootstrap(
+            (values,), np.mean, n_resamples=RESAMPLES, confidence_level=confidence, method="BCa", rng=0
+        )
+        low, high = found.confidence_interval
+    return OverSeeds(mean, float(low), float(high), kind, n)
+
+
+class Equivalence(NamedTuple):
+    """Whether two means differ by less than a margin, as two one-sided tests see it."""
+
+    difference: float  # mean of the first - mean of the second
+    low: float  # its interval of 1 - 2 x level: equivalence is shown exactly where it lies within the margin
+    high: float
+    p: float  # of equivalence: the larger of the two
+    p_not_lower: float  # of the one half: the first is not lower than the second by the margin
+    p_not_higher: float  # of the other
+    margin: float
+    n: tuple[int, int]
+
+
+def equivalence(first, second, margin: float, level: float = LEVEL) -> Equivalence:
+    """Two one-sided t tests (TOST) of two independent groups [n] and [m] with unequal variances, by statsmodels.
+
+    Shows a difference within -margin..margin where `p` is below the level (Schuirmann 1987, J. Pharmacokin. Biopharm.
+    15:657; degrees of freedom by Welch and Satterthwaite). `p_not_lower` alone answers "is the loss smaller than the
+    margin?". NaN where neither group varies. Fewer than 2 values in a group, or a margin not above 0: ValueError.
+    """
+    first, second = (np.asarray(values, dtype=float).ravel() for values in (first, second))
+    n = (first.size, second.size)
+    if min(n) < 2 or not margin > 0:
+        raise ValueError("an equivalence test needs two values in each group and a margin above 0")
+    difference = float(first.mean() - second.mean())
+    if np.ptp(first) == 0 and np.ptp(second) == 0:
+        return Equivalence(difference, *(math.nan,) * 5, margin, n)
+    from statsmodels.stats.weightstats import ttost_ind
+
+    p, lower, upper = ttost_ind(first, second, -margin, margin, usevar="unequal")
+    error, degrees = _welch(first.std(ddof=1), second.std(ddof=1), *n)
+    half = float(special.stdtrit(degrees, 1 - level)) * error
+    return Equivalence(
+        difference, difference - half, difference + half, float(p), float(lower[1]), float(upper[1]), margin, n
+    )
+
+
+def equivalence_power(
+    margin: float, std: float | tuple[float, float], n_first: int, n_second: int, difference: float = 0.0, level=LEVEL
+) -> float:
+    """The chance, 0..1, that `equivalence` shows equivalence if the means really differ by `difference`.
+
+    `std` is the standard deviation within a group, or one for each. The normal probability that the difference passes
+    both tests, averaged over the chi-squared distributions of the two estimated variances, which set the standard
+    error and Welch's degrees of freedom.
+    """
+    first, second = std if isinstance(std, tuple) else (std, std)
+    error, _ = _welch(first, second, n_first, n_second)
+    if error == 0:
+        return float(abs(difference) < margin)
+    above = 1 - (np.arange(100) + 0.5) / 100  # midpoints of a hundred equally likely parts of each distribution
+    one = (first**2 / n_first * special.chdtri(n_first - 1, above) / (n_first - 1))[:, None]
+    other = second**2 / n_second * special.chdtri(n_second - 1, above) / (n_second - 1)
+    degrees = (one + other) ** 2 / (one**2 / (n_first - 1) + other**2 / (n_second - 1))
+    room = np.maximum(margin - special.stdtrit(degrees, 1 - level) * np.sqrt(one + other), 0)
+    return float(np.mean(special.ndtr((room - difference) / error) - special.ndtr((-room - difference) / error)))
+
+
+def difference_power(
+    difference: float, std: float | tuple[float, float], n_first: int, n_second: int, level: float = LEVEL
+) -> float:
+    """The chance, 0..1, that a two-sided t test of two groups finds a true `difference` of their means.
+
+    `std` is the standard deviation within a group, or one for each. By the noncentral t distribution with Welch's
+    degrees of freedom (Cohen 1988, Statistical Power Analysis, chapter 2, for equal variances).
+    """
+    first, second = std if isinstance(std, tuple) else (std, std)
+    error, degrees = _welch(first, second, n_first, n_second)
+    if error == 0:
+        return float(difference != 0)
+    cut, centre = special.stdtrit(degrees, 1 - level / 2), difference / error
+    return float(special.nctdtr(degrees, centre, -cut) + 1 - special.nctdtr(degrees, centre, cut))
+
+
+def _welch(first: float, second: float, n_first: int, n_second: int) -> tuple[float, float]:
+    """Standard error of the difference of two means, and Welch and Satterthwaite's degrees of freedom."""
+    if min(n_first, n_second) < 2:
+        raise ValueError("a comparison of two groups needs two values in each")
+    one, other = first**2 / n_first, second**2 / n_second
+    if one + other == 0:
+        return 0.0, float(n_first + n_second - 2)
+    return math.sqrt(one + other), (one + other) ** 2 / (one**2 / (n_first - 1) + other**2 / (n_second - 1))
 
 
 class Rank(NamedTuple):

@@ -11,10 +11,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestIndPower
 from statsmodels.stats.proportion import proportion_confint
-from statsmodels.stats.weightstats import DescrStatsW
+from statsmodels.stats.weightstats import CompareMeans, DescrStatsW, ttost_ind
 
-from selviz.statistics import change_interval, holm, mcnemar, mean_interval, rank_among, split_interval, wilson
+from selviz.statistics import (
+    change_interval,
+    difference_power,
+    equivalence,
+    equivalence_power,
+    holm,
+    mcnemar,
+    mean_interval,
+    over_seeds,
+    rank_among,
+    split_interval,
+    wilson,
+)
 
 
 def test_wilson_is_the_interval_of_statsmodels_for_every_count():
@@ -102,6 +115,77 @@ def test_mean_interval_is_the_t_interval_of_statsmodels():
     low, high = mean_interval([1.0, 1.0], [0.0, 2.0], [5, 1])
     assert low.tolist() == [1.0, -math.inf]
     assert high.tolist() == [1.0, math.inf]
+
+
+def test_over_seeds_there_is_no_interval_below_3_seeds_a_t_interval_below_10_and_then_the_bootstrap():
+    values = np.random.default_rng(0).normal(0.9, 0.01, 12)
+    for n in (1, 2):
+        few = over_seeds(values[:n])
+        assert few.mean == pytest.approx(values[:n].mean())
+        assert math.isnan(few.low) and math.isnan(few.high) and (few.kind, few.n) == ("", n)
+    for n in (3, 9):
+        low, high = DescrStatsW(values[:n]).tconfint_mean()
+        assert over_seeds(values[:n]) == pytest.approx((values[:n].mean(), low, high, "t", n))
+    for n in (10, 12):
+        found = over_seeds(values[:n])
+        assert (found.kind, found.n) == ("bootstrap", n)
+        assert found.low < values[:n].mean() < found.high
+        assert found == over_seeds(values[:n])
+    assert over_seeds([0.5] * 4) == (0.5, 0.5, 0.5, "t", 4)
+    assert over_seeds([0.5, math.nan, 0.5]).n == 2
+
+
+def test_the_bootstrap_over_10_seeds_covers_the_mean_about_as_often_as_it_says():
+    random = np.random.default_rng(0)
+    found = [over_seeds(row) for row in random.normal(0.9, 0.01, (300, 10))]
+    assert 0.86 <= np.mean([f.low <= 0.9 <= f.high for f in found]) <= 0.97
+
+
+def test_equivalence_is_the_test_of_statsmodels_and_agrees_with_its_own_interval():
+    random = np.random.default_rng(0)
+    for n, m, shift in ((3, 3, 0.0), (10, 10, 0.005), (5, 12, -0.004), (10, 10, 0.02)):
+        first, second = random.normal(0.9 + shift, 0.004, n), random.normal(0.9, 0.007, m)
+        found = equivalence(first, second, 0.01)
+        p, lower, upper = ttost_ind(first, second, -0.01, 0.01, usevar="unequal")
+        assert (found.p, found.p_not_lower, found.p_not_higher) == pytest.approx((p, lower[1], upper[1]))
+        interval = CompareMeans(DescrStatsW(first), DescrStatsW(second)).tconfint_diff(0.1, usevar="unequal")
+        assert (found.low, found.high) == pytest.approx(interval)
+        assert (found.p < 0.05) == (found.low > -0.01 and found.high < 0.01)
+        assert (found.p_not_lower < 0.05) == (found.low > -0.01)
+    worse = equivalence([0.90, 0.91, 0.92], [0.80, 0.81, 0.82], 0.01)
+    assert worse.p_not_lower < 0.001 < 0.99 < worse.p_not_higher == worse.p
+    assert math.isnan(equivalence([0.5] * 3, [0.5] * 3, 0.01).p)
+    for wrong in (([0.5], [0.5, 0.6], 0.01), ([0.5, 0.4], [0.5, 0.6], 0.0)):
+        with pytest.raises(ValueError):
+            equivalence(*wrong)
+
+
+@pytest.mark.parametrize(
+    ("n", "m", "std", "difference"), [(10, 10, 0.008, 0.0), (3, 3, 0.004, 0.004), (10, 4, 0.006, 0)]
+)
+def test_the_power_of_the_equivalence_test_is_the_share_of_simulated_studies_that_show_it(n, m, std, difference):
+    random = np.random.default_rng(0)
+    first, second = random.normal(difference, std, (20_000, n)), random.normal(0, std, (20_000, m))
+    p = ttost_ind(first.T, second.T, -0.01, 0.01, usevar="unequal")
+    shown = np.mean(np.maximum(p[1][1], p[2][1]) < 0.05)
+    assert 0.1 < shown < 0.95
+    assert equivalence_power(0.01, std, n, m, difference) == pytest.approx(shown, abs=0.02)
+
+
+def test_the_power_of_the_equivalence_test_rises_with_seeds_and_is_the_level_at_the_margin():
+    by_seeds = [equivalence_power(0.01, 0.006, n, n) for n in (3, 5, 10, 40)]
+    assert by_seeds == sorted(by_seeds)
+    assert by_seeds[-1] > 0.999
+    assert equivalence_power(0.01, 0.004, 20, 20, difference=0.01) == pytest.approx(0.05, abs=0.002)
+    assert equivalence_power(0.01, (0.004, 0.004), 20, 20) == equivalence_power(0.01, 0.004, 20, 20)
+    assert (equivalence_power(0.01, 0, 3, 3), equivalence_power(0.01, 0, 3, 3, 0.02)) == (1, 0)
+
+
+def test_the_power_of_a_difference_is_that_of_statsmodels():
+    for n, effect in ((3, 1.0), (10, 1.3), (20, -0.5)):
+        expected = TTestIndPower().power(effect, n, 0.05)
+        assert difference_power(effect * 0.02, 0.02, n, n) == pytest.approx(expected, abs=1e-6)
+    assert difference_power(0, 0.02, 5, 5) == pytest.approx(0.05)
 
 
 def test_a_rank_says_how_small_its_p_could_have_been():
