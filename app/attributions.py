@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import attribution_charts, common, links, pictures, wording, work
+from app import charts, common, links, pictures, wording, work
 from selviz.statistics import mean_interval, smallest_p
 
 BRIGHT = 0.995  # the quantile of a map that gets the brightest colour; single larger values stay at it
@@ -126,7 +126,7 @@ def _faithful(run: str, target: tuple, image: int, method: str, smooth: int) -> 
     table = pd.DataFrame({"share": found["share"], **{way: found[way]["curve"] for way in ("deletion", "insertion")}})
     common.chart(
         "How faithful is this map?",
-        attribution_charts.pixel_curves(table, common.dark()),
+        charts.attribution.pixel_curves(table, common.dark()),
         "Filled: the highest pixels of the map are blackened first (deletion); a faithful map falls at once. Hollow: "
         "they are put into a black image first (insertion); a faithful map rises at once.",
         table,

@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 import pandas as pd
 import streamlit as st
 
-from app import common, compare_charts, comparing, links, wording
+from app import charts, common, comparing, links, wording
 
 WHICH = {"differing": "Only differences", "all": "All"}
 COLUMNS = {
@@ -44,7 +44,7 @@ def accuracy(runs: pd.DataFrame) -> None:
     """How well each network classifies, and how far that is from the baseline."""
     common.chart(
         "Accuracy",
-        compare_charts.accuracies(runs, common.dark()),
+        charts.compare.accuracies(runs, common.dark()),
         "Left: each network with its 95 % Wilson interval. Right: its difference from the baseline on the same images, "
         "with the 95 % interval of a paired difference (Agresti and Min); one that crosses 0 may be chance.",
         runs.drop(columns=["position", "alpha", "p"]),
@@ -68,11 +68,11 @@ def classes(by_class: pd.DataFrame) -> None:
     """Which classes a network gains and loses against the baseline."""
     if by_class.empty:
         return
-    beyond, most = int((by_class["p_holm"] < 0.05).sum()), compare_charts.MOST_CLASSES
+    beyond, most = int((by_class["p_holm"] < 0.05).sum()), charts.compare.MOST_CLASSES
     cut = f" Shown are the {most} classes that differ most." if by_class["class"].nunique() > most else ""
     common.chart(
         "Class by class",
-        compare_charts.class_differences(by_class, common.dark()),
+        charts.compare.class_differences(by_class, common.dark()),
         "A mark is one network's accuracy on a class minus the baseline's, with the 95 % interval of a paired "
         f"difference.{cut} {beyond} of {wording.whole(len(by_class))} differences have p < 0.05 (McNemar's exact test, "
         "Holm-corrected).",
@@ -85,7 +85,7 @@ def depth(layers: pd.DataFrame, column: str) -> None:
     """Mean SI of each network from its first layer to its last."""
     common.chart(
         "Selectivity by depth",
-        compare_charts.profile(layers, column, common.dark()),
+        charts.compare.profile(layers, column, common.dark()),
         "A line is one network. Dotted: what shuffled labels reach in it (95th percentile). Compare networks at one "
         "layer rather than layers of one network.",
         layers[COLUMNS["profile"]],
@@ -98,7 +98,7 @@ def units(table: pd.DataFrame, layer: str) -> None:
     elsewhere = " Networks without this layer show the one nearest in depth." if set(table["layer"]) != {layer} else ""
     clicked = common.chart(
         f"Every unit of {wording.plain(layer)}",
-        compare_charts.si_strips(table, common.dark()),
+        charts.compare.si_strips(table, common.dark()),
         "A dot is a unit at its SI, hollow if dead; click it to open the unit. Bar in the colour of the text: mean of "
         f"the live units. Grey bar: median of what shuffled labels give them (95th percentile).{elsewhere}",
         table[COLUMNS["strips"]],
@@ -130,7 +130,7 @@ def matches(rows: dict[str, dict], read: dict, told: dict[str, str], base: str, 
         named = {comparing.NULLS[kind]: values for kind, values in nulls.items()}
         clicked = common.chart(
             f"Matches of {wording.plain(layer)}",
-            compare_charts.matched(found, named, common.class_names(base), common.dark()),
+            charts.compare.matched(found, named, common.class_names(base), common.dark()),
             "A dot is a unit of the baseline at its correlation (Pearson, over images) with the unit of the other "
             "network that correlates most with it; it has the colour of its preferred class and is hollow if the match "
             "prefers another. Grey: the best match once the other network's images are shuffled, within classes (what "

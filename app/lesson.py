@@ -109,7 +109,7 @@ def _tuning(lesson: Lesson, guess) -> None:
     means = means.assign(low=low, high=high)
     common.chart(
         "Its response to each class",
-        charts.tuning(means, int(lesson.unit["preferred_index"]), common.dark()),
+        charts.unit.tuning(means, int(lesson.unit["preferred_index"]), common.dark()),
         "A bar is the unit's mean activation over the images of a class, with the 95 % interval (t) of that mean.",
         means[["class", "mean", "low", "high", "images"]],
         "lesson-tuning",
@@ -132,7 +132,7 @@ def _selective(lesson: Lesson) -> int:
 def _histogram(lesson: Lesson, guess) -> None:
     common.chart(
         "Every unit at its SI",
-        charts.si_histograms(lesson.units, lesson.names, common.dark()),
+        charts.units.si_histograms(lesson.units, lesson.names, common.dark()),
         "A dot is a unit, coloured by the class it prefers, hollow if dead. Grey band: shuffled labels.",
         lesson.units,
         "lesson-histogram",
@@ -187,7 +187,7 @@ def _knob(lesson: Lesson, guess) -> None:
     runs = runs.assign(low_share=low, high_share=high, told=[wording.run(row) for row in runs.to_dict("records")])
     common.chart(
         "Accuracy against selectivity",
-        charts.accuracy_against_si(runs, charts.LIVE_UNITS, common.dark()),
+        charts.runs.accuracy_against_si(runs, charts.runs.LIVE_UNITS, common.dark()),
         "A point is one network, its whiskers the 95 % Wilson interval of its accuracy. Blue: selectivity suppressed, "
         "orange: encouraged. Bars at the foot: what shuffled labels give.",
         runs[["run", "alpha", "seed", "test_accuracy", "low_share", "high_share", "mean_si_live"]],

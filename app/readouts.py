@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import ablation_charts, common, links, silencing, wording
+from app import charts, common, links, silencing, wording
 from app.silencing import Asked
 from selviz.statistics import change_interval
 
@@ -91,21 +91,21 @@ def against_controls(asked: Asked, result: dict, draws: int) -> None:
         for when in ("before", "after")
     }
     found: dict[str, dict] = {}
-    for kind in ablation_charts.CONTROLS:
+    for kind in charts.ablation.CONTROLS:
         with place.container():
-            bar = st.progress(0.0, text=f"Drawing {draws} {ablation_charts.CONTROLS[kind]}")
+            bar = st.progress(0.0, text=f"Drawing {draws} {charts.ablation.CONTROLS[kind]}")
         found[kind] = silencing.control(
             asked,
             kind,
             draws,
             lambda done, bar=bar, kind=kind: bar.progress(
-                done / draws, text=f"{done} of {draws} {ablation_charts.CONTROLS[kind]}"
+                done / draws, text=f"{done} of {draws} {charts.ablation.CONTROLS[kind]}"
             ),
         )
     with place.container():
         table = pd.DataFrame(
             [
-                {"set": ablation_charts.CONTROLS[kind], "draw": number, "accuracy_after": accuracy}
+                {"set": charts.ablation.CONTROLS[kind], "draw": number, "accuracy_after": accuracy}
                 for kind, control in found.items()
                 for number, accuracy in enumerate(control["accuracies"], 1)
             ],
@@ -114,7 +114,7 @@ def against_controls(asked: Asked, result: dict, draws: int) -> None:
         drawn = {kind: control["accuracies"] for kind, control in found.items()}
         common.chart(
             "Compared with other units",
-            ablation_charts.against_controls(ends, drawn, common.dark()),
+            charts.ablation.against_controls(ends, drawn, common.dark()),
             "Filled: without the chosen units. Outlined: the whole network. Grey dots: without as many random units of "
             "the same layers; squares: without other units of nearly the same mean activation. Whiskers: 95 % Wilson "
             "intervals. Left of most dots: these units matter more than most."
@@ -130,7 +130,7 @@ def against_controls(asked: Asked, result: dict, draws: int) -> None:
 
 
 def _rank(kind: str, control: dict, after: float) -> str:
-    name, draws = ablation_charts.CONTROLS[kind], len(control["accuracies"])
+    name, draws = charts.ablation.CONTROLS[kind], len(control["accuracies"])
     if not draws:
         from selviz.ablation import UNMATCHED
 
@@ -150,7 +150,7 @@ def by_class(result: dict) -> None:
     table["class_index"] = range(len(table))
     common.chart(
         "Class by class",
-        ablation_charts.before_and_after(table, common.dark()),
+        charts.ablation.before_and_after(table, common.dark()),
         "Outlined: before. Filled: after. Whiskers: 95 % Wilson intervals for new images.",
         table[
             ["class", "images", "before", "after", "change", "lost", "gained", "mcnemar_p_holm", "true_logit_change"]
@@ -238,5 +238,5 @@ def confusion(run: str, result: dict) -> None:
         ),
     ):
         with column:
-            figure = ablation_charts.confusion(counts[part], names, part == "difference", common.dark())
+            figure = charts.ablation.confusion(counts[part], names, part == "difference", common.dark())
             common.chart(title, figure, how, cells, f"confusion-{part}")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pandas as pd
 import streamlit as st
 
-from app import common, links, unit_charts, wording
+from app import charts, common, links, wording
 from selviz.errors import SelvizError
 from selviz.store import list_groups, read_group, write_group
 
@@ -202,7 +202,7 @@ def _plot(run: str, layer: str, chosen: Units) -> pd.DataFrame:
             links.widget(st.selectbox, told, list(known), name=name, value=axes[name], format_func=known.get)
     silent = [unit in chosen.get(of, ()) for of, unit in zip(table["layer"], table["unit"])]
     titles = {name: known[axis] for name, axis in axes.items()}
-    figure = unit_charts.unit_scatter(
+    figure = charts.units.unit_scatter(
         table.assign(x=table[axes["x"]], y=table[axes["y"]], silent=silent),
         common.class_names(run),
         titles,

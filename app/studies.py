@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import streamlit as st
 
-from app import ablation_charts, common, links, silencing, wording, work
+from app import charts, common, links, silencing, wording, work
 from selviz.statistics import correlation_interval, rank_among, rank_correlation
 
 MOST_MARKS = 4000
@@ -37,7 +37,7 @@ def curves(run: str, layer: str) -> None:
     images = int(shown["images"].iloc[0])
     common.chart(
         f"Removing units in order of {metric}",
-        ablation_charts.removal_curves(shown, common.dark()),
+        charts.ablation.removal_curves(shown, common.dark()),
         f"Accuracy on fold 1 ({wording.counted(images, 'image')}) while units of {of} are silenced, in an order taken "
         f"on fold 0. Grey: the mean of {len(random)} random orders, and the band from their lowest to their highest.",
         shown[["direction", "draw", "removed", "images", "accuracy"]],
@@ -123,7 +123,7 @@ def _map(run: str, layer: str, effects: pd.DataFrame, title: str, exact: bool) -
     )
     clicked = common.chart(
         "Every unit, every class",
-        ablation_charts.atlas_map(shown, title, common.dark()),
+        charts.ablation.atlas_map(shown, title, common.dark()),
         f"{how} Purple is loss. Units with the largest loss in any class come first.{cut} Click a mark to silence it.",
         effects.drop(columns="told"),
         "atlas-map",
@@ -138,7 +138,7 @@ def _against_si(run: str, layer: str, units: pd.DataFrame, effects: pd.DataFrame
     table = units.merge(own, on=["unit", "preferred_index"])
     clicked = common.chart(
         "Do selective units matter more to their class?",
-        ablation_charts.si_against_effect(table, common.class_names(run), title, common.dark()),
+        charts.ablation.si_against_effect(table, common.class_names(run), title, common.dark()),
         "A mark is a unit: its SI against what its silence does to the class that it prefers. Below the line is loss; "
         "if selective units mattered more, the marks would fall to the right.",
         table[["layer", "unit", "si", "preferred_class", "value", "dead"]],

@@ -77,7 +77,7 @@ def outgoing(run: str, layer: str, unit: int) -> None:
         table = table.assign(**{f"{name}_low": low, f"{name}_high": high})
     common.chart(
         "Which answers it pushes",
-        charts.push(table, common.dark()),
+        charts.unit.push(table, common.dark()),
         "A bar is how much the unit raises a class's logit, averaged over all images, with the 95 % interval (t) for "
         "new images: what is lost when it is silent. A hollow mark: what a small change of its map would do (gradient "
         "times activation); where the two differ, later layers bend.",

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pandas as pd
 import streamlit as st
 
-from app import charts, common, links, measures, unit_charts, wording, work
+from app import charts, common, links, measures, wording, work
 
 PAGE = 500  # rows of the table on one page
 MOST_MARKS = 4000
@@ -26,7 +26,7 @@ def histograms(run: str, units: pd.DataFrame) -> dict:
     with st.container(height=740 if len(layers) > 5 else "content", border=False):
         clicked = common.chart(
             "SI, layer by layer",
-            charts.si_histograms(shown, common.class_names(run), common.dark()),
+            charts.units.si_histograms(shown, common.class_names(run), common.dark()),
             "A dot is a unit at its SI, coloured by the class it prefers, hollow if dead (bars where there are too "
             "many units). Grey band: where units of this layer lie with shuffled labels, median null mean to median "
             f"null 95 %.{cut}",
@@ -50,7 +50,7 @@ def scatter(run: str, units: pd.DataFrame) -> dict:
     shown = units.head(MOST_MARKS)
     shown = shown.assign(x=shown[axes["x"]], y=shown[axes["y"]], silent=False)
     names = common.class_names(run)
-    figure = unit_charts.unit_scatter(shown, names, {name: known[axis] for name, axis in axes.items()}, common.dark())
+    figure = charts.units.unit_scatter(shown, names, {name: known[axis] for name, axis in axes.items()}, common.dark())
     return _marked(
         units,
         "Two measures",
@@ -100,7 +100,7 @@ def tuning(run: str, units: pd.DataFrame) -> dict:
     ).sort_values(["rank", "class_index"])
     clicked = common.chart(
         "What each unit responds to",
-        unit_charts.tuning_map(means, common.dark()),
+        charts.units.tuning_map(means, common.dark()),
         "A mark is a unit and a class: the unit's mean activation on that class, as a share of its largest. A "
         "selective unit has one bright mark, an indifferent one a bright column. Click a mark to open the unit.",
         means[["layer", "unit", "class", "mean", "share", "images"]],
@@ -134,7 +134,7 @@ def plane(run: str, units: pd.DataFrame) -> dict:
         if method == "pca"
         else "t-SNE of the units' tuning, seed 0; distances between far groups mean little"
     )
-    figure = unit_charts.unit_map(shown, common.class_names(run), common.dark())
+    figure = charts.units.unit_map(shown, common.class_names(run), common.dark())
     return _marked(
         units,
         "Units that respond alike",
@@ -169,7 +169,7 @@ def agreement(run: str, units: pd.DataFrame) -> dict:
     named = table.set_axis(titles, axis=0).set_axis(titles, axis=1)
     common.chart(
         "Do the measures agree?",
-        unit_charts.agreement(named, common.dark()),
+        charts.units.agreement(named, common.dark()),
         f"Spearman's rank correlation over the {wording.counted(live, 'live unit')} of the layer. +1: the two measures "
         "put the units in the same order. Precision and CCMAS give misleadingly high estimates of selectivity (Gale et "
         "al. 2020); with few units single correlations are uncertain.",

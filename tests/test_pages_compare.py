@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from stored import CLASSES, make_run
 
-from app import compare_charts, comparing
+from app import charts, comparing
 from selviz.comparison import changes
 from selviz.config import RunConfig
 from selviz.pipeline import train_run
@@ -203,6 +203,6 @@ def test_a_layer_that_the_other_network_lacks_is_compared_with_the_nearest_in_de
 def test_of_many_classes_those_that_change_most_are_drawn():
     table = pd.DataFrame({"class": [f"<b>{number}" for number in range(50)], "change": np.arange(50) / 100})
     table = table.assign(told="α 1", alpha=1.0, position=1, change_low=0.0, change_high=0.6, images=10)
-    figure = compare_charts.class_differences(table, dark=False)
+    figure = charts.compare.class_differences(table, dark=False)
     assert list(figure.data[0].y) == [float(number) for number in range(30, 50)]
     assert figure.layout.xaxis.ticktext[0] == "&lt;b&gt;30"

@@ -4,7 +4,7 @@ import streamlit as st
 
 from app import charts, common, compare_views, comparing, links
 
-COLUMN = {"live": charts.LIVE_UNITS, "all": charts.ALL_UNITS}
+COLUMN = {"live": charts.runs.LIVE_UNITS, "all": charts.runs.ALL_UNITS}
 
 run = common.require_run()["name"]
 table = common.runs()

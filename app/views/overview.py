@@ -26,7 +26,7 @@ with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         help="A unit that is never active on the evaluation images is dead and has SI 0. A large positive alpha "
         "silences units, so the mean over all units can fall while the living ones become more selective.",
     )
-column = charts.ALL_UNITS if which == "all" else charts.LIVE_UNITS
+column = charts.runs.ALL_UNITS if which == "all" else charts.runs.LIVE_UNITS
 chosen = finished[(finished["dataset"] + " · " + finished["model"]) == kind].sort_values("alpha")
 low, high = wilson((chosen["test_accuracy"] * chosen["images"]).round(), chosen["images"])
 chosen = chosen.assign(low_share=low, high_share=high, told=[wording.run(row) for row in chosen.to_dict("records")])
@@ -56,7 +56,7 @@ scatter, profile = st.columns(2, gap="large")
 with scatter:
     common.chart(
         "Accuracy against selectivity",
-        charts.accuracy_against_si(chosen, column, common.dark()),
+        charts.runs.accuracy_against_si(chosen, column, common.dark()),
         "A point is one network; its whiskers are the 95 % Wilson interval of its accuracy: the uncertainty for new "
         f"images ({wording.whole(chosen['images'].max())} images each). The bars at the foot are the nulls: mean to "
         "95th percentile of the mean SI that shuffled labels give. Click a point to choose the network.",
@@ -73,7 +73,7 @@ with profile:
         layers = pd.concat(parts)
         common.chart(
             "Selectivity by depth",
-            charts.depth_profile(layers, column, common.dark()),
+            charts.runs.depth_profile(layers, column, common.dark()),
             "A line is one network, from its first layer to its last. Dotted: what shuffled labels reach in the same "
             "network (95th percentile); a layer at its dotted line is no more selective than chance.",
             layers[["run", "alpha", "layer", "units", "mean_si", "mean_si_live", "null_mean", "null_p95", "dead"]],

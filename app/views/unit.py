@@ -129,7 +129,7 @@ with left:
     means = means.assign(low=low, high=high)
     common.chart(
         "Response to each class",
-        charts.tuning(means, preferred, common.dark()),
+        charts.unit.tuning(means, preferred, common.dark()),
         "A bar is the unit's mean activation over the images of a class, with the 95 % interval (t) of that mean for "
         "new images. The outlined class is the preferred one.",
         means[["class", "mean", "low", "high", "std", "images"]],
@@ -137,7 +137,7 @@ with left:
     )
     common.chart(
         "Spread of its activations",
-        charts.activations_by_class(activations, names, preferred, common.dark()),
+        charts.unit.activations_by_class(activations, names, preferred, common.dark()),
         f"All {wording.counted(len(activations), 'image')}, stacked by class in the colours above, the preferred class "
         "at the bottom: a selective unit has that class alone on the right.",
         activations,

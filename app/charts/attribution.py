@@ -1,16 +1,17 @@
-"""Charts about attributions: tables in, Plotly figures out, as in `charts`."""
+"""Charts about attributions: tables in, Plotly figures out, as in `basics`."""
 
 import pandas as pd
 import plotly.graph_objects as go
 
-from app import charts, colours
+from app import colours
+from app.charts import basics
 
 WAYS = {"deletion": "circle", "insertion": "circle-open"}
 
 
 def pixel_curves(table: pd.DataFrame, dark: bool) -> go.Figure:
     """The target while pixels leave (deletion) or enter (insertion). Columns share 0..1 of pixels, and one for each."""
-    figure = charts.empty(height=260)
+    figure = basics.empty(height=260)
     for way, symbol in WAYS.items():
         figure.add_scatter(
             x=100 * table["share"],

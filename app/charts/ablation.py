@@ -1,10 +1,11 @@
-"""Charts of what silencing does: tables in, Plotly figures out, as in `charts`."""
+"""Charts of what silencing does: tables in, Plotly figures out, as in `basics`."""
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from app import charts, colours, wording
+from app import colours, wording
+from app.charts import basics
 
 CONTROLS = {"control": "random sets", "matched": "matched sets"}
 MOST_WRITTEN = 12  # classes up to which a confusion matrix has its numbers written in
@@ -14,7 +15,7 @@ def against_controls(result: dict, draws: dict[str, list[float]], dark: bool) ->
     """Where the chosen units rank: `result` has before and after, each (value, low, high) 0..1; `draws` the
     accuracies of each kind of CONTROLS, a row of dots each."""
     shown = {kind: 100 * np.asarray(values, dtype=float) for kind, values in draws.items() if len(values)}
-    figure = charts.empty(height=190 + 70 * len(shown))
+    figure = basics.empty(height=190 + 70 * len(shown))
     ink = colours.INK[dark]
     for row, (kind, values) in enumerate(shown.items()):
         # Equal accuracies would hide one another, so they are piled up.
@@ -44,9 +45,9 @@ def against_controls(result: dict, draws: dict[str, list[float]], dark: bool) ->
             mode="markers+text",
             text=[f"{when} {value:.1f} %"],
             textposition="top center" if when == "before" else "bottom center",
-            textfont={"size": charts.FONT},
+            textfont={"size": basics.FONT},
             marker={"size": 15, "symbol": "diamond", "color": fill, "line": {"width": 2.5, "color": ink}},
-            error_x=charts.whiskers(*(np.array([end]) for end in (value, low, high)), dark),
+            error_x=basics.whiskers(*(np.array([end]) for end in (value, low, high)), dark),
             hovertemplate=f"{when}: %{{x:.1f}} % ({low:.1f} to {high:.1f})<extra></extra>",
         )
     ends = [100 * np.asarray(result[when]) for when in ("before", "after")]
@@ -60,7 +61,7 @@ def against_controls(result: dict, draws: dict[str, list[float]], dark: bool) ->
 def before_and_after(per_class: pd.DataFrame, dark: bool) -> go.Figure:
     """Accuracy by class, before (outlined) and after (filled), with intervals. Columns class, class_index, before,
     before_low, before_high, after, after_low, after_high, images; accuracies 0..1."""
-    figure = charts.empty(height=330)
+    figure = basics.empty(height=330)
     hues = colours.classes(len(per_class), dark)
     colour = [hues[c] for c in per_class["class_index"]]
     names = [wording.label(name) for name in per_class["class"]]
@@ -74,7 +75,7 @@ def before_and_after(per_class: pd.DataFrame, dark: bool) -> go.Figure:
             y=y,
             name=when,
             marker=marker,
-            error_y=charts.whiskers(y, 100 * per_class[f"{when}_low"], 100 * per_class[f"{when}_high"], dark),
+            error_y=basics.whiskers(y, 100 * per_class[f"{when}_low"], 100 * per_class[f"{when}_high"], dark),
             customdata=per_class[["images"]],
             hovertemplate=f"class %{{x}} {when}: %{{y:.1f}} %, %{{customdata[0]}} images<extra></extra>",
         )
@@ -92,7 +93,7 @@ def confusion(counts, class_names: list[str], difference: bool, dark: bool) -> g
     """
     counts = np.asarray(counts)
     classes = len(counts)
-    figure = charts.empty(height=440)
+    figure = basics.empty(height=440)
     names = [wording.label(name) for name in class_names]
     diagonal = np.eye(classes, dtype=bool)
     if difference:
@@ -118,7 +119,7 @@ def confusion(counts, class_names: list[str], difference: bool, dark: bool) -> g
         showscale=False,
         xgap=2,
         ygap=2,
-        textfont={"size": charts.FONT},
+        textfont={"size": basics.FONT},
         hovertemplate="class %{y} taken for %{x}: %{customdata} images<extra></extra>",
         **written,
     )
@@ -130,7 +131,7 @@ def confusion(counts, class_names: list[str], difference: bool, dark: bool) -> g
 def removal_curves(curves: pd.DataFrame, dark: bool) -> go.Figure:
     """Accuracy while units are removed: largest values first (filled), smallest first (hollow), random orders (mean
     and band from lowest to highest). Columns direction, draw, removed, accuracy 0..1."""
-    figure = charts.empty(height=380)
+    figure = basics.empty(height=380)
     ink, grey = colours.INK[dark], colours.ALPHA[dark][1]
     random = 100 * curves[curves["direction"] == "random"].pivot_table(
         index="removed", columns="draw", values="accuracy"
@@ -181,7 +182,7 @@ def atlas_map(effects: pd.DataFrame, title: str, dark: bool) -> go.Figure:
     change: below 0 is a loss) and told (what the hover box says). Units run across in the order of the table."""
     order = [str(unit) for unit in dict.fromkeys(effects["unit"])]
     names = [wording.label(name) for name in effects.sort_values("class_index")["class"].drop_duplicates()]
-    figure = charts.empty(height=150 + 26 * min(len(names), 24))
+    figure = basics.empty(height=150 + 26 * min(len(names), 24))
     lost, none, gained = colours.CHANGE[dark]
     most = max(1e-9, float(effects["value"].abs().max()))
     size = max(5, min(20, int(860 / max(len(order), 1)), int(560 / max(len(names), 1))))
@@ -211,7 +212,7 @@ def atlas_map(effects: pd.DataFrame, title: str, dark: bool) -> go.Figure:
 def si_against_effect(units: pd.DataFrame, class_names: list[str], title: str, dark: bool) -> go.Figure:
     """Each unit's SI against what its silence does to the class that it prefers. Columns si, value, told, layer, unit,
     preferred_index, dead. customdata is [layer, unit]."""
-    figure = charts.empty(height=360)
+    figure = basics.empty(height=360)
     hues = colours.classes(len(class_names), dark)
     figure.add_hline(0, line={"color": colours.OTHER[dark], "width": 1})
     figure.add_scattergl(

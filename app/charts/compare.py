@@ -1,4 +1,4 @@
-"""Charts of several networks side by side: tables in, Plotly figures out, as in `charts`.
+"""Charts of several networks side by side: tables in, Plotly figures out, as in `basics`.
 
 A network has the colour of its alpha and, since two may share it, a symbol of its own; `told` is what it is called.
 """
@@ -8,7 +8,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from app import charts, colours, wording
+from app import colours, wording
+from app.charts import basics
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
@@ -20,7 +21,7 @@ def accuracies(runs: pd.DataFrame, dark: bool) -> go.Figure:
     """Accuracy of each network on the left, its difference from the baseline on the right, a row a network. Columns
     told, alpha, position, test_accuracy, low_share, high_share, change, change_low, change_high (shares, 0..1)."""
     figure = make_subplots(1, 2, shared_yaxes=True, horizontal_spacing=0.06)
-    charts.finish(figure, height=110 + 46 * len(runs))
+    basics.finish(figure, height=110 + 46 * len(runs))
     names = [wording.label(told) for told in runs["told"]]
     for height, (row, name) in enumerate(zip(runs.to_dict("records"), names)):
         for column, value, low, high, unit in (
@@ -33,7 +34,7 @@ def accuracies(runs: pd.DataFrame, dark: bool) -> go.Figure:
                 y=[len(names) - 1 - height],
                 mode="markers",
                 marker=_marker(row, dark, 13),
-                error_x=charts.whiskers(np.array([middle]), np.array([ends[0]]), np.array([ends[1]]), dark),
+                error_x=basics.whiskers(np.array([middle]), np.array([ends[0]]), np.array([ends[1]]), dark),
                 hovertemplate=f"{name}: %{{x:.1f}} {unit} ({ends[0]:.1f} to {ends[1]:.1f})<extra></extra>",
                 row=1,
                 col=column,
@@ -51,7 +52,7 @@ def class_differences(changes: pd.DataFrame, dark: bool) -> go.Figure:
     biggest = changes.groupby("class", sort=False)["change"].agg(lambda values: values.abs().max())
     shown = biggest.nlargest(MOST_CLASSES).index
     order = [name for name in biggest.index if name in set(shown)]
-    figure = charts.empty(height=360)
+    figure = basics.empty(height=360)
     networks = list(changes.groupby("position", sort=True))
     for number, (_, part) in enumerate(networks):
         part = part.set_index("class").reindex(order)
@@ -64,7 +65,7 @@ def class_differences(changes: pd.DataFrame, dark: bool) -> go.Figure:
             mode="markers",
             name=wording.label(row["told"]),
             marker=_marker(row, dark, 10),
-            error_y=charts.whiskers(y, 100 * part["change_low"], 100 * part["change_high"], dark),
+            error_y=basics.whiskers(y, 100 * part["change_low"], 100 * part["change_high"], dark),
             customdata=np.stack([[wording.label(name) for name in order], part["images"]], axis=1),
             hovertemplate="class %{customdata[0]}: %{y:+.1f} points, %{customdata[1]} images",
         )
@@ -78,7 +79,7 @@ def class_differences(changes: pd.DataFrame, dark: bool) -> go.Figure:
 def profile(layers: pd.DataFrame, column: str, dark: bool) -> go.Figure:
     """Mean SI by depth, a line a network, its null dotted. Columns told, alpha, position, layer, depth, null_p95 and
     `column`; where all networks have the same layers, these are named."""
-    figure = charts.empty(height=400)
+    figure = basics.empty(height=400)
     for _, part in layers.groupby("position", sort=True):
         row = part.iloc[0].to_dict()
         colour, told = colours.alpha(row["alpha"], dark), wording.label(row["told"])
@@ -117,7 +118,7 @@ def si_strips(units: pd.DataFrame, dark: bool) -> go.Figure:
     median of their nulls' 95th percentiles. Columns told, alpha, position, run, layer, unit, si, dead, null_p95;
     customdata [run, layer, unit]."""
     positions = sorted(units["position"].unique(), reverse=True)
-    figure = charts.empty(height=90 + 78 * len(positions))
+    figure = basics.empty(height=90 + 78 * len(positions))
     low, high = min(0.0, float(units["si"].min())), max(1.0, float(units["si"].max()))
     for height, position in enumerate(positions):
         part = units[units["position"] == position]
@@ -167,7 +168,7 @@ def matched(pairs: pd.DataFrame, nulls: dict[str, np.ndarray], class_names: list
     layer, unit].
     """
     found = pairs.dropna(subset="correlation")
-    figure = charts.empty(height=330)
+    figure = basics.empty(height=330)
     hues = colours.classes(len(class_names), dark)
     low = min(0.0, float(found["correlation"].min()) - 0.03) if len(found) else 0.0
     same = found["preferred_class"] == found["match_class"]

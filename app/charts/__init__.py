@@ -1,0 +1,10 @@
+"""Tables in, Plotly figures out, by what is drawn: `charts.unit.tuning(means, preferred, dark)`.
+
+A chart's first argument is a data frame, its last is `dark`; `charts.empty`, `charts.finish` and `charts.whiskers` give
+all of them the same looks.
+"""
+
+from app.charts import ablation, attribution, compare, runs, unit, units
+from app.charts.basics import FONT, empty, finish, whiskers
+
+__all__ = ["FONT", "ablation", "attribution", "compare", "empty", "finish", "runs", "unit", "units", "whiskers"]
