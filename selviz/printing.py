@@ -254,7 +254,7 @@ class Progress:
     def _new_bar(self, title: str, leave: bool):
         from tqdm import tqdm
 
-        shape = "{desc} {percentage:3.0f} %|{bar:20}| {elapsed}{postfix}"
+        shape = "{desc} {percentage:3.0f} %|{bar:20}| {elapsed}, {remaining} left{postfix}"
         self.words = ""
         self.bar = tqdm(total=1.0, desc=title, file=sys.stderr, bar_format=shape, leave=leave, dynamic_ncols=True)
 

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from selviz.cli import common, explaining, listing, making, measuring, moving, silencing
+from selviz.cli import common, explaining, listing, making, measuring, moving, perturbing, silencing
 from selviz.errors import SelvizError, unknown
 
 INTERRUPTED = 130  # what a shell expects of a command that Ctrl-C ended
@@ -19,6 +19,7 @@ COMMANDS: common.Commands = {
     **silencing.COMMANDS,
     **measuring.COMMANDS,
     **explaining.COMMANDS,
+    **perturbing.COMMANDS,
     **moving.COMMANDS,
 }
 

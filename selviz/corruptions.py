@@ -1,0 +1,167 @@
+"""Natural corruptions of images, by corrupt-tta: `corrupt(pixels, "fog", 3)` gives uint8 pixels [N, C, H, W] again.
+
+Names and severities 1..5 are those of Hendrycks & Dietterich 2019 (arXiv 1903.12261). corrupt-tta has the constants of
+224-pixel images at every size, so small images suffer more than in CIFAR-10-C.
+"""
+
+import functools
+import importlib.util
+import operator
+import zlib
+from collections.abc import Callable, Sequence
+from types import ModuleType, SimpleNamespace
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from selviz.errors import SelvizError, unknown
+
+SEVERITIES = (1, 2, 3, 4, 5)
+FAMILIES = {
+    "noise": ("gaussian_noise", "shot_noise", "impulse_noise"),
+    "blur": ("defocus_blur", "glass_blur", "motion_blur", "zoom_blur"),
+    "weather": ("snow", "frost", "fog", "brightness", "contrast"),
+    "digital": ("elastic_transform", "pixelate", "jpeg_compression"),
+    "extra": ("speckle_noise", "gaussian_blur", "spatter", "saturate"),
+}
+CORRUPTIONS = {name: family for family, names in FAMILIES.items() for name in names}
+STANDARD = tuple(name for name, family in CORRUPTIONS.items() if family != "extra")
+# The smallest side in pixels, and what an image below it has no room for.
+SMALLEST = {
+    "glass_blur": (9, "it swaps pixels up to 4 apart, at a distance of 4 from the edge"),
+    "pixelate": (8, "it shrinks the image to a quarter, which leaves fewer than 2 pixels a side"),
+    "elastic_transform": (6, "it moves the corners of a square of a third of the side"),
+}
+# These take any number of channels. The others need three: grey is repeated, and averaged afterwards.
+_ANY_CHANNELS = FAMILIES["noise"] + ("speckle_noise", "glass_blur", "zoom_blur", "gaussian_blur", "fog", "contrast")
+
+
+def check(name: str, severity=1) -> tuple[str, int]:
+    """The name and the severity; SelvizError for a corruption that does not exist or a severity that is not 1..5."""
+    if name not in CORRUPTIONS:
+        raise unknown("corruption", name, list(CORRUPTIONS))
+    try:
+        number = operator.index(severity)
+    except TypeError:
+        number = 0
+    if isinstance(severity, bool) or number not in SEVERITIES:
+        raise SelvizError(f"severity is {severity!r}; it must be 1, 2, 3, 4 or 5 (the clean images are always there).")
+    return name, number
+
+
+def too_small(name: str, height: int, width: int) -> str | None:
+    """Why an image of this size is too small for the corruption; None if it is not."""
+    least, why = SMALLEST.get(name, (2, "there is nothing to corrupt"))
+    side = min(height, width)
+    return f"{name} needs at least {least} pixels a side, these images have {side}: {why}" if side < least else None
+
+
+def usable(height: int, width: int, names: Sequence[str] = STANDARD) -> tuple[list[str], dict[str, str]]:
+    """Those of `names` that images of this size are large enough for, and why not for each of the others."""
+    reasons = {check(name)[0]: too_small(name, height, width) for name in names}
+    return [name for name in names if reasons[name] is None], {name: why for name, why in reasons.items() if why}
+
+
+def corrupt(
+    pixels: np.ndarray,
+    name: str,
+    severity: int,
+    seed: int = 0,
+    images: Sequence[int] | None = None,
+    report: Callable[[int], None] = lambda done: None,
+) -> np.ndarray:
+    """Corrupted copies of uint8 pixels [N, C, H, W] with one or three channels; the same shape and type.
+
+    What is random depends on `seed`, the corruption and the image's number (`images`, by default 0..N-1), not on the
+    severity, on the other images or on anything else in the process. Values are rounded to whole numbers. `report`
+    gets the number of finished images. Raises SelvizError for a bad name or severity, other channels, and images that
+    are too small.
+    """
+    name, severity = check(name, severity)
+    pixels = np.asarray(pixels)
+    if pixels.ndim != 4 or pixels.shape[1] not in (1, 3) or pixels.dtype != np.uint8:
+        raise SelvizError(
+            f"Corruptions take uint8 pixels of one or three channels, [N, 1 or 3, H, W], not {pixels.dtype} "
+            f"{tuple(pixels.shape)}."
+        )
+    if (why := too_small(name, *pixels.shape[2:])) is not None:
+        raise SelvizError(f"{why}.")
+    images = range(len(pixels)) if images is None else images
+    grey = pixels.shape[1] == 1
+    result = np.empty_like(pixels)
+    library, at = _library()
+    function = getattr(library, name)
+    for row, (image, number) in enumerate(zip(pixels, images, strict=True)):
+        bits = random_bits(name, number, seed)
+        at.random, at.generator = np.random.RandomState(bits), np.random.Generator(bits)
+        image = np.moveaxis(image, 0, -1)
+        if grey and name not in _ANY_CHANNELS:
+            image = image.repeat(3, axis=-1)
+        found = np.asarray(function(image, severity), dtype=np.float64)
+        if grey and found.shape[-1] == 3:
+            found = found.mean(axis=-1, keepdims=True)
+        result[row] = np.moveaxis(np.rint(np.clip(found, 0, 255)).astype(np.uint8), -1, 0)
+        report(row + 1)
+    return result
+
+
+def random_bits(name: str, image: int, seed: int = 0) -> np.random.MT19937:
+    """What one corruption of one image draws from."""
+    return np.random.MT19937(np.random.SeedSequence([seed, zlib.crc32(name.encode()), image]))
+
+
+def mean_change(clean: np.ndarray, corrupted: np.ndarray) -> np.ndarray:
+    """Mean absolute difference of pixels, 0..255, of each image [N] of two uint8 arrays [N, C, H, W]."""
+    return np.abs(clean.astype(np.int16) - corrupted).mean(axis=(1, 2, 3))
+
+
+def _library() -> tuple[ModuleType, SimpleNamespace]:
+    """corrupt-tta's functions as a module of one's own, and the place of the generator that they draw from.
+
+    The library draws from numpy's global generator, which belongs to every thread of the process, and, by way of
+    scikit-image's random_noise, from one that nobody can seed. It also reads frost's pictures anew for each image.
+    """
+    at = SimpleNamespace(random=None, generator=None)
+    spec = importlib.util.find_spec("corrupt_tta.corruptions")
+    library = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(library)
+    noise = library.random_noise
+    library.np = _Instead(lambda: np, random=_Instead(lambda: at.random))
+    library.cv2 = _Instead(lambda: cv2, imread=_read_picture)
+    library.random_noise = lambda *args, **options: noise(*args, rng=at.generator, **options)
+    return library, at
+
+
+def changes(pixels: np.ndarray, seed: int = 0, report: Callable[[dict], None] = lambda news: None) -> pd.DataFrame:
+    """How much each corruption changes these uint8 pixels [N, C, H, W], a row each.
+
+    Columns corruption, family, images, severity_1 .. severity_5 (mean absolute change of a pixel, 0..255), and skipped:
+    why these images are too small for it, or None.
+    """
+    rows = []
+    _, skipped = usable(*pixels.shape[2:], tuple(CORRUPTIONS))
+    for number, (name, family) in enumerate(CORRUPTIONS.items()):
+        row = {"corruption": name, "family": family, "images": len(pixels)}
+        for severity in SEVERITIES:
+            fits = name not in skipped
+            change = mean_change(pixels, corrupt(pixels, name, severity, seed)).mean() if fits else None
+            row[f"severity_{severity}"] = change
+        rows.append({**row, "skipped": skipped.get(name)})
+        report({"stage": "corruptions", "done": number + 1, "of": len(CORRUPTIONS)})
+    return pd.DataFrame(rows)
+
+
+class _Instead:
+    """What `find()` gives, with other attributes instead of some of its own."""
+
+    def __init__(self, find: Callable, **others):
+        self.__dict__.update(others, _find=find)
+
+    def __getattr__(self, name: str):
+        return getattr(self._find(), name)
+
+
+@functools.lru_cache(maxsize=16)
+def _read_picture(path: str) -> np.ndarray:
+    return cv2.imread(path)
