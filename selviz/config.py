@@ -8,19 +8,30 @@ import dataclasses
 import hashlib
 import json
 import math
+import re
 from dataclasses import dataclass
 
 from selviz.errors import SelvizError
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "64-true")
+AUGMENTATIONS = ("none", "crop", "crop-flip")
+PENALTY_LABELS = ("true", "shuffled")
+PENALTY = ("penalty_layers", "penalty_labels", "alpha_from", "alpha_until", "alpha_ramp")
+LEAST = {"epochs": 0, "batch_size": 2, "seed": 0, "learning_rate": 0.0, "weight_decay": 0, "alpha_from": 1}
+LEAST |= dict.fromkeys(("alpha_until", "alpha_ramp", "label_noise", "snapshots"), 0)
 
 
 @dataclass(frozen=True)
 class RunConfig:
     """What decides the weights of a trained run. `alpha` < 0 discourages class selectivity, > 0 encourages it.
 
-    `epochs` 0 is the untrained control; `learning_rate` is the peak of the one-cycle schedule.
-    Raises SelvizError for a value out of range.
+    `epochs` 0 is the untrained control; `learning_rate` is the peak of the one-cycle schedule. The penalty is on
+    `penalty_layers`: all, first:K, last:K, or names joined by +; with `penalty_labels` shuffled it takes the training
+    labels in another order, which tells selectivity from mere regularisation. It counts from epoch `alpha_from` (the
+    first is 1) to epoch `alpha_until` (0: the last) and grows to its full size over `alpha_ramp` epochs. `label_noise`
+    is the share 0..1 of training labels that are wrong; `augment` is none, crop or crop-flip; `snapshots` is the number
+    of points in an epoch at which every unit's SI is kept. With alpha 0 there is no penalty, so its settings are those
+    of every other baseline. Raises SelvizError for a value out of range.
     """
 
     dataset: str
@@ -33,15 +44,23 @@ class RunConfig:
     momentum: float = 0.9
     weight_decay: float = 1e-4
     precision: str = "32-true"
+    penalty_layers: str = "all"
+    penalty_labels: str = "true"
+    alpha_from: int = 1
+    alpha_until: int = 0
+    alpha_ramp: int = 0
+    label_noise: float = 0.0
+    augment: str = "none"
+    snapshots: int = 0
 
     def __post_init__(self):
-        for name in ("alpha", "learning_rate", "momentum", "weight_decay"):
+        for name in ("alpha", "learning_rate", "momentum", "weight_decay", "label_noise"):
             if not math.isfinite(getattr(self, name)):
                 raise SelvizError(
                     f"{name} is {getattr(self, name)}, which is not a finite number; give a number such as "
                     f"--{name.replace('_', '-')}={'-1' if name == 'alpha' else '0.1'}."
                 )
-        for name, least in (("epochs", 0), ("batch_size", 2), ("seed", 0), ("learning_rate", 0.0), ("weight_decay", 0)):
+        for name, least in LEAST.items():
             if getattr(self, name) < least:
                 raise SelvizError(
                     f"{name} is {getattr(self, name)}; it must be at least {least}"
@@ -49,12 +68,36 @@ class RunConfig:
                 )
         if not 0 <= self.momentum < 1:
             raise SelvizError(f"momentum is {self.momentum}; it must be at least 0 and below 1.")
-        if self.precision not in PRECISIONS:
-            raise SelvizError(f"precision is {self.precision!r}; use one of {', '.join(PRECISIONS)}.")
+        if not self.label_noise < 1:
+            raise SelvizError(f"label_noise is {self.label_noise}; it is a share of the labels, below 1.")
+        for name, known in (
+            ("precision", PRECISIONS),
+            ("augment", AUGMENTATIONS),
+            ("penalty_labels", PENALTY_LABELS),
+        ):
+            if getattr(self, name) not in known:
+                raise SelvizError(f"{name} is {getattr(self, name)!r}; use one of {', '.join(known)}.")
+        if not re.fullmatch(r"all|(first|last):[1-9]\d*|[^:+,\s]+(\+[^:+,\s]+)*", self.penalty_layers):
+            raise SelvizError(
+                f"penalty_layers is {self.penalty_layers!r}; use all, first:2, last:2, or names such as relu1+relu3."
+            )
+        self._check_schedule()
+        if self.alpha == 0:
+            for field in dataclasses.fields(self):
+                if field.name in PENALTY:
+                    object.__setattr__(self, field.name, field.default)
         # 1 and 1.0, -0.0 and 0.0 are the same setting and must give the same name.
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             object.__setattr__(self, field.name, float(value) + 0.0 if field.type is float else field.type(value))
+
+    def _check_schedule(self):
+        last = self.alpha_until or self.epochs
+        if self.epochs and not self.alpha_from <= last <= self.epochs:
+            raise SelvizError(
+                f"The penalty would count from epoch {self.alpha_from} to epoch {last} of {self.epochs}; choose "
+                "alpha_from and alpha_until within the training."
+            )
 
 
 def config_to_dict(config: RunConfig) -> dict:

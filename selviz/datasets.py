@@ -7,7 +7,7 @@ DATASETS.
 import hashlib
 import importlib.resources
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import numpy as np
@@ -23,7 +23,8 @@ class Dataset:
     """Training and evaluation images. Pixels are uint8 [N, C, H, W], labels int64 [N] into `class_names`.
 
     Evaluation images lie in a fixed order in which every prefix is nearly balanced over classes; `eval_folds` [N] is 0
-    or 1, stratified by class. `mean` and `std` are per channel, of the training pixels scaled to 0..1.
+    or 1, stratified by class. `mean` and `std` are per channel, of the training pixels scaled to 0..1. `mirrors` says
+    whether an image's mirror image shows the same class, as it does not for digits.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Dataset:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     fingerprint: str = field(default="")
+    mirrors: bool = True
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """float32 inputs [N, C, H, W] of uint8 pixels: (pixels / 255 - mean) / std per channel."""
@@ -135,7 +137,8 @@ def _mnist_5k() -> Dataset:
     with importlib.resources.as_file(path) as file:
         table = pd.read_csv(file, header=None, dtype=np.uint8).to_numpy()
     side = math.isqrt(table.shape[1] - 1)
-    return split("mnist-5k", table[:, :-1].reshape(-1, 1, side, side), table[:, -1], "0123456789", train_share=0.8)
+    pixels = table[:, :-1].reshape(-1, 1, side, side)
+    return replace(split("mnist-5k", pixels, table[:, -1], "0123456789", train_share=0.8), mirrors=False)
 
 
 def _digits() -> Dataset:
@@ -144,7 +147,7 @@ def _digits() -> Dataset:
     digits = load_digits()
     # The sample holds grey levels 0..16.
     pixels = (digits.images * (255 / 16)).round().astype(np.uint8)[:, None]
-    return split("digits", pixels, digits.target, "0123456789", train_share=0.7)
+    return replace(split("digits", pixels, digits.target, "0123456789", train_share=0.7), mirrors=False)
 
 
 DATASETS = {"mnist-5k": _mnist_5k, "digits": _digits}

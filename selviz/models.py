@@ -3,7 +3,10 @@
 To add a network, write a function of (classes, channels) that returns an nn.Module and name it in MODELS.
 """
 
+from collections.abc import Callable
+
 import torch
+import torchvision
 from torch import Tensor, nn
 
 from selviz.errors import unknown
@@ -94,9 +97,53 @@ class CifarResNet(nn.Module):
         return self.linear(x.mean(dim=(2, 3)))
 
 
-MODELS = {
+class SmallVGG(nn.Module):
+    """VGG-16's thirteen 3 x 3 convolutions (Simonyan & Zisserman 2015, column D) with batch norm, for small images.
+
+    The last map is averaged over positions and read out by one linear layer instead of three.
+    """
+
+    def __init__(self, classes: int, channels: int):
+        super().__init__()
+        layers: list[nn.Module] = []
+        for width, depth in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
+            for _ in range(depth):
+                layers += [nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+                channels = width
+            layers.append(nn.MaxPool2d(2, ceil_mode=True))  # so that no image is too small for five of them
+        self.features = nn.Sequential(*layers)
+        self.head = nn.Linear(channels, classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.features(x).mean(dim=(2, 3)))
+
+
+def _small_stem(make: Callable[..., nn.Module]) -> Callable[[int, int], nn.Module]:
+    """A torchvision ResNet for small images: its first convolution is 3 x 3 and keeps the size, nothing is pooled."""
+
+    def build(classes: int, channels: int) -> nn.Module:
+        model = make(num_classes=classes)
+        model.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
+        nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
+        model.maxpool = nn.Identity()
+        return model
+
+    return build
+
+
+def _cifar_resnet(layers: int) -> Callable[[int, int], nn.Module]:
+    return lambda classes, channels: CifarResNet((layers - 2) // 6, classes, channels)
+
+
+MODELS: dict[str, Callable[[int, int], nn.Module]] = {
     "cnn": SmallCNN,
-    "resnet20": lambda classes, channels: CifarResNet(3, classes, channels),
+    **{f"resnet{layers}": _cifar_resnet(layers) for layers in (20, 32, 44, 56)},
+    "vgg16": SmallVGG,
+    "resnet18": _small_stem(torchvision.models.resnet18),
+    "resnet50": _small_stem(torchvision.models.resnet50),
 }
 
 

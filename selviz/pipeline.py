@@ -22,7 +22,7 @@ from lightning_fabric import Fabric
 from PIL import Image
 from torch import Tensor
 
-from selviz import ablation, datasets, metrics, models, statistics
+from selviz import ablation, datasets, metrics, models, snapshots, statistics
 from selviz.capture import observe
 from selviz.claims import Claim
 from selviz.config import RunConfig, config_from_dict, config_to_dict, run_name
@@ -76,6 +76,9 @@ def train_run(
             if claim.lost:
                 raise SelvizError(f"Run {run} was taken over by another process; let it finish.")
             news = {"run": run, "alpha": config.alpha, **news}
+            if "unit_si" in news:
+                _tell_live(folder, news)
+                del news["unit_si"]
             if "step" not in news:
                 write_json(folder / "partial" / "progress.json", news)
             report(news)
@@ -223,8 +226,15 @@ def _train_stage(folder: Path, config: RunConfig, dataset: Dataset, tell: Report
     if (folder / WEIGHTS).exists() and stage_is_whole(folder, "training"):
         return
     network, history = train(
-        config, dataset, folder / "partial", lambda news: tell({"stage": "training", **news}), fabric
+        config,
+        dataset,
+        folder / "partial",
+        lambda news: tell({"stage": "training", **news}),
+        fabric,
+        snapshots.keeper(folder, dataset),
     )
+    if config.snapshots:
+        snapshots.write(folder, provenance(str(fabric.device)))
     columns = ["epoch", "loss", "penalty", "train_accuracy", "test_accuracy", "mean_si", "mean_si_live"]
     layer_rows = [
         {"epoch": row["epoch"], "layer": position, "mean_si": si}
@@ -237,6 +247,15 @@ def _train_stage(folder: Path, config: RunConfig, dataset: Dataset, tell: Report
     }
     write_stage(folder, "training", tables, {**provenance(str(fabric.device)), "devices": fabric.world_size})
     _write_weights(folder / WEIGHTS, network.root.state_dict())
+
+
+def _tell_live(folder: Path, news: dict) -> None:
+    """Keep what a page can show of a training that goes on: all epochs so far, and each unit's SI after the last."""
+    path = folder / "partial" / "live.json"
+    earlier = (read_json(path) or {}).get("epochs", [])
+    rows = [row for row in earlier if row["epoch"] < news["epoch"]]
+    rows.append({name: value for name, value in news.items() if isinstance(value, int | float)})
+    write_json(path, {"epochs": rows, "unit_si": news["unit_si"]})
 
 
 def _write_weights(path: Path, weights: Mapping[str, Tensor]) -> None:

@@ -8,7 +8,8 @@ not.
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -22,8 +23,24 @@ from selviz.config import RunConfig, config_to_dict
 from selviz.datasets import Dataset
 from selviz.errors import SelvizError
 from selviz.network import UnitNetwork
+from selviz.variants import alpha_at, draw_moves, moved, noisy, penalised, shuffled, snapshot_steps
 
 EVAL_BATCH = 250
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """A network after `step` of an epoch's `steps` (epoch 0, step 0: untrained), and what it does on evaluation images.
+
+    `predictions` [N] and a layer's `activations` [N, U] are on the training device.
+    """
+
+    epoch: int
+    step: int
+    steps: int
+    network: UnitNetwork
+    predictions: Tensor
+    activations: list[Tensor]
 
 
 def build_network(config: RunConfig, dataset: Dataset, synchronised: bool = False) -> UnitNetwork:
@@ -70,12 +87,14 @@ def train(
     folder: Path,
     report: Callable[[dict], None] = lambda progress: None,
     fabric: Fabric | None = None,
+    snapshot: Callable[[Snapshot], None] = lambda snapshot: None,
 ) -> tuple[UnitNetwork, list[dict]]:
     """The trained network, on CPU in eval mode, and one history row an epoch.
 
     A row holds epoch (1 is the first), loss, penalty (mean minibatch SI), train_accuracy, test_accuracy, mean_si (of
     the evaluation images), layer_si (the same a layer), learning_rate and seconds. `report` gets {"epoch", "epochs",
-    "step", "steps", "loss"} during an epoch and the row at its end; it may raise to stop. With a `fabric` of several
+    "step", "steps", "loss"} during an epoch and at its end the row with unit_si (SI by layer and unit); it may raise to
+    stop. `snapshot` gets `config.snapshots` Snapshots an epoch, and one before the first. With a `fabric` of several
     processes each calls this function; the batch is shared out, and only the first reports and saves.
     """
     fabric = fabric or fabric_for(config)
@@ -86,6 +105,7 @@ def train(
             f"The data set has {len(dataset.train_labels)} training images, fewer than one batch of "
             f"{config.batch_size}; use --batch-size {len(dataset.train_labels)} or less."
         )
+    check(config, dataset)
     optimizer = torch.optim.SGD(
         network.observer.parameters(),
         lr=config.learning_rate,
@@ -95,12 +115,19 @@ def train(
     )
     observer, optimizer = fabric.setup(network.observer, optimizer)
     inputs, eval_inputs = (_on_device(fabric, dataset.inputs(part)) for part in ("train", "eval"))
-    labels, eval_labels = fabric.to_device(dataset.train_labels), fabric.to_device(dataset.eval_labels)
+    eval_labels = fabric.to_device(dataset.eval_labels)
+    labels = fabric.to_device(noisy(dataset.train_labels, classes, config.label_noise, config.seed))
+    grouped = shuffled(labels, config.seed) if config.penalty_labels == "shuffled" else labels
+    chosen = penalised(config.penalty_layers, [layer.name for layer in network.layers])
+    after = snapshot_steps(steps, config.snapshots)
+    mine = slice(fabric.global_rank, None, fabric.world_size)
     checkpoint = folder / "checkpoint.pt"
     history = _restore(checkpoint, config, network, optimizer)
     fabric.barrier()
     if not fabric.is_global_zero:
-        report = _silent
+        report = snapshot = _silent
+    if config.snapshots and not history:
+        snapshot(Snapshot(0, 0, steps, network, *observe_all(observer, eval_inputs)))
     for epoch in range(len(history) + 1, config.epochs + 1):
         started = time.monotonic()
         # Each epoch has its own random state, so that a resumed training draws what an uninterrupted one would.
@@ -112,11 +139,18 @@ def train(
             torch.manual_seed(config.seed * 100_003 + epoch)
             for step in range(steps):
                 batch = order[step * config.batch_size : (step + 1) * config.batch_size]
-                batch = batch[fabric.global_rank :: fabric.world_size].to(fabric.device)
+                moves = draw_moves(config.augment, len(batch), inputs.shape[-1], generator)
+                batch, moves = (None if part is None else part[mine].to(fabric.device) for part in (batch, moves))
                 rate = one_cycle(config.learning_rate, (epoch - 1) * steps + step, config.epochs * steps)
                 for group in optimizer.param_groups:
                     group["lr"] = rate
-                totals += train_step(fabric, observer, optimizer, inputs[batch], labels[batch], config.alpha, classes)
+                alpha = alpha_at(config, epoch - 1 + step / steps)
+                images = moved(inputs[batch], moves)
+                totals += train_step(
+                    fabric, observer, optimizer, images, labels[batch], alpha, classes, grouped[batch], chosen
+                )
+                if step + 1 in after[:-1]:  # the last one is at the end of the epoch
+                    snapshot(Snapshot(epoch, step + 1, steps, network, *observe_all(observer, eval_inputs)))
                 if step % 10 == 0:
                     loss = float(totals[0]) / (step + 1)
                     report({"epoch": epoch, "epochs": config.epochs, "step": step, "steps": steps, "loss": loss})
@@ -127,25 +161,42 @@ def train(
                 f"for example --learning-rate {config.learning_rate / 10:g}."
             )
         predictions, activations = observe_all(observer, eval_inputs)
+        found = layer_selectivity(activations, eval_labels, classes)
+        unit_si = found.pop("unit_si")
         row = {
             "epoch": epoch,
             "loss": loss,
             "penalty": penalty,
             "train_accuracy": correct,
             "test_accuracy": float((predictions == eval_labels).float().mean()),
-            **layer_selectivity(activations, eval_labels, classes),
+            **found,
             "learning_rate": rate,
             "seconds": time.monotonic() - started,
         }
         history.append(row)
+        if after:
+            snapshot(Snapshot(epoch, steps, steps, network, predictions, activations))
         if fabric.is_global_zero:
             _save(checkpoint, config, network, optimizer, history)
-        report({**row, "epochs": config.epochs})
+        report({**row, "epochs": config.epochs, "unit_si": unit_si})
     network.observer.to("cpu").eval()
     return network, history
 
 
-def _silent(progress: dict) -> None:
+def check(config: RunConfig, dataset: Dataset) -> None:
+    """SelvizError where these images cannot be trained on with these settings."""
+    if len(dataset.class_names) < 2:
+        raise SelvizError(
+            f"Data set {dataset.name} has {len(dataset.class_names)} class; selectivity compares classes, so it takes "
+            "two or more: add images of another class."
+        )
+    if config.augment == "crop-flip" and not dataset.mirrors:
+        raise SelvizError(
+            f"The mirror image of a picture of {dataset.name} does not show the same class; use --augment crop."
+        )
+
+
+def _silent(progress) -> None:
     """The report of the processes that are not the first."""
 
 
@@ -155,19 +206,32 @@ def _on_device(fabric: Fabric, inputs: Tensor) -> Tensor:
 
 
 def train_step(
-    fabric: Fabric, observer, optimizer, inputs: Tensor, labels: Tensor, alpha: float, classes: int
+    fabric: Fabric,
+    observer,
+    optimizer,
+    inputs: Tensor,
+    labels: Tensor,
+    alpha: float,
+    classes: int,
+    grouped: Tensor | None = None,
+    layers: Sequence[int] | None = None,
 ) -> Tensor:
-    """One step on this process's part of a batch; [3]: loss, penalty, share of correct predictions."""
+    """One step on this process's part of a batch; [3]: loss, penalty, share of correct predictions.
+
+    The penalty takes the classes from `grouped` [N] (default: the labels) and the layers at positions `layers` (all).
+    """
     optimizer.zero_grad(set_to_none=True)
     logits, activations = observer(inputs)
     penalty = logits.new_zeros(())
     if alpha:
-        penalty = selectivity.penalty(activations, labels, classes, partial(sum_over_processes, fabric))
+        activations = activations if layers is None else [activations[position] for position in layers]
+        groups = labels if grouped is None else grouped
+        penalty = selectivity.penalty(activations, groups, classes, partial(sum_over_processes, fabric))
     loss = F.cross_entropy(logits, labels) - alpha * penalty
     fabric.backward(loss)
     optimizer.step()
     correct = (logits.detach().argmax(dim=1) == labels).float().mean()
-    return torch.stack([part.detach().float() for part in (loss, penalty, correct)])
+    return torch.stack([part.detach().to(loss.dtype) for part in (loss, penalty, correct)])
 
 
 def one_cycle(peak: float, step: int, steps: int, warm_up: float = 0.3) -> float:
@@ -194,7 +258,7 @@ def observe_all(observer, inputs: Tensor) -> tuple[Tensor, list[Tensor]]:
 
 
 def layer_selectivity(activations: list[Tensor], labels: Tensor, classes: int) -> dict:
-    """{"mean_si", "mean_si_live", "layer_si"} of activations [N, U] a layer; live leaves dead units out."""
+    """{"mean_si", "mean_si_live", "layer_si", "unit_si"} of activations [N, U] a layer; live leaves out dead units."""
     indices = [selectivity.index(*selectivity.class_means(layer, labels, classes)) for layer in activations]
     live = [si[(layer != 0).any(dim=0)] for si, layer in zip(indices, activations, strict=True)]
     live = [si for si in live if len(si)]
@@ -202,6 +266,7 @@ def layer_selectivity(activations: list[Tensor], labels: Tensor, classes: int) -
         "mean_si": float(selectivity.mean_over_layers(indices)),
         "mean_si_live": float(selectivity.mean_over_layers(live)) if live else 0.0,
         "layer_si": [float(si.mean()) for si in indices],
+        "unit_si": [si.tolist() for si in indices],
     }
 
 

@@ -57,6 +57,40 @@ def test_a_training_cut_off_in_any_epoch_ends_in_the_same_weights(trained, tmp_p
     ]
 
 
+def test_a_training_with_every_variant_that_was_cut_off_ends_in_the_same_weights_and_snapshots(tmp_path):
+    config = dataclasses.replace(
+        SHORT, alpha=-2, alpha_from=2, alpha_ramp=1, label_noise=0.1, augment="crop", penalty_layers="last:2",
+        penalty_labels="shuffled", snapshots=2,
+    )  # fmt: skip
+
+    def run(folder, at=None):
+        kept = {}
+
+        def cut(news):
+            if (news["epoch"], news.get("step")) == at:
+                raise Cut
+
+        def keep(snapshot):
+            kept[snapshot.epoch, snapshot.step] = (snapshot.predictions, snapshot.activations)
+
+        try:
+            trained = training.train(
+                config, datasets.load("digits"), folder, cut, training.fabric_for(config, "cpu"), keep
+            )
+        except Cut:
+            trained = None
+        return trained, kept
+
+    whole, kept = run(tmp_path / "whole")
+    assert run(tmp_path / "cut", (3, 0))[0] is None
+    again, later = run(tmp_path / "cut")
+    assert same_weights(weights(whole[0]), weights(again[0]))
+    assert list(kept) == [(0, 0), (1, 5), (1, 9), (2, 5), (2, 9), (3, 5), (3, 9)]
+    assert list(later) == [(3, 5), (3, 9)]
+    assert all(torch.equal(a, b) for at in later for a, b in zip(kept[at][1], later[at][1]))
+    assert [row["penalty"] > 0 for row in whole[1]] == [False, True, True]
+
+
 def test_a_damaged_checkpoint_costs_its_epochs_and_nothing_else(trained, tmp_path):
     (tmp_path / "checkpoint.pt").write_bytes(b"not a checkpoint")
     assert same_weights(weights(trained[0]), weights(train(tmp_path)[0]))
@@ -123,6 +157,9 @@ def test_a_name_depends_on_every_setting_and_on_nothing_else():
             "precision": "bf16-mixed",
             "model": "resnet20",
             "dataset": "mnist-5k",
+            "label_noise": 0.1,
+            "augment": "crop",
+            "snapshots": 1,
         }.items()
     ]
     assert len({run_name(config) for config in [base, *changed]}) == len(changed) + 1
@@ -139,6 +176,11 @@ def test_a_name_depends_on_every_setting_and_on_nothing_else():
         ({"batch_size": 1}, "batch_size is 1; it must be at least 2"),
         ({"momentum": 1.0}, "momentum is 1.0"),
         ({"precision": "8-bit"}, "use one of 32-true"),
+        ({"augment": "spin"}, "use one of none, crop, crop-flip"),
+        ({"label_noise": 1.0}, "a share of the labels, below 1"),
+        ({"penalty_layers": "first:0"}, "use all, first:2, last:2"),
+        ({"alpha": 1, "alpha_from": 9}, "from epoch 9 to epoch 8 of 8"),
+        ({"alpha": 1, "alpha_from": 3, "alpha_until": 2}, "from epoch 3 to epoch 2 of 8"),
     ],
 )
 def test_settings_out_of_range_are_one_clear_sentence(setting, sentence):
@@ -177,7 +219,11 @@ def steps_on(part, of, fabric):
 def _one_of_two(fabric):
     losses, gradient, values = steps_on(fabric.global_rank, PROCESSES, fabric)
     values = {name: value.tolist() for name, value in values.items()}
-    return fabric.all_reduce(torch.tensor(losses), reduce_op="mean").tolist(), gradient.tolist(), values
+    return (
+        fabric.all_reduce(torch.tensor(losses, dtype=torch.float64), reduce_op="mean").tolist(),
+        gradient.tolist(),
+        values,
+    )
 
 
 def test_two_processes_with_half_of_each_batch_train_as_one_with_the_whole():
@@ -185,7 +231,7 @@ def test_two_processes_with_half_of_each_batch_train_as_one_with_the_whole():
     alone = steps_on(0, 1, Fabric(accelerator="cpu", devices=1))
     together = Fabric(accelerator="cpu", devices=PROCESSES, strategy="ddp_spawn")
     losses, gradient, values = together.launch(_one_of_two)
-    assert losses == pytest.approx(alone[0], abs=1e-6)  # losses are told in float32
+    assert losses == pytest.approx(alone[0], abs=1e-9)
     torch.testing.assert_close(torch.tensor(gradient, dtype=torch.float64), alone[1], rtol=0, atol=1e-9)
     for name, value in alone[2].items():
         torch.testing.assert_close(torch.tensor(values[name], dtype=torch.float64), value, rtol=0, atol=1e-9)

@@ -7,7 +7,25 @@ from selviz.cli.common import Commands, positive, run_option, show, store_and_ru
 from selviz.config import RunConfig
 from selviz.printing import Progress, summary_line
 
-TRAIN_SETTINGS = ("alpha", "seed", "epochs", "batch_size", "learning_rate", "momentum", "weight_decay", "precision")
+# What `train` and `sweep` may be told of a run, beside data set and network; the defaults are RunConfig's.
+SETTINGS = {
+    "alpha": "strength of the selectivity term; below 0 suppresses it, write --alpha=-1",
+    "seed": "of weights and order of images",
+    "epochs": "0: untrained control",
+    "batch_size": "images in a training step",
+    "learning_rate": "peak of the one-cycle schedule",
+    "momentum": "of stochastic gradient descent",
+    "weight_decay": "of stochastic gradient descent",
+    "precision": "32-true, bf16-mixed, 16-mixed or 64-true",
+    "penalty_layers": "layers that alpha acts on: all, first:2, last:2, or names such as relu1+relu3",
+    "penalty_labels": "true, or shuffled: the same penalty on permuted labels, a control",
+    "alpha_from": "first epoch in which alpha acts",
+    "alpha_until": "last epoch in which alpha acts; 0: the last of all",
+    "alpha_ramp": "epochs over which alpha grows to its full size",
+    "label_noise": "share of training labels made wrong, 0 to 1",
+    "augment": "none; crop: pad by an eighth and crop; crop-flip: mirrored half of the time besides",
+    "snapshots": "moments of an epoch at which every unit's SI is kept",
+}
 
 
 def demo(args):
@@ -29,7 +47,7 @@ def _demo_options(sub):
 
 def train(args):
     """Train one network, capture its units and store both."""
-    settings = {name: getattr(args, name) for name in TRAIN_SETTINGS}
+    settings = {name: getattr(args, name) for name in SETTINGS}
     config = RunConfig(dataset=args.dataset, model=args.model, **settings)
     from selviz.pipeline import train_run
     from selviz.store import Store
@@ -44,19 +62,10 @@ def train(args):
 def _train_options(sub):
     sub.add_argument("--dataset", required=True, help="data set, such as mnist-5k or digits")
     sub.add_argument("--model", required=True, help="network, such as cnn or resnet20")
-    sub.add_argument(
-        "--alpha",
-        type=float,
-        default=RunConfig.alpha,
-        help="strength of the selectivity term; below 0 suppresses it, write --alpha=-1 (default: %(default)s)",
-    )
-    sub.add_argument("--seed", type=int, default=RunConfig.seed, help="(default: %(default)s)")
-    sub.add_argument("--epochs", type=int, default=RunConfig.epochs, help="0: untrained control (default: %(default)s)")
-    sub.add_argument("--batch-size", type=int, default=RunConfig.batch_size, help="(default: %(default)s)")
-    sub.add_argument("--learning-rate", type=float, default=RunConfig.learning_rate, help="peak (default: %(default)s)")
-    sub.add_argument("--momentum", type=float, default=RunConfig.momentum, help="(default: %(default)s)")
-    sub.add_argument("--weight-decay", type=float, default=RunConfig.weight_decay, help="(default: %(default)s)")
-    sub.add_argument("--precision", default=RunConfig.precision, help="or bf16-mixed, ... (default: %(default)s)")
+    for name, told in SETTINGS.items():
+        default = getattr(RunConfig, name)
+        option = f"--{name.replace('_', '-')}"
+        sub.add_argument(option, type=type(default), default=default, help=f"{told} (default: {default})")
     sub.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
     sub.add_argument("--devices", type=positive, default=1, help="so many GPUs, each a part of the batch (default: 1)")
 

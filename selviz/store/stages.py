@@ -78,6 +78,14 @@ COLUMNS = {
         "module VARCHAR, image UINTEGER, unit INTEGER, class INTEGER, rank_correlation DOUBLE, "
         "rank_correlation_abs DOUBLE, ssim DOUBLE",
     },
+    # snapshot: its number, from 0, the untrained network; done: epochs trained so far; step: of its epoch.
+    "snapshots": {
+        "snapshots": "snapshot INTEGER, epoch INTEGER, step INTEGER, done DOUBLE, images INTEGER, test_accuracy DOUBLE",
+        "snapshot_layers": "snapshot INTEGER, layer USMALLINT, units UINTEGER, mean_si DOUBLE, mean_si_live DOUBLE, "
+        "null_mean DOUBLE, null_p95 DOUBLE, dead INTEGER",
+        "snapshot_units": "snapshot INTEGER, layer USMALLINT, unit UINTEGER, si DOUBLE, null_p95 DOUBLE, "
+        "preferred_class INTEGER, mean_activation DOUBLE, dead BOOLEAN",
+    },
     "images": {
         "thumbnails": "image UINTEGER, label INTEGER, png BLOB",
         "classes": "class INTEGER, name VARCHAR",

@@ -89,6 +89,18 @@ class Store:
         """The mean SI of each layer after each epoch."""
         return self._table(run, "epoch_layers")
 
+    def snapshots(self, run: str) -> pd.DataFrame:
+        """The moments of training at which every unit's SI was kept, one row each: done (epochs so far), accuracy."""
+        return self._table(run, "snapshots")
+
+    def snapshot_layers(self, run: str) -> pd.DataFrame:
+        """The mean SI of each layer at each snapshot, with its label-shuffle null."""
+        return self._table(run, "snapshot_layers")
+
+    def snapshot_units(self, run: str, layer: str | None = None) -> pd.DataFrame:
+        """Every unit's SI at each snapshot."""
+        return self._table(run, "snapshot_units", layer)
+
     def unit_metrics(self, run: str, layer: str | None = None) -> pd.DataFrame:
         """The measures of class selectivity beside SI, one row a unit: ccmas, precision, auc, d_prime, ..., classes."""
         return self._table(run, "unit_metrics", layer)
@@ -272,6 +284,9 @@ class Store:
     def _fix(self, run: str, stages=("capture",)) -> str:
         """How to get back the files of these stages: what comes from the weights is captured again."""
         again = None
+        if "snapshots" in stages:
+            settings = {**(read_json(self.run_path(run) / "config.json") or {}), "snapshots": 4}
+            return f"train it with snapshots: {listing.resume_command(self.path, settings)}"
         for stage, command in (
             ("ablation", "curves"),
             ("atlas", "atlas"),

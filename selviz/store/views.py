@@ -92,6 +92,20 @@ TABLES = {
         "JOIN {capture}.layers l ON u.layer = l.layer",
         "l.layer, u.unit",
     ),
+    "snapshots": (("snapshots",), "SELECT * FROM {snapshots}.snapshots", "snapshot"),
+    "snapshot_layers": (
+        ("snapshots", "capture"),
+        "SELECT s.done, l.name AS layer, e.* EXCLUDE (layer) FROM {snapshots}.snapshot_layers e "
+        "JOIN {snapshots}.snapshots s ON e.snapshot = s.snapshot JOIN {capture}.layers l ON e.layer = l.layer",
+        "e.snapshot, l.layer",
+    ),
+    "snapshot_units": (
+        ("snapshots", "capture", "images"),
+        "SELECT s.done, l.name AS layer, u.* EXCLUDE (layer, preferred_class), k.name AS preferred_class "
+        "FROM {snapshots}.snapshot_units u JOIN {snapshots}.snapshots s ON u.snapshot = s.snapshot "
+        "JOIN {capture}.layers l ON u.layer = l.layer LEFT JOIN {images}.classes k ON u.preferred_class = k.class",
+        "u.snapshot, l.layer, u.unit",
+    ),
     "sanity": (
         ("sanity", "capture", "images"),
         "SELECT coalesce(l.name, 'logits') AS layer, u.* EXCLUDE (layer, class), k.name AS class, "
