@@ -91,7 +91,7 @@ def read(rows: dict[str, dict]) -> dict[str, dict[str, pd.DataFrame]]:
     return found
 
 
-def accuracies(rows: dict[str, dict], read: dict, base: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+def accuracies(rows: dict[str, dict], base: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """A row a run: accuracy with its interval, and its change from the baseline where both saw the same images; and
     the same change for each class. p values are Holm-corrected over the rows of each table (p_holm)."""
     called = told(rows)
@@ -103,10 +103,7 @@ def accuracies(rows: dict[str, dict], read: dict, base: str) -> tuple[pd.DataFra
         shares = {"test_accuracy": row["test_accuracy"], "low_share": float(low), "high_share": float(high)}
         change = dict.fromkeys(TESTED, np.nan)
         if name != base and same_images(rows, base, name):
-            before, after = (read[run]["images"] for run in (base, name))
-            changes = comparison.changes(
-                before["label_index"], before["prediction_index"], after["prediction_index"], common.class_names(base)
-            )
+            changes = _changes(common.data(), (common.stamp(base), common.stamp(name)), base, name)
             change = changes.iloc[0][TESTED].to_dict()
             classes.append(changes.iloc[1:].assign(**who))
         runs.append({**who, "images": row["images"], **shares, **change})
@@ -116,17 +113,26 @@ def accuracies(rows: dict[str, dict], read: dict, base: str) -> tuple[pd.DataFra
     return tables[0], tables[1].reset_index(drop=True) if classes else pd.DataFrame()
 
 
-def joined(read: dict, runs: pd.DataFrame, kind: str) -> pd.DataFrame:
-    """The tables of all runs as one, each row with its run, what it is called, its alpha and position."""
+@st.cache_data(max_entries=64, show_spinner=False)
+def _changes(folder: str, stamps: tuple, base: str, other: str) -> pd.DataFrame:
+    before, after = common.read("images", base), common.read("images", other)
+    labels, names = before["label_index"], common.class_names(base)
+    return comparison.changes(labels, before["prediction_index"], after["prediction_index"], names)
+
+
+def joined(tables: dict[str, pd.DataFrame], runs: pd.DataFrame) -> pd.DataFrame:
+    """A table of each run as one, each row with its run, what it is called, its alpha and position."""
     who = runs.set_index("run")[["told", "alpha", "position"]].to_dict("index")
-    return pd.concat([read[name][kind].assign(run=name, **facts) for name, facts in who.items()], ignore_index=True)
+    return pd.concat([tables[name].assign(run=name, **facts) for name, facts in who.items()], ignore_index=True)
 
 
-def of_layer(read: dict, runs: pd.DataFrame, base: str, at: str) -> pd.DataFrame:
-    """The units of the baseline's layer and of its counterparts."""
-    layers = {name: counterpart(at, read[base]["layers"], tables["layers"]) for name, tables in read.items()}
-    units = joined(read, runs, "units")
-    return units[units["layer"] == units["run"].map(layers)]
+def of_layer(read: dict, base: str, at: str) -> dict[str, pd.DataFrame]:
+    """The units of the baseline's layer and of its counterparts, by run."""
+    found = {}
+    for name, tables in read.items():
+        own = counterpart(at, read[base]["layers"], tables["layers"])
+        found[name] = tables["units"][tables["units"]["layer"] == own]
+    return found
 
 
 def python(base: str, names: list[str]) -> str:

@@ -26,7 +26,7 @@ def begin_once() -> None:
     status = demo.status(common.data())
     of_the_demo = {run["run"] for run in status["runs"]}
     begun = any(run["state"] == "finished" for run in status["runs"])
-    if status["state"] == "absent" and not begun and set(common.runs()["run"]) <= of_the_demo:
+    if status["state"] == "absent" and not begun and set(common.store().names()) <= of_the_demo:
         demo.start(common.data())
 
 
@@ -178,5 +178,5 @@ def _share(status: dict) -> float:
 
 def _landed(status: dict) -> bool:
     """Whether there is more to show than when the page was drawn, or nothing left to wait for."""
-    done = int((common.runs()["state"] == "finished").sum()) if len(common.runs()) else 0
+    done = int((common.store().runs()["state"] == "finished").sum())
     return status["state"] != "running" or done != st.session_state.get("finished", 0)

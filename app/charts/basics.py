@@ -2,33 +2,67 @@
 
 A chart is a function of a data frame and `dark`, with a Plotly figure as its result. Text in the tables is shown as
 text: names pass through `wording.label`, since Plotly reads a little HTML.
+
+Plotly checks everything it is given, a millisecond or two a call; `drawn(traces, height, ...)` hands it all at once.
 """
+
+from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
 from app import colours
 
 FONT = 14
+AXIS = {
+    "tickfont": {"size": FONT},
+    "title": {"font": {"size": FONT}},
+    "automargin": True,
+    "fixedrange": True,
+    "zeroline": False,
+}
+LOOKS = {
+    "margin": {"l": 8, "r": 8, "t": 28, "b": 8},
+    "showlegend": False,
+    "font": {"size": FONT},
+    "hoverlabel": {"font": {"size": FONT}},
+    "dragmode": False,
+}
+LEGEND = {"orientation": "h", "y": 1, "yanchor": "bottom", "x": 0, "itemclick": False, "itemdoubleclick": False}
 
 
 def empty(height: int) -> go.Figure:
     """A figure with selviz's looks and nothing in it."""
-    return finish(go.Figure(), height)
+    return drawn((), height)
+
+
+def drawn(traces: Sequence[dict], height: int, **layout) -> go.Figure:
+    """A figure of traces, each a dict with its `type`, in selviz's looks; `layout` as Plotly's, axes by their names."""
+    axes = {"xaxis": {}, "yaxis": {}, **{name: value for name, value in layout.items() if name[1:5] == "axis"}}
+    looks = {**LOOKS, **layout, **{name: _merged(AXIS, axis) for name, axis in axes.items()}}
+    return go.Figure(data=list(traces), layout={"height": height, **looks})
 
 
 def finish(figure: go.Figure, height: int) -> go.Figure:
     """Gives a figure selviz's looks."""
-    figure.update_layout(
-        height=height,
-        margin={"l": 8, "r": 8, "t": 28, "b": 8},
-        showlegend=False,
-        font={"size": FONT},
-        hoverlabel={"font": {"size": FONT}},
-        dragmode=False,
-    )
-    for axis in (figure.update_xaxes, figure.update_yaxes):
-        axis(tickfont={"size": FONT}, title_font={"size": FONT}, automargin=True, fixedrange=True, zeroline=False)
+    layout = _merged(figure.layout.to_plotly_json(), {"height": height, **LOOKS})
+    axes = {"xaxis": {}, "yaxis": {}, **{name: value for name, value in layout.items() if name[1:5] == "axis"}}
+    figure.layout = {**layout, **{name: _merged(axis, AXIS) for name, axis in axes.items()}}
     return figure
+
+
+def _merged(under: dict, over: dict) -> dict:
+    both = {name: _merged(under[name], over[name]) for name in under.keys() & over.keys() if _dicts(under, over, name)}
+    return {**under, **over, **both}
+
+
+def _dicts(under: dict, over: dict, name: str) -> bool:
+    return isinstance(under[name], dict) and isinstance(over[name], dict)
+
+
+def across(y: float, colour: str) -> dict:
+    """A thin line over the whole width at the height y, one of a layout's `shapes`."""
+    ends = {"type": "line", "xref": "x domain", "x0": 0, "x1": 1, "y0": y, "y1": y}
+    return {**ends, "line": {"color": colour, "width": 1}}
 
 
 def whiskers(value, low, high, dark: bool) -> dict:

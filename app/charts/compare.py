@@ -6,7 +6,6 @@ A network has the colour of its alpha and, since two may share it, a symbol of i
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from app import colours, wording
 from app.charts import basics
@@ -20,30 +19,38 @@ STEP = 0.09  # between the dots of a pile, of a row's height; a higher pile is p
 def accuracies(runs: pd.DataFrame, dark: bool) -> go.Figure:
     """Accuracy of each network on the left, its difference from the baseline on the right, a row a network. Columns
     told, alpha, position, test_accuracy, low_share, high_share, change, change_low, change_high (shares, 0..1)."""
-    figure = make_subplots(1, 2, shared_yaxes=True, horizontal_spacing=0.06)
-    basics.finish(figure, height=110 + 46 * len(runs))
     names = [wording.label(told) for told in runs["told"]]
-    for height, (row, name) in enumerate(zip(runs.to_dict("records"), names)):
-        for column, value, low, high, unit in (
-            (1, "test_accuracy", "low_share", "high_share", "%"),
-            (2, "change", "change_low", "change_high", "points"),
-        ):
-            middle, ends = 100 * row[value], (100 * row[low], 100 * row[high])
-            figure.add_scatter(
-                x=[middle],
-                y=[len(names) - 1 - height],
-                mode="markers",
-                marker=_marker(row, dark, 13),
-                error_x=basics.whiskers(np.array([middle]), np.array([ends[0]]), np.array([ends[1]]), dark),
-                hovertemplate=f"{name}: %{{x:.1f}} {unit} ({ends[0]:.1f} to {ends[1]:.1f})<extra></extra>",
-                row=1,
-                col=column,
-            )
-    figure.add_vline(0, line={"color": colours.INK[dark], "width": 1}, row=1, col=2)
-    figure.update_xaxes(title="accuracy, %", row=1, col=1)
-    figure.update_xaxes(title="change, points", row=1, col=2)
-    ticks = {"tickvals": list(range(len(names))), "ticktext": names[::-1]}
-    return figure.update_yaxes(range=[-0.6, len(names) - 0.4], **ticks)
+    traces = []
+    for side, value, low, high, unit in (
+        ("", "test_accuracy", "low_share", "high_share", "%"),
+        ("2", "change", "change_low", "change_high", "points"),
+    ):
+        middle, ends = 100 * runs[value], (100 * runs[low], 100 * runs[high])
+        points = {
+            "type": "scatter",
+            "x": middle,
+            "y": list(range(len(names)))[::-1],
+            "mode": "markers",
+            "marker": _markers(runs, dark, 13),
+            "error_x": basics.whiskers(middle, *ends, dark),
+            "customdata": np.stack([names, *ends], axis=1),
+            "hovertemplate": f"%{{customdata[0]}}: %{{x:.1f}} {unit} (%{{customdata[1]:.1f}} to %{{customdata[2]:.1f}})"
+            "<extra></extra>",
+        }
+        traces.append({**points, "xaxis": f"x{side}", "yaxis": "y"})
+    zero = {"type": "line", "xref": "x2", "yref": "y domain", "x0": 0, "x1": 0, "y0": 0, "y1": 1}
+    return basics.drawn(
+        traces,
+        height=110 + 46 * len(runs),
+        xaxis={"title": {"text": "accuracy, %"}, "domain": [0, 0.47]},
+        xaxis2={"title": {"text": "change, points"}, "domain": [0.53, 1]},
+        yaxis={
+            "range": [-0.6, len(names) - 0.4],
+            "tickvals": list(range(len(names))),
+            "ticktext": names[::-1],
+        },
+        shapes=[{**zero, "line": {"color": colours.INK[dark], "width": 1}}],
+    )
 
 
 def class_differences(changes: pd.DataFrame, dark: bool) -> go.Figure:
@@ -52,65 +59,79 @@ def class_differences(changes: pd.DataFrame, dark: bool) -> go.Figure:
     biggest = changes.groupby("class", sort=False)["change"].agg(lambda values: values.abs().max())
     shown = biggest.nlargest(MOST_CLASSES).index
     order = [name for name in biggest.index if name in set(shown)]
-    figure = basics.empty(height=360)
+    names = [wording.label(name) for name in order]
     networks = list(changes.groupby("position", sort=True))
+    traces = []
     for number, (_, part) in enumerate(networks):
-        part = part.set_index("class").reindex(order)
+        row, part = part.iloc[0].to_dict(), part.set_index("class").reindex(order)
         offset = 0.7 * ((number + 0.5) / len(networks) - 0.5)
-        row = part.iloc[0].to_dict()
         y = 100 * part["change"]
-        figure.add_scatter(
-            x=np.arange(len(order)) + offset,
-            y=y,
-            mode="markers",
-            name=wording.label(row["told"]),
-            marker=_marker(row, dark, 10),
-            error_y=basics.whiskers(y, 100 * part["change_low"], 100 * part["change_high"], dark),
-            customdata=np.stack([[wording.label(name) for name in order], part["images"]], axis=1),
-            hovertemplate="class %{customdata[0]}: %{y:+.1f} points, %{customdata[1]} images",
-        )
-    figure.add_hline(0, line={"color": colours.INK[dark], "width": 1})
-    figure.update_layout(showlegend=True, legend=LEGEND)
+        dots = {
+            "type": "scatter",
+            "x": np.arange(len(order)) + offset,
+            "y": y,
+            "mode": "markers",
+            "name": wording.label(row["told"]),
+            "marker": _marker(row, dark, 10),
+            "error_y": basics.whiskers(y, 100 * part["change_low"], 100 * part["change_high"], dark),
+            "customdata": np.stack([names, part["images"]], axis=1),
+            "hovertemplate": "class %{customdata[0]}: %{y:+.1f} points, %{customdata[1]} images",
+        }
+        traces.append(dots)
     ticks = [wording.label(wording.short(name)) for name in order]
-    figure.update_xaxes(title="class", tickvals=list(range(len(order))), ticktext=ticks, range=[-0.6, len(order) - 0.4])
-    return figure.update_yaxes(title="difference, points")
+    return basics.drawn(
+        traces,
+        height=360,
+        xaxis={
+            "title": {"text": "class"},
+            "tickvals": list(range(len(order))),
+            "ticktext": ticks,
+            "range": [-0.6, len(order) - 0.4],
+        },
+        yaxis={"title": {"text": "difference, points"}},
+        shapes=[basics.across(0, colours.INK[dark])],
+        showlegend=True,
+        legend=basics.LEGEND,
+    )
 
 
 def profile(layers: pd.DataFrame, column: str, dark: bool) -> go.Figure:
     """Mean SI by depth, a line a network, its null dotted. Columns told, alpha, position, layer, depth, null_p95 and
     `column`; where all networks have the same layers, these are named."""
-    figure = basics.empty(height=400)
+    traces, own = [], []
     for _, part in layers.groupby("position", sort=True):
         row = part.iloc[0].to_dict()
         colour, told = colours.alpha(row["alpha"], dark), wording.label(row["told"])
-        hover = [wording.label(name) for name in part["layer"]]
-        figure.add_scatter(
-            x=part["depth"],
-            y=part["null_p95"],
-            mode="lines",
-            showlegend=False,
-            line={"color": colour, "width": 1.5, "dash": "dot"},
-            text=hover,
-            hovertemplate=f"{told}, shuffled labels, %{{text}}: %{{y:.3f}}<extra></extra>",
-        )
-        figure.add_scatter(
-            x=part["depth"],
-            y=part[column],
-            mode="lines+markers",
-            name=told,
-            line={"color": colour, "width": 3},
-            marker=_marker(row, dark, 11),
-            text=hover,
-            hovertemplate="%{text}: mean SI %{y:.3f}",
-        )
-    own = [tuple(zip(part["layer"], part["depth"])) for _, part in layers.groupby("position")]
+        at = {"type": "scatter", "x": part["depth"], "text": [wording.label(name) for name in part["layer"]]}
+        null = {
+            "y": part["null_p95"],
+            "mode": "lines",
+            "showlegend": False,
+            "line": {"color": colour, "width": 1.5, "dash": "dot"},
+            "hovertemplate": f"{told}, shuffled labels, %{{text}}: %{{y:.3f}}<extra></extra>",
+        }
+        line = {
+            "y": part[column],
+            "mode": "lines+markers",
+            "name": told,
+            "line": {"color": colour, "width": 3},
+            "marker": _marker(row, dark, 11),
+            "hovertemplate": "%{text}: mean SI %{y:.3f}",
+        }
+        traces += [{**at, **null}, {**at, **line}]
+        own.append(tuple(zip(part["layer"], part["depth"])))
+    axis: dict = {"title": {"text": "depth in the network, 0 first to 1 last"}}
     if len(set(own)) == 1 and len(own[0]) <= 24:
-        ticks = {"tickvals": [depth for _, depth in own[0]], "ticktext": [wording.label(name) for name, _ in own[0]]}
-        figure.update_xaxes(title="layer, first to last", **ticks)
-    else:
-        figure.update_xaxes(title="depth in the network, 0 first to 1 last")
-    figure.update_layout(showlegend=True, legend=LEGEND)
-    return figure.update_yaxes(title="mean SI", rangemode="tozero")
+        axis = {"title": {"text": "layer, first to last"}, "tickvals": [depth for _, depth in own[0]]}
+        axis["ticktext"] = [wording.label(name) for name, _ in own[0]]
+    return basics.drawn(
+        traces,
+        height=400,
+        xaxis=axis,
+        yaxis={"title": {"text": "mean SI"}, "rangemode": "tozero"},
+        showlegend=True,
+        legend=basics.LEGEND,
+    )
 
 
 def si_strips(units: pd.DataFrame, dark: bool) -> go.Figure:
@@ -118,46 +139,52 @@ def si_strips(units: pd.DataFrame, dark: bool) -> go.Figure:
     median of their nulls' 95th percentiles. Columns told, alpha, position, run, layer, unit, si, dead, null_p95;
     customdata [run, layer, unit]."""
     positions = sorted(units["position"].unique(), reverse=True)
-    figure = basics.empty(height=90 + 78 * len(positions))
     low, high = min(0.0, float(units["si"].min())), max(1.0, float(units["si"].max()))
+    traces, names = [], []
+    ticks: dict[str, tuple[list, list, list]] = {"null": ([], [], []), "mean": ([], [], [])}
     for height, position in enumerate(positions):
         part = units[units["position"] == position]
         row, live = part.iloc[0].to_dict(), part[~part["dead"]]
-        colour = colours.alpha(row["alpha"], dark)
-        figure.add_scatter(
-            x=part["si"],
-            y=height + _piles(part["si"], low, high),
-            mode="markers",
-            marker={
+        names.append(wording.label(row["told"]))
+        dots = {
+            "type": "scatter",
+            "x": part["si"],
+            "y": height + _piles(part["si"], low, high),
+            "mode": "markers",
+            "marker": {
                 "size": 7,
                 "symbol": ["circle-open" if dead else "circle" for dead in part["dead"]],
-                "color": colour,
+                "color": colours.alpha(row["alpha"], dark),
                 "line": {"width": 0.8, "color": colours.INK[dark]},
             },
-            customdata=part[["run", "layer", "unit"]].to_numpy(dtype=object).tolist(),
-            hovertemplate="unit %{customdata[2]}: SI %{x:.2f}<extra></extra>",
-            unselected={"marker": {"opacity": 1}},
-        )
+            "customdata": part[["run", "layer", "unit"]].to_numpy(dtype=object).tolist(),
+            "hovertemplate": "unit %{customdata[2]}: SI %{x:.2f}<extra></extra>",
+            "unselected": {"marker": {"opacity": 1}},
+        }
+        traces.append(dots)
         if len(live):
-            null, mean = float(live["null_p95"].median()), float(live["si"].mean())
-            figure.add_scatter(
-                x=[null, null],
-                y=[height - 0.12, height + 0.72],
-                mode="lines",
-                line={"color": colours.ALPHA[dark][1], "width": 3},
-                hovertemplate=f"shuffled labels, 95th percentile: {null:.2f}<extra></extra>",
-            )
-            figure.add_scatter(
-                x=[mean, mean],
-                y=[height - 0.12, height + 0.72],
-                mode="lines",
-                line={"color": colours.INK[dark], "width": 3},
-                hovertemplate=f"mean of the live units: {mean:.2f}<extra></extra>",
-            )
-    names = [wording.label(units[units["position"] == position]["told"].iloc[0]) for position in positions]
-    ticks = [height + 0.25 for height in range(len(positions))]
-    figure.update_yaxes(tickvals=ticks, ticktext=names, range=[-0.25, len(positions) - 0.1], showgrid=False)
-    return figure.update_xaxes(title="class selectivity index (SI)", range=[low - 0.02, high + 0.02])
+            found = {"null": float(live["null_p95"].median()), "mean": float(live["si"].mean())}
+            words = {"null": "shuffled labels, 95th percentile", "mean": "mean of the live units"}
+            for name, value in found.items():
+                x, y, told = ticks[name]
+                x += [value, value, None]
+                y += [height - 0.12, height + 0.72, None]
+                told += [f"{words[name]}: {value:.2f}"] * 3
+    for name, colour in (("null", colours.ALPHA[dark][1]), ("mean", colours.INK[dark])):
+        x, y, told = ticks[name]
+        line = {"type": "scatter", "x": x, "y": y, "mode": "lines", "line": {"color": colour, "width": 3}}
+        traces.append({**line, "text": told, "hovertemplate": "%{text}<extra></extra>"})
+    return basics.drawn(
+        traces,
+        height=90 + 78 * len(positions),
+        xaxis={"title": {"text": "class selectivity index (SI)"}, "range": [low - 0.02, high + 0.02]},
+        yaxis={
+            "tickvals": [height + 0.25 for height in range(len(positions))],
+            "ticktext": names,
+            "range": [-0.25, len(positions) - 0.1],
+            "showgrid": False,
+        },
+    )
 
 
 def matched(pairs: pd.DataFrame, nulls: dict[str, np.ndarray], class_names: list[str], dark: bool) -> go.Figure:
@@ -168,49 +195,53 @@ def matched(pairs: pd.DataFrame, nulls: dict[str, np.ndarray], class_names: list
     layer, unit].
     """
     found = pairs.dropna(subset="correlation")
-    figure = basics.empty(height=330)
     hues = colours.classes(len(class_names), dark)
     low = min(0.0, float(found["correlation"].min()) - 0.03) if len(found) else 0.0
     same = found["preferred_class"] == found["match_class"]
     heights = _piles(found["correlation"], low, 1.0, top=1.4)
-    figure.add_scatter(
-        x=found["correlation"],
-        y=0.1 + heights,
-        mode="markers",
-        marker={
+    dots = {
+        "type": "scatter",
+        "x": found["correlation"],
+        "y": 0.1 + heights,
+        "mode": "markers",
+        "marker": {
             "size": 10,
             "symbol": ["circle" if equal else "circle-open" for equal in same],
             "color": [hues[number] for number in found["preferred_index"]],
             "line": {"width": [1 if equal else 2.5 for equal in same]},
         },
-        text=[_pair(row) for row in found.to_dict("records")],
-        customdata=found[["run", "layer", "unit"]].to_numpy(dtype=object).tolist(),
-        hovertemplate="%{text}<extra></extra>",
-        unselected={"marker": {"opacity": 1}},
-    )
+        "text": [_pair(row) for row in found.to_dict("records")],
+        "customdata": found[["run", "layer", "unit"]].to_numpy(dtype=object).tolist(),
+        "hovertemplate": "%{text}<extra></extra>",
+        "unselected": {"marker": {"opacity": 1}},
+    }
+    traces, notes = [dots], []
     for step, (name, values) in enumerate(nulls.items(), 1):
         values = values[~np.isnan(values)]
         if not values.size:
             continue
         start, middle, end = np.quantile(values, (0.05, 0.5, 0.95))
         y = -0.28 * step
-        figure.add_scatter(
-            x=[start, end],
-            y=[y, y],
-            mode="lines",
-            line={"color": colours.ALPHA[dark][1], "width": 9},
-            hovertemplate=f"{name}: {start:.2f} to {end:.2f}, median {middle:.2f}<extra></extra>",
-        )
+        bar = {"type": "scatter", "x": [start, end], "y": [y, y], "mode": "lines"}
+        bar["line"] = {"color": colours.ALPHA[dark][1], "width": 9}
+        traces.append({**bar, "hovertemplate": f"{name}: {start:.2f} to {end:.2f}, median {middle:.2f}<extra></extra>"})
         right = 1 - end > start - low  # where there is more room
         side = {"x": end, "xanchor": "left", "xshift": 8} if right else {"x": start, "xanchor": "right", "xshift": -8}
-        figure.add_annotation(text=name, y=y, showarrow=False, **side)
-    figure.update_xaxes(title="correlation with the matched unit, over images", range=[low - 0.02, 1.02])
-    return figure.update_yaxes(
-        visible=False, range=[-0.28 * len(nulls) - 0.25, max(0.6, float(heights.max(initial=0)) + 0.25)]
+        notes.append({"text": name, "y": y, "showarrow": False, **side})
+    top = max(0.6, float(heights.max(initial=0)) + 0.25)
+    return basics.drawn(
+        traces,
+        height=330,
+        xaxis={"title": {"text": "correlation with the matched unit, over images"}, "range": [low - 0.02, 1.02]},
+        yaxis={"visible": False, "range": [-0.28 * len(nulls) - 0.25, top]},
+        annotations=notes,
     )
 
 
-LEGEND = {"orientation": "h", "y": 1, "yanchor": "bottom", "x": 0, "itemclick": False, "itemdoubleclick": False}
+def _markers(runs: pd.DataFrame, dark: bool, size: int) -> dict:
+    each = [_marker(row, dark, size) for row in runs.to_dict("records")]
+    looks = {name: [marker[name] for marker in each] for name in ("symbol", "color")}
+    return {**looks, "size": size, "line": {"width": 1.2, "color": colours.INK[dark]}}
 
 
 def _marker(row: dict, dark: bool, size: int) -> dict:

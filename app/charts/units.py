@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from app import colours, wording
 from app.charts import basics
@@ -19,77 +18,77 @@ def si_histograms(units: pd.DataFrame, class_names: list[str], dark: bool) -> go
     median of the units' null means to the median of their null 95th percentiles.
     """
     order = list(dict.fromkeys(units["layer"]))
-    figure = make_subplots(len(order), 1, shared_xaxes=True, vertical_spacing=0.1 / max(len(order), 2))
     low, high = min(0.0, float(units["si"].min())), max(1.0, float(units["si"].max()))
     hues = colours.classes(len(class_names), dark)
     stacked = _stack(units, low, high)
     as_dots = bool(stacked["height"].max() <= MOST_DOTS)
     few = len(class_names) <= len(colours.CLASSES[dark])
-    named = set()
-    for row, layer in enumerate(order, 1):
+    looks = {"size": 9, "line": {"width": 1, "color": colours.INK[dark]}}
+    traces, shapes, notes, axes = [], [], [], {}
+    if as_dots and few:
+        for number in sorted(stacked["preferred_index"].unique()):
+            key = {"type": "scatter", "x": [None], "y": [None], "mode": "markers", "showlegend": True}
+            key |= {"name": wording.label(class_names[number]), "marker": {**looks, "color": hues[number]}}
+            traces.append(key)
+    gap = 0.1 / max(len(order), 2)
+    share = (1 - gap * (len(order) - 1)) / len(order)
+    for row, layer in enumerate(order):
         part = stacked[stacked["layer"] == layer]
+        axis = "y" if row == 0 else f"y{row + 1}"
         if as_dots:
-            for number in sorted(part["preferred_index"].unique()) if few else [None]:
-                of_class = part if number is None else part[part["preferred_index"] == number]
-                colour = colours.ALPHA[dark][1] if number is None else hues[number]
-                figure.add_scatter(
-                    x=of_class["centre"],
-                    y=of_class["height"] - 0.5,
-                    mode="markers",
-                    name="" if number is None else wording.label(class_names[number]),
-                    legendgroup=str(number),
-                    showlegend=few and number not in named,
-                    legendrank=int(number or 0),
-                    marker={
-                        "size": 9,
-                        "symbol": ["circle-open" if dead else "circle" for dead in of_class["dead"]],
-                        "color": colour,
-                        "line": {"width": 1, "color": colours.INK[dark]},
-                    },
-                    customdata=[[layer, int(unit)] for unit in of_class["unit"]],
-                    text=[_unit_text(unit) for unit in of_class.to_dict("records")],
-                    hovertemplate="%{text}<extra></extra>",
-                    unselected={"marker": {"opacity": 1}},
-                    row=row,
-                    col=1,
-                )
-                named.add(number)
+            colour = [hues[number] if few else colours.ALPHA[dark][1] for number in part["preferred_index"]]
+            dots = {
+                "type": "scatter",
+                "x": part["centre"],
+                "y": part["height"] - 0.5,
+                "mode": "markers",
+                "marker": {
+                    **looks,
+                    "symbol": ["circle-open" if dead else "circle" for dead in part["dead"]],
+                    "color": colour,
+                },
+                "customdata": [[layer, int(unit)] for unit in part["unit"]],
+                "text": [_unit_text(unit) for unit in part.to_dict("records")],
+                "hovertemplate": "%{text}<extra></extra>",
+                "unselected": {"marker": {"opacity": 1}},
+            }
         else:
             counts = part.groupby("centre").size()
-            figure.add_bar(
-                x=counts.index,
-                y=counts,
-                width=(high - low) / BINS,
-                marker_color=colours.ALPHA[dark][1],
-                showlegend=False,
-                hovertemplate="SI %{x:.2f}: %{y} units<extra></extra>",
-                row=row,
-                col=1,
-            )
+            dots = {
+                "type": "bar",
+                "x": counts.index,
+                "y": counts,
+                "width": (high - low) / BINS,
+                "marker": {"color": colours.ALPHA[dark][1]},
+                "hovertemplate": "SI %{x:.2f}: %{y} units<extra></extra>",
+            }
+        traces.append({**dots, "xaxis": "x", "yaxis": axis, "showlegend": False})
         live = part[~part["dead"]]
         if live["null_p95"].notna().any():
-            _band(figure, live["null_mean"].median(), live["null_p95"].median(), dark, row)
-        figure.update_yaxes(range=[0, max(6.0, 1.15 * part["height"].max())], row=row, col=1)
-        figure.add_annotation(
-            text=wording.label(layer),
-            x=1,
-            y=0.98,
-            xref="x domain",
-            yref="y domain",
-            xanchor="right",
-            yanchor="top",
-            showarrow=False,
-            font={"size": basics.FONT},
-            row=row,
-            col=1,
-        )
-    figure.update_xaxes(range=[low - 0.02, high + 0.02])
-    figure.update_xaxes(title="class selectivity index (SI)", row=len(order), col=1)
-    figure.update_yaxes(nticks=3)
-    basics.finish(figure, height=100 + (130 if len(order) <= 5 else 105) * len(order))
-    legend = {"orientation": "h", "y": 1, "yanchor": "bottom", "x": 0, "title": "prefers", "itemsizing": "constant"}
-    figure.update_layout(showlegend=as_dots and few, legend={**legend, "itemclick": False, "itemdoubleclick": False})
-    return figure
+            shapes.append(_band(live["null_mean"].median(), live["null_p95"].median(), axis, dark))
+        name = {"text": wording.label(layer), "x": 1, "y": 0.98, "xanchor": "right", "yanchor": "top"}
+        notes.append({**name, "xref": "x domain", "yref": f"{axis} domain", "showarrow": False})
+        top = 1 - row * (share + gap)
+        axes[axis.replace("y", "yaxis")] = {
+            "domain": [max(0.0, top - share), top],
+            "range": [0, max(6.0, 1.15 * part["height"].max())],
+            "nticks": 3,
+        }
+    legend = {**basics.LEGEND, "title": {"text": "prefers"}, "itemsizing": "constant"}
+    return basics.drawn(
+        traces,
+        height=100 + (130 if len(order) <= 5 else 105) * len(order),
+        xaxis={
+            "title": {"text": "class selectivity index (SI)"},
+            "range": [low - 0.02, high + 0.02],
+            "anchor": axis,
+        },
+        **axes,
+        shapes=shapes,
+        annotations=notes,
+        showlegend=as_dots and few,
+        legend=legend,
+    )
 
 
 def unit_scatter(units: pd.DataFrame, class_names: list[str], titles: dict[str, str], dark: bool) -> go.Figure:
@@ -194,9 +193,9 @@ def agreement(correlations: pd.DataFrame, dark: bool) -> go.Figure:
     return figure
 
 
-def _band(figure: go.Figure, low: float, high: float, dark: bool, row: int) -> None:
-    end = max(high, low + 0.004)
-    figure.add_vrect(x0=low, x1=end, fillcolor=colours.BAND[dark], line_width=0, layer="below", row=row, col=1)
+def _band(low: float, high: float, axis: str, dark: bool) -> dict:
+    ends = {"type": "rect", "x0": low, "x1": max(high, low + 0.004), "y0": 0, "y1": 1, "yref": f"{axis} domain"}
+    return {**ends, "fillcolor": colours.BAND[dark], "line": {"width": 0}, "layer": "below"}
 
 
 def _stack(units: pd.DataFrame, low: float, high: float) -> pd.DataFrame:

@@ -46,7 +46,7 @@ if base not in read or len(read) < 2:
     st.stop()
 rows = {name: rows[name] for name in read}
 compare_views.strangers(rows, base)
-runs, by_class = comparing.accuracies(rows, read, base)
+runs, by_class = comparing.accuracies(rows, base)
 told = runs.set_index("run")["told"].to_dict()
 compare_views.settings(rows, told)
 left, right = st.columns(2, gap="large")
@@ -62,7 +62,9 @@ with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
     which = links.segmented("Mean SI over", {"live": "Live units", "all": "All units"}, "units")
 left, right = st.columns(2, gap="large")
 with left:
-    compare_views.depth(comparing.joined(read, runs, "layers"), COLUMN[which])
+    compare_views.depth(
+        comparing.joined({name: tables["layers"] for name, tables in read.items()}, runs), COLUMN[which]
+    )
 with right:
-    compare_views.units(comparing.of_layer(read, runs, base, layer), layer)
+    compare_views.units(comparing.joined(comparing.of_layer(read, base, layer), runs), layer)
 compare_views.matches(rows, read, told, base, layer)

@@ -38,14 +38,16 @@ def list_runs(data: Path, names: list[str]) -> pd.DataFrame:
     """One row a run. `state` is finished, running, unfinished or failed; `resume` the command that goes on with it."""
     rows = [row(data, name) for name in names]
     more = sorted({key for entry in rows for key in entry} - set(FIELDS))
-    frame = pd.DataFrame(rows, columns=[*FIELDS, *more])
-    for name, kind in FIELDS.items():
-        if kind == "VARCHAR":
-            frame[name] = frame[name].astype("str")
-        else:  # what is no number is unknown, and whole numbers stay whole beside unknown ones
-            numbers = pd.to_numeric(frame[name], errors="coerce").astype("float64")
-            frame[name] = numbers.round().astype("Int64") if kind == "BIGINT" else numbers
-    return frame
+    columns = {name: _column([entry.get(name) for entry in rows], kind) for name, kind in FIELDS.items()}
+    return pd.DataFrame(columns | {name: pd.Series([entry.get(name) for entry in rows]) for name in more})
+
+
+def _column(values: list, kind: str) -> pd.Series:
+    if kind == "VARCHAR":
+        return pd.Series(values, dtype="object").astype("str")
+    # What is no number is unknown, and whole numbers stay whole beside unknown ones.
+    numbers = pd.to_numeric(pd.Series(values, dtype="object"), errors="coerce").astype("float64")
+    return numbers.round().astype("Int64") if kind == "BIGINT" else numbers
 
 
 def row(data: Path, name: str) -> dict:
