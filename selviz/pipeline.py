@@ -46,18 +46,20 @@ WEIGHTS = "weights.safetensors"
 PACKAGES = ("torch", "torchvision", "numpy", "duckdb")
 
 
-class Stopped(BaseException):
-    """Raised by a `report` to end the work as if it were killed: the run stays unfinished, and can be resumed."""
-
-
 def train_run(
-    store: Store, config: RunConfig, report: Report = lambda news: None, device: str = "auto", devices: int = 1
+    store: Store,
+    config: RunConfig,
+    report: Report = lambda news: None,
+    device: str = "auto",
+    devices: int = 1,
+    gpu: int | None = None,
 ) -> dict | None:
     """Train, capture and store one run; its summary. A finished run is returned as it is.
 
     `report` gets {"run", "stage", ...} as the work goes on. Raises SelvizError for unknown names, a run that another
     process is working on, and a disk that cannot be written; the run is then listed with the command that resumes it.
-    With several `devices` this very command runs once for each of them, and all but the first return None.
+    A `report` may raise jobs.Stopped. With several `devices` this very command runs once for each of them, and all but
+    the first return None; `gpu` is the number of the only one to use.
     """
     run = run_name(config)
     folder = store.run_path(run)
@@ -65,7 +67,7 @@ def train_run(
         return summary
     dataset = datasets.load(config.dataset)
     models.check(config.model)
-    fabric = fabric_for(config, device, devices)
+    fabric = fabric_for(config, device, devices, gpu)
     fabric.launch()
     if not fabric.is_global_zero:
         train(config, dataset, folder / "partial", fabric=fabric)

@@ -259,6 +259,65 @@ class Progress:
         self.bar = tqdm(total=1.0, desc=title, file=sys.stderr, bar_format=shape, leave=leave, dynamic_ncols=True)
 
 
+SWEEP_COLUMNS = "run state epoch epochs loss accuracy mean_si dead".split()
+SWEEP_ROWS = 12
+
+
+def sweep_text(rows: Sequence[Mapping], left: float | None = None, most: int | None = None) -> str:
+    """How far a sweep is: one line, and a table of its runs (rows of `sweep.run_status`).
+
+    With `most`, only so many are listed: those that failed, are running, or wait, in this order.
+    """
+    count = {state: sum(row["state"] == state for row in rows) for state in ("finished", "running", "failed")}
+    heading = f"{count['finished']} of {len(rows)} runs finished"
+    heading += "".join(f", {count[state]} {state}" for state in ("running", "failed") if count[state])
+    heading += f"; about {duration(left)} left" if left else ""
+    order = ("failed", "running", "unfinished", "waiting", "finished")
+    listed = list(rows) if most is None else sorted(rows, key=lambda row: order.index(row["state"]))[:most]
+    reasons = [f"{row['run']}: {row['reason']}" for row in listed if row["reason"]]
+    return "\n".join([heading, table(pd.DataFrame(listed), SWEEP_COLUMNS), *reasons])
+
+
+def duration(seconds: float) -> str:
+    """`40 s`, `12 min`, `3 h 20 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+class SweepProgress:
+    """Progress of a sweep on stderr, fed with {"runs": rows, "left": seconds}.
+
+    A table that is redrawn on a terminal; elsewhere (a log file) one line for each run that ends.
+    """
+
+    def __init__(self):
+        self.drawn, self.ended = 0, None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def __call__(self, news: dict):
+        rows, left = news["runs"], news["left"]
+        if sys.stderr.isatty():
+            text = sweep_text(rows, left, SWEEP_ROWS)
+            up = f"\x1b[{self.drawn}F" if self.drawn else ""
+            print(f"{up}\x1b[J{text}", file=sys.stderr, flush=True)
+            self.drawn = text.count("\n") + 1
+            return
+        ended = {row["run"]: row for row in rows if row["state"] in ("finished", "failed")}
+        for run, row in ended.items():
+            if self.ended is not None and run not in self.ended:
+                told = f"accuracy {row['accuracy']:.3f}" if row["accuracy"] is not None else row["reason"]
+                after = f", about {duration(left)} left" if left else ""
+                print(f"{run} {row['state']}: {told} ({len(ended)} of {len(rows)}{after})", file=sys.stderr, flush=True)
+        self.ended = set(ended)
+
+
 def _position(news: dict) -> tuple[float, float]:
     """How far a stage is: (done, total); (0, 0) where the news do not say."""
     for name in ("done", "draw"):

@@ -54,9 +54,10 @@ def build_network(config: RunConfig, dataset: Dataset, synchronised: bool = Fals
     return UnitNetwork(model.train().to(memory_format=torch.channels_last), dataset.example)
 
 
-def fabric_for(config: RunConfig, device: str = "auto", devices: int = 1) -> Fabric:
+def fabric_for(config: RunConfig, device: str = "auto", devices: int = 1, gpu: int | None = None) -> Fabric:
     """Device placement and precision; `device` is "auto", "cpu", "cuda" or "mps". SelvizError if it is not there.
 
+    `gpu` is the number of the one to use, where others use the rest.
     With several `devices`, `fabric.launch()` starts this very command once more for each of the others.
     """
     if devices < 1 or config.batch_size % devices:
@@ -66,7 +67,8 @@ def fabric_for(config: RunConfig, device: str = "auto", devices: int = 1) -> Fab
         )
     try:
         strategy = "ddp" if devices > 1 else "auto"
-        return Fabric(accelerator=device, devices=devices, strategy=strategy, precision=config.precision)
+        which = devices if gpu is None else [gpu]
+        return Fabric(accelerator=device, devices=which, strategy=strategy, precision=config.precision)
     except Exception as error:
         raise SelvizError(
             f"Device {device!r} cannot be used here ({error}); use --device auto or --device cpu."

@@ -9,12 +9,13 @@ import os
 import sys
 from collections.abc import Sequence
 
-from selviz.cli import common, explaining, listing, making, measuring, moving, perturbing, silencing
+from selviz.cli import common, explaining, listing, making, measuring, moving, perturbing, silencing, sweeping
 from selviz.errors import SelvizError, unknown
 
 INTERRUPTED = 130  # what a shell expects of a command that Ctrl-C ended
 COMMANDS: common.Commands = {
     **making.COMMANDS,
+    **sweeping.COMMANDS,
     **listing.COMMANDS,
     **silencing.COMMANDS,
     **measuring.COMMANDS,

@@ -5,7 +5,7 @@ import sys
 from selviz.cli import listing
 from selviz.cli.common import Commands, positive, run_option, show, store_and_run
 from selviz.config import RunConfig
-from selviz.printing import Progress, summary_line
+from selviz.printing import Progress, SweepProgress, summary_line
 
 # What `train` and `sweep` may be told of a run, beside data set and network; the defaults are RunConfig's.
 SETTINGS = {
@@ -36,7 +36,7 @@ def demo(args):
         library.stop(args.data)
         print("The demo is stopped; start it again with: selviz demo", file=sys.stderr)
         return
-    with Progress() as progress:
+    with SweepProgress() as progress:
         library.main(args.data, progress)
     listing.runs(args)
 
