@@ -58,6 +58,33 @@ def points(difference: float) -> str:
     return f"{100 * difference:+.1f} points"
 
 
+def robustness_text(result) -> str:
+    """What `robustness.run_robustness` found: mean corruption accuracy, then the accuracy at each level."""
+    settings = result["settings"]
+    clean = settings[settings["kind"] == "clean"].iloc[0]
+    lines = [f"{result['run']}: clean {accuracy(clean['accuracy'], int(clean['images']))}"]
+    for row in result["summary"].to_dict("records"):
+        if row["family"] == "all":
+            width = 50 * (row["high"] - row["low"])
+            lines.append(
+                f"mean corruption accuracy {100 * row['accuracy']:.1f} % ± {width:.1f} over {row['corruptions']} "
+                f"corruptions x {row['severities']} severities ({row['kind']}), {100 * row['relative']:.1f} % of clean"
+            )
+    wide = settings[settings["kind"] != "clean"]
+    for kind, title in (
+        ("corruption", "severity"),
+        ("stored", "severity (stored images)"),
+        ("attack", "epsilon / 255"),
+    ):
+        part = wide[wide["kind"] == kind]
+        if part.empty:
+            continue
+        grid = (100 * part.pivot(index="name", columns="level", values="accuracy")).round(1)
+        grid.columns = [f"{level:g}" for level in grid.columns]
+        lines += ["", f"accuracy, %, by {title}", table(grid.reset_index())]
+    return "\n".join(lines)
+
+
 def p_value(p: float) -> str:
     """`p = 0.004`, `p < 0.001`."""
     return "p < 0.001" if p < 0.0005 else f"p = {p:.3f}"
@@ -235,12 +262,13 @@ class Progress:
         changed, self.title = title != self.title, title
         done, total = _position(news)
         measured = [f"{name} {news[name]:.3f}" for name in ("loss", "test_accuracy", "mean_si") if name in news]
-        measured += [news["layer"]] if "layer" in news else []
+        if "layer" in news:
+            measured += [news["layer"], *([f"{done} of {total}"] if total and not sys.stderr.isatty() else [])]
         if "epochs" in news and "epoch" in news:
             measured.insert(0, f"epoch {news['epoch']}/{news['epochs']}")
-        self.words = ", ".join(measured) or self.words
+        before, self.words = self.words, ", ".join(measured) or self.words
         if not sys.stderr.isatty():
-            if changed or "test_accuracy" in news:
+            if changed or "test_accuracy" in news or ("layer" in news and self.words != before):
                 print(f"{title}: {', '.join(measured)}" if measured else title, file=sys.stderr, flush=True)
             return
         if changed:

@@ -1,7 +1,9 @@
-"""`selviz corruptions`: what bad images do."""
+"""`selviz corruptions, robustness`: what bad images and attackers do."""
 
-from selviz.cli.common import Commands, positive, show, whole
-from selviz.printing import Progress, table
+import sys
+
+from selviz.cli.common import Commands, positive, run_option, show, store_and_run, whole
+from selviz.printing import Progress, robustness_text, table
 
 
 def corruptions(args):
@@ -21,6 +23,75 @@ def _corruptions_options(sub):
     sub.add_argument("--seed", type=whole, default=0, help="of what is random (default: 0)")
 
 
+def robustness(args):
+    """Measure accuracy and units under corruptions and attacks, and store them; started again, it resumes."""
+    from selviz.attacks import EPSILONS, STEPS
+    from selviz.corruptions import FAMILIES, SEVERITIES, STANDARD
+    from selviz.robustness import ATTACKS, AttackSettings, run_robustness
+
+    store, run = store_and_run(args)
+    names = args.corruption or (None if args.folder else [*STANDARD, *(FAMILIES["extra"] if args.extra else ())])
+    kinds = ATTACKS if args.attack is None else [kind for kind in args.attack if kind != "none"]
+    attack = AttackSettings(args.steps or STEPS, args.restarts, not args.no_random_start, args.target)
+    skipped = []
+
+    def tell(news: dict) -> None:
+        if "skipped" in news:
+            skipped.append(news["skipped"])
+            print(f"selviz: skipped: {news['skipped']}", file=sys.stderr)
+        else:
+            progress(news)
+
+    with Progress() as progress:
+        frame = run_robustness(
+            store, run, names, args.severity or SEVERITIES, kinds, args.epsilon or EPSILONS, attack, args.folder,
+            args.images, args.seed, tell, args.again,
+        )  # fmt: skip
+    result = {
+        "run": run,
+        "summary": store.robustness_summary(run),
+        "settings": frame,
+        "layers": store.robustness_layers(run),
+        "skipped": skipped,
+    }
+    show(args, result, lambda: robustness_text(result))
+
+
+def _robustness_options(sub):
+    run_option(sub)
+    sub.add_argument(
+        "--corruption", metavar="NAME", action="append", help="only this one; repeat it (default: the 15 of ImageNet-C)"
+    )
+    sub.add_argument("--extra", action="store_true", help="the four extra corruptions as well")
+    sub.add_argument("--severity", type=int, action="append", help="1 to 5; repeat it (default: all five)")
+    sub.add_argument(
+        "--folder",
+        metavar="DIR",
+        help="corrupted images made by others instead: CIFAR-10-C's .npy files or Tiny-ImageNet-C's folders",
+    )
+    sub.add_argument(
+        "--attack", choices=("fgsm", "pgd", "none"), action="append", help="repeat it (default: fgsm and pgd)"
+    )
+    sub.add_argument(
+        "--epsilon",
+        type=float,
+        action="append",
+        help="largest change of a pixel out of 255; repeat it (default: 0.5, 1, 2, 4 and 8)",
+    )
+    sub.add_argument("--steps", type=positive, help="of pgd (default: 20)")
+    sub.add_argument("--restarts", type=positive, default=1, help="of pgd: each image keeps its worst (default: 1)")
+    sub.add_argument("--no-random-start", action="store_true", help="pgd starts from the image itself")
+    sub.add_argument("--target", metavar="CLASS", help="the attacks aim at this class (default: any wrong one)")
+    sub.add_argument("--images", type=positive, default=1000, help="so many evaluation images (default: %(default)s)")
+    sub.add_argument("--seed", type=whole, default=0, help="of what is random (default: 0)")
+    sub.add_argument("--again", action="store_true", help="compute it anew even if it is there")
+
+
 COMMANDS: Commands = {
+    "robustness": (
+        robustness,
+        "selviz robustness mnist-5k-cnn-a0 --corruption fog --severity 3 --attack pgd --epsilon 2",
+        _robustness_options,
+    ),
     "corruptions": (corruptions, "selviz corruptions --dataset mnist-5k --images 50", _corruptions_options),
 }

@@ -86,6 +86,21 @@ COLUMNS = {
         "snapshot_units": "snapshot INTEGER, layer USMALLINT, unit UINTEGER, si DOUBLE, null_p95 DOUBLE, "
         "preferred_class INTEGER, mean_activation DOUBLE, dead BOOLEAN",
     },
+    # kind: clean, corruption (by corrupt-tta), stored (made by others), attack. level: severity, or epsilon out of 255.
+    "robustness": {
+        "robustness": "kind VARCHAR, name VARCHAR, level DOUBLE, images UINTEGER, accuracy DOUBLE, low DOUBLE, "
+        "high DOUBLE, lost INTEGER, gained INTEGER, pixel_change DOUBLE, mean_si DOUBLE",
+        "robustness_summary": "kind VARCHAR, family VARCHAR, corruptions INTEGER, severities INTEGER, images UINTEGER, "
+        "accuracy DOUBLE, low DOUBLE, high DOUBLE, relative DOUBLE, relative_low DOUBLE, relative_high DOUBLE",
+        "robustness_layers": "kind VARCHAR, name VARCHAR, level DOUBLE, layer USMALLINT, units UINTEGER, "
+        "mean_si DOUBLE, shift DOUBLE, kept_class DOUBLE, si_to_shift DOUBLE, low DOUBLE, high DOUBLE",
+        "robustness_units": "kind VARCHAR, name VARCHAR, level DOUBLE, layer USMALLINT, unit UINTEGER, si DOUBLE, "
+        "preferred_class INTEGER, mean DOUBLE, shift DOUBLE, change DOUBLE",
+        "robustness_classes": "kind VARCHAR, name VARCHAR, level DOUBLE, layer USMALLINT, unit UINTEGER, "
+        "class INTEGER, mean FLOAT",
+        "robustness_images": "kind VARCHAR, name VARCHAR, level DOUBLE, image UINTEGER, label INTEGER, "
+        "prediction INTEGER",
+    },
     "images": {
         "thumbnails": "image UINTEGER, label INTEGER, png BLOB",
         "classes": "class INTEGER, name VARCHAR",

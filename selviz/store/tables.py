@@ -129,6 +129,30 @@ class Store:
         """Rank correlations within each layer: of the gradient estimate, and of SI, with the exact effect."""
         return self._table(run, "atlas_layers")
 
+    def robustness(self, run: str) -> pd.DataFrame:
+        """Accuracy under each corruption and attack, one row a severity or epsilon, with Wilson intervals."""
+        return self._table(run, "robustness")
+
+    def robustness_summary(self, run: str) -> pd.DataFrame:
+        """Mean corruption accuracy, overall ("all") and by family, and the same relative to clean accuracy."""
+        return self._table(run, "robustness_summary")
+
+    def robustness_layers(self, run: str, layer: str | None = None) -> pd.DataFrame:
+        """How the units of each layer move under each corruption and attack, and whether selective ones move more."""
+        return self._table(run, "robustness_layers", layer)
+
+    def robustness_units(self, run: str, layer: str | None = None, unit: int | None = None) -> pd.DataFrame:
+        """SI, preferred class, mean and shift of each unit under each corruption and attack."""
+        return self._table(run, "robustness_units", layer, unit)
+
+    def robustness_classes(self, run: str, layer: str | None = None, unit: int | None = None) -> pd.DataFrame:
+        """Each unit's mean for each class under each corruption and attack."""
+        return self._table(run, "robustness_classes", layer, unit)
+
+    def robustness_images(self, run: str) -> pd.DataFrame:
+        """What the network takes each image for under each corruption and attack."""
+        return self._table(run, "robustness_images")
+
     def unit_map(self, run: str, layer: str | None = None) -> pd.DataFrame:
         """Where each unit lies on a map by its tuning, within its layer: pca_x, pca_y, tsne_x, tsne_y."""
         return self._table(run, "unit_map", layer)
@@ -293,6 +317,7 @@ class Store:
             ("unit_metrics", "metrics"),
             ("unit_map", "map"),
             ("sanity", "sanity"),
+            ("robustness", "robustness"),
         ):
             if stage in stages:
                 return f"write it with: selviz {command} {run}{self._data()}"

@@ -113,6 +113,35 @@ TABLES = {
         "LEFT JOIN {images}.classes k ON u.class = k.class",
         "u.layer, u.method, u.settings, u.step, u.image",
     ),
+    "robustness": (("robustness",), "SELECT * FROM {robustness}.robustness", "kind, name, level"),
+    "robustness_summary": (("robustness",), "SELECT * FROM {robustness}.robustness_summary", "kind, family"),
+    "robustness_layers": (
+        ("robustness", "capture"),
+        "SELECT u.kind, u.name, u.level, l.name AS layer, u.* EXCLUDE (kind, name, level, layer) "
+        "FROM {robustness}.robustness_layers u JOIN {capture}.layers l ON u.layer = l.layer",
+        "u.kind, u.name, u.level, l.layer",
+    ),
+    "robustness_units": (
+        ("robustness", "capture", "images"),
+        "SELECT u.kind, u.name, u.level, l.name AS layer, u.* EXCLUDE (kind, name, level, layer, preferred_class), "
+        "k.name AS preferred_class, u.preferred_class AS preferred_index FROM {robustness}.robustness_units u "
+        "JOIN {capture}.layers l ON u.layer = l.layer LEFT JOIN {images}.classes k ON u.preferred_class = k.class",
+        "u.kind, u.name, u.level, l.layer, u.unit",
+    ),
+    "robustness_classes": (
+        ("robustness", "capture", "images"),
+        "SELECT u.kind, u.name, u.level, l.name AS layer, u.unit, k.name AS class, u.class AS class_index, u.mean "
+        "FROM {robustness}.robustness_classes u JOIN {capture}.layers l ON u.layer = l.layer "
+        "LEFT JOIN {images}.classes k ON u.class = k.class",
+        "u.kind, u.name, u.level, l.layer, u.unit, u.class",
+    ),
+    "robustness_images": (
+        ("robustness", "images"),
+        "SELECT i.kind, i.name, i.level, i.image, k.name AS label, p.name AS prediction, i.label AS label_index, "
+        "i.prediction AS prediction_index FROM {robustness}.robustness_images i "
+        "LEFT JOIN {images}.classes k ON i.label = k.class LEFT JOIN {images}.classes p ON i.prediction = p.class",
+        "i.kind, i.name, i.level, i.image",
+    ),
     "images": (
         ("capture", "images"),
         "SELECT i.image, k.name AS label, p.name AS prediction, i.* EXCLUDE (image, label, prediction), "

@@ -1,0 +1,123 @@
+"""White-box attacks through captum.robust, L-infinity: `pgd(logits, pixels, labels, epsilon=2.0)` gives pixels.
+
+Everything is in pixel units: images 0..255 before normalisation, epsilon out of 255. `logits` maps such pixels
+[N, C, H, W] to [N, K], differentiably. Results stay within epsilon of the image and within 0..255, and are not rounded.
+"""
+
+import math
+import warnings
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from captum.robust import FGSM, PGD
+from torch import Tensor
+
+from selviz.errors import SelvizError
+
+EPSILONS = (0.5, 1.0, 2.0, 4.0, 8.0)
+STEPS = 20
+BATCH = 250
+Logits = Callable[[Tensor], Tensor]
+
+warnings.filterwarnings("ignore", message="Input Tensor 0 did not already require", module="captum")
+
+
+def fgsm(logits: Logits, pixels: Tensor, labels: Tensor, epsilon: float, targeted: bool = False) -> Tensor:
+    """One step of size epsilon along the sign of the gradient of the cross entropy (Goodfellow et al., 1412.6572).
+
+    Up the loss of `labels` [N]; with `targeted`, down the loss of these, the classes aimed at. float32 [N, C, H, W].
+    Raises SelvizError for an epsilon below 0.
+    """
+    check_epsilon(epsilon)
+    attack = FGSM(logits, _loss, 0.0, 255.0)
+    attack.zero_thresh = 0.0
+    found = [attack.perturb(x, epsilon, y, targeted=targeted).detach() for x, y in _batches(pixels, labels)]
+    return _within(torch.cat(found), pixels, epsilon)
+
+
+def pgd(
+    logits: Logits,
+    pixels: Tensor,
+    labels: Tensor,
+    epsilon: float,
+    steps: int = STEPS,
+    step_size: float | None = None,
+    random_start: bool = True,
+    restarts: int = 1,
+    targeted: bool = False,
+    seed: int = 0,
+) -> Tensor:
+    """Projected gradient descent (Madry et al., arXiv 1706.06083); `step_size` is 2.5 epsilon / steps by default.
+
+    From a uniformly random point of the ball, drawn by `seed` alone, or from the image. Of several restarts each image
+    keeps one that succeeds, and of those the one with the largest loss (the smallest, if targeted). Raises SelvizError
+    for an epsilon below 0, and for less than one step or start.
+    """
+    check_epsilon(epsilon)
+    if steps < 1 or restarts < 1:
+        raise SelvizError(f"PGD takes {steps} steps and {restarts} starts; each must be at least 1.")
+    step_size = 2.5 * epsilon / steps if step_size is None else step_size
+    best, best_score = None, None
+    for restart in range(restarts):
+        generator = torch.Generator().manual_seed(seed + 1_000_003 * restart)
+        attack = _SeededPGD(logits, _loss, 0.0, 255.0)
+        attack.fgsm.zero_thresh, attack.generator = 0.0, generator
+        found = [
+            attack.perturb(x, epsilon, step_size, steps, y, targeted=targeted, random_start=random_start)
+            for x, y in _batches(pixels, labels)
+        ]
+        found = _within(torch.cat(found), pixels, epsilon)
+        if restarts == 1:
+            return found
+        score = _success(logits, found, labels, targeted)
+        if best is None:
+            best, best_score = found, score
+        else:
+            better = score > best_score
+            best[better], best_score[better] = found[better], score[better]
+    return best
+
+
+def check_epsilon(epsilon: float) -> float:
+    """The same epsilon; SelvizError if it is below 0, above 255, or no number."""
+    if not (math.isfinite(epsilon) and 0 <= epsilon <= 255):
+        raise SelvizError(f"epsilon is {epsilon}; it is in pixel units, from 0 to 255, such as 0.5, 1, 2, 4 or 8.")
+    return epsilon
+
+
+class _SeededPGD(PGD):
+    """captum's, which would start from a point drawn from torch's global generator."""
+
+    generator: torch.Generator
+
+    def _random_point(self, center, radius, norm, mask):
+        return center + radius * (2 * torch.rand(center.shape, generator=self.generator) - 1).to(center)
+
+
+def _loss(outputs: Tensor, labels: Tensor) -> Tensor:
+    # The sum: captum would differentiate every image by itself, and a mean would shrink the gradients.
+    return F.cross_entropy(outputs, labels, reduction="sum").unsqueeze(0)
+
+
+def _batches(pixels: Tensor, labels: Tensor):
+    for x, y in zip(pixels.split(BATCH), labels.split(BATCH), strict=True):
+        yield x.float().contiguous(memory_format=torch.channels_last), y
+
+
+def _within(found: Tensor, pixels: Tensor, epsilon: float) -> Tensor:
+    pixels = pixels.float()
+    return torch.minimum(torch.maximum(found, (pixels - epsilon).clamp(min=0)), (pixels + epsilon).clamp(max=255))
+
+
+@torch.no_grad()
+def _success(logits: Logits, pixels: Tensor, labels: Tensor, targeted: bool) -> Tensor:
+    """A number [N] that is larger where the attack does better, and above 1 exactly where it succeeds."""
+    scores = []
+    for x, y in _batches(pixels, labels):
+        outputs = logits(x)
+        right = outputs.argmax(dim=1) == y
+        loss = F.cross_entropy(outputs, y, reduction="none")
+        success, gain = (right, -loss) if targeted else (~right, loss)
+        scores.append(success.float() * 3 + 2 / math.pi * torch.atan(gain))
+    return torch.cat(scores)
