@@ -30,7 +30,7 @@ def step_figures(pairs: int = 30) -> dict:
     network = UnitNetwork(model, torch.zeros(1, 3, 32, 32))
     optimizer = torch.optim.SGD(network.observer.parameters(), lr=0.01, momentum=0.9)
     observer, optimizer = fabric.setup(network.observer, optimizer)
-    inputs = training._on_device(fabric, torch.randn(BATCH, 3, 32, 32))
+    inputs = fabric.to_device(torch.randn(BATCH, 3, 32, 32).contiguous(memory_format=torch.channels_last))
     labels = fabric.to_device(torch.arange(BATCH) % CLASSES)
 
     def step(alpha: float) -> float:

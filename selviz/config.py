@@ -8,17 +8,22 @@ import dataclasses
 import hashlib
 import json
 import math
+import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from selviz.errors import SelvizError
 
+# How images are prepared; `selviz.datasets` says what each means. A default leaves the choice to the images.
+IMAGE_SETTINGS = ("mean", "std", "image_size", "resize_size", "interpolation", "channels", "max_images")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "64-true")
 AUGMENTATIONS = ("none", "crop", "crop-flip")
 PENALTY_LABELS = ("true", "shuffled")
 PENALTY = ("penalty_layers", "penalty_labels", "alpha_from", "alpha_until", "alpha_ramp")
 LEAST = {"epochs": 0, "batch_size": 2, "seed": 0, "learning_rate": 0.0, "weight_decay": 0, "alpha_from": 1}
 LEAST |= dict.fromkeys(("alpha_until", "alpha_ramp", "label_noise", "snapshots"), 0)
+LEAST |= dict.fromkeys(("image_size", "resize_size", "channels", "max_images"), 0)
 
 
 @dataclass(frozen=True)
@@ -52,8 +57,16 @@ class RunConfig:
     label_noise: float = 0.0
     augment: str = "none"
     snapshots: int = 0
+    mean: str = ""
+    std: str = ""
+    image_size: int = 0
+    resize_size: int = 0
+    interpolation: str = ""
+    channels: int = 0
+    max_images: int = 0
 
     def __post_init__(self):
+        object.__setattr__(self, "dataset", whole_spec(self.dataset))
         for name in ("alpha", "learning_rate", "momentum", "weight_decay", "label_noise"):
             if not math.isfinite(getattr(self, name)):
                 raise SelvizError(
@@ -100,6 +113,23 @@ class RunConfig:
             )
 
 
+def whole_spec(dataset: str) -> str:
+    """`folder:images` -> `folder:/home/ann/images`: the path in a data set's spec made absolute; names as they are."""
+    kind, colon, path = dataset.partition(":")
+    return f"{kind}:{os.path.abspath(os.path.expanduser(path))}" if colon and path else dataset
+
+
+def short_name(spec: str) -> str:
+    """What a name or a spec with a path is called in names and lists: `cifar10` of `folder:/home/ann/cifar10`."""
+    last = os.path.basename(spec.partition(":")[2]) if ":" in spec else spec
+    return re.sub(r"[^A-Za-z0-9._+=-]+", "-", last).strip("-._+=")[:60] or "images"
+
+
+def image_settings(settings: Mapping) -> dict:
+    """The IMAGE_SETTINGS among a run's settings, for `datasets.load`; those of an older run are missing."""
+    return {name: settings[name] for name in IMAGE_SETTINGS if name in settings}
+
+
 def config_to_dict(config: RunConfig) -> dict:
     """All settings by name, defaults included."""
     return dataclasses.asdict(config)
@@ -122,4 +152,4 @@ def run_name(config: RunConfig) -> str:
     }
     canonical = json.dumps(differing, sort_keys=True, separators=(",", ":"))
     digest = hashlib.sha256(canonical.encode()).hexdigest()[:8]
-    return f"{config.dataset}-{config.model}-a{config.alpha:g}-s{config.seed}-{digest}"
+    return f"{short_name(config.dataset)}-{config.model}-a{config.alpha:g}-s{config.seed}-{digest}"

@@ -25,7 +25,7 @@ from torch import Tensor
 from selviz import ablation, datasets, metrics, models, snapshots, statistics
 from selviz.capture import observe
 from selviz.claims import Claim
-from selviz.config import RunConfig, config_from_dict, config_to_dict, run_name
+from selviz.config import RunConfig, config_from_dict, config_to_dict, image_settings, run_name
 from selviz.datasets import Dataset
 from selviz.errors import SelvizError
 from selviz.network import UnitNetwork
@@ -65,8 +65,8 @@ def train_run(
     folder = store.run_path(run)
     if summary := read_json(folder / "summary.json"):
         return summary
-    dataset = datasets.load(config.dataset)
     models.check(config.model)
+    dataset = load_dataset(config_to_dict(config), lambda news: report({"run": run, **news}))
     fabric = fabric_for(config, device, devices, gpu)
     fabric.launch()
     if not fabric.is_global_zero:
@@ -111,11 +111,21 @@ def capture_run(store: Store, run: str, report: Report = lambda news: None) -> d
         raise SelvizError(f"Run {run} has no weights, so its units cannot be captured again; train or import it anew.")
     config = config_from_dict(settings)
     with Claim(folder / "claim.json", f"run {run}"):
-        dataset = datasets.load(config.dataset)
+        made_with = read_json(folder / "summary.json") or {}
+        dataset = load_dataset(settings, lambda news: report({"run": run, **news}), made_with)
         _capture_stage(store, folder, config, dataset, lambda news: report({"run": run, **news}), again=True)
         summary = _summary(store, folder, config, dataset)
         write_json(folder / "summary.json", summary)
         return summary
+
+
+def load_dataset(settings: Mapping, report: Report = lambda news: None, statistics: Mapping = {}) -> Dataset:
+    """The data set of a run's settings (`dataset` and the IMAGE_SETTINGS).
+
+    `statistics`, the summary of a finished run, holds the mean and std that it was made with.
+    """
+    made_with = {name: statistics[name] for name in ("mean", "std") if statistics.get(name)}
+    return datasets.load(settings["dataset"], **{**image_settings(settings), **made_with}, report=report)
 
 
 def load_network(store: Store, run: str) -> tuple[UnitNetwork, Dataset]:
@@ -124,7 +134,7 @@ def load_network(store: Store, run: str) -> tuple[UnitNetwork, Dataset]:
     Raises SelvizError if weights are missing or damaged, or if the data set is not the one that the run was made with.
     """
     about = store.run(run)
-    dataset = datasets.load(about["dataset"])
+    dataset = load_dataset(read_json(store.run_path(run) / "config.json") or about, statistics=about)
     if dataset.fingerprint != about["fingerprint"]:
         raise SelvizError(
             f"The images of {about['dataset']} are not those that run {run} was made with "
@@ -214,7 +224,7 @@ def run_ablation(
 
 
 def _load_network(folder: Path, model_name: str, dataset: Dataset) -> UnitNetwork:
-    model = models.build(model_name, len(dataset.class_names), dataset.eval_pixels.shape[1])
+    model = models.build(model_name, len(dataset.class_names), dataset.channels)
     try:
         model.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS))
     except FileNotFoundError as error:

@@ -26,6 +26,7 @@ from selviz.network import UnitNetwork
 from selviz.variants import alpha_at, draw_moves, moved, noisy, penalised, shuffled, snapshot_steps
 
 EVAL_BATCH = 250
+MOST_ON_DEVICE = 8 * 2**30  # bytes of pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +49,7 @@ def build_network(config: RunConfig, dataset: Dataset, synchronised: bool = Fals
 
     `synchronised`: batch norm takes its statistics over the whole batch, not over each GPU's part of it.
     """
-    model = models.seeded(config.model, len(dataset.class_names), dataset.train_pixels.shape[1], config.seed)
+    model = models.seeded(config.model, len(dataset.class_names), dataset.channels, config.seed)
     if synchronised:
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     return UnitNetwork(model.train().to(memory_format=torch.channels_last), dataset.example)
@@ -116,7 +117,8 @@ def train(
         nesterov=config.momentum > 0,
     )
     observer, optimizer = fabric.setup(network.observer, optimizer)
-    inputs, eval_inputs = (_on_device(fabric, dataset.inputs(part)) for part in ("train", "eval"))
+    pixels, eval_pixels = (_near(fabric, part) for part in (dataset.train_pixels, dataset.eval_pixels))
+    prepare = partial(_inputs, fabric, dataset)
     eval_labels = fabric.to_device(dataset.eval_labels)
     labels = fabric.to_device(noisy(dataset.train_labels, classes, config.label_noise, config.seed))
     grouped = shuffled(labels, config.seed) if config.penalty_labels == "shuffled" else labels
@@ -129,7 +131,7 @@ def train(
     if not fabric.is_global_zero:
         report = snapshot = _silent
     if config.snapshots and not history:
-        snapshot(Snapshot(0, 0, steps, network, *observe_all(observer, eval_inputs)))
+        snapshot(Snapshot(0, 0, steps, network, *observe_all(observer, eval_pixels, prepare)))
     for epoch in range(len(history) + 1, config.epochs + 1):
         started = time.monotonic()
         # Each epoch has its own random state, so that a resumed training draws what an uninterrupted one would.
@@ -141,18 +143,18 @@ def train(
             torch.manual_seed(config.seed * 100_003 + epoch)
             for step in range(steps):
                 batch = order[step * config.batch_size : (step + 1) * config.batch_size]
-                moves = draw_moves(config.augment, len(batch), inputs.shape[-1], generator)
+                moves = draw_moves(config.augment, len(batch), pixels.shape[-1], generator)
                 batch, moves = (None if part is None else part[mine].to(fabric.device) for part in (batch, moves))
                 rate = one_cycle(config.learning_rate, (epoch - 1) * steps + step, config.epochs * steps)
                 for group in optimizer.param_groups:
                     group["lr"] = rate
                 alpha = alpha_at(config, epoch - 1 + step / steps)
-                images = moved(inputs[batch], moves)
+                images = moved(prepare(pixels[batch.to(pixels.device)]), moves)
                 totals += train_step(
                     fabric, observer, optimizer, images, labels[batch], alpha, classes, grouped[batch], chosen
                 )
                 if step + 1 in after[:-1]:  # the last one is at the end of the epoch
-                    snapshot(Snapshot(epoch, step + 1, steps, network, *observe_all(observer, eval_inputs)))
+                    snapshot(Snapshot(epoch, step + 1, steps, network, *observe_all(observer, eval_pixels, prepare)))
                 if step % 10 == 0:
                     loss = float(totals[0]) / (step + 1)
                     report({"epoch": epoch, "epochs": config.epochs, "step": step, "steps": steps, "loss": loss})
@@ -162,7 +164,7 @@ def train(
                 f"Training diverged in epoch {epoch} (loss {loss}); lower the learning rate, "
                 f"for example --learning-rate {config.learning_rate / 10:g}."
             )
-        predictions, activations = observe_all(observer, eval_inputs)
+        predictions, activations = observe_all(observer, eval_pixels, prepare)
         found = layer_selectivity(activations, eval_labels, classes)
         unit_si = found.pop("unit_si")
         row = {
@@ -202,9 +204,14 @@ def _silent(progress) -> None:
     """The report of the processes that are not the first."""
 
 
-def _on_device(fabric: Fabric, inputs: Tensor) -> Tensor:
+def _near(fabric: Fabric, pixels: Tensor) -> Tensor:
+    """The pixels on the device, where they are few enough to stay there."""
+    return fabric.to_device(pixels) if pixels.nbytes <= MOST_ON_DEVICE else pixels
+
+
+def _inputs(fabric: Fabric, dataset: Dataset, pixels: Tensor) -> Tensor:
     # Channels last is a quarter faster on CPU for narrow convolutions.
-    return fabric.to_device(inputs.contiguous(memory_format=torch.channels_last))
+    return dataset.normalise(fabric.to_device(pixels)).contiguous(memory_format=torch.channels_last)
 
 
 def train_step(
@@ -246,13 +253,13 @@ def one_cycle(peak: float, step: int, steps: int, warm_up: float = 0.3) -> float
 
 
 @torch.no_grad()
-def observe_all(observer, inputs: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """Predictions [N] and each layer's activations [N, U] of all inputs, batch by batch, in eval mode."""
+def observe_all(observer, pixels: Tensor, prepare: Callable[[Tensor], Tensor]) -> tuple[Tensor, list[Tensor]]:
+    """Predictions [N] and each layer's activations [N, U] of all pixels, batch by batch, in eval mode."""
     was_training = observer.training
     observer.eval()
     predictions, activations = [], []
-    for batch in inputs.split(EVAL_BATCH):
-        logits, layers = observer(batch)
+    for batch in pixels.split(EVAL_BATCH):
+        logits, layers = observer(prepare(batch))
         predictions.append(logits.argmax(dim=1))
         activations.append([layer.float() for layer in layers])
     observer.train(was_training)

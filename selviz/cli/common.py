@@ -67,6 +67,29 @@ def run_option(sub):
     sub.add_argument("run", metavar="RUN", help="a run's name, or a beginning that only one run has")
 
 
+def dataset_options(sub):
+    """`--dataset` and how its images are prepared; `config.image_settings(vars(args))` are the latter."""
+    sub.add_argument("--dataset", required=True, help="mnist-5k, digits, or folder:PATH, a folder of class folders")
+    for name, words in (("mean", "mean"), ("std", "standard deviation")):
+        sub.add_argument(
+            f"--{name}", default="", help=f"{words} per channel, 0..1, such as 0.485,0.456,0.406 (default: computed)"
+        )
+    sub.add_argument(
+        "--image-size",
+        type=whole,
+        default=0,
+        help="side of the crop from the centre (default: the images' own, or 224)",
+    )
+    sub.add_argument(
+        "--resize-size", type=whole, default=0, help="shorter side before the crop (default: 8/7 of --image-size)"
+    )
+    sub.add_argument("--interpolation", default="", help="bilinear, bicubic, lanczos or nearest (default: bilinear)")
+    sub.add_argument("--channels", type=whole, default=0, help="1: grey, 3: colour (default: the data set's own, or 3)")
+    sub.add_argument(
+        "--max-images", type=whole, default=0, help="evaluate on so many images, stratified (default: all)"
+    )
+
+
 def cache_option(sub):
     sub.add_argument(
         "--cache-gb", type=float, default=2.0, help="memory for values that are computed once (default: %(default)s)"

@@ -3,8 +3,8 @@
 import sys
 
 from selviz.cli import listing
-from selviz.cli.common import Commands, positive, run_option, show, store_and_run
-from selviz.config import RunConfig
+from selviz.cli.common import Commands, dataset_options, positive, run_option, show, store_and_run
+from selviz.config import RunConfig, image_settings
 from selviz.printing import Progress, SweepProgress, summary_line
 
 # What `train` and `sweep` may be told of a run, beside data set and network; the defaults are RunConfig's.
@@ -48,7 +48,7 @@ def _demo_options(sub):
 def train(args):
     """Train one network, capture its units and store both."""
     settings = {name: getattr(args, name) for name in SETTINGS}
-    config = RunConfig(dataset=args.dataset, model=args.model, **settings)
+    config = RunConfig(dataset=args.dataset, model=args.model, **settings, **image_settings(vars(args)))
     from selviz.pipeline import train_run
     from selviz.store import Store
 
@@ -60,7 +60,7 @@ def train(args):
 
 
 def _train_options(sub):
-    sub.add_argument("--dataset", required=True, help="data set, such as mnist-5k or digits")
+    dataset_options(sub)
     sub.add_argument("--model", required=True, help="network, such as cnn or resnet20")
     for name, told in SETTINGS.items():
         default = getattr(RunConfig, name)

@@ -1,0 +1,171 @@
+"""Images with labels, ready for a network: `load("mnist-5k").inputs("eval")` is [1000, 1, 28, 28], normalised.
+
+A data set is named by one text, its spec:
+
+    mnist-5k, digits      come with installed packages
+    folder:PATH           class folders, in PATH or in its train/ and test/ (or val/); `folders` says more
+
+and prepared by options, which `selviz train` and others take as `--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
+--image-size 224 --resize-size 256 --interpolation bicubic --channels 3 --max-images 10000`, RunConfig as fields of the
+same names (IMAGE_SETTINGS there) and `load` as keywords. What is left out is chosen by the images: mean and standard
+deviation of the training images; their own size where most share one of at most 256 pixels, else 224 after a shorter
+side of 256; colour for folders. `max_images` keeps that many evaluation images, stratified.
+
+To add a data set, write a function that returns a Dataset (`bundled.split` and `assemble` make one of arrays) and name
+it in DATASETS.
+"""
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache as once
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from selviz.datasets.bundled import digits, mnist_5k
+from selviz.datasets.dataset import Dataset, assemble, channel_counts, fingerprint, moments
+from selviz.datasets.folders import Parts, find, open_parts
+from selviz.datasets.preparation import Options, choose
+from selviz.datasets.splits import balanced_order, folds, stratified_split
+from selviz.errors import SelvizError, unknown
+
+__all__ = [
+    "DATASETS", "LAYOUTS", "Dataset", "assemble", "balanced_order", "fingerprint", "folds", "load", "stratified_split",
+]  # fmt: skip
+
+DATASETS: dict[str, Callable[[], Dataset]] = {"mnist-5k": mnist_5k, "digits": digits}
+LAYOUTS: dict[str, Callable[[Path], Parts]] = {"folder": find}
+_OPEN = 6  # data sets that a process keeps open; their pixels are mapped, not in memory
+_opened: OrderedDict[tuple, Dataset] = OrderedDict()
+_lock = threading.Lock()
+
+
+def load(
+    spec: str,
+    *,
+    mean: str | Sequence[float] = (),
+    std: str | Sequence[float] = (),
+    image_size: int = 0,
+    resize_size: int = 0,
+    interpolation: str = "",
+    channels: int = 0,
+    max_images: int = 0,
+    report: Callable[[dict], None] = lambda news: None,
+) -> Dataset:
+    """The data set of that spec; the same object as long as its files stay the same.
+
+    `mean` and `std` are numbers or a text such as "0.485,0.456,0.406"; `report` gets {"stage": "decoding", "images",
+    "of"}. Raises SelvizError for an unknown name (with the near matches), a folder that cannot be used, and options
+    that do not fit.
+    """
+    options = Options(image_size, resize_size, interpolation, channels)
+    mean, std = numbers("mean", mean), numbers("std", std)
+    if len(mean) != len(std):
+        raise SelvizError("mean and std belong together, one number a channel: --mean 0.5,0.5,0.5 --std 0.2,0.2,0.2")
+    if max_images < 0:
+        raise SelvizError(f"max_images is {max_images}; give 1 or more, or leave it out for all images.")
+    kind, colon, path = spec.partition(":")
+    if colon and kind in LAYOUTS:
+        root = Path(os.path.abspath(os.path.expanduser(path)))
+        if not path:
+            raise SelvizError(f"'{spec}' names no folder; write {kind}:/path/to/images.")
+        parts = LAYOUTS[kind](root)
+        key = (kind, root, options, mean, std, max_images, parts.evaluation.digest)
+        if not mean:
+            key = (*key, _training_digest(parts))
+        dataset = _kept(key, lambda: open_parts(f"{kind}:{root}", parts, options, mean, std, max_images, report))
+    elif spec in DATASETS:
+        dataset = _named(spec, DATASETS[spec], options, mean, std, max_images)
+    else:
+        raise unknown("data set", spec, [*DATASETS, *(f"{kind}:PATH" for kind in LAYOUTS)])
+    if len(dataset.mean) != dataset.channels:
+        raise SelvizError(
+            f"{len(dataset.mean)} numbers were given for mean and std, and the images have {dataset.channels} "
+            f"channel{'s' if dataset.channels > 1 else ''}; give one a channel, or --channels {len(dataset.mean)}."
+        )
+    return dataset
+
+
+def _kept(key: tuple, make: Callable[[], Dataset]) -> Dataset:
+    with _lock:
+        found = _opened.get(key)
+    found = found or make()  # outside the lock: decoding takes long, and others want other data sets
+    with _lock:
+        found = _opened.setdefault(key, found)
+        _opened.move_to_end(key)
+        while len(_opened) > _OPEN:
+            _opened.popitem(last=False)
+    return found
+
+
+def numbers(name: str, value: str | Sequence[float]) -> tuple[float, ...]:
+    """ "0.485,0.456,0.406" -> (0.485, 0.456, 0.406), numbers as they are; SelvizError for anything else."""
+    try:
+        found = tuple(float(part) for part in (value.split(",") if isinstance(value, str) and value else value))
+    except ValueError:
+        found = (float("nan"),)
+    if not all(np.isfinite(found)) or (name == "std" and not all(part > 0 for part in found)):
+        above = " above 0" if name == "std" else ""
+        raise SelvizError(f"{name} is {value!r}; give one number{above} a channel: --{name}=0.485,0.456,0.406")
+    return found
+
+
+def _training_digest(parts: Parts) -> str | None:
+    try:
+        return parts.training().digest
+    except SelvizError:
+        return None
+
+
+@once
+def _named(name: str, make, options: Options, mean, std, max_images: int) -> Dataset:
+    """A data set by name, prepared; `make` is part of the key, so that a name can come to mean another data set."""
+    dataset = make()
+    if options:
+        dataset = _prepared(dataset, options)
+    if max_images and max_images < len(dataset.eval_labels):
+        dataset = _shortened(dataset, max_images)
+    return replace(dataset, mean=mean, std=std) if mean else dataset
+
+
+def _prepared(dataset: Dataset, options: Options) -> Dataset:
+    """The same images in another size or with another number of channels; their order and folds stay."""
+    from PIL import Image
+
+    height, width = dataset.eval_pixels.shape[2:]
+    if not options.channels:
+        options = replace(options, channels=dataset.channels)
+    preparation = choose(options, [(width, height)])
+
+    def prepare(pixels: torch.Tensor) -> torch.Tensor:
+        pictures = (Image.fromarray(a[0] if len(a) == 1 else np.moveaxis(a, 0, -1)) for a in pixels.numpy())
+        return torch.from_numpy(np.stack([preparation.pixels(picture) for picture in pictures]))
+
+    evaluation = prepare(dataset.eval_pixels)
+    train = prepare(dataset.train_pixels), dataset.train_labels
+    mean, std = moments(channel_counts(train[0].numpy()))
+    return replace(
+        dataset,
+        eval_pixels=evaluation,
+        mean=mean,
+        std=std,
+        fingerprint=fingerprint(evaluation.numpy(), dataset.eval_labels.numpy(), dataset.class_names),
+        training=lambda: train,
+        origin={**dataset.origin, "transform": str(preparation)},
+    )
+
+
+def _shortened(dataset: Dataset, images: int) -> Dataset:
+    """The first evaluation images, which are nearly balanced over classes."""
+    pixels, labels = dataset.eval_pixels[:images], dataset.eval_labels[:images]
+    return replace(
+        dataset,
+        eval_pixels=pixels,
+        eval_labels=labels,
+        eval_folds=torch.from_numpy(folds(labels.numpy())),
+        fingerprint=fingerprint(pixels.numpy(), labels.numpy(), dataset.class_names),
+    )

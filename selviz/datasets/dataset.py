@@ -1,0 +1,115 @@
+"""Images with labels, ready for a network: `dataset.inputs("eval")`, `dataset.normalise(dataset.eval_pixels[rows])`."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from selviz.datasets.splits import balanced_order, folds
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Training and evaluation images. Pixels are uint8 [N, C, H, W], labels int64 [N] into `class_names`.
+
+    Evaluation images lie in a fixed order in which every prefix is nearly balanced over classes; `eval_folds` [N] is 0
+    or 1, stratified by class. `mean` and `std` are per channel, of the training pixels scaled to 0..1 unless they were
+    given. `training()` gives training pixels and labels, which are read only when they are asked for. `mirrors` says
+    whether an image's mirror image shows the same class, as it does not for digits. `origin` says where the images come
+    from, in plain values: "transform", "available" evaluation images before `max_images`, "skipped" [[file, reason]].
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    eval_pixels: Tensor
+    eval_labels: Tensor
+    eval_folds: Tensor
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    fingerprint: str
+    training: Callable[[], tuple[Tensor, Tensor]]
+    mirrors: bool = True
+    origin: dict = field(default_factory=dict)
+
+    @cached_property
+    def _train(self) -> tuple[Tensor, Tensor]:
+        return self.training()
+
+    @property
+    def train_pixels(self) -> Tensor:
+        """uint8 [N, C, H, W]; raises SelvizError where there are no training images."""
+        return self._train[0]
+
+    @property
+    def train_labels(self) -> Tensor:
+        """int64 [N]; raises SelvizError where there are no training images."""
+        return self._train[1]
+
+    @property
+    def channels(self) -> int:
+        """Channels of an image: 1 or 3."""
+        return self.eval_pixels.shape[1]
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """float32 inputs [N, C, H, W] of uint8 pixels: (pixels / 255 - mean) / std per channel."""
+        mean = torch.tensor(self.mean, device=pixels.device).view(1, -1, 1, 1)
+        std = torch.tensor(self.std, device=pixels.device).view(1, -1, 1, 1)
+        return (pixels.float() / 255 - mean) / std
+
+    def inputs(self, part: str = "eval") -> Tensor:
+        """All normalised inputs of the "train" or "eval" part, float32 [N, C, H, W]."""
+        return self.normalise(self.train_pixels if part == "train" else self.eval_pixels)
+
+    @property
+    def example(self) -> Tensor:
+        """One normalised input [1, C, H, W], for tracing."""
+        return self.normalise(self.eval_pixels[:1])
+
+
+def assemble(name, class_names, train_pixels, train_labels, eval_pixels, eval_labels) -> Dataset:
+    """A Dataset of numpy arrays uint8 [N, C, H, W] and int [N]; orders and folds the evaluation images."""
+    order = balanced_order(eval_labels, seed=0)
+    eval_pixels, eval_labels = eval_pixels[order], eval_labels[order]
+    train = torch.from_numpy(train_pixels.copy()), torch.from_numpy(train_labels.astype(np.int64))
+    mean, std = moments(channel_counts(train_pixels))
+    return Dataset(
+        name=name,
+        class_names=tuple(class_names),
+        eval_pixels=torch.from_numpy(eval_pixels.copy()),
+        eval_labels=torch.from_numpy(eval_labels.astype(np.int64)),
+        eval_folds=torch.from_numpy(folds(eval_labels)),
+        mean=mean,
+        std=std,
+        fingerprint=fingerprint(eval_pixels, eval_labels, class_names),
+        training=lambda: train,
+        origin={"transform": "as they are", "available": len(eval_labels), "skipped": []},
+    )
+
+
+def channel_counts(pixels: np.ndarray) -> np.ndarray:
+    """How often each of the 256 values occurs in each channel of uint8 pixels [N, C, H, W]: int64 [C, 256]."""
+    channels = range(pixels.shape[1])
+    return np.stack([np.bincount(pixels[:, channel].reshape(-1), minlength=256) for channel in channels])
+
+
+def moments(counts: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel, 0..1 with 6 digits, of the pixels counted in [C, 256].
+
+    A channel without any variation gets 1 as its deviation, so that nothing is divided by 0.
+    """
+    scaled, share = np.arange(256) / 255, counts / counts.sum(axis=1, keepdims=True)
+    mean = share @ scaled
+    std = np.sqrt((share * (scaled - mean[:, None]) ** 2).sum(axis=1)).round(6)
+    return tuple(mean.round(6).tolist()), tuple(np.where(std > 0, std, 1.0).tolist())
+
+
+def fingerprint(pixels: np.ndarray, labels: np.ndarray, class_names) -> str:
+    """16 hex digits over evaluation pixels, their shape, labels and class names: equal exactly if all of these are."""
+    digest = hashlib.sha256(repr((pixels.shape, tuple(class_names))).encode())
+    digest.update(np.ascontiguousarray(pixels))
+    digest.update(np.ascontiguousarray(labels, dtype=np.int64))
+    return digest.hexdigest()[:16]

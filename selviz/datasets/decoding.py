@@ -1,0 +1,115 @@
+"""Image files become pixels, by several workers: `decode(files, preparation, sink)` leaves out what is no picture."""
+
+import itertools
+import os
+import warnings
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from selviz.datasets.preparation import Preparation
+
+# Pillow's other formats hand files to other programs (EPS) or are no photographs.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+SUFFIXES = ".jpg .jpeg .jpe .jfif .png .webp .gif .bmp .tif .tiff .ppm .pgm .pbm .pnm".split()
+MOST_PIXELS = 100_000_000
+CHUNK = 64  # images
+
+
+def is_image(name: str) -> bool:
+    """Whether a file's name says that it is a picture."""
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES
+
+
+def open_picture(file) -> Image.Image:
+    """The picture in a path or an open file, its pixels not read yet; ValueError says why there is none."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            picture = Image.open(file, formats=FORMATS)
+    except UnidentifiedImageError:
+        raise ValueError("it is no picture that can be read") from None
+    except Image.DecompressionBombError:
+        raise ValueError("it has too many pixels") from None
+    except (OSError, SyntaxError, ValueError, TypeError, OverflowError, MemoryError) as error:
+        raise ValueError(getattr(error, "strerror", None) or str(error) or type(error).__name__) from None
+    if picture.width * picture.height > MOST_PIXELS or not picture.width * picture.height:
+        raise ValueError(f"it has {picture.width} x {picture.height} pixels")
+    return picture
+
+
+def read_picture(file, preparation: Preparation) -> np.ndarray:
+    """uint8 [C, H, W] of the picture in a path or an open file; ValueError says why there is none."""
+    picture = open_picture(file)
+    try:
+        with picture, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return preparation.pixels(picture)
+    except Exception as error:  # Pillow's decoders raise many kinds for a damaged file
+        raise ValueError(str(error) or type(error).__name__) from None
+
+
+def sizes(files: Sequence[Path], most: int = 500) -> list[tuple[int, int]]:
+    """(width, height) of at most `most` of the files, evenly spread; those that are no picture are left out."""
+    found = []
+    for file in files[:: -(-len(files) // most) or 1]:
+        try:
+            with open_picture(file) as picture:
+                found.append(picture.size)
+        except ValueError:
+            pass
+    return found
+
+
+def decode(
+    files: Sequence[Path],
+    preparation: Preparation,
+    sink: Callable[[np.ndarray, list[int]], None],
+    report: Callable[[int], None] = lambda done: None,
+    workers: int | None = None,
+) -> list[tuple[int, str]]:
+    """Hands uint8 [n, C, H, W] and the n positions in `files` to `sink`, in their order, chunk by chunk.
+
+    Returns (position, reason) of the files that are left out; `report` gets the number of files that are done.
+    """
+    workers = workers or count_workers()
+    skipped, pending, done = [], deque(), 0
+    with ThreadPoolExecutor(workers) as pool:
+        chunks = iter(range(0, len(files), CHUNK))
+        try:
+            while True:
+                for first in itertools.islice(chunks, 2 * workers - len(pending)):
+                    pending.append(pool.submit(_chunk, files[first : first + CHUNK], first, preparation))
+                if not pending:
+                    return skipped
+                pixels, kept, left_out = pending.popleft().result()
+                if kept:
+                    sink(pixels, kept)
+                skipped += left_out
+                done += len(kept) + len(left_out)
+                report(done)
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def count_workers() -> int:
+    """Threads that decode: one a processor that this process may use, at most 16."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(usable, 16)
+
+
+def _chunk(files, first: int, preparation: Preparation):
+    pixels = np.empty((len(files), preparation.channels, *preparation.crop), np.uint8)
+    kept, skipped = [], []
+    for position, file in enumerate(files, start=first):
+        try:
+            pixels[len(kept)] = read_picture(file, preparation)
+            kept.append(position)
+        except ValueError as error:
+            skipped.append((position, str(error)))
+    return pixels[: len(kept)], kept, skipped

@@ -1,0 +1,216 @@
+"""Folders of images, one folder a class: `open_folder("folder:/path", Path("/path"), Options(), (), (), 0, report)`.
+
+The folder holds class folders, or `train/` and `test/` (or `val/`) that do. Without a `train/` there are no training
+images; without `test/` and `val/`, a fifth of each class is held out, always the same one.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from selviz.datasets import cache
+from selviz.datasets.dataset import Dataset, fingerprint, moments
+from selviz.datasets.decoding import is_image, sizes
+from selviz.datasets.preparation import Options, choose
+from selviz.datasets.splits import balanced_order, folds, stratified_split
+from selviz.errors import SelvizError
+
+TRAIN = ("train", "training")
+EVALUATION = ("test", "val", "valid", "validation")  # the first one that is there
+TRAIN_SHARE = 0.8
+LISTED = 200  # skipped files that a run's record names; all are counted
+
+Report = Callable[[dict], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Files:
+    """Image files [N] with labels [N], and the stamp of each: (path below the root, size, time of change)."""
+
+    paths: list[Path]
+    labels: np.ndarray
+    stamps: list[tuple]
+
+    def __len__(self):
+        return len(self.paths)
+
+    def pick(self, rows) -> "Files":
+        """These rows, in this order."""
+        return Files([self.paths[i] for i in rows], self.labels[rows], [self.stamps[i] for i in rows])
+
+    @cached_property
+    def digest(self) -> str:
+        """Equal exactly if the same files, unchanged, have the same labels."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.labels, np.int64).tobytes())
+        for stamp in self.stamps:
+            digest.update(repr(stamp).encode(errors="surrogateescape"))
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A data set's files: class names, the evaluation images, and where the training images come from."""
+
+    class_names: tuple[str, ...]
+    evaluation: Files
+    training: Callable[[], Files]
+    layout: str
+
+
+def find(root: Path) -> Parts:
+    """The files of a folder in one of the layouts above. SelvizError says what the folder lacks."""
+    if not root.is_dir():
+        raise SelvizError(
+            f"There is no folder {root}; give one that holds a folder of images for each class: "
+            "--dataset folder:/path/to/images"
+        )
+    names = folders_in(root)
+    train = next((root / name for name in TRAIN if name in names), None)
+    held_out = next((root / name for name in EVALUATION if name in names), None)
+    if held_out is None:
+        source = train or root
+        classes = folders_in(source)
+        check_classes(source, classes)
+        files = list_files(source, classes)
+        check_images(source, classes, files.labels)
+        rows, evaluation = stratified_split(files.labels, TRAIN_SHARE, seed=0)
+        check_images(source, classes, files.labels[evaluation], "a fifth of its images is too few to hold out")
+        layout = f"{source.name}/ split by class, {TRAIN_SHARE:.0%} for training"
+        return Parts(_texts(classes), files.pick(evaluation), lambda: files.pick(rows), layout)
+    classes = sorted({*folders_in(held_out), *(folders_in(train) if train else ())})
+    check_classes(held_out, classes)
+    files = list_files(held_out, classes)
+    check_images(held_out, classes, files.labels)
+
+    def training() -> Files:
+        if train is None:
+            raise SelvizError(
+                f"{root} has no training images; add a folder train/ with the same classes, or use --epochs 0 for "
+                "an untrained network."
+            )
+        found = list_files(train, classes)
+        check_images(train, classes, found.labels)
+        return found
+
+    return Parts(_texts(classes), files, training, f"{train.name + '/ and ' if train else ''}{held_out.name}/")
+
+
+def open_parts(
+    name: str,
+    parts: Parts,
+    options: Options,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    max_images: int,
+    report: Report,
+) -> Dataset:
+    """The Dataset of these files: evaluation images decoded (or taken from the cache), training ones when asked for.
+
+    `mean` and `std` () are computed over the training images, or over the evaluation images where there are no others.
+    """
+    order = balanced_order(parts.evaluation.labels, seed=0)
+    available = len(order)
+    evaluation = parts.evaluation.pick(order[:max_images] if max_images else order)
+    preparation = choose(options, sizes(evaluation.paths))
+    found = cache.decoded(evaluation.paths, evaluation.stamps, preparation, report)
+    labels = evaluation.labels[found.kept]
+    reason = f"{len(found.skipped)} of the files cannot be read" if found.skipped else "allow more with --max-images"
+    check_images(name, parts.class_names, labels, reason)
+
+    def training():
+        files = parts.training()
+        decoded = cache.decoded(files.paths, files.stamps, preparation, report)
+        return decoded, files.labels[decoded.kept]
+
+    def tensors():
+        decoded, train_labels = training()
+        return torch.from_numpy(decoded.pixels), torch.from_numpy(train_labels)
+
+    measured_on = "given"
+    if not mean:
+        try:
+            counts, measured_on = training()[0].counts, "the training images"
+        except SelvizError:
+            counts, measured_on = found.counts, "the evaluation images"
+        mean, std = moments(counts)
+    skipped = [[str(evaluation.stamps[position][0]), why] for position, why in found.skipped]
+    return Dataset(
+        name=name,
+        class_names=parts.class_names,
+        eval_pixels=torch.from_numpy(found.pixels),
+        eval_labels=torch.from_numpy(labels),
+        eval_folds=torch.from_numpy(folds(labels)),
+        mean=mean,
+        std=std,
+        fingerprint=fingerprint(found.pixels, labels, parts.class_names),
+        training=tensors,
+        origin={
+            "layout": parts.layout,
+            "transform": str(preparation),
+            "statistics": measured_on,
+            "available": available,
+            "skipped_images": len(skipped),
+            "skipped": _texts_of(skipped[:LISTED]),
+        },
+    )
+
+
+def folders_in(root: Path) -> list[str]:
+    """The names of the folders in `root`, sorted; hidden ones are left out."""
+    try:
+        with os.scandir(root) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    except OSError as error:
+        raise SelvizError(f"The folder {root} cannot be read ({error.strerror}).") from error
+
+
+def list_files(root: Path, classes: list[str], inner: str = "") -> Files:
+    """The image files below each class's folder, sorted by class and path. Links to folders are not followed."""
+    paths, labels, stamps = [], [], []
+    for label, name in enumerate(classes):
+        found = []
+        for base, folders, files in os.walk(root / name / inner):
+            folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
+            found += [os.path.join(base, file) for file in files if is_image(file)]
+        for file in sorted(found):
+            try:
+                status = os.stat(file)
+            except OSError:  # a link to nothing
+                status = None
+            stamps.append((os.path.relpath(file, root), *((status.st_size, status.st_mtime_ns) if status else (0, 0))))
+        paths += map(Path, sorted(found))
+        labels += [label] * len(found)
+    return Files(paths, np.asarray(labels, np.int64), stamps)
+
+
+def check_classes(root: Path, classes: list[str]) -> None:
+    """SelvizError unless there are two classes or more."""
+    if len(classes) < 2:
+        has = f"one class folder only, {classes[0]}/" if classes else "no class folders"
+        raise SelvizError(
+            f"{root} has {has}; give a folder that holds a folder of images for each of at least two classes, or "
+            "train/ and test/ that do."
+        )
+
+
+def check_images(where, classes, labels: np.ndarray, reason: str = "put images into it or remove its folder") -> None:
+    """SelvizError that names the first class without an image among `labels`."""
+    counts = np.bincount(labels, minlength=len(classes))
+    if empty := [name for name, count in zip(classes, counts, strict=True) if not count]:
+        more = f" (and {len(empty) - 1} more)" if len(empty) > 1 else ""
+        raise SelvizError(f"Class {empty[0]!r}{more} of {where} has no image; {reason}.")
+
+
+def _texts(names) -> tuple[str, ...]:
+    # A file name may hold bytes that are no text, and JSON must not.
+    return tuple(os.fsencode(name).decode("utf-8", "replace") for name in names)
+
+
+def _texts_of(pairs) -> list[list[str]]:
+    return [list(_texts(pair)) for pair in pairs]

@@ -1,0 +1,112 @@
+"""How a picture of any format and size becomes pixels of one shape: `Preparation(crop=(224, 224)).pixels(picture)`.
+
+The usual evaluation transform, as torchvision's presets apply it to a PIL picture: the shorter side is resized, then
+the centre is cropped.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from selviz.errors import SelvizError, unknown
+
+INTERPOLATIONS = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+    "nearest": Image.Resampling.NEAREST,
+}
+LONGEST = 100  # times the shorter side; a thin strip would take gigabytes once its shorter side is resized
+RATIO = 256 / 224  # of the resized shorter side to the crop, in the evaluation of ImageNet networks
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a caller may choose; 0 and "" leave it to the images. `channels` is 1 (grey) or 3 (colour).
+
+    `image_size` is the side of the crop in pixels, `resize_size` the shorter side before it, at least as large.
+    """
+
+    image_size: int = 0
+    resize_size: int = 0
+    interpolation: str = ""
+    channels: int = 0
+
+    def __post_init__(self):
+        if self.interpolation and self.interpolation not in INTERPOLATIONS:
+            raise unknown("interpolation", self.interpolation, list(INTERPOLATIONS))
+        if self.channels not in (0, 1, 3):
+            raise SelvizError(f"channels is {self.channels}; use --channels 1 for grey or --channels 3 for colour.")
+        if not 0 <= self.image_size <= 4096:
+            raise SelvizError(f"image_size is {self.image_size}; give a side of 1 to 4096 pixels: --image-size 224.")
+        if self.resize_size and not self.image_size:
+            raise SelvizError("resize_size needs an image size to crop to, such as --resize-size 256 --image-size 224.")
+        if self.resize_size and not self.image_size <= self.resize_size <= 8192:
+            raise SelvizError(
+                f"resize_size is {self.resize_size}; it must be at least image_size ({self.image_size}) and at most "
+                "8192."
+            )
+
+    def __bool__(self):
+        return self != Options()
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """Pictures become uint8 [channels, *crop]; with `keep`, one that has the size `crop` already is not resampled."""
+
+    crop: tuple[int, int]  # height, width
+    resize: int  # shorter side before the crop
+    keep: bool = True
+    interpolation: str = "bilinear"
+    channels: int = 3
+
+    def pixels(self, picture: Image.Image) -> np.ndarray:
+        """uint8 [channels, height, width]. Raises ValueError for what is no usable picture."""
+        if max(picture.size) > LONGEST * min(picture.size):
+            raise ValueError(f"its sides are {picture.width} and {picture.height} pixels, too far apart")
+        picture = _eight_bit(picture).convert("L" if self.channels == 1 else "RGB")
+        height, width = self.crop
+        if not self.keep or picture.size != (width, height):
+            short = min(picture.size)
+            # torchvision truncates the longer side
+            size = tuple(self.resize if side == short else int(self.resize * side / short) for side in picture.size)
+            picture = picture.resize(size, INTERPOLATIONS[self.interpolation])
+            left, top = round((size[0] - width) / 2), round((size[1] - height) / 2)
+            picture = picture.crop((left, top, left + width, top + height))
+        array = np.asarray(picture)
+        return array[None] if self.channels == 1 else np.moveaxis(array, -1, 0)
+
+    def __str__(self):
+        height, width = self.crop
+        colour = "grey" if self.channels == 1 else "colour"
+        others = "; others: " if self.keep else " of: "
+        return (
+            f"{colour}, {width} x {height} pixels{others}shorter side to {self.resize} ({self.interpolation}), "
+            "then the centre"
+        )
+
+
+def choose(options: Options, sizes: list[tuple[int, int]]) -> Preparation:
+    """The preparation for pictures of these (width, height): as they are, where most share a size of at most 256."""
+    crop = (options.image_size, options.image_size)
+    if not options.image_size:
+        commonest = max(sorted(set(sizes)), key=sizes.count, default=(0, 0))
+        shared = 2 * sizes.count(commonest) > len(sizes) and 0 < max(commonest) <= 256
+        crop = (commonest[1], commonest[0]) if shared else (224, 224)
+    resize = options.resize_size or max(round(RATIO * min(crop)), max(crop))
+    return Preparation(
+        crop, resize, not options.resize_size, options.interpolation or "bilinear", options.channels or 3
+    )
+
+
+def _eight_bit(picture: Image.Image) -> Image.Image:
+    if picture.mode == "F":
+        raise ValueError("its pixels are floating-point numbers")
+    if not picture.mode.startswith("I"):
+        return picture
+    values = np.asarray(picture).astype(np.int64)
+    if values.max(initial=0) > 255:  # 16 bits
+        values = values >> 8
+    return Image.fromarray(values.clip(0, 255).astype(np.uint8))
