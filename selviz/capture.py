@@ -1,11 +1,12 @@
 """What every unit does on every evaluation image: `logits, activations = observe(network, inputs, report=print)`."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from selviz.network import UnitNetwork
+from selviz.network import UnitLayer, UnitNetwork
 
 BATCH = 250
 
@@ -35,3 +36,29 @@ def observe(
             layer[rows] = values
         report({"images": min(first + batch, len(inputs)), "of": len(inputs)})
     return classes, layers
+
+
+@torch.inference_mode()
+def sample(
+    network: UnitNetwork, inputs: Tensor, layers: Sequence[str], positions: int, seed: int = 0, batch: int = BATCH
+) -> dict[str, Tensor]:
+    """Layer -> the values [N, P, U] of its units at a fixed sample of at most `positions` positions, float32 on CPU.
+
+    The sample depends on the layer's number of positions and on the seed, so networks of one kind are sampled alike.
+    """
+    device = next(network.root.parameters()).device
+    places = {layer.name: _places(layer, positions, seed) for layer in network.in_order(layers)}
+    parts: dict[str, list[Tensor]] = {name: [] for name in places}
+    for first in range(0, len(inputs), batch):
+        part = inputs[first : first + batch].to(device, memory_format=torch.channels_last)
+        for name, values in zip(places, network.sampled(part, places), strict=True):
+            parts[name].append(values.float().cpu())
+    return {name: torch.cat(values) for name, values in parts.items()}
+
+
+def _places(layer: UnitLayer, positions: int, seed: int) -> list[int] | None:
+    there = math.prod(layer.shape[1:]) // layer.units
+    if there <= positions:
+        return None
+    generator = torch.Generator().manual_seed(seed)
+    return sorted(torch.randperm(there, generator=generator)[:positions].tolist())

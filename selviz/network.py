@@ -143,6 +143,14 @@ class UnitNetwork:
         prefix = self._cached(("prefix", name), lambda: with_outputs(self.graph, [layer.node]))
         return prefix(inputs)[0].movedim(layer.axis, 1)
 
+    def sampled(self, inputs: Tensor, places: Mapping[str, Sequence[int] | None]) -> list[Tensor]:
+        """The outputs [N, P, U] of the layers that `places` names, in forward order, at these positions only.
+
+        A layer's positions are counted in row-major order; None means all. A dense layer has one position.
+        """
+        key = tuple((layer.node, layer.axis, _numbers(places[layer.name])) for layer in self.in_order(places))
+        return list(self._cached(("sampled", *key), lambda: _sampling(self.graph, key))(inputs))
+
     def boundary(self, inputs: Tensor, names: Iterable[str]) -> list[Tensor]:
         """The values that `resume` of these layers starts from, for inputs [N, C, H, W]."""
         nodes = self._nodes(names)
@@ -403,6 +411,31 @@ def _observing(graph: fx.Graph, layers: Sequence[UnitLayer]) -> fx.Graph:
             means.append(graph.call_method("mean", (node,), {"dim": positions}) if positions else node)
     output.args = ((output.args[0], means),)
     return graph
+
+
+def _numbers(places: Sequence[int] | None) -> tuple[int, ...] | None:
+    return None if places is None else tuple(map(int, places))
+
+
+def _sampling(graph: fx.Graph, wanted: Sequence[tuple[str, int, tuple[int, ...] | None]]) -> fx.Graph:
+    """The graph that returns [N, P, U] of these (node, unit axis, positions), and holds no map longer than needed."""
+    graph = copy.deepcopy(graph)
+    nodes = {node.name: node for node in graph.nodes}
+    samples = []
+    for name, axis, places in wanted:
+        with graph.inserting_after(nodes[name]):
+            samples.append(graph.call_function(_at_places, (nodes[name], axis, places)))
+    output = next(node for node in graph.nodes if node.op == "output")
+    output.args = (samples,)
+    return graph
+
+
+def _at_places(values: Tensor, axis: int, places: tuple[int, ...] | None) -> Tensor:
+    """[N, U, *positions], units on `axis`, as [N, P, U]."""
+    if values.dim() == 2:
+        return values.unsqueeze(1)
+    flat = values.movedim(axis, -1).flatten(1, -2)
+    return flat if places is None else flat[:, list(places)]
 
 
 def with_outputs(graph: fx.Graph, names: Sequence[str]) -> fx.Graph:

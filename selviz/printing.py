@@ -199,6 +199,23 @@ def agreement_text(found: Mapping[str, pd.DataFrame]) -> str:
     return "\n\n".join(parts)
 
 
+def basis_text(frame: pd.DataFrame, baselines: Sequence[str]) -> str:
+    """What `selviz basis` found, a line a run and layer, and what its columns are."""
+    columns = "run layer pwcca null_pwcca ratio cka null_cka unit_si rotation_si found_si found_null".split()
+    lines = [table(frame, columns)]
+    if baselines:
+        lines.append(
+            f"pwcca: distance to {len(baselines)} baselines, those of the run's own seed left out; null: the same "
+            "between baselines. A ratio of 1: no farther from them than they are from each other."
+        )
+    if "found_si" in frame:
+        lines.append(
+            "mean SI on fold 1 of the live units, of random rotations, and of the best linear map found on fold 0: a "
+            "lower bound of the largest there is. Beside it, what that map gives under shuffled labels."
+        )
+    return "\n\n".join(lines)
+
+
 def attribution_text(result) -> str:
     """What `explanations.explain` found: the target, the map as shades, how complete and how faithful it is."""
     named = [f"{result['layer']} unit {result['unit']}"] if result["layer"] else []

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from selviz.cli import common, explaining, listing, making, measuring, moving, perturbing, silencing, sweeping
+from selviz.cli import basis, common, explaining, listing, making, measuring, moving, perturbing, silencing, sweeping
 from selviz.errors import SelvizError, unknown
 
 INTERRUPTED = 130  # what a shell expects of a command that Ctrl-C ended
@@ -21,6 +21,7 @@ COMMANDS: common.Commands = {
     **measuring.COMMANDS,
     **explaining.COMMANDS,
     **perturbing.COMMANDS,
+    **basis.COMMANDS,
     **moving.COMMANDS,
 }
 

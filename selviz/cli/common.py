@@ -109,13 +109,18 @@ def store_and_run(args):
     from selviz.store import Store
 
     store = Store(args.data)
+    return store, full_name(store, args.run)
+
+
+def full_name(store, run: str) -> str:
+    """The name of the one run that `run` names or begins; `run` itself where there is none."""
     names = store.names()
-    if args.run in names:
-        return store, args.run
-    matches = [name for name in names if name.startswith(args.run)]
+    if run in names:
+        return run
+    matches = [name for name in names if name.startswith(run)]
     if len(matches) > 1:
-        raise SelvizError(f"{len(matches)} runs begin with '{args.run}', such as {', '.join(matches[:2])}; write more.")
-    return store, matches[0] if matches else args.run
+        raise SelvizError(f"{len(matches)} runs begin with '{run}', such as {', '.join(matches[:2])}; write more.")
+    return matches[0] if matches else run
 
 
 def in_order(frame, args):

@@ -72,6 +72,16 @@ COLUMNS = {
     "unit_map": {
         "unit_map": "layer USMALLINT, unit UINTEGER, pca_x DOUBLE, pca_y DOUBLE, tsne_x DOUBLE, tsne_y DOUBLE",
     },
+    # How alike a layer is to that of another run, which supplies PWCCA's weights; settings: hash of both and the rows.
+    "similarity": {
+        "similarity": "layer USMALLINT, other VARCHAR, settings VARCHAR, pwcca DOUBLE, cka DOUBLE, directions INTEGER, "
+        "rank INTEGER, rank_other INTEGER, rows INTEGER, images INTEGER, positions INTEGER",
+    },
+    # Mean SI of a layer in other bases: basis is units, rotation or found (by gradient ascent).
+    "linear_maps": {
+        "linear_maps": "layer USMALLINT, basis VARCHAR, draw INTEGER, si_fit DOUBLE, si DOUBLE, null_mean DOUBLE, "
+        "null_p95 DOUBLE, deviation DOUBLE, chosen BOOLEAN",
+    },
     # layer -1 is the logits; a unit's check has no class, a class's no unit. parameters: JSON, settings: its hash.
     "sanity": {
         "sanity": "layer INTEGER, method VARCHAR, settings VARCHAR, parameters VARCHAR, written VARCHAR, step INTEGER, "

@@ -18,7 +18,16 @@ from selviz.store.views import TABLES, select
 
 FORMATS = {"csv": "FORMAT csv, HEADER", "parquet": "FORMAT parquet", "json": "FORMAT json, ARRAY true"}
 
-WRITTEN_BY = {"ablation": "curves", "atlas": "atlas", "unit_metrics": "metrics", "unit_map": "map"}  # stage: command
+WRITTEN_BY = {  # stage: command
+    "ablation": "curves",
+    "atlas": "atlas",
+    "unit_metrics": "metrics",
+    "unit_map": "map",
+    "sanity": "sanity",
+    "robustness": "robustness",
+    "similarity": "basis",
+    "linear_maps": "basis",
+}
 
 
 class Store:
@@ -156,6 +165,14 @@ class Store:
     def unit_map(self, run: str, layer: str | None = None) -> pd.DataFrame:
         """Where each unit lies on a map by its tuning, within its layer: pca_x, pca_y, tsne_x, tsne_y."""
         return self._table(run, "unit_map", layer)
+
+    def similarity(self, run: str) -> pd.DataFrame:
+        """How alike each layer is to that of other runs: other, pwcca (a distance), cka, directions, ranks, rows."""
+        return self._table(run, "similarity")
+
+    def linear_maps(self, run: str) -> pd.DataFrame:
+        """Mean SI of each layer's units as they are, after random rotations, and after the best linear maps found."""
+        return self._table(run, "linear_maps")
 
     def unit(self, run: str, layer: str, unit: int) -> dict:
         """One unit as a dict: its row of `units`, with the run and its layer's depth and kind."""
@@ -311,14 +328,7 @@ class Store:
         if "snapshots" in stages:
             settings = {**(read_json(self.run_path(run) / "config.json") or {}), "snapshots": 4}
             return f"train it with snapshots: {listing.resume_command(self.path, settings)}"
-        for stage, command in (
-            ("ablation", "curves"),
-            ("atlas", "atlas"),
-            ("unit_metrics", "metrics"),
-            ("unit_map", "map"),
-            ("sanity", "sanity"),
-            ("robustness", "robustness"),
-        ):
+        for stage, command in WRITTEN_BY.items():
             if stage in stages:
                 return f"write it with: selviz {command} {run}{self._data()}"
         if "training" in stages:

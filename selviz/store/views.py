@@ -106,6 +106,18 @@ TABLES = {
         "JOIN {capture}.layers l ON u.layer = l.layer LEFT JOIN {images}.classes k ON u.preferred_class = k.class",
         "u.snapshot, l.layer, u.unit",
     ),
+    "similarity": (
+        ("similarity", "capture"),
+        "SELECT l.name AS layer, u.* EXCLUDE (layer) FROM {similarity}.similarity u "
+        "JOIN {capture}.layers l ON u.layer = l.layer",
+        "l.layer, u.other",
+    ),
+    "linear_maps": (
+        ("linear_maps", "capture"),
+        "SELECT l.name AS layer, u.* EXCLUDE (layer) FROM {linear_maps}.linear_maps u "
+        "JOIN {capture}.layers l ON u.layer = l.layer",
+        "l.layer, u.basis DESC, u.draw",
+    ),
     "sanity": (
         ("sanity", "capture", "images"),
         "SELECT coalesce(l.name, 'logits') AS layer, u.* EXCLUDE (layer, class), k.name AS class, "
