@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from app import colours, files, links, wording
+from app import colours, files, links, saver, wording
 from selviz import __version__
 from selviz.errors import SelvizError
 from selviz.store import Store
@@ -168,7 +168,10 @@ def link() -> str:
 
 
 def downloads(name: str, behind: pd.DataFrame, figure=None, title: str = "", how: str = "") -> None:
-    """Buttons that save the table as CSV and Parquet and the figure as a page; a file is made when it is asked for."""
+    """Buttons that save the table as CSV and Parquet, and the figure as SVG, PNG and an interactive page.
+
+    A file is made when it is asked for.
+    """
     about = origin()
     stem = files.name(name, *st.query_params.to_dict().values(), suffix="")
     kinds = [
@@ -177,12 +180,21 @@ def downloads(name: str, behind: pd.DataFrame, figure=None, title: str = "", how
     ]
     if figure is not None:
         make = partial(files.page, figure, title, how, about, dark(), stem)
-        why = "A page that opens without a network: point at the figure for its values, save it as SVG or PNG."
-        kinds.append((f"Figure ({files.PAGE_MEGABYTES} MB)", ".html", "text/html", make, why))
-    with st.container(horizontal=True, gap="small", width="content"):
+        why = f"A page that opens without a network ({files.PAGE_MEGABYTES} MB): point at the figure for its values."
+        kinds.append(("HTML", ".html", "text/html", make, why))
+    with st.container(horizontal=True, gap="small", width="content", vertical_alignment="center"):
         for kind, suffix, mime, make, why in kinds:
             key = f"save-{name}{suffix}"
             st.download_button(kind, make, stem + suffix, mime, key, why, on_click="ignore", icon=":material/download:")
+        if figure is not None:
+            saver.pictures(files.alone(figure, dark()), files.told(title, how, about, dark(), stem), f"pictures-{name}")
+
+
+def saving(name: str, behind: pd.DataFrame) -> None:
+    """A box with the buttons that save a table."""
+    with st.popover("Save", icon=":material/download:", on_change="rerun", key=f"saving-{name}") as box:
+        if box.open:
+            downloads(name, behind)
 
 
 def origin() -> dict[str, str]:

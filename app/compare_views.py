@@ -33,7 +33,8 @@ def settings(rows: dict[str, dict], told: dict[str, str]) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader("What was set differently", anchor=False, width="stretch")
         which = links.segmented("Settings", WHICH, "settings", label_visibility="collapsed")
-    table = comparing.settings(rows, told, which == "all")
+        table = comparing.settings(rows, told, which == "all")
+        common.saving("settings", table.reset_index())
     if len(table):
         st.dataframe(table, height="content")
     else:

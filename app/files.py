@@ -22,6 +22,8 @@ from selviz.printing import plain
 
 CITATION = Path(__file__).resolve().parent.parent / "CITATION.cff"
 PAGE_MEGABYTES = 4.8  # nearly all of it plotly.js, without which the page would need a network
+SCRIPT = (Path(__file__).resolve().parent / "figure.js").read_text(encoding="utf-8")
+FONT = "system-ui, sans-serif"  # a picture cannot bring its own
 PAGE = Template((Path(__file__).resolve().parent / "figure.html").read_text(encoding="utf-8"))
 BACKGROUND = {False: "#ffffff", True: "#0e1117"}
 
@@ -98,19 +100,15 @@ def parquet(table: pd.DataFrame, about: dict[str, str]) -> bytes:
 def page(figure, title: str, how: str, about: dict[str, str], dark: bool = False, stem: str = "") -> bytes:
     """The figure as a page of its own: interactive, without a network, with buttons that save it as SVG and PNG.
 
-    Whatever `about` says stands under the figure and in the SVG's description.
+    Whatever `about` says stands under the figure.
     """
-    colour = {"paper_bgcolor": BACKGROUND[dark], "plot_bgcolor": BACKGROUND[dark]}
-    free = copy.deepcopy(figure).update_xaxes(fixedrange=False).update_yaxes(fixedrange=False)
-    free.update_layout(template="plotly_dark" if dark else "plotly_white", dragmode="zoom", **colour)
-    body = free.to_html(
+    body = alone(figure, dark).to_html(
         full_html=False,
         include_plotlyjs=True,
         div_id="figure",
         config={"displaylogo": False, "responsive": True},
     )
-    said = [f"{key}: {value}" for key, value in about.items()]
-    facts = {"stem": stem or name(title, suffix=""), "title": title, "desc": "\n".join([how, *said])}
+    facts = json.dumps(told(title, how, about, dark, stem)).replace("<", "\\u003c")  # so that no text ends the script
     return PAGE.substitute(
         title=html.escape(title),
         ink=colours.INK[dark],
@@ -118,5 +116,28 @@ def page(figure, title: str, how: str, about: dict[str, str], dark: bool = False
         figure=body,
         how=html.escape(how),
         about="".join(f"<dt>{html.escape(key)}</dt><dd>{html.escape(value)}</dd>" for key, value in about.items()),
-        facts=json.dumps(facts).replace("<", "\\u003c"),  # so that no text can end the script
+        facts=facts,
+        script=SCRIPT,
     ).encode()
+
+
+def alone(figure, dark: bool = False):
+    """The figure as it looks without the dashboard around it; the one that is given stays as it is."""
+    colour = {"paper_bgcolor": BACKGROUND[dark], "plot_bgcolor": BACKGROUND[dark]}
+    free = copy.deepcopy(figure).update_xaxes(fixedrange=False).update_yaxes(fixedrange=False)
+    look = {"template": "plotly_dark" if dark else "plotly_white", "dragmode": "zoom", "font": {"family": FONT}}
+    return free.update_layout(**look, **colour)
+
+
+def told(title: str, how: str, about: dict[str, str], dark: bool = False, stem: str = "") -> dict:
+    """What figure.js writes beside a figure that it saves as SVG or PNG, and what the file is called."""
+    lines = [f"{key}: {value}" for key, value in about.items()]
+    return {
+        "stem": stem or name(title, suffix=""),
+        "title": title,
+        "about": lines,
+        "desc": "\n".join([how, *lines]),
+        "ink": colours.INK[dark],
+        "background": BACKGROUND[dark],
+        "font": FONT,
+    }

@@ -225,6 +225,7 @@ def confusion(run: str, result: dict) -> None:
         st.subheader("Answers that changed most", anchor=False)
         order = cells["difference"].abs().sort_values(ascending=False, kind="stable").index
         common.table(cells.loc[order].head(100))
+        common.downloads("confusion", cells.loc[order])
         st.caption(f"Numbers of images; the 100 cells that changed most of the {len(names)} by {len(names)} matrix.")
         return
     when = links.segmented("Confusion", {"after": "after", "before": "before"}, "when", label_visibility="collapsed")

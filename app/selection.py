@@ -4,6 +4,7 @@ A choice lives in the address: as a rule with its settings, or as a list of unit
 be too long for a link). What was chosen before comes back with undo.
 """
 
+import contextlib
 import random
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ import streamlit as st
 
 from app import charts, common, links, wording
 from selviz.errors import SelvizError
-from selviz.store import list_groups, read_group, write_group
+from selviz.store import delete_group, list_groups, read_group, rename_group, write_group
 
 RULES = {
     "hand": "By hand",
@@ -110,6 +111,7 @@ def tools(run: str, units: Units) -> None:
                 silent = [unit in units.get(layer, ()) for layer, unit in zip(table["layer"], table["unit"])]
                 columns = ["layer", "unit", "si", "null_p95", "preferred_class", "mean_activation", "dead"]
                 common.table(table[silent][columns])
+                common.downloads("chosen", table[silent][columns])
         with st.popover("Groups", icon=":material/bookmark:", on_change="rerun", key="groups") as box:
             if box.open:
                 _groups(run, units)
@@ -334,17 +336,57 @@ def _groups(run: str, units: Units) -> None:
     if not len(known):
         st.caption("No group is saved yet. Save the chosen units under a name to silence them again with one click.")
     for row in known.to_dict("records"):
-        there, _ = links.text_to_units(links.units_to_text(read_group(common.data(), row["group"])["units"]), sizes)
+        key = row["group"]
+        there, _ = links.text_to_units(links.units_to_text(read_group(common.data(), key)["units"]), sizes)
         told = wording.counted(sum(map(len, there.values())), "unit")
-        st.button(
-            f"{wording.plain(row['name'])} · {told}",
-            key=f"group-{row['group']}",
-            disabled=not there,
-            help=f"chosen in {wording.code(row['run'])}" if row["run"] and row["run"] != run else None,
-            on_click=links.put,
-            kwargs={"rule": None, "silence": None, "group": row["group"]},
-        )
+        with st.container(horizontal=True, gap="xsmall", vertical_alignment="center"):
+            st.button(
+                f"{wording.plain(row['name'])} · {told}",
+                key=f"group-{key}",
+                disabled=not there,
+                help=f"chosen in {wording.code(row['run'])}" if row["run"] and row["run"] != run else None,
+                width="stretch",
+                on_click=links.put,
+                kwargs={"rule": None, "silence": None, "group": key},
+            )
+            for what, icon in (("Rename", "edit"), ("Delete", "delete")):
+                st.button(
+                    "",
+                    icon=f":material/{icon}:",
+                    key=f"{what}-{key}",
+                    help=f"{what} {wording.plain(row['name'])}",
+                    type="tertiary",
+                    on_click=st.session_state.update,
+                    args=({"group asked": (what, key)},),
+                )
+        if st.session_state.get("group asked") == ("Rename", key):
+            _renaming(key, row["name"])
+        elif st.session_state.get("group asked") == ("Delete", key):
+            st.markdown("Links to it will say that it is not here any more.")
+            with st.container(horizontal=True, gap="xsmall"):
+                st.button("Delete it", type="primary", key="delete-group", on_click=_delete, args=(run, key, units))
+                st.button("Keep it", key="keep-group", on_click=st.session_state.pop, args=("group asked", None))
     save(run, units)
+
+
+def _renaming(key: str, name: str) -> None:
+    with st.form("rename-group", border=False):
+        new = st.text_input("Its new name; links to the old one stay good", name, max_chars=80)
+        if st.form_submit_button("Rename it") and new.strip():
+            renamed = rename_group(common.data(), key, new)
+            st.session_state.pop("group asked", None)
+            if links.get("group") == key:
+                links.put(group=renamed)
+            st.rerun()
+
+
+def _delete(run: str, key: str, units: Units) -> None:
+    """Deletes a group; where it is on screen, its units stay chosen."""
+    st.session_state.pop("group asked", None)
+    if links.get("group") == key:
+        put(run, units)
+    with contextlib.suppress(SelvizError):  # another visitor was faster
+        delete_group(common.data(), key)
 
 
 def save(run: str, units: Units) -> None:

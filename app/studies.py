@@ -169,7 +169,9 @@ def _correlations(run: str, layer: str, live: pd.DataFrame, exact: bool) -> None
             "estimate_to_loss": "estimate to loss",
         }
         rounded = {name: st.column_config.NumberColumn(head, format="%+.2f") for name, head in heads.items()}
-        common.table(common.read("atlas_layers", run)[["layer", "units", *heads]], column_config=rounded)
+        by_layer = common.read("atlas_layers", run)[["layer", "units", *heads]]
+        common.table(by_layer, column_config=rounded)
+        common.downloads("atlas-layers", by_layer)
         st.caption("Spearman's ρ over the units of a layer; drop: of the accuracy over all classes.")
 
 

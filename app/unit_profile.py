@@ -34,13 +34,15 @@ def numbers(run: str, row: dict, activations: pd.DataFrame, means: pd.DataFrame)
                 "beware": measure.beware,
             }
         )
+    shown = pd.DataFrame(rows)
     common.table(
-        pd.DataFrame(rows),
+        shown,
         column_config={
             "value": st.column_config.NumberColumn("value", format="%.3g"),
             "above": st.column_config.NumberColumn(f"above % of {len(layer)} live units", format="%.0f"),
         },
     )
+    common.downloads("numbers", shown)
     if not measures.stored(run, "unit_metrics"):
         st.caption("More measures, such as ROC AUC and d′, once they are stored:")
         st.code(f"selviz metrics {run}", language="bash")

@@ -88,11 +88,15 @@ def study(run: str, command: str, told: str, *options: str) -> None:
         st.markdown(_last_words(run, command, *options) or "No reason was told.")
     if allowed():
         st.button(
-            "Compute it now", icon=":material/play_arrow:", key=f"study-{command}", on_click=_begin, args=(run, command)
+            "Compute it now",
+            icon=":material/play_arrow:",
+            key=f"study-{command}",
+            on_click=_begin,
+            args=(run, command, *options),
         )
     st.caption("Or in a shell:")
     parts = ["selviz", command, run, *options, "--data", common.data()]
-    st.code(" ".join(map(shlex.quote, parts)), language="bash")
+    st.code(" ".join(map(shlex.quote, parts)), language="bash", wrap_lines=True)
 
 
 def _begin(run: str, command: str, *options: str) -> None:

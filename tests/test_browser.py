@@ -5,6 +5,7 @@ import shutil
 import time
 
 import pytest
+from PIL import Image
 
 from selviz import demo
 from selviz.pipeline import run_ablation
@@ -250,23 +251,32 @@ def test_an_empty_store_trains_the_demo_opens_with_its_first_run_and_stops_on_re
         visitor.is_well()
 
 
-def test_a_figure_is_saved_as_a_page_that_works_without_a_network_and_says_where_it_comes_from(
+def test_a_figure_is_saved_as_svg_png_and_as_a_page_that_needs_no_network_each_with_where_it_comes_from(
     visit, address, browser, tmp_path
 ):
     visitor = visit().open(f"{address}/unit?layer=relu2&unit=3")
     visitor.tab.get_by_role("button", name="Table").first.click()
-    with visitor.tab.expect_download() as saving:
-        visitor.tab.get_by_role("button", name="Figure (4.8 MB)").click()
-    assert saving.value.suggested_filename.startswith("selviz-tuning-relu2-3-digits-cnn")
-    saving.value.save_as(tmp_path / "figure.html")
+
+    def saved(where, button):
+        with where.expect_download() as saving:
+            where.get_by_role("button", name=button, exact=True).click()
+        assert saving.value.suggested_filename.startswith("selviz-tuning-relu2-3-digits-cnn")
+        return saving.value.path()
+
+    link, paper = f"{address}/unit?layer=relu2&unit=3", "arxiv.org/abs/2003.01262"
+    drawing = saved(visitor.tab, "SVG").read_text()
+    assert drawing.startswith("<svg") and link.replace("&", "&amp;") in drawing and paper in drawing
+    assert drawing.count('class="point"') == 10
+    picture = Image.open(saved(visitor.tab, "PNG"))
+    picture.load()
+    assert link in picture.text["Description"] and paper in picture.text["Description"]
+    assert picture.width == 2000 and len(picture.convert("RGB").getcolors(10**7)) > 10
+    shutil.copy(saved(visitor.tab, "HTML"), tmp_path / "figure.html")
     page = browser.new_context(offline=True).new_page()
     page.goto((tmp_path / "figure.html").as_uri())
     assert page.locator(".bars .point").count() == 10
-    with page.expect_download() as saving:
-        page.get_by_role("button", name="Save as SVG").click()
-    drawing = saving.value.path().read_text()
-    assert drawing.startswith("<svg") and f"{address}/unit?layer=relu2&amp;unit=3" in drawing
-    assert "arxiv.org/abs/2003.01262" in drawing
+    drawing = saved(page, "Save as SVG").read_text()
+    assert drawing.startswith("<svg") and link.replace("&", "&amp;") in drawing and paper in drawing
     page.context.close()
     visitor.is_well()
 

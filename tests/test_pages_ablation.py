@@ -13,7 +13,7 @@ from selviz.cli import main
 from selviz.errors import SelvizError
 from selviz.interventions import run_atlas, run_curves
 from selviz.pipeline import run_ablation
-from selviz.store import read_group, write_group
+from selviz.store import list_groups, read_group, write_group
 from tests.pages import address, metrics, text
 
 
@@ -228,6 +228,36 @@ def test_a_choice_too_long_for_a_link_lives_in_a_group_that_the_link_names(visit
 def test_a_saved_group_is_silenced_by_its_link(visit, own_store, tiny_run):
     key = write_group(own_store.path, {"relu2": [4], "relu9": [1]}, "my <b>group</b>", tiny_run)
     assert silent(visit(own_store, "ablation", group=key)) == "relu2:4"
+
+
+def groups(page):
+    """The page with its box of groups open."""
+    page.session_state["groups"] = True
+    return page.run()
+
+
+def test_a_group_is_renamed_and_its_old_link_opens_the_same_units(visit, own_store, tiny_run):
+    key = write_group(own_store.path, {"relu4": [1, 2]}, "cats", tiny_run)
+    page = groups(visit(own_store, "ablation", group=key))
+    page = page.button(key=f"Rename-{key}").click().run()
+    next(box for box in page.text_input if box.label.startswith("Its new name")).set_value("<b>dogs</b>")
+    next(button for button in page.button if button.label == "Rename it").click().run()
+    (new,) = list_groups(own_store.path)["group"]
+    assert read_group(own_store.path, new)["name"] == "<b>dogs</b>" and address(page)["group"] == new
+    assert not page.exception
+    assert silent(visit(own_store, "ablation", group=key)) == "relu4:1-2"
+
+
+def test_a_deleted_groups_units_stay_chosen_and_its_link_says_that_it_is_gone(visit, own_store, tiny_run):
+    key = write_group(own_store.path, {"relu4": [1, 2]}, "cats", tiny_run)
+    page = groups(visit(own_store, "ablation", group=key))
+    page = page.button(key=f"Delete-{key}").click().run()
+    assert not list_groups(own_store.path).empty  # it asks first
+    page = page.button(key="delete-group").click().run()
+    assert list_groups(own_store.path).empty and not page.exception
+    assert address(page)["silence"] == "relu4:1-2" and "group" not in address(page)
+    gone = visit(own_store, "ablation", group=key)
+    assert key in gone.warning[0].value and "not here" in gone.warning[0].value
 
 
 def test_images_that_changed_sides_are_all_counted_and_shown_with_both_answers(visit, tiny_store, tiny_run):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from app import attributions, wording
+from app import attributions, wording, work
 from selviz.attribution import METHODS, Target, attribute
 from selviz.explanations import run_sanity
 from selviz.pipeline import load_network
@@ -62,3 +62,16 @@ def test_the_verdict_on_a_technique_is_that_of_its_stored_check(visit, own_store
     verdict = "Yes." if max(resemblance) < 0.2 else "In part." if max(resemblance) < 0.5 else "Hardly:"
     assert f"**{verdict}" in text(page)
     assert f"rank correlation {wording.signed(resemblance[0], 2)} (" in text(page)
+
+
+def test_the_check_of_a_technique_is_started_for_what_is_on_screen(visit, own_store, tiny_run, monkeypatch):
+    page = visit(own_store, "unit", layer="relu3", unit="7", technique="gradcam")
+    monkeypatch.delenv("SELVIZ_NO_DEMO")
+    page = page.run()
+    page = page.button(key="study-sanity").click().run()
+    key = (str(own_store.path), tiny_run, "sanity", "--layer", "relu3", "--method", "gradcam")
+    process, _ = work._studies()[key]
+    assert process.args[3:9] == ["sanity", tiny_run, "--layer", "relu3", "--method", "gradcam"]
+    assert "Computing sanity" in text(page)
+    assert process.wait(120) == 0
+    assert "Compute it now" not in [button.label for button in page.run().button]

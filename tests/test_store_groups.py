@@ -3,7 +3,7 @@
 import pytest
 
 from selviz.errors import SelvizError
-from selviz.store import list_groups, read_group, write_group
+from selviz.store import delete_group, list_groups, read_group, rename_group, write_group
 
 UNITS = {"relu1": [3, 1, 3], "relu4": [0]}
 
@@ -42,3 +42,41 @@ def test_bad_groups_are_refused_in_words(tmp_path):
         write_group(tmp_path, UNITS, "x" * 81)
     with pytest.raises(SelvizError, match="Unknown group"):
         read_group(tmp_path, "0123456789ab")
+
+
+def test_a_renamed_group_is_a_new_one_and_the_old_link_opens_the_same_units(tmp_path):
+    old = write_group(tmp_path, UNITS, "cats", "a-run")
+    new = rename_group(tmp_path, old, "dogs")
+    assert list_groups(tmp_path)[["group", "name"]].values.tolist() == [[new, "dogs"]]
+    assert read_group(tmp_path, old)["units"] == read_group(tmp_path, new)["units"] == {"relu1": [1, 3], "relu4": [0]}
+    assert (read_group(tmp_path, old)["name"], read_group(tmp_path, new)["run"]) == ("cats", "a-run")
+    assert rename_group(tmp_path, old, "cats") == old
+    assert list_groups(tmp_path)["name"].tolist() == ["cats", "dogs"]
+
+
+def test_a_group_can_keep_its_name_and_needs_one(tmp_path):
+    key = write_group(tmp_path, UNITS, "cats")
+    assert rename_group(tmp_path, key, " cats ") == key
+    assert list_groups(tmp_path)["group"].tolist() == [key]
+    with pytest.raises(SelvizError, match="needs a name"):
+        rename_group(tmp_path, key, "  ")
+    with pytest.raises(SelvizError, match="Unknown group"):
+        rename_group(tmp_path, "0123456789ab", "x")
+
+
+def test_a_deleted_group_is_gone_and_says_so(tmp_path):
+    kept, key = write_group(tmp_path, UNITS, "kept"), write_group(tmp_path, UNITS, "gone")
+    delete_group(tmp_path, key)
+    assert list_groups(tmp_path)["group"].tolist() == [kept]
+    for again in (read_group, delete_group):
+        with pytest.raises(SelvizError, match="Unknown group"):
+            again(tmp_path, key)
+
+
+def test_a_link_to_the_old_name_ends_with_the_group_under_that_name(tmp_path):
+    old = write_group(tmp_path, UNITS, "cats")
+    new = rename_group(tmp_path, old, "dogs")
+    delete_group(tmp_path, old)
+    with pytest.raises(SelvizError, match="Unknown group"):
+        read_group(tmp_path, old)
+    assert list_groups(tmp_path)["group"].tolist() == [new]

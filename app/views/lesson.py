@@ -78,9 +78,9 @@ with main:
     step.before(taught)
     guess = guesses().get(number)
     if step.ask is None:
-        common.table(
-            result_table(), height="content", column_config={"question": st.column_config.Column(width="large")}
-        )
+        found = result_table()
+        common.table(found, height="content", column_config={"question": st.column_config.Column(width="large")})
+        common.downloads("lesson", found)
         step.show(taught, None)
     elif guess is None:
         with st.form(f"guess-{number}", border=True):

@@ -112,6 +112,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
     counts = f"{wording.counted(len(shown), 'unit')} of {wording.whole(len(units))}, {int(shown['dead'].sum())} dead."
     st.markdown(counts, width="content")
     actions = st.container(width="content")
+    common.saving("units", shown)
 common.unbounded(run, shown["layer"].unique())
 
 view = links.segmented("Seen as", {name: title for name, (title, _) in unit_views.VIEWS.items()}, "seen")

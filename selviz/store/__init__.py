@@ -5,7 +5,7 @@ finished file into place. So any number of processes read while others write, an
 """
 
 from selviz.store.files import read_json, write_json
-from selviz.store.groups import list_groups, read_group, write_group
+from selviz.store.groups import delete_group, list_groups, read_group, rename_group, write_group
 from selviz.store.images import image_folder, write_images
 from selviz.store.stages import SCHEMA, stage_is_whole, write_activations, write_stage
 from selviz.store.tables import TABLES, Store
@@ -14,10 +14,12 @@ __all__ = [
     "SCHEMA",
     "TABLES",
     "Store",
+    "delete_group",
     "image_folder",
     "list_groups",
     "read_group",
     "read_json",
+    "rename_group",
     "stage_is_whole",
     "write_activations",
     "write_group",

@@ -1,7 +1,7 @@
 """Sets of units that have a name: `key = write_group("data", units, name="cats")`, `read_group("data", key)`.
 
-A group is a small file that never changes, called by a hash of what it holds, so a link to it opens the same units for
-ever.
+A group is a small file that never changes, called by a hash of what it holds, so a link to it opens the same units as
+long as it is there. One that was renamed is a new group; the old one is put aside, where links still find it.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ def write_group(data, units: Mapping[str, Sequence[int]], name: str = "", run: s
 def read_group(data, key: str) -> dict:
     """{"name", "run", "units"} of the group; SelvizError if there is none with this key, or if its file is damaged."""
     path = _path(data, key)
-    group = read_json(path)
+    group = read_json(path if path.exists() else _aside(path))
     if group is None:
         raise unknown("group", key, list_groups(data)["group"].tolist())
     units = group.get("units") if isinstance(group, dict) else None
@@ -48,6 +48,30 @@ def read_group(data, key: str) -> dict:
     if not all(isinstance(numbers, list) and all(type(unit) is int for unit in numbers) for numbers in lists):
         raise SelvizError(f"{path} holds no group of units; remove it.")
     return {"name": str(group.get("name", "")), "run": str(group.get("run", "")), "units": units}
+
+
+def rename_group(data, key: str, name: str) -> str:
+    """Give a group another name; returns its new key. A link to the old key goes on to open the same units.
+
+    SelvizError if there is no such group, or if the name is empty or too long.
+    """
+    group = read_group(data, key)
+    if not name.strip():
+        raise SelvizError("A group needs a name; to remove one from the list, delete it.")
+    new = write_group(data, group["units"], name, group["run"])
+    path = _path(data, key)
+    if new != key and path.exists():
+        _aside(path).parent.mkdir(exist_ok=True)
+        path.replace(_aside(path))
+    return new
+
+
+def delete_group(data, key: str) -> None:
+    """Remove a group; links to it say from then on that it is not there. SelvizError if there is none."""
+    read_group(data, key)
+    path = _path(data, key)
+    for place in (path, _aside(path)):
+        place.unlink(missing_ok=True)
 
 
 def list_groups(data, run: str | None = None) -> pd.DataFrame:
@@ -69,3 +93,7 @@ def _path(data, key: str) -> Path:
     if not re.fullmatch(r"[0-9a-f]{12}", str(key)):
         raise SelvizError(f"{str(key)[:80]!r} is not the key of a group: 12 digits and letters a to f.")
     return Path(data) / "groups" / f"{key}.json"
+
+
+def _aside(path: Path) -> Path:
+    return path.parent / "renamed" / path.name
