@@ -1,9 +1,15 @@
-"""`selviz corruptions, robustness`: what bad images and attackers do."""
+"""`selviz corruptions, robustness, dimensionality`: what bad images and attackers do."""
 
 import sys
 
 from selviz.cli.common import Commands, positive, run_option, show, store_and_run, whole
 from selviz.printing import Progress, robustness_text, table
+
+DIMENSION_COLUMNS = (
+    "layer over kind name level features components components_low components_high components_shuffled participation "
+    "participation_low participation_high participation_shuffled"
+).split()
+GRADIENT_COLUMNS = "layer units images over_images over_images_low over_images_high over_units".split()
 
 
 def corruptions(args):
@@ -87,7 +93,53 @@ def _robustness_options(sub):
     sub.add_argument("--again", action="store_true", help="compute it anew even if it is there")
 
 
+def dimensionality(args):
+    """Count the directions that each layer uses, clean and in its change under perturbation, and store them."""
+    from selviz.dimension_study import NAMES, run_dimensionality
+
+    store, run = store_and_run(args)
+    kinds = ("pgd",) if args.attack is None else [kind for kind in args.attack if kind != "none"]
+
+    def tell(news: dict) -> None:
+        if "skipped" in news:
+            print(f"selviz: skipped: {news['skipped']}", file=sys.stderr)
+        else:
+            progress(news)
+
+    with Progress() as progress:
+        frame = run_dimensionality(
+            store, run, args.corruption or NAMES, args.severity, kinds, args.epsilon, args.images, args.draws,
+            not args.no_maps, args.seed, tell, args.again,
+        )  # fmt: skip
+    gradients = store.gradient_variability(run)
+    result = {"run": run, "dimensionality": frame, "gradient_variability": gradients}
+    text = f"{table(frame, DIMENSION_COLUMNS)}\n\ngradient variability\n{table(gradients, GRADIENT_COLUMNS)}"
+    show(args, result, lambda: text)
+
+
+def _dimensionality_options(sub):
+    run_option(sub)
+    sub.add_argument(
+        "--corruption", metavar="NAME", action="append", help="repeat it (default: one of each of four families)"
+    )
+    sub.add_argument("--severity", type=int, default=3, help="1 to 5 (default: %(default)s)")
+    sub.add_argument("--attack", choices=("fgsm", "pgd", "none"), action="append", help="repeat it (default: pgd)")
+    sub.add_argument(
+        "--epsilon", type=float, default=2.0, help="largest change of a pixel out of 255 (default: %(default)s)"
+    )
+    sub.add_argument("--images", type=positive, default=500, help="so many evaluation images (default: %(default)s)")
+    sub.add_argument("--draws", type=positive, default=100, help="of the bootstrap (default: %(default)s)")
+    sub.add_argument("--no-maps", action="store_true", help="only units averaged over positions, which is faster")
+    sub.add_argument("--seed", type=whole, default=0, help="of what is random (default: 0)")
+    sub.add_argument("--again", action="store_true", help="compute it anew even if it is there")
+
+
 COMMANDS: Commands = {
+    "dimensionality": (
+        dimensionality,
+        "selviz dimensionality mnist-5k-cnn-a0 --corruption fog --attack pgd --no-maps",
+        _dimensionality_options,
+    ),
     "robustness": (
         robustness,
         "selviz robustness mnist-5k-cnn-a0 --corruption fog --severity 3 --attack pgd --epsilon 2",

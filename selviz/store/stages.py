@@ -111,6 +111,16 @@ COLUMNS = {
         "robustness_images": "kind VARCHAR, name VARCHAR, level DOUBLE, image UINTEGER, label INTEGER, "
         "prediction INTEGER",
     },
+    # over: units (averaged over positions) or maps. What is not clean is of the change, perturbed - clean.
+    "dimensionality": {
+        "dimensionality": "kind VARCHAR, name VARCHAR, level DOUBLE, over VARCHAR, layer USMALLINT, images UINTEGER, "
+        "features UINTEGER, components INTEGER, components_low DOUBLE, components_high DOUBLE, "
+        "components_shuffled DOUBLE, participation DOUBLE, participation_low DOUBLE, participation_high DOUBLE, "
+        "participation_shuffled DOUBLE",
+        "gradient_variability": "layer USMALLINT, units UINTEGER, images UINTEGER, norm DOUBLE, over_images DOUBLE, "
+        "over_images_low DOUBLE, over_images_high DOUBLE, over_units DOUBLE, over_units_low DOUBLE, "
+        "over_units_high DOUBLE",
+    },
     "images": {
         "thumbnails": "image UINTEGER, label INTEGER, png BLOB",
         "classes": "class INTEGER, name VARCHAR",

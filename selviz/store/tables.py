@@ -25,6 +25,7 @@ WRITTEN_BY = {  # stage: command
     "unit_map": "map",
     "sanity": "sanity",
     "robustness": "robustness",
+    "dimensionality": "dimensionality",
     "similarity": "basis",
     "linear_maps": "basis",
 }
@@ -161,6 +162,14 @@ class Store:
     def robustness_images(self, run: str) -> pd.DataFrame:
         """What the network takes each image for under each corruption and attack."""
         return self._table(run, "robustness_images")
+
+    def dimensionality(self, run: str, layer: str | None = None) -> pd.DataFrame:
+        """How many directions each layer uses, clean, and in its change under perturbation, with intervals."""
+        return self._table(run, "dimensionality", layer)
+
+    def gradient_variability(self, run: str, layer: str | None = None) -> pd.DataFrame:
+        """How much the gradients of each layer's units by the input vary, over images and over units."""
+        return self._table(run, "gradient_variability", layer)
 
     def unit_map(self, run: str, layer: str | None = None) -> pd.DataFrame:
         """Where each unit lies on a map by its tuning, within its layer: pca_x, pca_y, tsne_x, tsne_y."""

@@ -154,6 +154,18 @@ TABLES = {
         "LEFT JOIN {images}.classes k ON i.label = k.class LEFT JOIN {images}.classes p ON i.prediction = p.class",
         "i.kind, i.name, i.level, i.image",
     ),
+    "dimensionality": (
+        ("dimensionality", "capture"),
+        "SELECT l.name AS layer, l.depth, u.* EXCLUDE (layer) FROM {dimensionality}.dimensionality u "
+        "JOIN {capture}.layers l ON u.layer = l.layer",
+        'l.layer, u."over" DESC, u.kind, u.name',
+    ),
+    "gradient_variability": (
+        ("dimensionality", "capture"),
+        "SELECT l.name AS layer, l.depth, u.* EXCLUDE (layer) FROM {dimensionality}.gradient_variability u "
+        "JOIN {capture}.layers l ON u.layer = l.layer",
+        "l.layer",
+    ),
     "images": (
         ("capture", "images"),
         "SELECT i.image, k.name AS label, p.name AS prediction, i.* EXCLUDE (image, label, prediction), "
