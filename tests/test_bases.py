@@ -9,14 +9,15 @@ from selviz import bases, families
 from selviz.cli import main
 from selviz.config import RunConfig
 from selviz.errors import SelvizError
-from selviz.pipeline import Stopped, train_run
+from selviz.jobs import Stopped
+from selviz.pipeline import train_run
 from selviz.store import Store
 
 MAPS = {"restarts": 5, "steps": 3, "images": 200}
 
 
 @pytest.fixture(scope="module")
-def family(tiny_store, tmp_path_factory):
+def family(tmp_path_factory):
     """A store with three baselines, alpha -1 with the seed of one of them, and an untrained network."""
     store = Store(tmp_path_factory.mktemp("family"))
     for seed in range(3):
@@ -99,7 +100,7 @@ def test_a_search_that_was_cut_off_goes_on_where_it_was(family):
     assert set(told["rotations"]) == {20}
 
 
-def test_two_baselines_are_refused_and_so_are_two_of_one_seed_and_networks_that_do_not_fit(family, tiny_run):
+def test_two_baselines_are_refused_and_so_are_three_of_two_seeds_and_too_few_restarts(family):
     (suppressed,), (untrained,) = named(family, alpha=-1), named(family, epochs=0)
     baselines = bases.baselines_of(family, suppressed)
     for few in (baselines[:2], [baselines[0], baselines[1], untrained]):
