@@ -277,6 +277,96 @@ def holm(p_values) -> np.ndarray:
     return adjusted
 
 
+def benjamini_hochberg(p_values) -> np.ndarray:
+    """Adjusted p values in the order given (Benjamini & Hochberg 1995, J. R. Stat. Soc. B 57:289); a NaN stays one."""
+    p_values = np.asarray(p_values, dtype=float)
+    adjusted = np.full(p_values.shape, np.nan)
+    known = ~np.isnan(p_values)
+    p = p_values[known]
+    order = np.argsort(-p, kind="stable")
+    steps = np.minimum.accumulate(p[order] * p.size / np.arange(p.size, 0, -1))
+    back = np.empty_like(p)
+    back[order] = np.minimum(steps, 1.0)
+    adjusted[known] = back
+    return adjusted
+
+
+def welch(first, second, above: float = 0.0, confidence: float = CONFIDENCE) -> tuple[float, float, float, float]:
+    """(difference of means, its interval's low and high, p) of two samples of at least 2 values each, by Welch's t.
+
+    p is one-sided, against a difference first - second of at most `above` (Welch 1947, Biometrika 34:28). Where
+    neither sample varies the interval has no width and p is 0 or 1.
+    """
+    first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    if min(len(first), len(second)) < 2:
+        raise ValueError("Welch's test needs at least 2 values in each sample")
+    parts = np.array([first.var(ddof=1) / len(first), second.var(ddof=1) / len(second)])
+    difference, error = float(first.mean() - second.mean()), math.sqrt(parts.sum())
+    if error == 0:
+        return difference, difference, difference, float(difference <= above)
+    degrees = parts.sum() ** 2 / (parts**2 / [len(first) - 1, len(second) - 1]).sum()
+    half = float(special.stdtrit(degrees, 0.5 + confidence / 2)) * error
+    p = float(special.stdtr(degrees, -(difference - above) / error))
+    return difference, difference - half, difference + half, p
+
+
+def bounded_mean_interval(values, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Interval for new images of the mean of values in -1..1, one an image: paired changes, or their differences.
+
+    `change_interval` for values between its -1, 0 and 1: half an image is added to each cell, so that it keeps its
+    coverage where nearly all values are equal. (-1, 1) without values.
+    """
+    mean, variance, n = _padded(values)
+    half = _z(confidence) * math.sqrt(variance / n)
+    return max(-1.0, mean - half), min(1.0, mean + half)
+
+
+def bounded_difference_interval(first, second, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """The same for the difference of the means of two groups of images, first - second: (low, high), each -2..2."""
+    (mean1, variance1, n1), (mean2, variance2, n2) = _padded(first), _padded(second)
+    half = _z(confidence) * math.sqrt(variance1 / n1 + variance2 / n2)
+    return max(-2.0, mean1 - mean2 - half), min(2.0, mean1 - mean2 + half)
+
+
+def _padded(values) -> tuple[float, float, float]:
+    """Mean, variance and number of values with half an image added to each of the cells lost, gained and twice same."""
+    values = np.asarray(values, dtype=float)
+    n = len(values) + 2
+    mean = float(values.sum() / n)
+    return mean, float((np.square(values).sum() + 1) / n - mean**2), n
+
+
+def delong(positive, first, second, above: float = 0.0, confidence: float = CONFIDENCE) -> tuple:
+    """(difference of two areas under the ROC curve, low, high, p) of scores [N] of the same images, `positive` [N].
+
+    DeLong et al. 1988 (Biometrics 44:837), paired; p one-sided, against first - second of at most `above`. The standard
+    error is at least 1 / (2 n), n the smaller group (selviz's choice: two perfect scores on few images would otherwise
+    have none).
+    """
+    positive = np.asarray(positive, dtype=bool)
+    inside, outside = np.flatnonzero(positive), np.flatnonzero(~positive)
+    if min(len(inside), len(outside)) < 2:
+        raise ValueError("areas under the ROC curve are compared on at least 2 images of each kind")
+    shares = []
+    for scores in (first, second):
+        scores = np.asarray(scores, dtype=float)
+        higher, lower = np.sort(scores[inside]), np.sort(scores[outside])
+        of_inside = _midpoints(lower, scores[inside]) / len(lower)
+        of_outside = 1 - _midpoints(higher, scores[outside]) / len(higher)
+        shares.append((of_inside, of_outside))
+    gaps = [shares[0][side] - shares[1][side] for side in (0, 1)]
+    difference = float(gaps[0].mean())
+    error = math.sqrt(sum(gap.var(ddof=1) / len(gap) for gap in gaps))
+    error = max(error, 1 / (2 * min(len(inside), len(outside))))
+    half = _z(confidence) * error
+    return difference, difference - half, difference + half, float(special.ndtr(-(difference - above) / error))
+
+
+def _midpoints(ordered: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """How many of `ordered` lie below each value, equal ones counted half."""
+    return (np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")) / 2
+
+
 def rank_correlation(first, second) -> float:
     """Spearman's rank correlation, -1..1; NaN where one of the two does not vary."""
     first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)

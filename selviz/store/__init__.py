@@ -7,16 +7,20 @@ finished file into place. So any number of processes read while others write, an
 from selviz.store.files import read_json, write_json
 from selviz.store.groups import delete_group, list_groups, read_group, rename_group, write_group
 from selviz.store.images import image_folder, write_images
+from selviz.store.ledger import Chain, append, read_chain
 from selviz.store.stages import SCHEMA, stage_is_whole, write_activations, write_stage
 from selviz.store.tables import TABLES, Store
 
 __all__ = [
     "SCHEMA",
     "TABLES",
+    "Chain",
     "Store",
+    "append",
     "delete_group",
     "image_folder",
     "list_groups",
+    "read_chain",
     "read_group",
     "read_json",
     "rename_group",

@@ -1,0 +1,124 @@
+"""Records that cannot be changed unnoticed: `append("data", lambda records: {...})`, `chain = read_chain("data")`.
+
+Each record is a small numbered JSON file in `data/hypotheses/`. It holds the hash of the record before it and its own,
+so a file that was edited, removed or slipped in shows. What the records mean is not this module's business.
+"""
+
+import contextlib
+import datetime
+import hashlib
+import json
+import os
+import re
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from selviz.errors import SelvizError
+from selviz.store.files import writing
+
+FOLDER = "hypotheses"
+_FILE = re.compile(r"(\d{6})\.json")
+
+
+class Chain(NamedTuple):
+    """The readable records in order, what is wrong with the files (a sentence each), and the hash of the last one."""
+
+    records: list[dict]
+    problems: list[str]
+    head: str
+
+
+def append(data, make: Callable[[list[dict]], dict]) -> dict:
+    """Adds the record that `make` gives of the records so far; returns it with its number, time and hashes.
+
+    Of writers who come at the same moment each gets the next free number in turn, and `make` sees what the others
+    wrote; whatever it raises, nothing is written. A chain with a problem takes no more records: SelvizError.
+    """
+    folder = Path(data) / FOLDER
+    while True:
+        chain = read_chain(data)
+        if chain.problems:
+            raise SelvizError(f"The records of this store do not hold together, so none can be added: {chain.problems[0]}")
+        content = make(chain.records)
+        if taken := {"number", "written", "previous", "hash"} & set(content):
+            raise ValueError(f"a record's own fields cannot be given: {sorted(taken)}")
+        record = {
+            "number": len(chain.records) + 1,
+            "written": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "previous": chain.head,
+            **content,
+        }
+        record["hash"] = record_hash(record)
+        final = folder / f"{record['number']:06d}.json"
+        temporary = folder / f".{final.name}.{secrets.token_hex(4)}"
+        with writing(final, temporary):
+            folder.mkdir(parents=True, exist_ok=True)
+            with open(temporary, "w", encoding="utf-8") as file:
+                file.write(json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            try:
+                os.link(temporary, final)  # fails where the number is taken, also between machines
+            except FileExistsError:
+                continue
+            finally:
+                with contextlib.suppress(OSError):
+                    temporary.unlink()
+        return record
+
+
+def record_hash(record: dict) -> str:
+    """SHA-256 of the record without its own hash, as JSON with sorted keys and no spaces."""
+    content = {name: value for name, value in record.items() if name != "hash"}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_chain(data) -> Chain:
+    """Every record of the store, and whether the files still hold together."""
+    folder, records, problems, head = Path(data) / FOLDER, [], [], ""
+    numbers = sorted(int(match[1]) for match in map(_FILE.fullmatch, _names(folder)) if match)
+    for number in range(1, (numbers[-1] if numbers else 0) + 1):
+        name = f"{number:06d}.json"
+        if number not in numbers:
+            problems.append(f"{name} is missing")
+            head = ""
+            continue
+        record = _record(folder / name)
+        if record is None:
+            problems.append(f"{name} is damaged: it holds no record")
+            head = ""
+            continue
+        if record.get("hash") != _hash_or_none(record):
+            problems.append(f"{name} was changed after it was written: its content does not have the hash it names")
+        elif record.get("number") != number:
+            problems.append(f"{name} is the record number {record.get('number')} under another name")
+        elif record.get("previous") != head and (head or number == 1):
+            problems.append(f"{name} does not follow on the record before it, which was changed or replaced")
+        head = str(record.get("hash"))
+        records.append(record)
+    return Chain(records, problems, head)
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _record(path: Path) -> dict | None:
+    try:
+        record = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _hash_or_none(record: dict) -> str | None:
+    try:
+        return record_hash(record)
+    except ValueError:  # NaN, which was never written
+        return None
