@@ -43,8 +43,21 @@ def index(means: Tensor, counts: Tensor | None = None) -> Tensor:
         total = means.masked_fill(~here, 0).sum(dim=-2)
     if present < 2:
         return total * 0
-    rest = (total - highest) / (present - 1)
-    return (highest - rest) / (highest + rest + EPS)
+    return _contrast(highest, (total - highest) / (present - 1))
+
+
+def index_of_class(means: Tensor, label: int) -> Tensor:
+    """The same contrast [..., U] of class means [..., C, U] with a given class in the place of the preferred one.
+
+    -1..1 for non-negative activations, and equal to `index` where the class is the preferred one. A class that was
+    fixed on other images has no maximum in it: its expected value without selectivity is 0 (selviz's choice).
+    """
+    of_class = means[..., label, :]
+    return _contrast(of_class, (means.sum(dim=-2) - of_class) / (means.shape[-2] - 1))
+
+
+def _contrast(of_class: Tensor, rest: Tensor) -> Tensor:
+    return (of_class - rest) / (of_class + rest + EPS)
 
 
 def preferred_class(means: Tensor) -> Tensor:

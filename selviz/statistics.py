@@ -295,7 +295,7 @@ def welch(first, second, above: float = 0.0, confidence: float = CONFIDENCE) -> 
     """(difference of means, its interval's low and high, p) of two samples of at least 2 values each, by Welch's t.
 
     p is one-sided, against a difference first - second of at most `above` (Welch 1947, Biometrika 34:28). Where
-    neither sample varies the interval has no width and p is 0 or 1.
+    neither sample varies the interval has no width, and p is that of a permutation test at its smallest, or 1.
     """
     first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     if min(len(first), len(second)) < 2:
@@ -303,7 +303,8 @@ def welch(first, second, above: float = 0.0, confidence: float = CONFIDENCE) -> 
     parts = np.array([first.var(ddof=1) / len(first), second.var(ddof=1) / len(second)])
     difference, error = float(first.mean() - second.mean()), math.sqrt(parts.sum())
     if error == 0:
-        return difference, difference, difference, float(difference <= above)
+        orders = math.comb(len(first) + len(second), len(first))
+        return difference, difference, difference, 1 / orders if difference > above else 1.0
     degrees = parts.sum() ** 2 / (parts**2 / [len(first) - 1, len(second) - 1]).sum()
     half = float(special.stdtrit(degrees, 0.5 + confidence / 2)) * error
     p = float(special.stdtr(degrees, -(difference - above) / error))

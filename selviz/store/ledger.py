@@ -15,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import pandas as pd
+
 from selviz.errors import SelvizError
 from selviz.store.files import writing
 
@@ -40,7 +42,9 @@ def append(data, make: Callable[[list[dict]], dict]) -> dict:
     while True:
         chain = read_chain(data)
         if chain.problems:
-            raise SelvizError(f"The records of this store do not hold together, so none can be added: {chain.problems[0]}")
+            raise SelvizError(
+                f"The records of this store do not hold together, so none can be added: {chain.problems[0]}"
+            )
         content = make(chain.records)
         if taken := {"number", "written", "previous", "hash"} & set(content):
             raise ValueError(f"a record's own fields cannot be given: {sorted(taken)}")
@@ -122,3 +126,68 @@ def _hash_or_none(record: dict) -> str | None:
         return record_hash(record)
     except ValueError:  # NaN, which was never written
         return None
+
+
+# ------------------------------------------------------------------------------------------------ hypotheses as a table
+
+KEY = "hypothesis"
+COLUMNS = {
+    KEY: "VARCHAR",
+    "template": "VARCHAR",
+    "statement": "VARCHAR",
+    "study": "VARCHAR",
+    "planned": "BIGINT",
+    "level": "DOUBLE",
+    "kind": "VARCHAR",
+    "registered": "VARCHAR",
+    "state": "VARCHAR",
+    "begun": "BOOLEAN",
+    "verdict": "VARCHAR",
+    "p": "DOUBLE",
+    "effect": "DOUBLE",
+    "low": "DOUBLE",
+    "high": "DOUBLE",
+    "smallest": "DOUBLE",
+    "power": "DOUBLE",
+    "tested": "VARCHAR",
+}
+
+
+def hypotheses(data) -> pd.DataFrame:
+    """One row a registered hypothesis, in order: what was claimed, what came of it; states registered, begun, tested,
+    abandoned. `effect`, `low` and `high` are of the claim's first part."""
+    rows: dict[str, dict] = {}
+    for record in read_chain(data).records:
+        kind, key = record.get("kind"), record.get(KEY)
+        if kind == "registered":
+            key = record["hash"][:10]
+            rows[key] = {
+                **{name: record.get(name) for name in ("template", "statement", "level")},
+                KEY: key,
+                "study": record["family"]["name"],
+                "planned": record["family"]["planned"],
+                "kind": "confirmatory" if record["confirmatory"] else "exploratory",
+                "registered": record["written"],
+                "state": kind,
+                "begun": False,
+                "smallest": record["settings"]["smallest"],
+                "power": record["power"]["power"],
+            }
+        elif key in rows and kind == "begun":
+            rows[key] |= {"state": kind, "begun": True}
+        elif key in rows and kind == "abandoned":
+            rows[key] |= {"state": kind}
+        elif key in rows and kind == "result":
+            first = record["parts"][0]
+            rows[key] |= {
+                "state": "tested",
+                "verdict": record["verdict"],
+                "p": record["p"],
+                "tested": record["written"],
+            }
+            rows[key] |= {name: first[name] for name in ("effect", "low", "high")}
+    table = pd.DataFrame(list(rows.values()), columns=list(COLUMNS))
+    for name, kind in COLUMNS.items():
+        if kind == "DOUBLE":
+            table[name] = table[name].astype(float)
+    return table

@@ -1,0 +1,143 @@
+"""`selviz hypothesis register|test|list|report`: claims that are registered before they are tested."""
+
+from pathlib import Path
+
+from selviz.cli.common import Commands, positive, show, whole
+from selviz.errors import SelvizError
+from selviz.hypotheses.templates import TEMPLATES
+from selviz.printing import Progress, as_json, p_value, table
+
+LEDGER_COLUMNS = "hypothesis template kind study level state verdict p holm bh power statement".split()
+# Every option of every template, once.
+OPTIONS = {name: text for kind in TEMPLATES.values() for name, _, text in kind.options if name != "file"}
+
+
+def hypothesis(args):
+    """Register a claim, test it, list the ledger, or write the report of one."""
+    from selviz import hypotheses
+    from selviz.store import Store
+
+    store = Store(args.data)
+    if args.action == "list":
+        _list(args, hypotheses.ledger(store))
+        return
+    if not args.what:
+        what = f"a template: {', '.join(TEMPLATES)}" if args.action == "register" else "a hypothesis"
+        raise SelvizError(f"Name {what}. See: selviz hypothesis --help")
+    if args.action == "register":
+        _register(args, store)
+    elif args.action == "report":
+        _report(args, store)
+    elif args.abandon:
+        record = hypotheses.abandon(store, args.what, args.abandon)
+        show(args, record, lambda: f"Hypothesis {record['hypothesis']} is given up; it stays in the ledger.")
+    elif args.again:
+        with Progress() as progress:
+            found = hypotheses.repeat(store, args.what, lambda news: progress({"stage": "hypothesis", **news}))
+        told = "the same, bit for bit" if found["same"] else f"not the same: {', '.join(found['differences'])} differ"
+        show(args, found, lambda: f"Computed anew: {told}.")
+    else:
+        with Progress() as progress:
+            record = hypotheses.run_test(store, args.what, lambda news: progress({"stage": "hypothesis", **news}))
+        registered, _ = hypotheses.find(store, record["hypothesis"])
+        show(args, record, lambda: _verdict_text(registered, record))
+
+
+def _register(args, store) -> None:
+    from selviz import hypotheses
+
+    asked = {name: getattr(args, name.replace("-", "_")) for name in OPTIONS} | {"smallest": args.smallest}
+    if args.file:
+        try:
+            asked["yaml"] = Path(args.file).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SelvizError(f"Cannot read {args.file} ({error}); give a YAML file (docs/hypotheses.md).") from None
+    make = hypotheses.preview if args.dry_run else hypotheses.register
+    record = make(store, args.what, asked, args.study or "", args.planned or 0, args.seed)
+
+    def text() -> str:
+        names = ("statement", "quantity", "direction", "refuted", "controls", "statistic", "sample")
+        lines = [f"{name + ':':<11} {record[name]}" for name in names]
+        kind = "confirmatory" if record["confirmatory"] else "exploratory"
+        lines += [f"kind:       {kind}: {record['why']}", f"level:      {record['level']:.3g}"]
+        lines += [f"power:      {hypotheses.told_power(record['power'])}"]
+        end = "Not registered (--dry-run)." if args.dry_run else (
+            f"Registered as {record['hypothesis']}. Test it with: selviz hypothesis test {record['hypothesis']}"
+        )  # fmt: skip
+        return "\n".join([*lines, end])
+
+    show(args, record, text)
+
+
+def _report(args, store) -> None:
+    from selviz import hypotheses
+    from selviz.hypotheses.report import html_report, markdown_report
+
+    if args.json:
+        registered, result = hypotheses.find(store, args.what)
+        print(as_json({"registered": registered, "result": result}))
+        return
+    path = Path(args.output) if args.output else None
+    make = html_report if path is not None and path.suffix.lower() in (".html", ".htm") else markdown_report
+    text = make(store, args.what)
+    if path is None:
+        print(text)
+        return
+    from selviz.store.files import writing
+
+    with writing(path):
+        path.write_text(text, encoding="utf-8")
+    print(f"Wrote {path}")
+
+
+def _list(args, frame) -> None:
+    def text() -> str:
+        if frame.empty:
+            return "No hypothesis is registered yet: selviz hypothesis register --help"
+        lines = [table(frame, LEDGER_COLUMNS)]
+        lines += [f"{row.hypothesis}: {row.missing}" for row in frame.itertuples() if row.missing]
+        lines += [f"Attention: {problem}" for problem in frame.attrs["problems"]]
+        lines.append("holm and bh: p adjusted over all tests of this store that were begun, as of now; verdicts use level")
+        return "\n".join([*lines, f"head of the chain: {frame.attrs['head']}"])
+
+    rows = {"head": frame.attrs["head"], "problems": frame.attrs["problems"], "hypotheses": frame}
+    show(args, rows, text)
+
+
+def _verdict_text(registered, record) -> str:
+    from selviz.hypotheses.report import amount
+
+    unit = TEMPLATES[registered["template"]].unit
+    lines = [registered["statement"], f"{record['verdict'].upper()}: {p_value(record['p'])}, level {registered['level']:.3g}"]
+    for part in record["parts"]:
+        low, high = amount(part["low"], unit), amount(part["high"], unit)
+        lines.append(f"  {part['name']}: {amount(part['effect'], unit)} ({low} to {high}), {p_value(part['p'])}; "
+                     f"{part['test']} (n = {part['n']:,} {part['of']})")  # fmt: skip
+    key = record["hypothesis"]
+    return "\n".join([*lines, f"The report: selviz hypothesis report {key} --output {key}.html"])
+
+
+def _options(sub):
+    sub.add_argument("action", choices=("register", "test", "list", "report"))
+    sub.add_argument("what", nargs="?", metavar="WHAT",
+                     help=f"to register a template: {', '.join(TEMPLATES)}; else a hypothesis")  # fmt: skip
+    for name, text in OPTIONS.items():
+        sub.add_argument(f"--{name}", help=text)
+    sub.add_argument("--file", metavar="FILE.yaml", help="of template own: the claim")
+    sub.add_argument("--smallest", type=float, help="smallest effect that matters; shares are 0..1 (0.01 is a point)")
+    sub.add_argument("--study", help="the family of hypotheses that this one belongs to")
+    sub.add_argument("--planned", type=positive, help="of a new study: how many hypotheses it will have")
+    sub.add_argument("--seed", type=whole, default=0, help="of draws and permutations (default: %(default)s)")
+    sub.add_argument("--dry-run", action="store_true", help="to register: only show what would be written, with power")
+    sub.add_argument("--again", action="store_true", help="to test: compute it anew and compare, bit for bit")
+    sub.add_argument("--abandon", metavar="REASON", help="to test: give the hypothesis up; it stays in the ledger")
+    sub.add_argument("--output", metavar="FILE", help="to report: .html or .md (default: Markdown on stdout)")
+
+
+COMMANDS: Commands = {
+    "hypothesis": (
+        hypothesis,
+        "selviz hypothesis register selective --run mnist-5k-cnn-a0 --k 5 --study demo --planned 3",
+        _options,
+    ),
+}

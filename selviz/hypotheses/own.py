@@ -1,0 +1,121 @@
+"""A claim of one's own as a small YAML file: `settings = read_own(text)`.
+
+    claim: In the last layer, units with a high SI are less active.
+    table: units                       # any stored table
+    runs: [mnist-5k-cnn-a0-s0-06d4ba30]
+    where: {layer: relu4, dead: false}
+    measure: mean_activation
+    group: {si: {above: 0.5}}
+    control: {si: {at most: 0.5}}
+    statistic: difference of means     # or: rank correlation, with "with: si" in place of the groups
+    direction: less                    # greater, less; of a correlation positive, negative
+    smallest: 0.05
+
+Nothing in it is executed: it is read by YAML's safe loader, and every word must be one that is known here.
+"""
+
+from selviz.errors import SelvizError, near, unknown
+
+LONGEST = 20_000
+OPERATIONS = ("is", "is not", "above", "at least", "below", "at most")
+DIRECTIONS = {"difference of means": ("greater", "less"), "rank correlation": ("positive", "negative")}
+NEEDED = ("claim", "table", "runs", "measure", "statistic", "direction", "smallest")
+KNOWN = (*NEEDED, "where", "group", "control", "with")
+
+
+def read_own(text: str) -> dict:
+    """The settings that the YAML `text` writes out, checked as far as that needs no store; SelvizError otherwise."""
+    found = _load(text)
+    if wrong := [name for name in found if name not in KNOWN]:
+        guess = near(wrong[0], KNOWN)
+        told = f" did you mean {guess[0]!r}?" if guess else ""
+        raise SelvizError(f"The file has a key {wrong[0]!r} that is not known;{told} Known keys: {', '.join(KNOWN)}.")
+    if missing := [name for name in NEEDED if found.get(name) in (None, "", [])]:
+        raise SelvizError(f"The file lacks {', '.join(missing)}; see docs/hypotheses.md for an example.")
+    for name in ("claim", "table", "measure", "statistic", "direction"):
+        if not isinstance(found[name], str):
+            raise SelvizError(f"{name} in the file must be a text, not {type(found[name]).__name__}.")
+    if len(found["claim"]) > 500:
+        raise SelvizError("The claim has more than 500 characters; say it shorter.")
+    if found["statistic"] not in DIRECTIONS:
+        raise unknown("statistic", found["statistic"], list(DIRECTIONS))
+    if found["direction"] not in DIRECTIONS[found["statistic"]]:
+        raise unknown("direction", found["direction"], DIRECTIONS[found["statistic"]])
+    runs = [found["runs"]] if isinstance(found["runs"], str) else found["runs"]
+    if not isinstance(runs, list) or not all(isinstance(run, str) for run in runs):
+        raise SelvizError("runs in the file must be names of runs: runs: [A, B].")
+    correlation = found["statistic"] == "rank correlation"
+    if correlation != ("with" in found) or correlation == ("group" in found) or correlation == ("control" in found):
+        raise SelvizError(
+            "A difference of means needs group and control; a rank correlation needs with, and no groups."
+        )
+    if correlation and not isinstance(found["with"], str):
+        raise SelvizError("with in the file must be the name of a column.")
+    settings = {name: found[name] for name in ("claim", "table", "measure", "statistic", "direction", "smallest")}
+    settings |= {"runs": list(dict.fromkeys(runs)), "where": _conditions(found.get("where") or {}, "where")}
+    if correlation:
+        return {**settings, "with": found["with"]}
+    return {**settings, **{name: _conditions(found[name], name) for name in ("group", "control")}}
+
+
+def _load(text: str) -> dict:
+    if len(text) > LONGEST:
+        raise SelvizError(f"The file has {len(text):,} characters; a claim has at most {LONGEST:,}.")
+    import yaml
+
+    try:
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
+            raise SelvizError("The file uses YAML aliases (*name); write the values out.")
+        found = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        reason = getattr(error, "problem", None) or str(error).splitlines()[0]
+        mark = getattr(error, "problem_mark", None)
+        where = f" in line {mark.line + 1}" if mark else ""
+        raise SelvizError(
+            f"The file cannot be read{where} ({reason}); it may hold texts, numbers, lists and keys, and nothing in it "
+            "is executed."
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise SelvizError(f"The file cannot be read ({error}); see docs/hypotheses.md for an example.") from None
+    if not isinstance(found, dict):
+        raise SelvizError("The file must hold keys and values, such as claim: ...; see docs/hypotheses.md.")
+    return found
+
+
+def _conditions(found, name: str) -> dict[str, list]:
+    """{column: [operation, value]} of `{column: value}` or `{column: {operation: value}}`."""
+    if not isinstance(found, dict) or (not found and name != "where"):
+        raise SelvizError(f"{name} in the file must say which rows, such as {name}: {{si: {{above: 0.5}}}}.")
+    conditions = {}
+    for column, asked in found.items():
+        operation, value = next(iter(asked.items())) if isinstance(asked, dict) and len(asked) == 1 else ("is", asked)
+        if operation not in OPERATIONS:
+            raise unknown("operation", operation, OPERATIONS)
+        if not isinstance(value, str | int | float | bool):
+            raise SelvizError(f"{column} in {name} must be compared with a text or a number.")
+        if operation not in ("is", "is not") and (isinstance(value, str | bool) or value != value):
+            raise SelvizError(f"{column} {operation} needs a number, not {value!r}.")
+        conditions[str(column)] = [operation, value]
+    return conditions
+
+
+def rows(table, conditions: dict[str, list]):
+    """Which rows of a table meet all conditions, [n] of True and False; an unknown column raises SelvizError."""
+    import numpy as np
+
+    kept = np.ones(len(table), dtype=bool)
+    for column, (operation, value) in conditions.items():
+        if column not in table:
+            raise unknown("column", column, list(table.columns))
+        values = table[column]
+        if isinstance(value, str) != (values.dtype.kind not in "biuf"):
+            raise SelvizError(f"Column {column} cannot be compared with {value!r}.")
+        kept &= {
+            "is": lambda a, b: a == b,
+            "is not": lambda a, b: a != b,
+            "above": lambda a, b: a > b,
+            "at least": lambda a, b: a >= b,
+            "below": lambda a, b: a < b,
+            "at most": lambda a, b: a <= b,
+        }[operation](values, value).to_numpy(dtype=bool)
+    return kept
