@@ -9,7 +9,19 @@ import os
 import sys
 from collections.abc import Sequence
 
-from selviz.cli import basis, common, explaining, listing, making, measuring, moving, perturbing, silencing, sweeping
+from selviz.cli import (
+    basis,
+    common,
+    explaining,
+    hypothesis,
+    listing,
+    making,
+    measuring,
+    moving,
+    perturbing,
+    silencing,
+    sweeping,
+)
 from selviz.errors import SelvizError, unknown
 
 INTERRUPTED = 130  # what a shell expects of a command that Ctrl-C ended
@@ -22,6 +34,7 @@ COMMANDS: common.Commands = {
     **explaining.COMMANDS,
     **perturbing.COMMANDS,
     **basis.COMMANDS,
+    **hypothesis.COMMANDS,
     **moving.COMMANDS,
 }
 

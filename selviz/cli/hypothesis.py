@@ -14,12 +14,12 @@ OPTIONS = {name: text for kind in TEMPLATES.values() for name, _, text in kind.o
 
 def hypothesis(args):
     """Register a claim, test it, list the ledger, or write the report of one."""
-    from selviz import hypotheses
+    from selviz.hypotheses import records
     from selviz.store import Store
 
     store = Store(args.data)
     if args.action == "list":
-        _list(args, hypotheses.ledger(store))
+        _list(args, records.ledger(store))
         return
     if not args.what:
         what = f"a template: {', '.join(TEMPLATES)}" if args.action == "register" else "a hypothesis"
@@ -29,22 +29,22 @@ def hypothesis(args):
     elif args.action == "report":
         _report(args, store)
     elif args.abandon:
-        record = hypotheses.abandon(store, args.what, args.abandon)
+        record = records.abandon(store, args.what, args.abandon)
         show(args, record, lambda: f"Hypothesis {record['hypothesis']} is given up; it stays in the ledger.")
     elif args.again:
         with Progress() as progress:
-            found = hypotheses.repeat(store, args.what, lambda news: progress({"stage": "hypothesis", **news}))
+            found = records.repeat(store, args.what, lambda news: progress({"stage": "hypothesis", **news}))
         told = "the same, bit for bit" if found["same"] else f"not the same: {', '.join(found['differences'])} differ"
         show(args, found, lambda: f"Computed anew: {told}.")
     else:
         with Progress() as progress:
-            record = hypotheses.run_test(store, args.what, lambda news: progress({"stage": "hypothesis", **news}))
-        registered, _ = hypotheses.find(store, record["hypothesis"])
+            record = records.run_test(store, args.what, lambda news: progress({"stage": "hypothesis", **news}))
+        registered, _ = records.find(store, record["hypothesis"])
         show(args, record, lambda: _verdict_text(registered, record))
 
 
 def _register(args, store) -> None:
-    from selviz import hypotheses
+    from selviz.hypotheses import records
 
     asked = {name: getattr(args, name.replace("-", "_")) for name in OPTIONS} | {"smallest": args.smallest}
     if args.file:
@@ -52,7 +52,7 @@ def _register(args, store) -> None:
             asked["yaml"] = Path(args.file).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise SelvizError(f"Cannot read {args.file} ({error}); give a YAML file (docs/hypotheses.md).") from None
-    make = hypotheses.preview if args.dry_run else hypotheses.register
+    make = records.preview if args.dry_run else records.register
     record = make(store, args.what, asked, args.study or "", args.planned or 0, args.seed)
 
     def text() -> str:
@@ -60,7 +60,7 @@ def _register(args, store) -> None:
         lines = [f"{name + ':':<11} {record[name]}" for name in names]
         kind = "confirmatory" if record["confirmatory"] else "exploratory"
         lines += [f"kind:       {kind}: {record['why']}", f"level:      {record['level']:.3g}"]
-        lines += [f"power:      {hypotheses.told_power(record['power'])}"]
+        lines += [f"power:      {records.told_power(record['power'])}"]
         end = "Not registered (--dry-run)." if args.dry_run else (
             f"Registered as {record['hypothesis']}. Test it with: selviz hypothesis test {record['hypothesis']}"
         )  # fmt: skip
@@ -70,11 +70,11 @@ def _register(args, store) -> None:
 
 
 def _report(args, store) -> None:
-    from selviz import hypotheses
+    from selviz.hypotheses import records
     from selviz.hypotheses.report import html_report, markdown_report
 
     if args.json:
-        registered, result = hypotheses.find(store, args.what)
+        registered, result = records.find(store, args.what)
         print(as_json({"registered": registered, "result": result}))
         return
     path = Path(args.output) if args.output else None
@@ -97,7 +97,9 @@ def _list(args, frame) -> None:
         lines = [table(frame, LEDGER_COLUMNS)]
         lines += [f"{row.hypothesis}: {row.missing}" for row in frame.itertuples() if row.missing]
         lines += [f"Attention: {problem}" for problem in frame.attrs["problems"]]
-        lines.append("holm and bh: p adjusted over all tests of this store that were begun, as of now; verdicts use level")
+        lines.append(
+            "holm and bh: p adjusted over all tests of this store that were begun, as of now; verdicts use level"
+        )
         return "\n".join([*lines, f"head of the chain: {frame.attrs['head']}"])
 
     rows = {"head": frame.attrs["head"], "problems": frame.attrs["problems"], "hypotheses": frame}
@@ -108,7 +110,10 @@ def _verdict_text(registered, record) -> str:
     from selviz.hypotheses.report import amount
 
     unit = TEMPLATES[registered["template"]].unit
-    lines = [registered["statement"], f"{record['verdict'].upper()}: {p_value(record['p'])}, level {registered['level']:.3g}"]
+    lines = [
+        registered["statement"],
+        f"{record['verdict'].upper()}: {p_value(record['p'])}, level {registered['level']:.3g}",
+    ]
     for part in record["parts"]:
         low, high = amount(part["low"], unit), amount(part["high"], unit)
         lines.append(f"  {part['name']}: {amount(part['effect'], unit)} ({low} to {high}), {p_value(part['p'])}; "

@@ -16,11 +16,12 @@ from selviz.hypotheses.verdicts import JUDGES, decide
 DRAWS, ENOUGH = 200, 0.8
 
 
-def power(template: str, settings: Mapping, facts: Mapping, draws: int = DRAWS, effect: float | None = None) -> dict:
+def power(template: str, settings: Mapping, facts: Mapping, draws: int = 0, effect: float | None = None) -> dict:
     """{"power" 0..1, "low", "high" (95 % Wilson, for the number of draws), "draws", "effect", "assumed", "told"}.
 
     `effect` is the true one, by default the smallest that matters; `told` says in words what the model assumes.
     """
+    draws = draws or (DRAWS // 2 if template == "replicates" else DRAWS)  # each of these resamples images
     null = settings.get("claim") in ("no cost", "equivalent") or template == "single"
     effect = effect if effect is not None else 0.0 if null else settings["smallest"]
     shorter = {**settings, "permutations": max(199, math.ceil(5 / settings["level"]) - 1)}

@@ -350,12 +350,14 @@ def new_study(name: str) -> str:
 
 
 def told_power(found: Mapping) -> str:
-    """The power in a sentence, and a warning where the test would most likely not tell."""
-    share = (
-        f"{100 * found['power']:.0f} % ({100 * found['low']:.0f} to {100 * found['high']:.0f}, {found['draws']} draws)"
-    )
-    source = "assumed values" if found["assumed"] else "the store"
-    text = f"If the claim is true with an effect of {found['effect']:g}, it is supported in {share}; {source}: {found['told']}."
+    """The power in words, and a warning where the test would most likely not tell."""
+    share = f"{100 * found['power']:.0f} % of {found['draws']} simulated tests"
+    if found["effect"]:
+        text = f"If the claim is true with an effect of {found['effect']:g}, it is supported in {share}."
+    else:
+        text = f"If there is no difference at all, the claim is supported in {share}."
+    source = "assumed values" if found["assumed"] else "values of the store"
+    text += f" Simulated from {source}: {found['told']}."
     if found["power"] < ENOUGH:
         text += (
             f" That is below {100 * ENOUGH:.0f} %: this test may well not detect an effect of this size, and an "

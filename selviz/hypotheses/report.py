@@ -85,7 +85,10 @@ def _blocks(store: Store, key: str) -> tuple[str, list[tuple]]:
             blocks += _part_blocks(part, registered, unit)
         blocks += _detail_blocks(result["details"])
         rows = [(MARK[entry["done"]], entry["item"], entry["how"]) for entry in result["checklist"]]
-        blocks += [("h2", "What was done, and what was not"), ("table", ("", "asked of a falsifiable claim", "here"), rows)]
+        blocks += [
+            ("h2", "What was done, and what was not"),
+            ("table", ("", "asked of a falsifiable claim", "here"), rows),
+        ]
     blocks += [("h2", "How to check this"), ("code", _commands(store, registered, bool(verdict)))]
     rows = [(entry["run"], entry["state"], entry["fingerprint"] or "", (entry["weights"] or "")[:16])
             for entry in registered["runs"]]  # fmt: skip
@@ -95,7 +98,9 @@ def _blocks(store: Store, key: str) -> tuple[str, list[tuple]]:
         facts.append(("result", f"{result['written']}, record {result['number']}, {result['hash']}"))
     facts.append(("head of the chain", f"record {len(chain.records)}, {chain.head}"))
     versions = (result if verdict else registered)["versions"]
-    facts.append(("made with", ", ".join([f"selviz {registered['selviz']}", *(f"{k} {v}" for k, v in versions.items())])))
+    facts.append(
+        ("made with", ", ".join([f"selviz {registered['selviz']}", *(f"{k} {v}" for k, v in versions.items())]))
+    )
     blocks.append(("table", ("", ""), facts))
     return registered["statement"], blocks
 
@@ -122,7 +127,9 @@ def _part_blocks(part: Mapping, registered: Mapping, unit: str) -> list[tuple]:
         f"Grey: the {len(part['null']):,} values that the statistic takes if the claim is false. Line: what was "
         f"observed, {amount(part['observed'], unit)}."
     )
-    below = "Bar: the effect with its interval. Dashed: the smallest effect that matters. An interval left of it refutes."
+    below = (
+        "Bar: the effect with its interval. Dashed: the smallest effect that matters. An interval left of it refutes."
+    )
     return [
         ("h3", told),
         ("svg", null_svg(part["null"], part["observed"], unit), how),
@@ -142,7 +149,9 @@ def _detail_blocks(details: Mapping) -> list[tuple]:
             rows = [tuple(cell(entry) for entry in row.values()) for row in value]
             blocks += [("h3", f"Every one of the {name}"), ("table", tuple(value[0]), rows)]
         else:
-            blocks.append(("p", f"{name}: {cell(value) if not isinstance(value, list) else ', '.join(map(cell, value))}"))
+            blocks.append(
+                ("p", f"{name}: {cell(value) if not isinstance(value, list) else ', '.join(map(cell, value))}")
+            )
     return blocks
 
 
@@ -175,7 +184,7 @@ def _commands(store: Store, registered: Mapping, tested: bool) -> str:
     return "\n".join(lines)
 
 
-# --------------------------------------------------------------------------------------------------------------- figures
+# -------------------------------------------------------------------------------------------------------------- figures
 
 
 def null_svg(null: Sequence[float], observed: float, unit: str) -> str:
@@ -246,7 +255,7 @@ def _svg(height: int, shapes: list[str], title: str) -> str:
     )
 
 
-# ------------------------------------------------------------------------------------------------------------- rendering
+# ------------------------------------------------------------------------------------------------------------ rendering
 
 
 def _html(kind: str, *content) -> str:

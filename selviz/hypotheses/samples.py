@@ -1,6 +1,6 @@
-"""The numbers that a claim is judged on, measured: `sample = GATHER[template](store, settings, work)`.
+"""What a claim is judged on, measured on the store: `sample = GATHER[template](store, settings, work)`.
 
-`work.keep(name, make)` keeps finished parts, so that a test that was cut off goes on; `work.report` hears how far it is.
+`work.keep(name, make)` keeps finished parts, so that a test that was cut off goes on; `work.report` hears of progress.
 """
 
 from collections.abc import Callable, Mapping

@@ -261,10 +261,8 @@ def correlates(sample: Mapping, settings: Mapping) -> list[Part]:
         raise ValueError("one of the two columns does not vary")
     null = _orders(first, settings["permutations"], settings["seed"]) @ second
     observed, n = float(first @ second), len(first)
-    # Where all orders were gone through, the observed one is among them.
     exact = len(null) == math.factorial(min(n, 12))
-    above = int((_settled(null) >= _settled(observed)).sum())
-    p, smallest = (above / len(null), 1 / len(null)) if exact else ((1 + above) / (1 + len(null)), 1 / (1 + len(null)))
+    p, smallest = _permutation_p(observed, null, exact)
     low, high = statistics.correlation_interval(observed, n, confidence(settings["level"]))
     how = "all" if exact else "random"
     return [
@@ -282,17 +280,23 @@ def differs(sample: Mapping, settings: Mapping) -> list[Part]:
     sign = -1.0 if settings["direction"] == "less" else 1.0
     group, control = sign * np.asarray(sample["group"], float), sign * np.asarray(sample["control"], float)
     effect, low, high, _ = statistics.welch(group, control, 0.0, confidence(settings["level"]))
-    everything = np.concatenate([group, control])
-    generator = np.random.default_rng(settings["seed"])
-    sums = np.array([generator.permutation(everything)[: len(group)].sum() for _ in range(settings["permutations"])])
+    everything, ways = np.concatenate([group, control]), math.comb(len(group) + len(control), len(group))
+    if exact := ways <= MOST_EXACT:
+        sums = np.array(
+            [everything[list(rows)].sum() for rows in itertools.combinations(range(len(everything)), len(group))]
+        )
+    else:
+        generator = np.random.default_rng(settings["seed"])
+        orders = (generator.permutation(everything) for _ in range(settings["permutations"]))
+        sums = np.array([order[: len(group)].sum() for order in orders])
     null = sums / len(group) - (everything.sum() - sums) / len(control)
-    rank = statistics.rank_among(_settled(effect), _settled(null))
-    smallest = max(1 / (len(null) + 1), 1 / math.comb(len(everything), len(group)))
+    p, smallest = _permutation_p(effect, null, exact)
+    how = "all" if exact else "random"
     return [
         Part(
             "difference of means",
-            f"permutation of the groups, {len(null):,} orders, one-sided; interval by Welch's t",
-            effect, low, high, rank.p_high, smallest, effect, null.tolist(), 0.0, settings["smallest"],
+            f"permutation of the groups, {len(null):,} ({how}) orders, one-sided; interval by Welch's t",
+            effect, low, high, p, smallest, effect, null.tolist(), 0.0, settings["smallest"],
             len(everything), settings.get("of", "rows"),
         )
     ]  # fmt: skip
@@ -320,6 +324,12 @@ JUDGES = {
 def _settled(values):
     """Rounded, so that equal statistics that were added up in another order are equal."""
     return np.round(values, 12)
+
+
+def _permutation_p(observed: float, null: np.ndarray, exact: bool) -> tuple[float, float]:
+    """(p, the smallest possible one). Where all orders were gone through, the observed one is among them."""
+    above = int((_settled(null) >= _settled(observed)).sum())
+    return (above / len(null), 1 / len(null)) if exact else ((1 + above) / (1 + len(null)), 1 / (1 + len(null)))
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:

@@ -12,14 +12,14 @@ from selviz.errors import SelvizError
 from selviz.store.files import connect
 from selviz.store.reading import CONFIG, attach, check
 from selviz.store.stages import stage_is_whole
-from selviz.store.views import TABLES, create_runs, create_views
+from selviz.store.views import TABLES, create_hypotheses, create_runs, create_views
 
 MOST_RUNS = 64  # attached at once; 1,000 files would take 930 MB and 1,006 file handles
 MEMORY = "2GB"
 MOST_BYTES = 1_000_000_000  # of a result, which is outside DuckDB's own limit
 # What DuckDB raises, besides a plain Error, where a file's content is not what it should be.
 DAMAGE = (duckdb.IOException, duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException)
-VIEWS = ("runs", *TABLES)
+VIEWS = ("runs", "hypotheses", *TABLES)
 _ALLOWED = "one SELECT, WITH or EXPLAIN over the views " + ", ".join(VIEWS)
 
 
@@ -50,6 +50,7 @@ def run_query(
     limit: int,
     seconds: float,
     left_out: dict[str, str],
+    hypotheses: pd.DataFrame,
 ) -> pd.DataFrame:
     """At most `limit` rows of `query`. `files`: run -> stage -> file, all of which are attached read-only.
 
@@ -59,7 +60,9 @@ def run_query(
         sources = _attach(connection, files, left_out)
         if "runs" in wanted or not wanted:
             create_runs(connection, listing)
-        create_views(connection, sources, [view for view in wanted if view != "runs"])
+        if "hypotheses" in wanted or not wanted:
+            create_hypotheses(connection, hypotheses)
+        create_views(connection, sources, [view for view in wanted if view in TABLES])
         if not wanted:
             create_views(connection, {}, TABLES)  # without rows, for SHOW TABLES and the like
         _harden(connection)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from selviz.errors import SelvizError, unknown
-from selviz.store import listing, sql, transfer
+from selviz.store import ledger, listing, sql, transfer
 from selviz.store.files import check_name, quoted, read_json, writing
 from selviz.store.images import image_folder
 from selviz.store.reading import opened, read
@@ -59,6 +59,10 @@ class Store:
     def runs(self) -> pd.DataFrame:
         """One row a run, finished or not: settings, `state`, accuracy, mean SI, and the command that resumes it."""
         return listing.list_runs(self.path, self.names())
+
+    def hypotheses(self) -> pd.DataFrame:
+        """One row a registered hypothesis: statement, study, level, state, verdict, p, effect with interval, ..."""
+        return ledger.hypotheses(self.path)
 
     def run(self, run: str) -> dict:
         """The settings and the summary of a finished run."""
@@ -237,7 +241,7 @@ class Store:
                 self.run(run)
             frame = frame[frame["run"].isin(runs)]
         names = frame.loc[frame["state"] == "finished", "run"].tolist()
-        stages = {stage for view in wanted if view != "runs" for stage in TABLES[view][0]}
+        stages = {stage for view in wanted if view in TABLES for stage in TABLES[view][0]}
         if stages and len(names) > sql.MOST_RUNS:
             raise SelvizError(
                 f"The query would read {len(names)} runs, and at most {sql.MOST_RUNS} can be read at once; name the "
@@ -249,7 +253,7 @@ class Store:
                 files[run] = self._files(run, stages)
             except SelvizError as error:
                 left_out[run] = str(error)
-        table = sql.run_query(query, wanted, frame, files, limit, seconds, left_out)
+        table = sql.run_query(query, wanted, frame, files, limit, seconds, left_out, self.hypotheses())
         if runs is not None and left_out:
             raise SelvizError("; ".join(f"run {run} cannot be read: {reason}" for run, reason in left_out.items()))
         return table

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import pandas as pd
 import pyarrow as pa
 
+from selviz.store import ledger
 from selviz.store.listing import FIELDS
 from selviz.store.stages import COLUMNS
 
@@ -215,4 +216,12 @@ def create_runs(connection, frame) -> None:
             frame[name] = frame[name].map(lambda value: None if pd.isna(value) else str(value))
     connection.register("listed", pa.Table.from_pandas(frame, preserve_index=False))
     connection.execute(f"CREATE TABLE runs AS SELECT {', '.join(columns)} FROM listed")
+    connection.unregister("listed")
+
+
+def create_hypotheses(connection, frame) -> None:
+    """The view `hypotheses`, the store's ledger."""
+    columns = [f'CAST("{name}" AS {kind}) AS "{name}"' for name, kind in ledger.COLUMNS.items()]
+    connection.register("listed", pa.Table.from_pandas(frame, preserve_index=False))
+    connection.execute(f"CREATE TABLE hypotheses AS SELECT {', '.join(columns)} FROM listed")
     connection.unregister("listed")
