@@ -300,12 +300,11 @@ def welch(first, second, above: float = 0.0, confidence: float = CONFIDENCE) -> 
     first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     if min(len(first), len(second)) < 2:
         raise ValueError("Welch's test needs at least 2 values in each sample")
-    parts = np.array([first.var(ddof=1) / len(first), second.var(ddof=1) / len(second)])
-    difference, error = float(first.mean() - second.mean()), math.sqrt(parts.sum())
+    difference = float(first.mean() - second.mean())
+    error, degrees = _welch(first.std(ddof=1), second.std(ddof=1), len(first), len(second))
     if error == 0:
         orders = math.comb(len(first) + len(second), len(first))
         return difference, difference, difference, 1 / orders if difference > above else 1.0
-    degrees = parts.sum() ** 2 / (parts**2 / [len(first) - 1, len(second) - 1]).sum()
     half = float(special.stdtrit(degrees, 0.5 + confidence / 2)) * error
     p = float(special.stdtr(degrees, -(difference - above) / error))
     return difference, difference - half, difference + half, p

@@ -113,6 +113,8 @@ REFUSED = [
     ("replicates", {"run": M, "unit": "relu:0"}, "at least one other network"),
     ("map", {"run": S, "unit": "relu:0", "images": 21}, "at least 20 images on which the unit is not 0"),
     ("map", {"run": S, "unit": "relu:0", "method": "magic"}, "Unknown attribution method"),
+    ("robust", {"runs": [S, W], "corruption": "fog"}, "it needs 5, and 2 are named"),
+    ("robust", {"run": S, "corruption": "rain"}, "Unknown corruption 'rain'"),
     ("magic", {}, "Unknown template"),
     ("own", {"yaml": OWN.format(run="no-such-run", direction="greater")}, "Unknown run"),
     ("own", {"yaml": "claim: !!python/object/apply:os.system ['true']"}, "nothing in it is executed"),

@@ -129,8 +129,7 @@ def wide_dataset() -> datasets.Dataset:
     return datasets.Dataset(
         name=WIDE,
         class_names=("a", "b", "c"),
-        train_pixels=pixels,
-        train_labels=labels,
+        training=lambda: (pixels, labels),
         eval_pixels=pixels,
         eval_labels=labels,
         eval_folds=torch.from_numpy(datasets.folds(labels.numpy())),

@@ -231,6 +231,9 @@ def _details(template: str, settings: Mapping, sample: Mapping, parts: list[Part
         return {"layers": rows}
     if template == "alpha":
         return {name: list(sample[name]) for name in ("baseline", "other")}
+    if template == "robust":
+        rows = zip(settings["runs"], sample["first"], sample["second"])
+        return {"networks": [{"run": run, "mean_si": si, "relative_accuracy": share} for run, si, share in rows]}
     if template == "replicates":
         return {"units": sample["units"]}
     if template == "map":

@@ -20,6 +20,7 @@ from selviz.explanations import baseline_image
 from selviz.hypotheses import own
 from selviz.hypotheses.settings import class_indices, fold
 from selviz.pipeline import load_network, open_engine
+from selviz.robustness import CLEAN, CORRUPTION, run_robustness
 from selviz.store import TABLES, Store
 from selviz.store.parts import kept
 
@@ -243,6 +244,23 @@ def single(store: Store, settings: Mapping, work: Work) -> dict:
     }
 
 
+def robust(store: Store, settings: Mapping, work: Work) -> dict:
+    """Mean SI of each network, and its accuracy under the corruption, mean over severities, relative to clean; what is
+    not in the store yet is computed and stored as `selviz robustness` does."""
+    first, second, name = [], [], settings["corruption"]
+    for done, run in enumerate(settings["runs"]):
+        table = run_robustness(store, run, [name], kinds=())
+        table = table[table["kind"].isin([CLEAN, CORRUPTION])]
+        clean = table[table["kind"] == CLEAN]["accuracy"].iloc[0]
+        corrupted = table[(table["kind"] == CORRUPTION) & (table["name"] == name)]["accuracy"]
+        if not len(corrupted) or not clean:
+            raise SelvizError(f"{name} cannot be measured in {run}: its images are too small, or none is right clean.")
+        first.append(store.run(run)["mean_si_live"])
+        second.append(float(corrupted.mean() / clean))
+        work.report({"run": run, "done": done + 1, "of": len(settings["runs"])})
+    return {"first": np.array(first), "second": np.array(second)}
+
+
 def own_sample(store: Store, settings: Mapping, work: Work) -> dict:
     """The rows of a claim of one's own."""
     return own_rows(store, settings)
@@ -317,5 +335,6 @@ GATHER = {
     "replicates": replicates,
     "map": explains,
     "single": single,
+    "robust": robust,
     "own": own_sample,
 }

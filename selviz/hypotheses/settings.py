@@ -13,12 +13,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from selviz import attribution, selectivity
-from selviz.config import RunConfig, config_from_dict, run_name
+from selviz import attribution, families, selectivity
+from selviz.config import config_from_dict, run_name
+from selviz.corruptions import CORRUPTIONS
 from selviz.errors import SelvizError, unknown
 from selviz.hypotheses import own
 from selviz.hypotheses.templates import TEMPLATES
-from selviz.store import TABLES, Store, stage_is_whole
+from selviz.store import TABLES, Store, read_json, stage_is_whole
 
 BEST = "best"
 LEAST_SEEDS, LEAST_RUNS, LEAST_IMAGES, MOST_DRAWS = 3, 5, 20, 20_000
@@ -130,9 +131,7 @@ def _alpha(store, asked, common) -> Resolved:
     run, claim = _run(store, asked["run"]), asked["claim"]
     if claim not in ("no cost", "equivalent", "cost"):
         raise unknown("claim", claim, ["no cost", "equivalent", "cost"])
-    about = store.run(run)
-    fields = {field.name for field in dataclasses.fields(RunConfig)}
-    config = config_from_dict({name: value for name, value in about.items() if name in fields})
+    config = config_from_dict(read_json(store.run_path(run) / "config.json") or {})
     other = _number(asked["alpha"], "alpha")
     if other == config.alpha:
         raise SelvizError(f"alpha {other:g} is the baseline's own; name another one.")
@@ -246,6 +245,33 @@ def _single(store, asked, common) -> Resolved:
     )
 
 
+def _robust(store, asked, common) -> Resolved:
+    if "runs" in asked:
+        runs = list(dict.fromkeys(_run(store, name) for name in _names(asked["runs"])))
+    elif "run" in asked:
+        runs = families.siblings(store.runs(), _run(store, asked["run"]))["run"].tolist()
+    else:
+        raise SelvizError("Name the networks with --runs A,B,C, or one network of the kind that is meant with --run.")
+    if len(runs) < LEAST_RUNS:
+        raise SelvizError(
+            f"The claim is about several networks: it needs {LEAST_RUNS}, and {len(runs)} are named or found."
+        )
+    if len({store.run(run).get("fingerprint") for run in runs}) > 1:
+        raise SelvizError("The networks were measured on different images; name networks of one data set.")
+    if asked["corruption"] not in CORRUPTIONS:
+        raise unknown("corruption", asked["corruption"], list(CORRUPTIONS))
+    ways = math.factorial(min(len(runs), 12))
+    _attainable(min(ways, common["permutations"] + 1) - 1, common["level"], "other orders", "name more networks")
+    settings = {"runs": runs, "corruption": asked["corruption"], "direction": "negative", "of": "networks"}
+    stored = [
+        f"the robustness of {run}"
+        for run in runs
+        if stage_is_whole(store.run_path(run), "robustness")
+        and (store.robustness(run)["name"] == asked["corruption"]).any()
+    ]
+    return Resolved(settings, runs, {"first": len(runs), "assumed": False}, stored, "")
+
+
 def _own(store, asked, level, seed) -> Resolved:
     if "yaml" not in asked:
         raise SelvizError("A claim of one's own needs a YAML file: --file claim.yaml (docs/hypotheses.md).")
@@ -290,6 +316,7 @@ _RESOLVE = {
     "replicates": _replicates,
     "map": _map,
     "single": _single,
+    "robust": _robust,
 }
 
 
@@ -386,15 +413,9 @@ def _images(store, run, label: dict | None = None) -> dict:
 
 def _siblings(store, run) -> list[str]:
     """Finished runs that differ from this one in nothing but their seed."""
-    about = store.run(run)
-    fields = [field.name for field in dataclasses.fields(RunConfig) if field.name != "seed"]
-    table = store.runs()
-    found = []
-    for name in table[table["state"] == "finished"]["run"]:
-        other = store.run(name)
-        if name != run and all(other.get(field) == about.get(field) for field in fields):
-            found.append(name)
-    return found
+    table = families.siblings(store.runs(), run)
+    alpha = table.set_index("run")["alpha"][run]
+    return [name for name in table[table["alpha"].eq(alpha)]["run"] if name != run]
 
 
 def _most_selective(store, run, layer, k, label) -> list[int]:
