@@ -152,4 +152,4 @@ def run_name(config: RunConfig) -> str:
     }
     canonical = json.dumps(differing, sort_keys=True, separators=(",", ":"))
     digest = hashlib.sha256(canonical.encode()).hexdigest()[:8]
-    return f"{short_name(config.dataset)}-{config.model}-a{config.alpha:g}-s{config.seed}-{digest}"
+    return f"{short_name(config.dataset)}-{config.model.replace(':', '-')}-a{config.alpha:g}-s{config.seed}-{digest}"

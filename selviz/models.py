@@ -1,4 +1,4 @@
-"""Networks by name: `build("resnet20", classes=10, channels=3)`.
+"""Networks by name: `build("resnet20", classes=10, channels=3)`, or "torchvision:resnet50" for those of libraries.
 
 To add a network, write a function of (classes, channels) that returns an nn.Module and name it in MODELS.
 """
@@ -9,19 +9,22 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from selviz import zoo
 from selviz.errors import unknown
 
 
 def build(name: str, classes: int, channels: int) -> nn.Module:
     """A freshly initialised network for `channels`-channel images; torch's global generator decides its weights."""
     check(name)
-    return MODELS[name](classes, channels)
+    return MODELS[name](classes, channels) if name in MODELS else zoo.build(name, classes, channels)
 
 
 def check(name: str) -> None:
     """SelvizError with the near matches if there is no network of that name."""
-    if name not in MODELS:
-        raise unknown("network", name, list(MODELS))
+    if ":" in name:
+        zoo.split(name)
+    elif name not in MODELS:
+        raise unknown("network", name, [*MODELS, *(f"{library}:NAME" for library in zoo.LIBRARIES)])
 
 
 class SmallCNN(nn.Module):

@@ -6,12 +6,11 @@ call again returns a finished run, and goes on with one that was cut off.
 
 import contextlib
 import datetime
-import hashlib
 import io
 import os
 import platform
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -23,13 +22,13 @@ from lightning_fabric import Fabric
 from PIL import Image
 from torch import Tensor
 
-from selviz import ablation, datasets, metrics, models, snapshots, statistics
+from selviz import ablation, datasets, graphs, metrics, models, snapshots, statistics
+from selviz.capture import observe
 from selviz.claims import Claim
 from selviz.config import RunConfig, config_from_dict, config_to_dict, image_settings, run_name
 from selviz.datasets import Dataset
 from selviz.errors import SelvizError
 from selviz.network import UnitNetwork
-from selviz.recording import record
 from selviz.store import (
     Store,
     read_json,
@@ -44,7 +43,7 @@ from selviz.training import fabric_for, train
 
 Report = Callable[[dict], None]
 WEIGHTS = "weights.safetensors"
-MOST_INPUTS = 2**30  # bytes of normalised images that an engine holds; more are normalised batch by batch
+NETWORK = "network.json"  # an imported run's network, as `selviz.graphs` stores it
 PACKAGES = ("torch", "torchvision", "numpy", "duckdb")
 
 
@@ -93,8 +92,9 @@ def train_run(
         write_json(folder / "config.json", config_to_dict(config))
         try:
             _train_stage(folder, config, dataset, tell, fabric)
-            _capture_stage(store, folder, config, dataset, tell)
-            summary = _summary(store, folder, config, dataset)
+            network = _load_network(folder, config_to_dict(config), dataset)
+            capture_stage(store, folder, network, dataset, tell)
+            summary = summarise(folder, _facts(config), dataset)
             write_json(folder / "summary.json", summary)
         except Exception as error:
             _record_failure(folder, error)
@@ -111,12 +111,12 @@ def capture_run(store: Store, run: str, report: Report = lambda news: None) -> d
     if settings is None or not (folder / WEIGHTS).exists():
         store.run(run)  # says what is wrong, unless the run is finished
         raise SelvizError(f"Run {run} has no weights, so its units cannot be captured again; train or import it anew.")
-    config = config_from_dict(settings)
     with Claim(folder / "claim.json", f"run {run}"):
         made_with = read_json(folder / "summary.json") or {}
         dataset = load_dataset(settings, lambda news: report({"run": run, **news}), made_with)
-        _capture_stage(store, folder, config, dataset, lambda news: report({"run": run, **news}), again=True)
-        summary = _summary(store, folder, config, dataset)
+        network = _load_network(folder, settings, dataset)
+        capture_stage(store, folder, network, dataset, lambda news: report({"run": run, **news}), again=True)
+        summary = summarise(folder, _facts(settings), dataset)
         write_json(folder / "summary.json", summary)
         return summary
 
@@ -142,7 +142,7 @@ def load_network(store: Store, run: str) -> tuple[UnitNetwork, Dataset]:
             f"The images of {about['dataset']} are not those that run {run} was made with "
             f"(fingerprint {dataset.fingerprint}, not {about['fingerprint']}); restore them or train the run again."
         )
-    return _load_network(store.run_path(run), about["model"], dataset), dataset
+    return _load_network(store.run_path(run), about, dataset), dataset
 
 
 def open_engine(
@@ -161,9 +161,7 @@ def open_engine(
     network, dataset = loaded or load_network(store, run)
     images = torch.arange(len(dataset.eval_labels))
     images = images if fold is None else images[dataset.eval_folds == fold]
-    inputs = dataset.view(images)
-    if inputs.nbytes <= MOST_INPUTS:
-        inputs = inputs[:]
+    inputs = dataset.normalise(dataset.eval_pixels[images])
     return ablation.Engine(network, inputs, dataset.eval_labels[images], cache, images=images.tolist())
 
 
@@ -227,8 +225,28 @@ def run_ablation(
     return {"run": run, "fold": fold, **result}
 
 
-def _load_network(folder: Path, model_name: str, dataset: Dataset) -> UnitNetwork:
-    model = models.build(model_name, len(dataset.class_names), dataset.channels)
+def _facts(settings: Mapping | RunConfig) -> dict:
+    """What a run's settings say of it in its summary."""
+    if isinstance(settings, Mapping) and settings.get("kind") == "imported":
+        return dict(settings)
+    config = settings if isinstance(settings, RunConfig) else config_from_dict(settings)
+    return {"kind": "trained" if config.epochs else "untrained control", **config_to_dict(config)}
+
+
+def _load_network(folder: Path, settings: Mapping, dataset: Dataset) -> UnitNetwork:
+    """The network of a run. An imported one is rebuilt from its stored graph: no file that a run names is executed."""
+    if settings.get("traced") == "watched":
+        raise SelvizError(
+            f"The network of run {folder.name} could not be traced: its units were watched while it ran, so they can "
+            "be looked at, and not silenced, explained or captured again. Only importing it anew can change that."
+        )
+    if (document := read_json(folder / NETWORK)) is not None:
+        try:
+            tensors = safetensors.torch.load_file(folder / WEIGHTS)
+        except Exception as error:
+            raise SelvizError(f"{folder / WEIGHTS} is damaged ({error}); import the run again.") from error
+        return UnitNetwork.of(graphs.rebuilt(document, tensors, dataset.example)).frozen()
+    model = models.build(settings["model"], len(dataset.class_names), dataset.channels)
     try:
         model.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS))
     except FileNotFoundError as error:
@@ -251,6 +269,12 @@ def _train_stage(folder: Path, config: RunConfig, dataset: Dataset, tell: Report
     )
     if config.snapshots:
         snapshots.write(folder, provenance(str(fabric.device)))
+    write_training(folder, history, {**provenance(str(fabric.device)), "devices": fabric.world_size})
+    write_weights(folder / WEIGHTS, network.root.state_dict())
+
+
+def write_training(folder: Path, history: list[dict], provenance: dict) -> None:
+    """The stage of a training's history, one row an epoch; an imported run's has no rows."""
     columns = ["epoch", "loss", "penalty", "train_accuracy", "test_accuracy", "mean_si", "mean_si_live"]
     layer_rows = [
         {"epoch": row["epoch"], "layer": position, "mean_si": si}
@@ -261,8 +285,7 @@ def _train_stage(folder: Path, config: RunConfig, dataset: Dataset, tell: Report
         "epochs": pd.DataFrame(history, columns=[*columns, "learning_rate", "seconds"]),
         "epoch_layers": pd.DataFrame(layer_rows, columns=["epoch", "layer", "mean_si"]),
     }
-    write_stage(folder, "training", tables, {**provenance(str(fabric.device)), "devices": fabric.world_size})
-    _write_weights(folder / WEIGHTS, network.root.state_dict())
+    write_stage(folder, "training", tables, provenance)
 
 
 def _tell_live(folder: Path, news: dict) -> None:
@@ -274,7 +297,8 @@ def _tell_live(folder: Path, news: dict) -> None:
     write_json(path, {"epochs": rows, "unit_si": news["unit_si"]})
 
 
-def _write_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
+def write_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
+    """A whole file of weights, or the one that was there before."""
     temporary = path.parent / "partial" / path.name
     with writing(path, temporary):
         try:
@@ -284,23 +308,12 @@ def _write_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
         os.replace(temporary, path)
 
 
-def _capture_stage(
-    store: Store, folder: Path, config: RunConfig, dataset: Dataset, tell: Report, again: bool = False
-) -> None:
-    pictures = thumbnails(dataset.eval_pixels)  # made as they are written, if they are
+def capture_stage(store: Store, folder: Path, network, dataset: Dataset, tell: Report, again: bool = False) -> None:
+    pictures = thumbnails(dataset.eval_pixels)
     write_images(store.path, dataset.fingerprint, pictures, dataset.eval_labels, dataset.class_names)
     if not again and stage_is_whole(folder, "capture") and stage_is_whole(folder, "metrics"):
         return
-    network = _load_network(folder, config.model, dataset)
-    classes = len(dataset.class_names)
-    found = record(
-        network,
-        dataset.view(),
-        classes,
-        folder / "partial" / "capture",
-        _capture_key(folder, dataset),
-        lambda news: tell({"stage": "capture", **news}),
-    )
+    logits, activations = observe(network, dataset.inputs(), lambda news: tell({"stage": "capture", **news}))
     layers = pd.DataFrame(
         {
             "layer": range(len(network.layers)),
@@ -315,34 +328,25 @@ def _capture_stage(
         {
             "image": range(len(dataset.eval_labels)),
             "label": dataset.eval_labels.int().numpy(),
-            "prediction": found.logits.argmax(axis=1).astype(np.int32),
+            "prediction": logits.argmax(dim=1).int().numpy(),
             "fold": dataset.eval_folds.numpy(),
         }
     )
-    write_activations(folder, layers, images, enumerate(found.layers), provenance("cpu"))
-    measured = []
-    for position, values in enumerate(found.layers):
-        tell({"stage": "metrics", "done": position, "of": len(found.layers)})
-        measured.append(metrics.layer_metrics(torch.from_numpy(values), dataset.eval_labels, classes))
+    rows = ((position, values.numpy()) for position, values in enumerate(activations))
+    write_activations(folder, layers, images, rows, provenance("cpu"))
+    tell({"stage": "metrics"})
+    found = [metrics.layer_metrics(values, dataset.eval_labels, len(dataset.class_names)) for values in activations]
     tables = {
-        "layers": pd.DataFrame([{"layer": position, **entry["layer"]} for position, entry in enumerate(measured)]),
+        "layers": pd.DataFrame([{"layer": position, **entry["layer"]} for position, entry in enumerate(found)]),
         **{
-            name: pd.concat([entry[name].assign(layer=position) for position, entry in enumerate(measured)])
+            name: pd.concat([entry[name].assign(layer=position) for position, entry in enumerate(found)])
             for name in ("units", "class_means")
         },
     }
     write_stage(folder, "metrics", tables, {**provenance("cpu"), "shuffles": metrics.SHUFFLES})
-    found.discard()
 
 
-def _capture_key(folder: Path, dataset: Dataset) -> str:
-    """Changes with the weights, the evaluation images and how they are normalised."""
-    with open(folder / WEIGHTS, "rb") as file:
-        weights = hashlib.file_digest(file, "sha256").hexdigest()[:16]
-    return f"{weights} {dataset.fingerprint} {dataset.mean} {dataset.std}"
-
-
-def _summary(store: Store, folder: Path, config: RunConfig, dataset: Dataset) -> dict:
+def summarise(folder: Path, facts: Mapping, dataset: Dataset) -> dict:
     """What lists and the overview show of the run, from its stage files."""
     from selviz.store.reading import read
 
@@ -354,8 +358,7 @@ def _summary(store: Store, folder: Path, config: RunConfig, dataset: Dataset) ->
     epochs = read({"training": folder / "training.duckdb"}, "SELECT sum(seconds) AS seconds FROM training.epochs")
     return {
         "run": folder.name,
-        "kind": "trained" if config.epochs else "untrained control",
-        **config_to_dict(config),
+        **facts,
         "test_accuracy": correct / len(images),
         "test_accuracy_low": float(low),
         "test_accuracy_high": float(high),
@@ -371,7 +374,7 @@ def _summary(store: Store, folder: Path, config: RunConfig, dataset: Dataset) ->
         "fingerprint": dataset.fingerprint,
         "mean": list(dataset.mean),
         "std": list(dataset.std),
-        "train_images": len(dataset.train_labels),
+        "train_images": None if facts["kind"] == "imported" else len(dataset.train_labels),
         "train_seconds": float(np.nan_to_num(epochs["seconds"][0])),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         **provenance((read_json(folder / "training.json") or {}).get("provenance", {}).get("device", "cpu")),
@@ -395,12 +398,13 @@ def _record_failure(folder: Path, error: Exception) -> None:
         write_json(folder / "failed.json", {"reason": str(error) or type(error).__name__, "kind": type(error).__name__})
 
 
-def thumbnails(pixels: Tensor, largest: int = 96) -> Iterator[bytes]:
-    """Small pictures of uint8 pixels [N, C, H, W]: PNG up to `largest` pixels a side, else WebP of that size."""
+def thumbnails(pixels: Tensor, largest: int = 96) -> list[bytes]:
+    """PNG bytes of uint8 pixels [N, C, H, W], reduced to at most `largest` pixels a side."""
+    pictures = []
     for image in pixels.numpy():
         picture = Image.fromarray(image[0] if len(image) == 1 else np.moveaxis(image[:3], 0, -1))
         picture.thumbnail((largest, largest))
         buffer = io.BytesIO()
-        small = max(image.shape[1:]) <= largest
-        picture.save(buffer, format="PNG" if small else "WEBP", quality=85)
-        yield buffer.getvalue()
+        picture.save(buffer, format="PNG")
+        pictures.append(buffer.getvalue())
+    return pictures

@@ -127,13 +127,14 @@ def test_functions_methods_and_in_place_activations_become_layers_out_of_place()
         def __init__(self):
             super().__init__()
             self.first, self.second, self.act = nn.Conv2d(1, 3, 1), nn.Conv2d(3, 3, 1), nn.ReLU(inplace=True)
+            self.head = nn.Linear(3, 2)
 
         def forward(self, x):
             x = self.act(self.first(x))
             x = nn.functional.relu(self.second(x), inplace=True)
             x = self.second(x).relu_()
             x = torch.relu(x - 0.1)
-            return x.mean(dim=(2, 3))
+            return self.head(x.mean(dim=(2, 3)))
 
     model = Mixed()
     inputs = torch.randn(4, 1, 5, 5)
@@ -156,10 +157,11 @@ def test_dropout_written_as_a_function_obeys_train_and_eval():
     class Dropping(nn.Module):
         def __init__(self):
             super().__init__()
-            self.fc = nn.Linear(20, 20)
+            self.fc, self.head = nn.Linear(20, 20), nn.Linear(20, 3)
 
         def forward(self, x):
-            return nn.functional.dropout(torch.relu(self.fc(x.flatten(1))), 0.5, training=self.training)
+            x = nn.functional.dropout(torch.relu(self.fc(x.flatten(1))), 0.5, training=self.training)
+            return self.head(x)
 
     inputs = torch.randn(4, 1, 4, 5)
     network = UnitNetwork(Dropping(), inputs[:1])

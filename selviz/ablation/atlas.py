@@ -14,7 +14,7 @@ from torch import Tensor
 
 from selviz.ablation.engine import Engine
 from selviz.ablation.modes import changes
-from selviz.network import with_outputs
+from selviz.subgraphs import with_outputs
 
 
 def gradient_estimates(

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from selviz.ablation.engine import Engine
 from selviz.ablation.modes import changes
-from selviz.network import with_outputs
+from selviz.subgraphs import with_outputs
 
 STEP = 0.02  # of the unit's map, up and down, for the slope
 

@@ -19,7 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from selviz.network import UnitNetwork, descendants, with_outputs
+from selviz.network import UnitNetwork
+from selviz.subgraphs import descendants, with_outputs
 
 ADDITIONS = (operator.add, torch.add)
 POOLINGS = (nn.AdaptiveAvgPool2d, nn.AvgPool2d)

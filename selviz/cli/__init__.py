@@ -46,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if argv and not argv[0].startswith("-") and argv[0] not in COMMANDS:
             raise unknown("command", argv[0], list(COMMANDS), "See: selviz --help")
         args = parser().parse_args(argv)
+        args.argv = argv[1:]
         args.command(args)
         sys.stdout.flush()
         return 0

@@ -67,9 +67,9 @@ def run_option(sub):
     sub.add_argument("run", metavar="RUN", help="a run's name, or a beginning that only one run has")
 
 
-def dataset_options(sub):
+def dataset_options(sub, required: bool = True):
     """`--dataset` and how its images are prepared; `config.image_settings(vars(args))` are the latter."""
-    sub.add_argument("--dataset", required=True, help="mnist-5k, digits, or folder:PATH, a folder of class folders")
+    sub.add_argument("--dataset", required=required, help="mnist-5k, digits, or folder:PATH, a folder of class folders")
     for name, words in (("mean", "mean"), ("std", "standard deviation")):
         sub.add_argument(
             f"--{name}", default="", help=f"{words} per channel, 0..1, such as 0.485,0.456,0.406 (default: computed)"

@@ -1,10 +1,12 @@
 """`selviz sql, export, import`: tables and runs out of the store and into it."""
 
+import shlex
 import sys
 
-from selviz.cli.common import Commands, positive, run_option, show, store_and_run
+from selviz.cli.common import Commands, dataset_options, positive, run_option, show, store_and_run
+from selviz.config import image_settings
 from selviz.errors import SelvizError
-from selviz.printing import summary_line, table
+from selviz.printing import Progress, summary_line, table
 
 
 def sql(args):
@@ -64,22 +66,87 @@ def _export_options(sub):
 
 
 def import_(args):
-    """Bring in a run that `selviz export RUN --to FILE.zip` wrote in another store."""
+    """Bring in a network trained elsewhere and capture its units, or a run exported from another store."""
     from selviz.store import Store
 
     store = Store(args.data)
-    summary = store.run(store.unpack(args.zip, args.name))
+    if args.zip is not None:
+        summary = store.run(store.unpack(args.zip, args.name))
+    else:
+        summary = _import_network(store, args)
     show(args, summary, lambda: summary_line(summary))
+
+
+def _import_network(store, args) -> dict:
+    if args.name is None or args.dataset is None:
+        raise SelvizError("A network needs --name, what to call its run, and --dataset, the images to look at.")
+    from selviz.config import RunConfig
+    from selviz.factories import factory, is_factory
+    from selviz.importing import import_run
+
+    # The same checks and the same full path of the data set as in training.
+    config = RunConfig(args.dataset, args.model, **image_settings(vars(args)))
+    with Progress() as progress:
+        return import_run(
+            store,
+            args.name,
+            args.model,
+            {"dataset": config.dataset, **image_settings(vars(config))},
+            factory=factory(args.model) if is_factory(args.model) else None,
+            weights=args.weights,
+            checkpoint=args.checkpoint,
+            layers=args.layers,
+            watch=args.watch,
+            outputs=_numbers(args.outputs),
+            report=progress,
+            command=shlex.join(["selviz", "import", *args.argv]),
+        )
+
+
+def _numbers(text: str) -> list[int]:
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if wrong := [part for part in parts if not part.isdecimal()]:
+        raise SelvizError(f"'{wrong[0]}' is no number of an output; write such as --outputs 3,17.")
+    return [int(part) for part in parts]
 
 
 def _import_options(sub):
     source = sub.add_mutually_exclusive_group(required=True)
     source.add_argument("--zip", metavar="FILE.zip", help="a run that `selviz export RUN --to FILE.zip` wrote")
-    sub.add_argument("--name", help="what to call it here (default: its name)")
+    source.add_argument(
+        "--model",
+        help="a network: resnet20, torchvision:resnet50, timm:NAME, or FILE.py:FUNCTION, which runs that file and "
+        "calls its function",
+    )
+    sub.add_argument("--name", help="what to call it here (of a zip, default: its name)")
+    sub.add_argument("--checkpoint", metavar="FILE", help="its weights: safetensors, or torch.save of a state_dict")
+    sub.add_argument("--weights", default="", help="pretrained ones that the library downloads, such as DEFAULT")
+    sub.add_argument(
+        "--layers",
+        action="append",
+        default=[],
+        metavar="LAYER",
+        help="only these unit layers: a name, a glob such as 'layer3*', first:5 or last:5; repeat it for more",
+    )
+    sub.add_argument(
+        "--watch",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="of a network that cannot be traced: names or globs of modules whose outputs are its units; repeat it",
+    )
+    sub.add_argument(
+        "--outputs", default="", metavar="3,17", help="of a network with more outputs: those of the data set's classes"
+    )
+    dataset_options(sub, required=False)
 
 
 COMMANDS: Commands = {
     "sql": (sql, 'selviz sql "select layer, avg(si) from units group by layer"', _sql_options),
     "export": (export, "selviz export mnist-5k-cnn-a0 units --format csv --output units.csv", _export_options),
-    "import": (import_, "selviz import --zip run.zip", _import_options),
+    "import": (
+        import_,
+        "selviz import --name theirs --model resnet20 --checkpoint weights.th --dataset folder:images",
+        _import_options,
+    ),
 }

@@ -17,6 +17,8 @@ from selviz.store.reading import CONFIG
 from selviz.store.stages import COLUMNS, record, stage_is_whole
 
 WEIGHTS = "weights.safetensors"
+NETWORK = "network.json"  # of an imported run: data, which is checked step by step each time it is opened
+OPTIONAL = (WEIGHTS, NETWORK)
 UNFIT = "does not fit its record"
 OTHERS = """
     SELECT database_name FROM duckdb_views() WHERE NOT internal

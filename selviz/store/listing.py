@@ -73,7 +73,7 @@ def row(data: Path, name: str) -> dict:
     else:
         entry.update(_cut_off(folder, config))
     if entry["state"] in ("unfinished", "failed"):
-        entry["resume"] = resume_command(data, config)
+        entry["resume"] = resume_command(data, config, folder)
     return entry
 
 
@@ -89,10 +89,13 @@ def _cut_off(folder: Path, config: dict) -> dict:
     return {"state": "unfinished", "reason": None}
 
 
-def resume_command(data: Path, config: dict) -> str | None:
-    """The `selviz train` that goes on with a run of these settings; None if the settings are not known."""
+def resume_command(data: Path, config: dict, folder: Path | None = None) -> str | None:
+    """The command that goes on with a run of these settings; None if the settings are not known."""
     if not {"dataset", "model"} <= set(config):
         return None
+    if config.get("kind") == "imported":
+        command = _object(folder / "partial" / "import.json").get("command") if folder else None
+        return command if isinstance(command, str) and command else None
     parts = ["selviz train", *(f"--{name} {shlex.quote(str(config[name]))}" for name in ("dataset", "model"))]
     for field in dataclasses.fields(RunConfig):
         value = config.get(field.name, field.default)

@@ -49,7 +49,7 @@ def pack(data, run: str, fingerprint: str, path, fix: Callable[[str], str] = lam
     if path.is_dir() or not path.parent.is_dir():
         raise SelvizError(f"Cannot write {path}: give the name of a file in a folder that exists.")
     stages = sorted({*STAGES, *(file.stem for file in folder.glob("*.duckdb"))})
-    plain = [*FACTS, *([foreign.WEIGHTS] if (folder / foreign.WEIGHTS).exists() else [])]
+    plain = [*FACTS, *(name for name in foreign.OPTIONAL if (folder / name).exists())]
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     with writing(path, temporary):
         with zipfile.ZipFile(temporary, "x", zipfile.ZIP_DEFLATED) as archive:
@@ -164,7 +164,7 @@ def _manifest(archive: zipfile.ZipFile, path: Path) -> dict:
     wanted = {f"run/{name}" for name in FACTS} | {"images/images.duckdb", "images/images.json"}
     wanted |= {f"run/{stage}{suffix}" for stage in stages for suffix in (".duckdb", ".json")}
     for names in (set(entries), set(files)):
-        if odd := sorted((names - {f"run/{foreign.WEIGHTS}"}) ^ wanted):
+        if odd := sorted((names - {f"run/{name}" for name in foreign.OPTIONAL}) ^ wanted):
             raise _refused(path, f"{odd[0][:80]!r} is {'missing' if odd[0] in wanted else 'no file of a run'}")
     return manifest
 
@@ -223,7 +223,7 @@ def _is_there(final: Path, manifest: dict) -> bool:
         return False
     for name, facts in manifest["files"].items():
         part, _, base = name.partition("/")
-        if part == "run" and (base in FACTS or not base.endswith(".json")):
+        if part == "run" and (base in (*FACTS, *foreign.OPTIONAL) or not base.endswith(".json")):
             try:
                 with open(final / base, "rb") as file:
                     same = hashlib.file_digest(file, "sha256").hexdigest() == facts.get("sha256")
