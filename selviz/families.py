@@ -13,31 +13,61 @@ from selviz.statistics import over_seeds
 VARIED = ("alpha", "seed")
 
 
-def families(runs: pd.DataFrame) -> pd.DataFrame:
-    """Two texts a run: `settings`, equal for runs that differ by alpha, penalty and seed only; `penalty`, its settings.
+def families(runs: pd.DataFrame) -> list[dict[str, str]]:
+    """The settings of each run but alpha and seed, with kind and images, as text; baselines have the default penalty.
 
-    A setting that a run does not have is at its default, as in the run's name.
+    Runs of one family have equal ones. A setting that a run does not have is at its default, as in the run's name.
     """
-    fields = [field for field in dataclasses.fields(RunConfig) if field.name not in VARIED]
     columns = {}
-    for field in fields:
-        default = "" if field.default is dataclasses.MISSING else field.default
-        values = runs[field.name] if field.name in runs else pd.Series(default, runs.index)
-        columns[field.name] = values.astype(object).where(values.notna(), default).map(_text)
+    for field in dataclasses.fields(RunConfig):
+        if field.name not in VARIED:
+            default = "" if field.default is dataclasses.MISSING else field.default
+            values = runs[field.name].tolist() if field.name in runs else [default] * len(runs)
+            columns[field.name] = [_text(default if pd.isna(value) else value) for value in values]
     for name in ("kind", "fingerprint"):
-        columns[name] = runs[name].astype(str) if name in runs else pd.Series("", runs.index)
-    table = pd.DataFrame(columns, index=runs.index)
-    penalty = table[list(PENALTY)].agg("|".join, axis=1) if len(table) else pd.Series(dtype=object)
-    settings = table.drop(columns=list(PENALTY)).agg("|".join, axis=1) if len(table) else pd.Series(dtype=object)
-    return pd.DataFrame({"settings": settings, "penalty": penalty})
+        columns[name] = list(map(str, runs[name])) if name in runs else [""] * len(runs)
+    return [dict(zip(columns, row)) for row in zip(*columns.values())]
 
 
 def siblings(runs: pd.DataFrame, run: str) -> pd.DataFrame:
     """The finished runs of the family of `run`, itself and the baselines among them, by alpha and seed."""
     finished = runs[runs["state"] == "finished"]
-    names = families(finished)
-    (mine,) = names[finished["run"] == run].to_dict("records")
-    alike = (names["settings"] == mine["settings"]) & ((names["penalty"] == mine["penalty"]) | (finished["alpha"] == 0))
+    table = families(finished)
+    return _alike(finished, table, table[finished["run"].tolist().index(run)])
+
+
+def groups(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Every family of finished runs, largest first: what it is called -> its runs by alpha and seed.
+
+    Called by data set and network, and by the settings in which families of both differ. Baselines without another
+    alpha are a family only where no other holds them.
+    """
+    finished = runs[runs["state"] == "finished"]
+    table = families(finished)
+    distinct = {tuple(row.values()): row for row in table}.values()
+    found = [(row, _alike(finished, table, row)) for row in distinct]
+    held = [set(members["run"]) for _, members in found]
+    found = [pair for pair, names in zip(found, held) if not any(names < other for other in held)]
+    named = {}
+    for row, members in sorted(found, key=lambda pair: -len(pair[1])):
+        near = [other for other, _ in found if all(other[name] == row[name] for name in ("dataset", "model"))]
+        words = [
+            f"{name.replace('_', ' ')} {row[name]}"
+            for name in row
+            if name not in ("kind", "fingerprint") and len({other[name] for other in near}) > 1
+        ]
+        name = " · ".join([row["dataset"], row["model"], *words])
+        named[f"{name} · {row['kind']} {row['fingerprint']}" if name in named else name] = members
+    return named
+
+
+def _alike(finished: pd.DataFrame, table: list[dict], row: dict) -> pd.DataFrame:
+    settings = [name for name in row if name not in PENALTY]
+    alike = [
+        all(other[name] == row[name] for name in settings)
+        and (alpha == 0 or all(other[name] == row[name] for name in PENALTY))
+        for other, alpha in zip(table, finished["alpha"])
+    ]
     return finished[alike].sort_values(["alpha", "seed"], kind="stable")
 
 
@@ -48,4 +78,4 @@ def by_alpha(runs: pd.DataFrame, column: str) -> pd.DataFrame:
 
 
 def _text(value) -> str:
-    return str(float(value)) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+    return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)

@@ -4,7 +4,19 @@ A chart's first argument is a data frame, its last is `dark`; `charts.empty`, `c
 all of them the same looks.
 """
 
-from app.charts import ablation, attribution, compare, runs, unit, units
+from app.charts import ablation, attribution, compare, runs, sweep, unit, units
 from app.charts.basics import FONT, empty, finish, whiskers
 
-__all__ = ["FONT", "ablation", "attribution", "compare", "empty", "finish", "runs", "unit", "units", "whiskers"]
+__all__ = [
+    "FONT",
+    "ablation",
+    "attribution",
+    "compare",
+    "empty",
+    "finish",
+    "runs",
+    "sweep",
+    "unit",
+    "units",
+    "whiskers",
+]
