@@ -97,7 +97,8 @@ def import_run(
         load_weights(plain, file, f"the network {facts['model']}")
     expected = _logits(plain, dataset)
     if watch:
-        network, document, tensors = WatchedNetwork(plain, dataset.example, watch), None, None
+        network, document = WatchedNetwork(plain, dataset.example, watch), None
+        tensors = {key: value.contiguous().clone() for key, value in plain.state_dict().items()}
         if outputs:
             raise SelvizError("--outputs needs a network that can be traced; leave out --watch.")
         facts["traced"] = "watched"
@@ -112,7 +113,7 @@ def import_run(
             (folder / "failed.json").unlink(missing_ok=True)
             if document is not None:
                 write_json(folder / NETWORK, document)
-                write_weights(folder / WEIGHTS, tensors)
+            write_weights(folder / WEIGHTS, tensors)
             write_training(folder, [], provenance("cpu"))
             capture_stage(store, folder, network, dataset, lambda news: report({"run": name, **news}))
             summary = summarise(folder, facts, dataset)

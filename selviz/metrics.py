@@ -10,6 +10,7 @@ from torch import Tensor
 from selviz import selectivity
 
 SHUFFLES = 100
+BLOCK = 16_000_000  # values that are looked at together; in double precision, with their squares, half a gigabyte
 
 
 def layer_metrics(activations: Tensor, labels: Tensor, classes: int, shuffles: int = SHUFFLES, seed: int = 0) -> dict:
@@ -19,7 +20,37 @@ def layer_metrics(activations: Tensor, labels: Tensor, classes: int, shuffles: i
     max_activation, zero_share 0..1, dead (zero on every image). Layer: mean_si over all units and mean_si_live over
     those that are not dead (0 if all are), and the null of the layer's mean SI over shuffles.
     """
-    values = activations.double()
+    step = max(1, BLOCK // max(len(labels), 1))
+    parts = [
+        _block(activations[:, first : first + step].double(), labels, classes, shuffles, seed)
+        for first in range(0, activations.shape[1], step)
+    ]
+    units = pd.concat([part[0] for part in parts], ignore_index=True).assign(unit=range(activations.shape[1]))
+    si, dead = (torch.tensor(units[name].to_numpy(copy=True)) for name in ("si", "dead"))
+    of_layer = sum(part[3].sum(dim=1) for part in parts) / len(units)
+    layer = {
+        "units": len(units),
+        "mean_si": float(si.mean()),
+        "mean_si_live": float(si[~dead].mean()) if (~dead).any() else 0.0,
+        "null_mean": float(of_layer.mean()),
+        "null_p95": float(of_layer.quantile(0.95)),
+        "dead": int(dead.sum()),
+    }
+    means, spread = (torch.cat([part[which] for part in parts], dim=1) for which in (1, 2))
+    by_class = pd.DataFrame(
+        {
+            "unit": torch.arange(len(units)).repeat_interleave(classes).numpy(),
+            "class": torch.arange(classes).repeat(len(units)).numpy(),
+            "mean": means.T.reshape(-1).numpy(),
+            "std": spread.T.reshape(-1).numpy(),
+            "images": torch.bincount(labels, minlength=classes).int().repeat(len(units)).numpy(),
+        }
+    )
+    return {"layer": layer, "units": units, "class_means": by_class}
+
+
+def _block(values: Tensor, labels: Tensor, classes: int, shuffles: int, seed: int):
+    """Of some units' activations [N, K]: the table of units, class means and deviations [C, K], the null [R, K]."""
     means, counts = selectivity.class_means(values, labels, classes)
     squares, _ = selectivity.class_means(values.square(), labels, classes)
     si = selectivity.index(means, counts)
@@ -40,22 +71,4 @@ def layer_metrics(activations: Tensor, labels: Tensor, classes: int, shuffles: i
             "dead": dead.numpy(),
         }
     )
-    of_layer = null.mean(dim=1)
-    layer = {
-        "units": len(units),
-        "mean_si": float(si.mean()),
-        "mean_si_live": float(si[~dead].mean()) if (~dead).any() else 0.0,
-        "null_mean": float(of_layer.mean()),
-        "null_p95": float(of_layer.quantile(0.95)),
-        "dead": int(dead.sum()),
-    }
-    by_class = pd.DataFrame(
-        {
-            "unit": torch.arange(len(units)).repeat_interleave(classes).numpy(),
-            "class": torch.arange(classes).repeat(len(units)).numpy(),
-            "mean": means.T.reshape(-1).numpy(),
-            "std": spread.T.reshape(-1).numpy(),
-            "images": counts.int().repeat(len(units)).numpy(),
-        }
-    )
-    return {"layer": layer, "units": units, "class_means": by_class}
+    return units, means, spread, null

@@ -6,11 +6,12 @@ call again returns a finished run, and goes on with one that was cut off.
 
 import contextlib
 import datetime
+import hashlib
 import io
 import os
 import platform
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -23,12 +24,12 @@ from PIL import Image
 from torch import Tensor
 
 from selviz import ablation, datasets, graphs, metrics, models, snapshots, statistics
-from selviz.capture import observe
 from selviz.claims import Claim
 from selviz.config import RunConfig, config_from_dict, config_to_dict, image_settings, run_name
 from selviz.datasets import Dataset
 from selviz.errors import SelvizError
 from selviz.network import UnitNetwork
+from selviz.recording import record
 from selviz.store import (
     Store,
     read_json,
@@ -44,6 +45,7 @@ from selviz.training import fabric_for, train
 Report = Callable[[dict], None]
 WEIGHTS = "weights.safetensors"
 NETWORK = "network.json"  # an imported run's network, as `selviz.graphs` stores it
+MOST_INPUTS = 2**30  # bytes of normalised images that an engine holds; more are normalised batch by batch
 PACKAGES = ("torch", "torchvision", "numpy", "duckdb")
 
 
@@ -161,7 +163,9 @@ def open_engine(
     network, dataset = loaded or load_network(store, run)
     images = torch.arange(len(dataset.eval_labels))
     images = images if fold is None else images[dataset.eval_folds == fold]
-    inputs = dataset.normalise(dataset.eval_pixels[images])
+    inputs = dataset.view(images)
+    if inputs.nbytes <= MOST_INPUTS:
+        inputs = inputs[:]
     return ablation.Engine(network, inputs, dataset.eval_labels[images], cache, images=images.tolist())
 
 
@@ -309,11 +313,21 @@ def write_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
 
 
 def capture_stage(store: Store, folder: Path, network, dataset: Dataset, tell: Report, again: bool = False) -> None:
-    pictures = thumbnails(dataset.eval_pixels)
+    """What `network` does on the evaluation images, its measures, and their pictures; what is whole stays."""
+    pictures = thumbnails(dataset.eval_pixels)  # made as they are written, if they are
     write_images(store.path, dataset.fingerprint, pictures, dataset.eval_labels, dataset.class_names)
     if not again and stage_is_whole(folder, "capture") and stage_is_whole(folder, "metrics"):
         return
-    logits, activations = observe(network, dataset.inputs(), lambda news: tell({"stage": "capture", **news}))
+    classes = len(dataset.class_names)
+    found = record(
+        network,
+        dataset.view(),
+        classes,
+        folder / "partial" / "capture",
+        _capture_key(folder, dataset),
+        lambda news: tell({"stage": "capture", **news}),
+    )
+    _check_finite(found.logits, "outputs")
     layers = pd.DataFrame(
         {
             "layer": range(len(network.layers)),
@@ -328,22 +342,38 @@ def capture_stage(store: Store, folder: Path, network, dataset: Dataset, tell: R
         {
             "image": range(len(dataset.eval_labels)),
             "label": dataset.eval_labels.int().numpy(),
-            "prediction": logits.argmax(dim=1).int().numpy(),
+            "prediction": found.logits.argmax(axis=1).astype(np.int32),
             "fold": dataset.eval_folds.numpy(),
         }
     )
-    rows = ((position, values.numpy()) for position, values in enumerate(activations))
-    write_activations(folder, layers, images, rows, provenance("cpu"))
-    tell({"stage": "metrics"})
-    found = [metrics.layer_metrics(values, dataset.eval_labels, len(dataset.class_names)) for values in activations]
+    write_activations(folder, layers, images, enumerate(found.layers), provenance("cpu"))
+    measured = []
+    for position, values in enumerate(found.layers):
+        tell({"stage": "metrics", "done": position, "of": len(found.layers)})
+        _check_finite(values, f"activations in layer {network.layers[position].name}")
+        measured.append(metrics.layer_metrics(torch.from_numpy(values), dataset.eval_labels, classes))
     tables = {
-        "layers": pd.DataFrame([{"layer": position, **entry["layer"]} for position, entry in enumerate(found)]),
+        "layers": pd.DataFrame([{"layer": position, **entry["layer"]} for position, entry in enumerate(measured)]),
         **{
-            name: pd.concat([entry[name].assign(layer=position) for position, entry in enumerate(found)])
+            name: pd.concat([entry[name].assign(layer=position) for position, entry in enumerate(measured)])
             for name in ("units", "class_means")
         },
     }
     write_stage(folder, "metrics", tables, {**provenance("cpu"), "shuffles": metrics.SHUFFLES})
+    found.discard()
+
+
+def _check_finite(values: np.ndarray, what: str) -> None:
+    """SelvizError names the first image on which values [N, ...] are not numbers."""
+    if not (fine := np.isfinite(values).all(axis=1)).all():
+        raise SelvizError(f"The network's {what} are not finite on image {fine.argmin()}: its weights are damaged.")
+
+
+def _capture_key(folder: Path, dataset: Dataset) -> str:
+    """Changes with the weights, the evaluation images and how they are normalised."""
+    with open(folder / WEIGHTS, "rb") as file:
+        weights = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return f"{weights} {dataset.fingerprint} {dataset.mean} {dataset.std}"
 
 
 def summarise(folder: Path, facts: Mapping, dataset: Dataset) -> dict:
@@ -398,13 +428,12 @@ def _record_failure(folder: Path, error: Exception) -> None:
         write_json(folder / "failed.json", {"reason": str(error) or type(error).__name__, "kind": type(error).__name__})
 
 
-def thumbnails(pixels: Tensor, largest: int = 96) -> list[bytes]:
-    """PNG bytes of uint8 pixels [N, C, H, W], reduced to at most `largest` pixels a side."""
-    pictures = []
+def thumbnails(pixels: Tensor, largest: int = 96) -> Iterator[bytes]:
+    """Small pictures of uint8 pixels [N, C, H, W]: PNG up to `largest` pixels a side, else WebP of that size."""
     for image in pixels.numpy():
         picture = Image.fromarray(image[0] if len(image) == 1 else np.moveaxis(image[:3], 0, -1))
         picture.thumbnail((largest, largest))
         buffer = io.BytesIO()
-        picture.save(buffer, format="PNG")
-        pictures.append(buffer.getvalue())
-    return pictures
+        small = max(image.shape[1:]) <= largest
+        picture.save(buffer, format="PNG" if small else "WEBP", quality=85)
+        yield buffer.getvalue()

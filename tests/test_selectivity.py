@@ -112,3 +112,12 @@ def test_null_of_activations_without_selectivity_agrees_with_the_simulated_value
 def test_null_is_the_same_for_the_same_seed(noisy):
     first, again, other = (selectivity.shuffle_null(*noisy, 5, shuffles=100, seed=seed) for seed in (3, 3, 4))
     assert first.shape == (100, 6) and torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_sums_over_many_classes_are_added_image_by_image_to_the_same(monkeypatch):
+    generator = torch.Generator().manual_seed(5)
+    values, labels = torch.rand(300, 6, generator=generator).double(), torch.arange(300) % 70
+    many = selectivity.class_sums(values, labels, 70)
+    monkeypatch.setattr(selectivity, "MANY", 70)
+    for found, expected in zip(many, selectivity.class_sums(values, labels, 70), strict=True):
+        torch.testing.assert_close(found, expected)

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from selviz.ablation.tail import Change, Tail
+from selviz.datasets import Inputs
 from selviz.errors import SelvizError
 from selviz.network import UnitNetwork
 
@@ -88,6 +89,7 @@ class BoundaryCache:
 class Engine:
     """One network on fixed images [N, C, H, W] with labels [N], in the order in which results stream.
 
+    `inputs` may also be anything that gives a batch for a slice, such as `datasets.Inputs`, which is not in memory.
     `images` [N] are the images' numbers, where they are not 0 to N - 1. `compiled` runs the tails through torch.compile
     where there is a C++ compiler; the first request of each layer then takes many seconds. Shared by threads; no
     request changes what another one sees.
@@ -99,7 +101,7 @@ class Engine:
     def __init__(
         self,
         network: UnitNetwork,
-        inputs: Tensor,
+        inputs: Tensor | Inputs,
         labels: Tensor,
         cache: BoundaryCache | None = None,
         batch: int | None = None,
@@ -111,7 +113,7 @@ class Engine:
             raise SelvizError("There are no images to compare on; report on the other fold or on all images.")
         self.network, self.labels = network, labels
         self.images = list(range(len(labels)) if images is None else map(int, images))
-        self.inputs = inputs.contiguous(memory_format=torch.channels_last)
+        self.inputs = inputs.contiguous(memory_format=torch.channels_last) if isinstance(inputs, Tensor) else inputs
         self.cache = BoundaryCache() if cache is None else cache
         self.compiled = compiled and has_compiler()
         self.computed = 0

@@ -27,14 +27,15 @@ import numpy as np
 import torch
 
 from selviz.datasets.bundled import digits, mnist_5k
-from selviz.datasets.dataset import Dataset, assemble, channel_counts, fingerprint, moments
+from selviz.datasets.dataset import Dataset, Inputs, assemble, channel_counts, fingerprint, moments
 from selviz.datasets.folders import Parts, find, open_parts
 from selviz.datasets.preparation import Options, choose
 from selviz.datasets.splits import balanced_order, folds, stratified_split
 from selviz.errors import SelvizError, unknown
 
 __all__ = [
-    "DATASETS", "LAYOUTS", "Dataset", "assemble", "balanced_order", "fingerprint", "folds", "load", "stratified_split",
+    "DATASETS", "LAYOUTS", "Dataset", "Inputs", "assemble",
+    "balanced_order", "fingerprint", "folds", "load", "stratified_split",
 ]  # fmt: skip
 
 DATASETS: dict[str, Callable[[], Dataset]] = {"mnist-5k": mnist_5k, "digits": digits}

@@ -1,6 +1,7 @@
 """Images with labels, ready for a network: `dataset.inputs("eval")`, `dataset.normalise(dataset.eval_pixels[rows])`."""
 
 import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -64,10 +65,30 @@ class Dataset:
         """All normalised inputs of the "train" or "eval" part, float32 [N, C, H, W]."""
         return self.normalise(self.train_pixels if part == "train" else self.eval_pixels)
 
+    def view(self, rows: slice | Tensor = slice(None)) -> "Inputs":
+        """The same of some evaluation images, each normalised when it is asked for."""
+        return Inputs(self, torch.arange(len(self.eval_labels))[rows])
+
     @property
     def example(self) -> Tensor:
         """One normalised input [1, C, H, W], for tracing."""
         return self.normalise(self.eval_pixels[:1])
+
+
+class Inputs:
+    """Normalised evaluation inputs that are not in memory: `inputs[10:20]` is float32 [10, C, H, W], channels last."""
+
+    def __init__(self, dataset: Dataset, rows: Tensor):
+        self.shape = (len(rows), *dataset.eval_pixels.shape[1:])
+        self.nbytes = 4 * math.prod(self.shape)
+        self._dataset, self._rows = dataset, rows
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, rows) -> Tensor:
+        pixels = self._dataset.eval_pixels[self._rows[rows]]
+        return self._dataset.normalise(pixels).contiguous(memory_format=torch.channels_last)
 
 
 def assemble(name, class_names, train_pixels, train_labels, eval_pixels, eval_labels) -> Dataset:

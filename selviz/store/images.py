@@ -5,11 +5,13 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from selviz.errors import SelvizError
 from selviz.store.files import check_name, write_json, writing
@@ -23,7 +25,7 @@ def image_folder(data, fingerprint: str) -> Path:
     return Path(data) / "images" / check_name("data set fingerprint", fingerprint)
 
 
-def write_images(data, fingerprint: str, thumbnails: Sequence[bytes], labels, class_names: Sequence[str]) -> Path:
+def write_images(data, fingerprint: str, thumbnails: Iterable[bytes], labels, class_names: Sequence[str]) -> Path:
     """Write thumbnails (PNG or any format that browsers show) and labels [N] once; returns the folder.
 
     What is there already stays. The folder appears as a whole, and of two writers the first one wins.
@@ -34,9 +36,7 @@ def write_images(data, fingerprint: str, thumbnails: Sequence[bytes], labels, cl
     temporary = final.with_name(f".{final.name}.{secrets.token_hex(4)}")
     file = temporary / "images.duckdb"
     tables = {
-        "thumbnails": pd.DataFrame(
-            {"image": np.arange(len(thumbnails)), "label": np.asarray(labels, dtype=np.int32), "png": list(thumbnails)}
-        ),
+        "thumbnails": _rows(thumbnails, np.asarray(labels, dtype=np.int32)),
         "classes": pd.DataFrame({"class": np.arange(len(class_names)), "name": [str(name) for name in class_names]}),
     }
     try:
@@ -56,6 +56,17 @@ def write_images(data, fingerprint: str, thumbnails: Sequence[bytes], labels, cl
         shutil.rmtree(temporary, ignore_errors=True)
     shutil.rmtree(final / "damaged", ignore_errors=True)
     return final
+
+
+def _rows(thumbnails: Iterable[bytes], labels: np.ndarray) -> Iterator[pa.RecordBatch]:
+    """Record batches of image, label and picture; a thousand pictures at a time are in memory."""
+    pictures = iter(thumbnails)
+    for first in range(0, max(len(labels), 1), 1000):
+        part = labels[first : first + 1000]
+        images = np.arange(first, first + len(part))
+        yield pa.record_batch(
+            {"image": images, "label": part, "png": pa.array(islice(pictures, len(part)), pa.binary())}
+        )
 
 
 def _whole(folder: Path) -> bool:
