@@ -192,7 +192,7 @@ def test_an_empty_store_names_the_command_that_fills_it(call, ask, tmp_path):
         (["trian"], "'train'"),
         (["train", "--dataset", "digits"], "--model"),
         (["train", "--dataset", "digit", "--model", "cnn"], "'digits'"),
-        (["train", "--dataset", "digits", "--model", "resnet"], "'resnet20'"),
+        (["train", "--dataset", "digits", "--model", "resnet2"], "'resnet20'"),
         (["train", "--dataset", "digits", "--model", "cnn", "--alpha=nan"], "alpha"),
         (["train", "--dataset", "digits", "--model", "cnn", "--alpha=-inf"], "alpha"),
         (["train", "--dataset", "digits", "--model", "cnn", "--alpha=much"], "'much'"),
