@@ -29,7 +29,13 @@ def show() -> None:
                 st.Page("views/ablation.py", title="Ablation", icon=":material/content_cut:"),
                 st.Page("views/compare.py", title="Compare", icon=":material/compare_arrows:"),
             ],
-            "Make": [st.Page("views/data.py", title="Data", icon=":material/table:")],
+            "Test": [
+                st.Page("views/early.py", title="Early training", icon=":material/timeline:"),
+            ],
+            "Make": [
+                st.Page("views/train.py", title="Train", icon=":material/model_training:"),
+                st.Page("views/data.py", title="Data", icon=":material/table:"),
+            ],
         }
     )
     with common.failures():

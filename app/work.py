@@ -9,7 +9,7 @@ import tempfile
 import streamlit as st
 
 from app import common, wording
-from selviz import demo
+from selviz import demo, jobs
 
 WORDS = {"finished": "done", "running": "training", "unfinished": "waiting", "failed": "failed"}
 EXPLAINED = (
@@ -33,6 +33,12 @@ def begin_once() -> None:
 def allowed() -> bool:
     """Whether this dashboard may train."""
     return os.environ.get("SELVIZ_NO_DEMO") != "1"
+
+
+def running_jobs() -> list[str]:
+    """The sweeps of this store that a process works on."""
+    data = common.data()
+    return [name for name in jobs.names(data) if jobs.running(jobs.place(data, name))]
 
 
 def line() -> None:

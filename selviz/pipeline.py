@@ -132,8 +132,8 @@ def load_dataset(settings: Mapping, report: Report = lambda news: None, statisti
     return datasets.load(settings["dataset"], **{**image_settings(settings), **made_with}, report=report)
 
 
-def load_network(store: Store, run: str) -> tuple[UnitNetwork, Dataset]:
-    """A finished run's network, for evaluation only, and its data set.
+def load_network(store: Store, run: str, weights: Path | None = None) -> tuple[UnitNetwork, Dataset]:
+    """A finished run's network, for evaluation only, and its data set; `weights` is a file of others for it.
 
     Raises SelvizError if weights are missing or damaged, or if the data set is not the one that the run was made with.
     """
@@ -144,7 +144,7 @@ def load_network(store: Store, run: str) -> tuple[UnitNetwork, Dataset]:
             f"The images of {about['dataset']} are not those that run {run} was made with "
             f"(fingerprint {dataset.fingerprint}, not {about['fingerprint']}); restore them or train the run again."
         )
-    return _load_network(store.run_path(run), about, dataset), dataset
+    return _load_network(store.run_path(run), about, dataset, weights), dataset
 
 
 def open_engine(
@@ -237,7 +237,9 @@ def _facts(settings: Mapping | RunConfig) -> dict:
     return {"kind": "trained" if config.epochs else "untrained control", **config_to_dict(config)}
 
 
-def _load_network(folder: Path, settings: Mapping, dataset: Dataset) -> UnitNetwork:
+def _load_network(
+    folder: Path, settings: Mapping, dataset: Dataset, weights: Path | None = None
+) -> UnitNetwork:
     """The network of a run. An imported one is rebuilt from its stored graph: no file that a run names is executed."""
     if settings.get("traced") == "watched":
         raise SelvizError(
@@ -250,13 +252,14 @@ def _load_network(folder: Path, settings: Mapping, dataset: Dataset) -> UnitNetw
         except Exception as error:
             raise SelvizError(f"{folder / WEIGHTS} is damaged ({error}); import the run again.") from error
         return UnitNetwork.of(graphs.rebuilt(document, tensors, dataset.example)).frozen()
+    weights = weights or folder / WEIGHTS
     model = models.build(settings["model"], len(dataset.class_names), dataset.channels)
     try:
-        model.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS))
+        model.load_state_dict(safetensors.torch.load_file(weights))
     except FileNotFoundError as error:
-        raise SelvizError(f"{folder / WEIGHTS} is missing; train or import the run again.") from error
+        raise SelvizError(f"{weights} is missing; train or import the run again.") from error
     except Exception as error:
-        raise SelvizError(f"{folder / WEIGHTS} is damaged ({error}); train or import the run again.") from error
+        raise SelvizError(f"{weights} is damaged ({error}); train or import the run again.") from error
     return UnitNetwork(model.eval(), dataset.example).frozen()
 
 

@@ -170,15 +170,15 @@ def ablation_text(result) -> str:
     return "\n".join([*lines, "", table(classes, ["class", "images", "before", "after", "after_low", "after_high"])])
 
 
-def areas_text(areas: pd.DataFrame) -> str:
+def areas_text(areas: pd.DataFrame, of: str = "layer") -> str:
     """The areas under the curves that `interventions.run_curves` found, one line a layer, random orders as a range."""
     rows = []
-    for layer, part in areas.groupby("layer", sort=False):
+    for layer, part in areas.groupby(of, sort=False):
         by_direction = {direction: curves["area"] for direction, curves in part.groupby("direction")}
         random = by_direction["random"]
         rows.append(
             {
-                "layer": layer,
+                of: layer,
                 **{name: float(by_direction[name].iloc[0]) for name in ("descending", "ascending")},
                 "random_mean": float(random.mean()),
                 "random_low": float(random.min()),
@@ -188,6 +188,11 @@ def areas_text(areas: pd.DataFrame) -> str:
     metric = areas["metric"].iloc[0]
     heading = f"mean accuracy while units are silenced in order of {metric} (ranked on fold 0, measured on fold 1)"
     return f"{heading}\n{table(pd.DataFrame(rows))}"
+
+
+def early_text(areas: pd.DataFrame) -> str:
+    """The areas under the curves that `early.run_early` found, one line an epoch."""
+    return areas_text(areas, "epoch")
 
 
 def agreement_text(found: Mapping[str, pd.DataFrame]) -> str:

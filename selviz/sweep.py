@@ -20,7 +20,7 @@ import pandas as pd
 
 from selviz import jobs
 from selviz.claims import Claim, holder
-from selviz.config import RunConfig, config_to_dict, run_name
+from selviz.config import RunConfig, config_to_dict, image_settings, run_name
 from selviz.errors import SelvizError, unknown
 from selviz.store import Store, read_json
 
@@ -62,20 +62,22 @@ def run_sweep(
     gpus: float = 0,
     device: str = "auto",
     report: Report = lambda news: None,
+    arguments: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Train what is missing of `configs`; one row a run as `run_status`, whatever became of it.
 
     `backend` loky has `workers` processes on this machine (default: one a core), ray and dask the workers of the
     cluster at `address`. Each run has `threads` threads of torch (default: the cores shared out; 1 on a cluster) and
     `gpus` of a GPU: 0.5 lets two runs share one. `report` gets {"runs": rows, "left": seconds or None} about once a
-    second. Raises SelvizError for an unknown name, for a cluster that does not answer, for a worker that died, and if
-    the sweep was stopped; finished runs are kept whatever happens.
+    second. `arguments` is the command that starts the same sweep again, for the list of jobs. Raises SelvizError for an
+    unknown name, for a cluster that does not answer, for a worker that died, and if the sweep was stopped; finished
+    runs are kept whatever happens.
     """
     _check(configs, backend, gpus)
     data = store.path.resolve()
     place = jobs.place(data, sweep_name(configs))
     with jobs.working(place, "this sweep"):
-        jobs.describe(place, _shape(data, configs))
+        jobs.describe(place, shape(configs, arguments))
         with watching(data, configs, report):
             missing = [config for config in configs if not is_finished(data, config)]
             reasons = work_off(data, missing, place, backend, workers, threads, address, gpus, device)
@@ -343,12 +345,14 @@ def _check(configs: Sequence[RunConfig], backend: str, gpus: float) -> None:
     names = [run_name(config) for config in configs]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise SelvizError(f"The sweep has the same run twice: {twice}.")
-    from selviz import datasets, models
+    from selviz import models
+    from selviz.pipeline import load_dataset
 
     for model in {config.model for config in configs}:
         models.check(model)
-    for name in {config.dataset for config in configs}:
-        datasets.load(name)
+    images = {(config.dataset, *image_settings(vars(config)).items()): config for config in configs}
+    for config in images.values():
+        load_dataset(config_to_dict(config))
 
 
 def is_finished(data: Path, config: RunConfig) -> bool:
@@ -356,8 +360,7 @@ def is_finished(data: Path, config: RunConfig) -> bool:
     return (data / "runs" / run_name(config) / "summary.json").exists()
 
 
-def _shape(data: Path, configs: Sequence[RunConfig]) -> dict:
-    """What a list of jobs says of a sweep: its runs, and what is varied."""
-    settings = [config_to_dict(config) for config in configs]
-    values = {name: sorted({entry[name] for entry in settings}) for name in settings[0]}
-    return {"runs": [run_name(config) for config in configs], "settings": settings, "values": values}
+def shape(configs: Sequence[RunConfig], arguments: Sequence[str]) -> dict:
+    """What a list of jobs says of a sweep: its command, runs and settings."""
+    runs = [{"run": run_name(config), **config_to_dict(config)} for config in configs]
+    return {"arguments": list(arguments), "runs": runs}

@@ -20,6 +20,8 @@ TITLES = {
     "unit": "What does this unit respond to, and does it matter?",
     "ablation": "What breaks when these units are silent?",
     "compare": "How do these networks differ?",
+    "early": "When do selective units appear?",
+    "train": "Start a network of your own",
     "data": "What is in the tables?",
 }
 PATIENCE = 60_000  # milliseconds; the first page imports torch

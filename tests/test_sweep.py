@@ -142,7 +142,7 @@ def test_a_sweep_that_was_stopped_says_so_and_its_job_is_listed(tmp_path):
     with pytest.raises(SelvizError, match="was stopped; 0 of 2 runs are finished"):
         run_sweep(Store(tmp_path), configs, workers=1, report=stop)
     assert jobs.names(tmp_path) == [place.name] and jobs.state(place, False) == ("stopped", None)
-    assert jobs.about(place)["runs"] == [run_name(config) for config in configs]
+    assert [row["run"] for row in jobs.about(place)["runs"]] == [run_name(config) for config in configs]
     assert [run_status(tmp_path, config)["state"] for config in configs] == ["unfinished", "waiting"]
 
 

@@ -1,12 +1,13 @@
-"""`selviz sweep`: many runs from one grid of settings."""
+"""`selviz sweep, early`: many runs from one grid of settings; one run while it was learning."""
 
-from selviz.cli.common import Commands, positive, show
+from selviz.cli.common import Commands, dataset_options, positive, run_option, show, store_and_run
 from selviz.cli.making import SETTINGS
-from selviz.config import RunConfig
+from selviz.config import IMAGE_SETTINGS, RunConfig, image_settings, whole_spec
 from selviz.errors import SelvizError
-from selviz.printing import SweepProgress, sweep_text
+from selviz.printing import Progress, SweepProgress, early_text, sweep_text
 
 PLURALS = {"alpha": "alphas", "seed": "seeds"}
+PARSED = {"backend": "loky", "gpus": 0, "device": "auto"}
 
 
 def sweep(args):
@@ -15,11 +16,11 @@ def sweep(args):
     from selviz.store import Store
     from selviz.sweep import grid, run_sweep
 
-    configs = grid({"model": args.model, "dataset": args.dataset, **values})
+    configs = grid({"model": args.model, **values}, dataset=args.dataset, **image_settings(vars(args)))
     with SweepProgress() as progress:
         frame = run_sweep(
             Store(args.data), configs, args.backend, args.workers, args.threads, args.address, args.gpus, args.device,
-            report=progress,
+            report=progress, arguments=arguments(args),
         )  # fmt: skip
     show(args, frame, lambda: sweep_text(frame.to_dict("records")))
     missing = frame[frame["state"] != "finished"]
@@ -29,6 +30,15 @@ def sweep(args):
             f"{len(missing)} of {len(frame)} runs are not finished, such as {first['run']} ({first['state']}"
             f"{': ' + first['reason'] if first['reason'] else ''}); the others are kept. Type it again."
         )
+
+
+def arguments(args) -> list[str]:
+    """The command that starts the same sweep again, but for --data."""
+    words = ["sweep", *(f"--model={model}" for model in args.model), f"--dataset={whole_spec(args.dataset)}"]
+    for name in (*SETTINGS, *IMAGE_SETTINGS, "backend", "address", "workers", "threads", "gpus", "device"):
+        if getattr(args, name) not in (None, PARSED.get(name, getattr(RunConfig, name, None))):
+            words.append(f"--{PLURALS.get(name, name).replace('_', '-')}={getattr(args, name)}")
+    return words
 
 
 def parse_values(name: str, text: str) -> list:
@@ -57,23 +67,46 @@ def parse_values(name: str, text: str) -> list:
 
 
 def _sweep_options(sub):
-    for name in ("model", "dataset"):
-        sub.add_argument(f"--{name}", action="append", required=True, help="repeat it for more")
+    dataset_options(sub)
+    sub.add_argument("--model", action="append", required=True, help="network, such as cnn; repeat it for more")
     for name, told in SETTINGS.items():
         options = [f"--{word.replace('_', '-')}" for word in dict.fromkeys([PLURALS.get(name, name), name])]
         sub.add_argument(
             *options, dest=name, metavar="A,B", help=f"{told}, one or more (default: {getattr(RunConfig, name)})"
         )
     sub.add_argument(
-        "--backend", default="loky", help="loky: processes on this machine; ray or dask: a cluster (default: loky)"
+        "--backend",
+        default=PARSED["backend"],
+        help="loky: processes on this machine; ray or dask: a cluster (default: loky)",
     )
     sub.add_argument("--address", help="of the cluster: auto for Ray's own machine, else host:port")
     sub.add_argument("--workers", type=positive, help="runs at the same time (default: one a core, or the cluster's)")
     sub.add_argument("--threads", type=positive, help="of each run (default: the cores shared out; 1 on a cluster)")
-    sub.add_argument("--gpus", type=float, default=0, help="of each run; 0.5: two share one (default: 0)")
-    sub.add_argument("--device", default="auto", help="auto, cpu, cuda or mps, where --gpus is 0 (default: auto)")
+    sub.add_argument("--gpus", type=float, default=PARSED["gpus"], help="of each run; 0.5: two share one (default: 0)")
+    sub.add_argument(
+        "--device", default=PARSED["device"], help="auto, cpu, cuda or mps, where --gpus is 0 (default: auto)"
+    )
+
+
+def early(args):
+    """Silence the most selective units of a run at its weights after some epochs, beside random units; store it."""
+    epochs = parse_values("epochs", args.epochs) if args.epochs else None
+    from selviz.early import run_early
+
+    store, run = store_and_run(args)
+    with Progress() as progress:
+        areas = run_early(store, run, epochs, args.steps, args.draws, report=progress)
+    show(args, areas, lambda: early_text(areas))
+
+
+def _early_options(sub):
+    run_option(sub)
+    sub.add_argument("--epochs", metavar="A,B", help="after which (default: the first two, the middle and the last)")
+    sub.add_argument("--steps", type=positive, default=10, help="points of a curve (default: %(default)s)")
+    sub.add_argument("--draws", type=positive, default=10, help="random orders, at least 10 (default: %(default)s)")
 
 
 COMMANDS: Commands = {
     "sweep": (sweep, "selviz sweep --model cnn --dataset mnist-5k --alphas=-1,0,1 --seeds 0-2", _sweep_options),
+    "early": (early, "selviz early mnist-5k-cnn-a0 --epochs 1,2,8", _early_options),
 }

@@ -121,6 +121,12 @@ COLUMNS = {
         "over_images_low DOUBLE, over_images_high DOUBLE, over_units DOUBLE, over_units_low DOUBLE, "
         "over_units_high DOUBLE",
     },
+    # Curves as in stage ablation, of the whole network, at the weights after an epoch.
+    "early": {
+        "early_curves": "epoch INTEGER, metric VARCHAR, direction VARCHAR, draw INTEGER, step INTEGER, "
+        "removed UINTEGER, images INTEGER, accuracy DOUBLE",
+        "early_areas": "epoch INTEGER, metric VARCHAR, direction VARCHAR, draw INTEGER, area DOUBLE",
+    },
     "images": {
         "thumbnails": "image UINTEGER, label INTEGER, png BLOB",
         "classes": "class INTEGER, name VARCHAR",

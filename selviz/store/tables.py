@@ -20,6 +20,7 @@ FORMATS = {"csv": "FORMAT csv, HEADER", "parquet": "FORMAT parquet", "json": "FO
 
 WRITTEN_BY = {  # stage: command
     "ablation": "curves",
+    "early": "early",
     "atlas": "atlas",
     "unit_metrics": "metrics",
     "unit_map": "map",
@@ -114,6 +115,14 @@ class Store:
     def snapshot_units(self, run: str, layer: str | None = None) -> pd.DataFrame:
         """Every unit's SI at each snapshot."""
         return self._table(run, "snapshot_units", layer)
+
+    def early_curves(self, run: str) -> pd.DataFrame:
+        """Accuracy while more and more units are silent, at the weights after some epochs, one row a point."""
+        return self._table(run, "early_curves")
+
+    def early_areas(self, run: str) -> pd.DataFrame:
+        """The area under each of these curves, 0..1."""
+        return self._table(run, "early_areas")
 
     def unit_metrics(self, run: str, layer: str | None = None) -> pd.DataFrame:
         """The measures of class selectivity beside SI, one row a unit: ccmas, precision, auc, d_prime, ..., classes."""

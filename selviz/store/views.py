@@ -119,6 +119,8 @@ TABLES = {
         "JOIN {capture}.layers l ON u.layer = l.layer",
         "l.layer, u.basis DESC, u.draw",
     ),
+    "early_curves": (("early",), "SELECT * FROM {early}.early_curves", "epoch, direction, draw, step"),
+    "early_areas": (("early",), "SELECT * FROM {early}.early_areas", "epoch, direction, draw"),
     "sanity": (
         ("sanity", "capture", "images"),
         "SELECT coalesce(l.name, 'logits') AS layer, u.* EXCLUDE (layer, class), k.name AS class, "
