@@ -100,7 +100,7 @@ def _decoded(table: pd.DataFrame) -> pd.DataFrame:
 def _curves(store: Store, run: str, epoch: int, steps: int, draws: int, seed: int) -> pd.DataFrame:
     network, dataset = load_network(store, run, weights_path(store.run_path(run), epoch))
     here = dataset.eval_folds == 0
-    _, activations = observe(network, dataset.normalise(dataset.eval_pixels[here]))
+    _, activations = observe(network, dataset.view(here))
     labels, classes = dataset.eval_labels[here], len(dataset.class_names)
     ranking = {
         layer.name: selectivity.index(*selectivity.class_means(values, labels, classes))

@@ -237,9 +237,7 @@ def _facts(settings: Mapping | RunConfig) -> dict:
     return {"kind": "trained" if config.epochs else "untrained control", **config_to_dict(config)}
 
 
-def _load_network(
-    folder: Path, settings: Mapping, dataset: Dataset, weights: Path | None = None
-) -> UnitNetwork:
+def _load_network(folder: Path, settings: Mapping, dataset: Dataset, weights: Path | None = None) -> UnitNetwork:
     """The network of a run. An imported one is rebuilt from its stored graph: no file that a run names is executed."""
     if settings.get("traced") == "watched":
         raise SelvizError(
