@@ -22,6 +22,8 @@ TITLES = {
     "compare": "How do these networks differ?",
     "early": "When do selective units appear?",
     "train": "Start a network of your own",
+    "robustness": "Who survives bad images, and who survives an attacker?",
+    "dimensionality": "How many directions does a layer use?",
     "data": "What is in the tables?",
 }
 PATIENCE = 60_000  # milliseconds; the first page imports torch

@@ -4,7 +4,7 @@ A chart's first argument is a data frame, its last is `dark`; `charts.empty`, `c
 all of them the same looks.
 """
 
-from app.charts import ablation, attribution, compare, runs, sweep, training, unit, units
+from app.charts import ablation, attribution, compare, perturbing, runs, sweep, training, unit, units
 from app.charts.basics import FONT, empty, finish, whiskers
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "compare",
     "empty",
     "finish",
+    "perturbing",
     "runs",
     "sweep",
     "training",

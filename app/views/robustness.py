@@ -1,0 +1,30 @@
+"""Who survives bad images, and who survives an attacker?"""
+
+import streamlit as st
+
+from app import common, perturbed, robustness_views, work
+
+run = common.require_run()["name"]
+common.page(
+    "Who survives bad images, and who survives an attacker?",
+    "Corruptions are what weather and bad cameras do; an attack changes each pixel by a little, in the direction that "
+    "hurts this very network. Choose one and see what the network makes of it; below, all networks like this one.",
+    f"store.robustness({run!r})",
+    f"selviz robustness {run}",
+)
+kind, name, level = perturbed.samples(run)
+runs, found, without = perturbed.gathered(run, "robustness", "robustness", "robustness_summary")
+if run not in found:
+    work.study(
+        run,
+        "robustness",
+        "Fifteen corruptions at five severities, and two attacks at five strengths, on 1,000 images: accuracy, and "
+        "what every unit does. It takes a few minutes for a small network.",
+    )
+    st.stop()
+
+robustness_views.curves(run, runs, found, kind, name)
+perturbed.told_missing(without, "robustness")
+robustness_views.grid(runs, found)
+robustness_views.selectivity(run, runs, found)
+robustness_views.units(run, found, kind, name, level)

@@ -1,0 +1,97 @@
+"""The pages Robustness and Dimensionality: empty, filled, several seeds, and links that name what is not there."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from app import perturbed
+from selviz.config import RunConfig
+from selviz.dimension_study import run_dimensionality
+from selviz.pipeline import train_run
+from selviz.robustness import run_robustness
+from selviz.store import Store
+from tests.pages import text
+
+
+@pytest.fixture(scope="module")
+def tested(tiny_store, tmp_path_factory):
+    """The tiny run and an untouched one, both with robustness and dimensionality."""
+    folder = tmp_path_factory.mktemp("tested") / "store"
+    shutil.copytree(tiny_store.path, folder)
+    store = Store(folder)
+    train_run(store, RunConfig("digits", "cnn", alpha=0, epochs=1), lambda news: None)
+    for run in store.names():
+        run_robustness(store, run, ("fog", "contrast"), (1, 5), ("pgd",), (8.0, 32.0), images=60)
+        run_dimensionality(store, run, ("contrast",), images=50, draws=5)
+    return store
+
+
+def test_without_its_study_the_images_are_shown_and_the_command_is_named(visit, tiny_store, tiny_run):
+    page = visit(tiny_store, "robustness", kind="attack", epsilon="64")
+    assert not page.exception and f"selviz robustness {tiny_run}" in text(page)
+    (strip,) = [element.proto.body for element in page.get("html") if "selviz-strip" in element.proto.body]
+    assert strip.count("<img") == 3 * perturbed.SHOWN and strip.count("selviz-wrong") > 2
+    assert "glass_blur needs at least 9 pixels" in text(page)
+    page = visit(tiny_store, "dimensionality")
+    assert not page.exception and f"selviz dimensionality {tiny_run}" in text(page)
+
+
+def test_with_its_study_every_part_draws_and_says_what_is_stored(visit, tested, tiny_run):
+    page = visit(tested, "robustness", run=tiny_run, corruption="contrast", severity="5", layer="relu3")
+    assert not page.exception and not page.error
+    heads = [head.value for head in page.subheader]
+    for head in ("Accuracy by severity", "Accuracy under attack", "Which corruptions hurt whom", "Against alpha"):
+        assert head in heads
+    row = tested.robustness_layers(tiny_run, "relu3").query("name == 'contrast' and level == 5").iloc[0]
+    rho = f"{abs(row['si_to_shift']):.2f} between SI and shift"
+    assert rho in text(page) and f"n = {row['units']} units that vary" in text(page)
+    units = tested.robustness_units(tiny_run, "relu3").query("name == 'contrast' and level == 5")
+    shown = page.dataframe[-1].value
+    assert shown["shift"].tolist() == sorted(units["shift"].dropna(), reverse=True)
+    other = visit(tested, "robustness", run=tiny_run, against="attack", strength="8", corruption="fog", curve="all")
+    assert not other.exception
+    assert "accuracy under pgd 8" in " ".join(str(chart.proto) for chart in other.get("plotly_chart"))
+
+
+def test_a_perturbation_that_is_not_stored_names_its_command(visit, tested, tiny_run):
+    page = visit(tested, "robustness", run=tiny_run, corruption="snow")
+    assert not page.exception
+    assert f"selviz robustness {tiny_run} --corruption snow --attack none" in text(page)
+
+
+def test_dimensionality_draws_both_counts_over_units_and_maps(visit, tested, tiny_run):
+    for address in ({}, {"count": "participation", "over": "maps", "change": "pgd", "vary": "over_units"}):
+        page = visit(tested, "dimensionality", run=tiny_run, **address)
+        assert not page.exception and not page.error
+        assert len(page.get("plotly_chart")) == 3
+    assert "The change under pgd" in [head.value for head in page.subheader]
+
+
+def test_links_that_name_what_is_not_there_show_the_nearest(visit, tested, tiny_run):
+    page = visit(
+        tested, "robustness", run=tiny_run, corruption="contras", severity="9", first="99999", layer="<b>", curve="x"
+    )
+    assert not page.exception
+    warned = " ".join(warning.value for warning in page.warning)
+    for word in ("`contras`", "`9`", "99999", "`<b>`"):
+        assert word in warned
+    page = visit(
+        tested, "robustness", run=tiny_run, kind="attack", epsilon="1e9", attack="cw", against="?", strength="x"
+    )
+    assert not page.exception and "1e9" in " ".join(warning.value for warning in page.warning)
+    page = visit(tested, "dimensionality", run=tiny_run, count="x", over="y", change="z", vary="w")
+    assert not page.exception and len(page.warning) == 4
+
+
+def test_the_mean_over_seeds_has_an_interval_from_three_seeds_on(tested):
+    runs = tested.runs().assign(alpha=[0.0, 0.0])
+    found = {run: {"robustness": tested.robustness(run)} for run in runs["run"]}
+    table = perturbed.by_level(runs, found, "corruption", "fog")
+    expected = np.mean(
+        [t["robustness"].query("name == 'fog' and level == 5")["accuracy"].iloc[0] for t in found.values()]
+    )
+    row = table[table["level"] == 5].iloc[0]
+    assert row["accuracy"] == pytest.approx(expected) and row["n"] == 2 and np.isnan(row["low"])
+    alone = perturbed.by_level(runs.iloc[:1], found, "corruption", None)
+    assert (alone["low"] < alone["accuracy"]).all() and set(alone["n"]) == {1}
