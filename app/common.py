@@ -54,6 +54,10 @@ STYLE = """<style>
 .selviz-tiles {display: grid; grid-template-columns: repeat(auto-fill, minmax(4.2rem, 1fr)); gap: .6rem}
 .selviz-tiles figure {margin: 0}
 .selviz-tiles figcaption {font-size: .82rem; white-space: nowrap; overflow: hidden; text-overflow: ellipsis}
+.selviz-facts {width: 100%; border-collapse: collapse}
+.selviz-facts :is(th, td) {text-align: left; vertical-align: top; padding: .2rem 1rem .2rem 0; font-size: .94rem;
+  border-bottom: 1px solid #8883; overflow-wrap: anywhere}
+.selviz-facts th {font-weight: 600; min-width: 9rem}
 .selviz-picture {width: 100%; image-rendering: pixelated; border-radius: .4rem; display: block}
 </style>"""
 

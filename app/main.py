@@ -33,6 +33,7 @@ def show() -> None:
                 st.Page("views/robustness.py", title="Robustness", icon=":material/cloudy_snowing:"),
                 st.Page("views/dimensionality.py", title="Dimensionality", icon=":material/stacked_line_chart:"),
                 st.Page("views/early.py", title="Early training", icon=":material/timeline:"),
+                st.Page("views/hypotheses.py", title="Hypotheses", icon=":material/gavel:"),
             ],
             "Make": [
                 st.Page("views/train.py", title="Train", icon=":material/model_training:"),

@@ -24,6 +24,7 @@ TITLES = {
     "train": "Start a network of your own",
     "robustness": "Who survives bad images, and who survives an attacker?",
     "dimensionality": "How many directions does a layer use?",
+    "hypotheses": "Is my claim true?",
     "data": "What is in the tables?",
 }
 PATIENCE = 60_000  # milliseconds; the first page imports torch

@@ -4,13 +4,14 @@ A chart's first argument is a data frame, its last is `dark`; `charts.empty`, `c
 all of them the same looks.
 """
 
-from app.charts import ablation, attribution, compare, perturbing, runs, sweep, training, unit, units
+from app.charts import ablation, attribution, claims, compare, perturbing, runs, sweep, training, unit, units
 from app.charts.basics import FONT, empty, finish, whiskers
 
 __all__ = [
     "FONT",
     "ablation",
     "attribution",
+    "claims",
     "compare",
     "empty",
     "finish",
