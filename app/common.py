@@ -47,6 +47,7 @@ ROOT = Path(__file__).resolve().parent.parent
 STYLE = """<style>
 .stMainBlockContainer {padding: 3.6rem 2.6rem 3rem 2.6rem}
 .stMainBlockContainer h1 {font-size: 2.1rem; padding: .4rem 0}
+.stMainBlockContainer h2 {font-size: 1.5rem; padding: .8rem 0 .2rem 0}
 .stMainBlockContainer h3 {font-size: 1.25rem; padding: .4rem 0}
 [class*="st-key-tile-"] button {background-size: 100% auto; background-repeat: no-repeat; image-rendering: pixelated;
   padding: calc(100% - 2px) 0 0 0; overflow: hidden; border-width: 2px; min-height: 0}

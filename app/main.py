@@ -30,6 +30,7 @@ def show() -> None:
                 st.Page("views/compare.py", title="Compare", icon=":material/compare_arrows:"),
             ],
             "Test": [
+                st.Page("views/basis.py", title="Basis", icon=":material/360:"),
                 st.Page("views/robustness.py", title="Robustness", icon=":material/cloudy_snowing:"),
                 st.Page("views/dimensionality.py", title="Dimensionality", icon=":material/stacked_line_chart:"),
                 st.Page("views/early.py", title="Early training", icon=":material/timeline:"),

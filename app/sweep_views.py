@@ -6,47 +6,32 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import charts, common, links, wording
+from app import charts, common, family, links, wording
 from selviz import published
-from selviz.families import by_alpha
 from selviz.statistics import FEWEST_SEEDS, LEVEL, equivalence, equivalence_power
 from selviz.store import Store
 
 MARGINS = {"0.5": "0.5 points", "1": "1 point", "2": "2 points"}
 ENOUGH, MOST_SEEDS = 0.8, 200
-KINDS = {"t": "Student's t", "bootstrap": "bootstrap"}
 SHOWN = ["run", "alpha", "seed", "test_accuracy", "mean_si", "mean_si_live", "null_mean", "null_p95", "dead", "units"]
-
-
-@st.cache_data(max_entries=64, show_spinner=False)
-def means(runs: pd.DataFrame, column: str) -> pd.DataFrame:
-    """`families.by_alpha`, kept: the bootstrap takes a while."""
-    return by_alpha(runs, column)
-
-
-def intervals(table: pd.DataFrame) -> str:
-    """The kind of interval that a table of means has, in words."""
-    fewest, most = int(table["n"].min()), int(table["n"].max())
-    seeds = f"{most} seeds" if fewest == most else f"{fewest} to {most} seeds"
-    kinds = [KINDS[kind] for kind in KINDS if kind in set(table["kind"])]
-    if not kinds:
-        return f"{seeds} for each alpha: too few for an interval, which needs {FEWEST_SEEDS}"
-    return f"95 % interval over seeds ({' or '.join(kinds)}; {seeds} for each alpha)"
 
 
 def accuracy(runs: pd.DataFrame) -> None:
     """Accuracy by alpha, every seed a point."""
-    found = means(runs[["alpha", "test_accuracy"]], "test_accuracy")
+    found = family.means(runs[["alpha", "test_accuracy"]], "test_accuracy")
     figure = charts.sweep.by_alpha(runs, found, "test_accuracy", "test accuracy, %", 100, 2, common.dark())
-    how = f"A point is one network, a dash the mean of its alpha, the whiskers its {intervals(found)}: for other seeds "
-    how += f"on these {wording.whole(runs['images'].max())} images."
+    how = f"A point is one network, a dash the mean of its alpha, the whiskers its {family.intervals(found)}: for "
+    how += f"other seeds on these {wording.whole(runs['images'].max())} images."
     common.chart("Accuracy against alpha", figure, how, runs[SHOWN], "accuracy-alpha")
 
 
 def against_si(runs: pd.DataFrame, column: str) -> None:
     """Accuracy against mean SI, every seed a point; on request beside the authors' curve."""
     ghost = links.get("theirs") == "1"
-    found, right = means(runs[["alpha", column]], column), means(runs[["alpha", "test_accuracy"]], "test_accuracy")
+    found, right = (
+        family.means(runs[["alpha", column]], column),
+        family.means(runs[["alpha", "test_accuracy"]], "test_accuracy"),
+    )
     curve = published.SI_CURVE if ghost else None
     null = f"{runs['null_mean'].mean():.3f}"
     how = "A point is one network, a circle the mean of its alpha with both intervals over seeds, joined in order of "
@@ -89,13 +74,6 @@ def _layers(folder: str, stamps: tuple, runs: tuple) -> tuple[pd.DataFrame, list
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(), troubles
 
 
-@st.cache_data(max_entries=32, show_spinner=False)
-def by_layer(layers: pd.DataFrame, column: str) -> pd.DataFrame:
-    """A row an alpha and layer: the mean of `column` over seeds and its interval."""
-    parts = [by_alpha(part, column).assign(layer=layer) for layer, part in layers.groupby("layer", sort=False)]
-    return pd.concat(parts, ignore_index=True)
-
-
 def layers(runs: pd.DataFrame, column: str) -> None:
     """Mean SI of each layer, a line an alpha."""
     names = tuple(runs["run"])
@@ -106,14 +84,14 @@ def layers(runs: pd.DataFrame, column: str) -> None:
     if table.empty:
         return
     table = table.merge(runs[["run", "alpha", "seed"]], on="run")
-    found = by_layer(table[["alpha", "layer", column]], column)
+    found = family.by_layer(table[["alpha", "layer", column]], column)
     null = table.groupby("layer", sort=False).agg(low=("null_mean", "min"), high=("null_p95", "max")).reset_index()
     order = list(dict.fromkeys(table["layer"]))
     common.chart(
         "Selectivity by layer",
         charts.sweep.layers(found, order, "mean SI", common.dark(), null),
-        f"A line is an alpha, each point the mean over its networks with its {intervals(found)}. Grey: what shuffled "
-        "labels give, up to the largest 95th percentile.",
+        f"A line is an alpha, each point the mean over its networks with its {family.intervals(found)}. Grey: what "
+        "shuffled labels give, up to the largest 95th percentile.",
         table[["run", "alpha", "seed", "layer", "units", "mean_si", "mean_si_live", "null_mean", "null_p95", "dead"]],
         "depth",
     )
@@ -122,13 +100,13 @@ def layers(runs: pd.DataFrame, column: str) -> None:
 def dead(runs: pd.DataFrame) -> None:
     """The share of dead units by alpha."""
     runs = runs.assign(dead_share=runs["dead"].astype(float) / runs["units"].astype(float))
-    found = means(runs[["alpha", "dead_share"]], "dead_share")
+    found = family.means(runs[["alpha", "dead_share"]], "dead_share")
     common.chart(
         "Dead units",
         charts.sweep.by_alpha(runs, found, "dead_share", "dead units, %", 100, 1, common.dark()),
         f"The share of {wording.whole(runs['units'].max())} units that are never active on the evaluation images; a "
-        f"point is one network, with the {intervals(found)}. A dead unit has SI 0, so compare mean SI with and without "
-        "them.",
+        f"point is one network, with the {family.intervals(found)}. A dead unit has SI 0, so compare mean SI with and "
+        "without them.",
         runs[["run", "alpha", "seed", "dead", "units", "dead_share"]],
         "dead",
     )

@@ -20,6 +20,7 @@ TITLES = {
     "unit": "What does this unit respond to, and does it matter?",
     "ablation": "What breaks when these units are silent?",
     "compare": "How do these networks differ?",
+    "basis": "Is the selectivity gone, or hidden?",
     "early": "When do selective units appear?",
     "train": "Start a network of your own",
     "robustness": "Who survives bad images, and who survives an attacker?",

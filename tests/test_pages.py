@@ -16,7 +16,7 @@ from selviz.store import Store
 from tests.pages import MAIN, address, metrics, text
 from tests.toy import toy_known
 
-VIEWS = ("lesson", "overview", "units", "unit", "ablation", "compare", "data")
+VIEWS = ("lesson", "overview", "units", "unit", "ablation", "compare", "basis", "data")
 
 
 @pytest.mark.parametrize("view", VIEWS)

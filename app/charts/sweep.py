@@ -70,9 +70,17 @@ def accuracy_against_si(
     return basics.drawn(traces, 400, **layout)
 
 
-def layers(means: pd.DataFrame, names: Sequence[str], title: str, dark: bool, null: pd.DataFrame | None = None):
+def layers(
+    means: pd.DataFrame,
+    names: Sequence[str],
+    title: str,
+    dark: bool,
+    null: pd.DataFrame | None = None,
+    span: tuple[float, float] | None = None,
+    at: float | None = None,
+) -> go.Figure:
     """A number by layer, a line an alpha with its interval over seeds. `means`: alpha, layer, mean, low, high, n;
-    `null`: layer, low, high, drawn as a band."""
+    `null`: layer, low, high, drawn as a band; `span`: of the axis; `at`: a height to mark."""
     order = {name: number for number, name in enumerate(names)}
     traces = []
     if null is not None:
@@ -107,7 +115,9 @@ def layers(means: pd.DataFrame, names: Sequence[str], title: str, dark: bool, nu
         traces.append(line)
     ticks = {"tickvals": list(order.values()), "ticktext": [wording.label(name) for name in names]}
     x = {"title": {"text": "layer, first to last"}, "range": [-0.35, len(names) - 0.5], **ticks}
-    return basics.drawn(traces, 400, xaxis=x, yaxis={"title": {"text": title}, "rangemode": "tozero"})
+    y = {"title": {"text": title}, **({"range": span} if span else {} if at else {"rangemode": "tozero"})}
+    shapes = [] if at is None else [basics.across(at, colours.INK[dark])]
+    return basics.drawn(traces, 400, xaxis=x, yaxis=y, shapes=shapes)
 
 
 def _seeds(points: pd.DataFrame, x, y, dark: bool, hover: str) -> dict:

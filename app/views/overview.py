@@ -3,8 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from app import charts, common, links, sweep_views, wording
-from selviz.families import groups
+from app import charts, common, family, links, sweep_views, wording
 from selviz.statistics import wilson
 
 MOST_ROWS = 20  # of the table of all runs without a bar to scroll it
@@ -16,13 +15,8 @@ common.page(
     "(0, grey) or encourages it (above 0, orange). Compare how selective its units became with how well it classifies.",
 )
 table = common.runs()
-families = groups(table)
-kinds = list(families)
-of_the_run = next(name for name, members in families.items() if run["name"] in set(members["run"]))
-kind = links.choose("kind", kinds, of_the_run, "runs")
 with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-    if len(kinds) > 1:
-        links.widget(st.selectbox, "Runs that differ by alpha and seed only", kinds, name="kind", value=kind, width=360)
+    _, chosen = family.choose(run["name"])
     which = links.segmented(
         "Mean SI over",
         {"live": "Live units", "all": "All units"},
@@ -31,7 +25,6 @@ with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         "silences units, so the mean over all units can fall while the living ones become more selective.",
     )
 column = charts.runs.ALL_UNITS if which == "all" else charts.runs.LIVE_UNITS
-chosen = families[kind]
 low, high = wilson((chosen["test_accuracy"] * chosen["images"]).round(), chosen["images"])
 chosen = chosen.assign(low_share=low, high_share=high, told=[wording.run(row) for row in chosen.to_dict("records")])
 shown = [
