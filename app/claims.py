@@ -201,7 +201,7 @@ def one(key: str) -> None:
     st.subheader(
         wording.plain(registered["statement"]) if len(registered["statement"]) < 60 else "The claim", anchor=False
     )
-    st.markdown(f"> {_text(registered['statement'])}")
+    st.markdown(f"> {sentence(registered['statement'])}")
     if not verdict(key):
         _registration(registered, statement=False)
         return
@@ -251,7 +251,7 @@ def verdict(key: str) -> bool:
         )
         return False
     if result["kind"] == "abandoned":
-        st.info(f"Given up: {_text(result['reason'])}", icon=":material/block:")
+        st.info(f"Given up: {sentence(result['reason'])}", icon=":material/block:")
         return False
     first, unit = result["parts"][0], TEMPLATES[registered["template"]].unit
     shown = {name: report.amount(first[name], unit).replace("-", wording.MINUS) for name in ("effect", "low", "high")}
@@ -270,7 +270,7 @@ def verdict(key: str) -> bool:
 def _registration(found: dict, statement: bool = True) -> None:
     """What is registered, or would be."""
     if statement:
-        st.markdown(f"> {_text(found['statement'])}")
+        st.markdown(f"> {sentence(found['statement'])}")
     names = {"quantity": "measured", "direction": "direction", "refuted": "would refute it", "controls": "controls",
              "statistic": "statistic", "sample": "sample", "rule": "verdict"}  # fmt: skip
     rows = [(told, found[name]) for name, told in names.items()]
@@ -283,7 +283,7 @@ def _registration(found: dict, statement: bool = True) -> None:
     rows.append((kind, found["why"] + (f"; the same was tested in {found['repeats']}" if found.get("repeats") else "")))
     st.subheader("What is registered", anchor=False)
     _facts(rows)
-    told = _text(records.told_power(found["power"]))
+    told = sentence(records.told_power(found["power"]))
     if found["power"]["power"] < records.ENOUGH:
         st.warning(told, icon=":material/speed:")
     else:
@@ -326,6 +326,6 @@ def _leave(registered: dict) -> None:
     st.code(registered["hash"], language=None)
 
 
-def _text(text: str) -> str:
+def sentence(text: str) -> str:
     """A sentence with names of others in it, so that Markdown leaves it as it is."""
     return re.sub(r"([\\`*_{}\[\]<>()#+!|~$:])", r"\\\1", str(text))

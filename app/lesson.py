@@ -12,8 +12,10 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import charts, common, gallery, links, readouts, selection, silencing, wording
+from app import charts, claims, common, gallery, links, readouts, selection, silencing, wording
 from app.silencing import Asked
+from selviz.errors import SelvizError
+from selviz.hypotheses import records
 from selviz.statistics import mean_interval, wilson
 
 MANY, DRAWS = 10, 100
@@ -303,7 +305,62 @@ effect in about a minute: the demo illustrates a question, it does not answer it
 """
 
 
+def _claims(lesson: Lesson) -> dict[str, tuple[str, dict]]:
+    """What a learner may claim: in words, and as a template with what it asks."""
+    layer, unit = wording.plain(lesson.layer), int(lesson.unit["unit"])
+    inside = {"run": lesson.run, "layer": lesson.layer}
+    return {
+        f"The {_size(lesson)} most selective units of {layer} matter more than random ones": (
+            "selective",
+            {**inside, "k": _size(lesson)},
+        ),
+        f"In {layer}, the more selective a unit, the more it matters": ("predicts", inside),
+        f"Unit {unit} of {layer} is necessary for class {wording.plain(lesson.unit['preferred_class'])}": (
+            "necessary",
+            {"run": lesson.run, "unit": f"{lesson.layer}:{unit}", "class": lesson.unit["preferred_class"]},
+        ),
+    }
+
+
+def _claim(lesson: Lesson) -> None:
+    """The learner's own claim: chosen, registered, tested."""
+    st.subheader("Your turn: make a claim that can fail", anchor=False)
+    key = links.get("claim")
+    if key:
+        try:
+            found = records.find(common.store(), key)[0]
+        except SelvizError:
+            links.not_found("hypothesis", key, "the claims to choose from")
+        else:
+            st.markdown(f"You registered: *{claims.sentence(found['statement'])}*")
+            claims.verdict(found["hypothesis"])
+            query = {"hypothesis": found["hypothesis"], "run": lesson.run}
+            st.page_link("views/hypotheses.py", label="Open your claim", icon=":material/gavel:", query_params=query)
+            return
+    options = _claims(lesson)
+    chosen = st.radio("Your claim", list(options), index=None, label_visibility="collapsed")
+    st.markdown(
+        "A registered claim says beforehand what is measured and what would refute it, and cannot be changed. Whatever "
+        "comes out stays in the ledger."
+    )
+    st.button("Register it", type="primary", icon=":material/lock:", disabled=chosen is None, on_click=_registered,
+              args=options.get(chosen, ("", {})))  # fmt: skip
+    if failed := st.session_state.pop("not registered", None):
+        st.error("It was not registered.", icon=":material/error:")
+        st.code(failed, language=None, wrap_lines=True)
+
+
+def _registered(template: str, asked: dict) -> None:
+    try:
+        record = records.register(common.store(), template, asked)
+    except SelvizError as error:
+        st.session_state["not registered"] = str(error)
+    else:
+        links.put(claim=record["hypothesis"])
+
+
 def _summary(lesson: Lesson, guess) -> None:
+    _claim(lesson)
     st.markdown(EVIDENCE)
 
 
@@ -422,8 +479,11 @@ STEPS = (
         link=_ablation_link,
     ),
     Step(
-        "What the evidence says",
-        lambda lesson: "What you guessed beside what was measured, and what the literature says, on both sides.",
+        "A claim of your own, and the evidence",
+        lambda lesson: (
+            "What you guessed beside what was measured; then a claim that you register before it is tested; and what "
+            "the literature says, on both sides."
+        ),
         show=_summary,
     ),
 )

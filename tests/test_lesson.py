@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from app import lesson
+from selviz.hypotheses import records
 from selviz.pipeline import run_ablation
 from tests.pages import address, text
 
@@ -76,6 +77,21 @@ def test_the_last_step_shows_every_guess_beside_its_measurement_and_both_sides(v
     assert table.loc[2, "your guess"] == "20 units"
     assert table.loc[5, "measured"] == "not yet: guess first"
     assert "Badola" in text(page) and "Limits of what you saw" in text(page)
+
+
+def test_the_last_step_registers_a_claim_and_shows_its_verdict(visit, own_store):
+    page = visit(own_store, "lesson", step="8")
+    page.radio[0].set_value(page.radio[0].options[0]).run()
+    page = next(button for button in page.button if button.label == "Register it").click().run()
+    key = address(page)["claim"]
+    assert own_store.hypotheses()["hypothesis"].tolist() == [key]
+    assert f"selviz hypothesis test {key}" in text(page)
+    verdict = records.run_test(own_store, key)["verdict"]
+    page = visit(own_store, "lesson", step="8", claim=key)
+    assert not page.exception
+    assert [*page.success, *page.error, *page.info][0].value.startswith(f"**{verdict.capitalize()}**")
+    gone = visit(own_store, "lesson", step="8", claim="<b>x")
+    assert not gone.exception and "is not here" in gone.warning[0].value
 
 
 @pytest.mark.parametrize("guesses", ["99:1;x;;1:<b>x</b>;2:lots", "2:", "2:nan"])
