@@ -15,6 +15,7 @@ import streamlit as st
 
 from app import colours, files, links, saver, wording
 from selviz import __version__
+from selviz.config import short_name
 from selviz.errors import SelvizError
 from selviz.store import Store
 
@@ -280,7 +281,7 @@ def pick_run() -> None:
         st.html(f"{dot}&ensp;alpha {wording.alpha(row['alpha'])}")
         kind = "" if row.get("kind") in (None, "trained") else f", {row['kind']}"
         st.caption(
-            f"{wording.code(row['dataset'])} · {wording.code(row['model'])}{kind}  \n"
+            f"{wording.code(short_name(row['dataset']))} · {wording.code(row['model'])}{kind}  \n"
             f"accuracy {wording.share(row['test_accuracy'], row['images'])}  \n{wording.code(chosen)}"
         )
 
@@ -296,7 +297,7 @@ def run_label(row: dict) -> str:
     """One run in a list of plain text: which way alpha pulls, alpha, accuracy, network, data set, seed."""
     return (
         f"{colours.alpha_sign(row['alpha'])} {wording.run(row)} · {wording.percent(row['test_accuracy'])}"
-        f" · {row['model']} · {row['dataset']} · seed {row['seed']}"
+        f" · {row['model']} · {short_name(row['dataset'])} · seed {row['seed']}"
     )
 
 

@@ -10,7 +10,7 @@ if str(ROOT) not in sys.path:  # Streamlit puts this folder on the path, not the
 import streamlit as st  # noqa: E402
 from streamlit.runtime.scriptrunner import get_script_run_ctx  # noqa: E402
 
-from app import common, work  # noqa: E402
+from app import common, sources, work  # noqa: E402
 
 
 def show() -> None:
@@ -46,6 +46,7 @@ def show() -> None:
         work.begin_once()
         common.pick_run()
         with st.sidebar:
+            sources.line()
             work.line()
         page.run()
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import charts, common, links, measures, silencing, wording
+from app import charts, common, links, measures, silencing, sources, wording
 from selviz.errors import SelvizError
 from selviz.statistics import mean_interval
 from selviz.store import read_json
@@ -164,3 +164,4 @@ def provenance(run: str) -> None:
     parts = [f"run {wording.code(run)}", f"captured on {made['device']}" if "device" in made else "", versions]
     parts.append(f"capture SHA-256 {wording.code(record['sha256'][:12])}" if "sha256" in record else "")
     st.caption("Where this comes from: " + " · ".join(filter(None, parts)))
+    sources.details(run)

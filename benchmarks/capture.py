@@ -2,13 +2,20 @@
 
 `throughput_ratio`: images a second that are captured and written, over bare forward passes of the same network on the
 same batches in this process. `bytes_per_activation` and `unit_read_ms` are of a store of 48 million generated values.
+
+`--dataset folder:PATH` measures only that ratio, on the evaluation images of a data set, decoded before; bare passes
+and capture both normalise them batch by batch. `--stand-in` captures 50,000 generated images with a network that has
+the 22,720 units of ResNet-50's activation layers, but next to no arithmetic, writes the stage and computes the metrics
+(with 2 label shuffles): `peak_gb` is the anonymous memory above that of the process with its network.
 """
 
+import argparse
 import json
 import os
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -49,50 +56,38 @@ def store_figures(shape: float = 1.0, reads: int = 50) -> dict:
         }
 
 
-def throughput_figures(model: str = "resnet20", images: int = 2000, rounds: int = 5) -> dict:
+def throughput_figures(inputs=None, labels=None, classes: int = CLASSES, model="resnet20", rounds: int = 5) -> dict:
     """Median over `rounds` of the time of bare passes over the time of capturing and writing the same images."""
     import torch
 
-    from selviz import capture, models
+    from selviz import capture, models, recording
     from selviz.network import UnitNetwork
 
     torch.manual_seed(0)
-    network = UnitNetwork(models.build(model, CLASSES, 3).eval(), torch.zeros(1, 3, 32, 32)).frozen()
-    inputs = torch.randn(images, 3, 32, 32).contiguous(memory_format=torch.channels_last)
-    labels = np.arange(images) % CLASSES
-    layers = pd.DataFrame(
-        [
-            {
-                "layer": i,
-                "name": layer.name,
-                "units": layer.units,
-                "depth": layer.depth,
-                "signed": layer.signed,
-                "squeeze": layer.squeeze,
-            }
-            for i, layer in enumerate(network.layers)
-        ]
-    )
+    if inputs is None:
+        inputs = torch.randn(2000, 3, 32, 32).contiguous(memory_format=torch.channels_last)
+        labels = np.arange(len(inputs)) % classes
+    images = len(inputs)
+    network = UnitNetwork(models.build(model, classes, inputs.shape[1]).eval(), inputs[:1]).frozen()
+    layers = layer_table(network)
 
     def bare() -> float:
         started = time.perf_counter()
         with torch.inference_mode():
-            for batch in inputs.split(capture.BATCH):
-                network.logits(batch)
+            for first in range(0, images, capture.BATCH):
+                network.logits(inputs[first : first + capture.BATCH])
         return time.perf_counter() - started
 
     def captured() -> tuple[float, float]:
         with tempfile.TemporaryDirectory(prefix="selviz-benchmark-") as folder:
             started = time.perf_counter()
-            logits, activations = capture.observe(network, inputs)
+            found = recording.record(network, inputs, classes, Path(folder) / "partial" / "capture", "benchmark")
             observed = time.perf_counter() - started
-            predictions = logits.argmax(dim=1).numpy()
-            table = {"image": range(images), "label": labels, "prediction": predictions, "fold": labels % 2}
-            rows = ((i, values.numpy()) for i, values in enumerate(activations))
-            write_activations(folder, layers, pd.DataFrame(table), rows, {})
+            write_activations(folder, layers, image_table(found.logits, labels), enumerate(found.layers), {})
             return time.perf_counter() - started, observed
 
-    bare(), captured()
+    if images <= 2000:
+        bare(), captured()
     ratios, observed, plain = [], [], []
     for _ in range(rounds):
         passes = bare()
@@ -107,6 +102,115 @@ def throughput_figures(model: str = "resnet20", images: int = 2000, rounds: int 
         "images": images,
         "rounds": rounds,
     }
+
+
+def dataset_figures(spec: str, model: str, rounds: int) -> dict:
+    """The same ratio on the evaluation images of a data set, at most 10,000."""
+    from selviz import datasets
+
+    dataset = datasets.load(spec, max_images=IMAGES)
+    labels, classes = dataset.eval_labels.numpy(), len(dataset.class_names)
+    return {"dataset": spec, **throughput_figures(dataset.view(), labels, classes, model, rounds)}
+
+
+def stand_in_figures(images: int) -> dict:
+    """Capture of `images` generated images with 22,720 units in 49 layers: peak anonymous memory and seconds."""
+    import torch
+    from torch import nn
+
+    from selviz import metrics, recording
+    from selviz.network import UnitNetwork
+
+    stages = [(64, 3), (128, 4), (256, 6), (512, 3)]
+    widths = [64] + [width for base, blocks in stages for _ in range(blocks) for width in (base, base, 4 * base)]
+    classes = 1000
+
+    class Wide(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.head = nn.Linear(3, 16), nn.Linear(16, classes)
+            self.dense = nn.ModuleList(nn.Linear(16, width) for width in widths)
+            self.relus = nn.ModuleList(nn.ReLU() for _ in widths)
+
+        def forward(self, x):
+            code = self.first(x.flatten(1))
+            total = self.head(code)
+            for dense, relu in zip(self.dense, self.relus):
+                total = total + relu(dense(code)).mean(dim=1, keepdim=True)
+            return total
+
+    class Generated:
+        """Images that exist when they are asked for."""
+
+        shape = (images, 3, 1, 1)
+
+        def __len__(self):
+            return images
+
+        def __getitem__(self, rows):
+            first, last, _ = rows.indices(images)
+            return torch.randn(last - first, 3, 1, 1, generator=torch.Generator().manual_seed(first))
+
+    torch.manual_seed(0)
+    network = UnitNetwork(Wide().eval(), torch.zeros(1, 3, 1, 1)).frozen()
+    labels = torch.arange(images) % classes
+    with tempfile.TemporaryDirectory(prefix="selviz-benchmark-") as folder, PeakMemory() as peak:
+        times = [time.perf_counter()]
+        found = recording.record(network, Generated(), classes, Path(folder) / "partial" / "capture", "benchmark")
+        times.append(time.perf_counter())
+        after_recording = peak.bytes
+        table = image_table(found.logits, labels.numpy())
+        file = write_activations(folder, layer_table(network), table, enumerate(found.layers), {})
+        times.append(time.perf_counter())
+        after_writing = peak.bytes
+        for values in found.layers:
+            metrics.layer_metrics(torch.from_numpy(values), labels, classes, shuffles=2)
+        times.append(time.perf_counter())
+        return {
+            "images": images,
+            "units": sum(widths),
+            "peak_gb": peak.bytes / 1e9,
+            "peak_gb_recording": after_recording / 1e9,
+            "peak_gb_recording_and_writing": after_writing / 1e9,
+            "record_s": times[1] - times[0],
+            "write_s": times[2] - times[1],
+            "metrics_s": times[3] - times[2],
+            "file_gb": file.stat().st_size / 1e9,
+        }
+
+
+class PeakMemory:
+    """The most anonymous memory of this process above what it had at the start (Linux: RssAnon), looked at often."""
+
+    def __enter__(self):
+        self.bytes, self._begin, self._over = 0, self._now(), threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self):
+        while not self._over.wait(0.02):
+            self.bytes = max(self.bytes, self._now() - self._begin)
+
+    @staticmethod
+    def _now() -> int:
+        status = Path("/proc/self/status").read_text()
+        return 1024 * int(status.partition("RssAnon:")[2].split()[0])
+
+
+def layer_table(network) -> pd.DataFrame:
+    columns = ("name", "units", "depth", "signed", "squeeze")
+    rows = [{name: getattr(layer, name) for name in columns} for layer in network.layers]
+    return pd.DataFrame(rows).assign(layer=range(len(rows)))
+
+
+def image_table(logits: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
+    table = {"image": range(len(labels)), "label": labels, "prediction": logits.argmax(axis=1), "fold": labels % 2}
+    return pd.DataFrame(table)
 
 
 def _write(store: Store, shape: float) -> Path:
@@ -160,4 +264,16 @@ def _timed_sql(store: Store, layer: str, unit: int) -> float:
 
 
 if __name__ == "__main__":
-    print(json.dumps({**throughput_figures(), **store_figures()}))
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--dataset", metavar="SPEC", help="capture its evaluation images, such as folder:PATH")
+    options.add_argument("--model", default="resnet20", help="(default: resnet20)")
+    options.add_argument("--rounds", type=int, default=3, help="(default: 3)")
+    options.add_argument("--stand-in", action="store_true", help="50,000 images x 22,720 units; takes 10 GB of disk")
+    options.add_argument("--images", type=int, default=50_000, help="of the stand-in (default: 50000)")
+    chosen = options.parse_args()
+    if chosen.stand_in:
+        print(json.dumps(stand_in_figures(chosen.images)))
+    elif chosen.dataset:
+        print(json.dumps(dataset_figures(chosen.dataset, chosen.model, chosen.rounds)))
+    else:
+        print(json.dumps({**throughput_figures(), **store_figures()}))

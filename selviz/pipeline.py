@@ -10,6 +10,7 @@ import hashlib
 import io
 import os
 import platform
+import shlex
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
@@ -46,7 +47,7 @@ Report = Callable[[dict], None]
 WEIGHTS = "weights.safetensors"
 NETWORK = "network.json"  # an imported run's network, as `selviz.graphs` stores it
 MOST_INPUTS = 2**30  # bytes of normalised images that an engine holds; more are normalised batch by batch
-PACKAGES = ("torch", "torchvision", "numpy", "duckdb")
+PACKAGES = ("torch", "torchvision", "numpy", "pillow", "duckdb")
 
 
 def train_run(
@@ -138,13 +139,48 @@ def load_network(store: Store, run: str, weights: Path | None = None) -> tuple[U
     Raises SelvizError if weights are missing or damaged, or if the data set is not the one that the run was made with.
     """
     about = store.run(run)
-    dataset = load_dataset(read_json(store.run_path(run) / "config.json") or about, statistics=about)
+    try:
+        dataset = load_dataset(read_json(store.run_path(run) / "config.json") or about, statistics=about)
+    except SelvizError as error:
+        raise SelvizError(_missing(run, about["dataset"], error)) from error
     if dataset.fingerprint != about["fingerprint"]:
         raise SelvizError(
             f"The images of {about['dataset']} are not those that run {run} was made with "
             f"(fingerprint {dataset.fingerprint}, not {about['fingerprint']}); restore them or train the run again."
         )
     return _load_network(store.run_path(run), about, dataset, weights), dataset
+
+
+def images_changed(store: Store, run: str) -> str | None:
+    """One sentence where the evaluation images on disk are not those of a finished run; None where they are.
+
+    Files that were written since are read again, to see whether their pixels are the same.
+    """
+    about = store.run(run)
+    known = (about.get("origin") or {}).get("files")
+    try:
+        if known is None or known == datasets.files_digest(about["dataset"]):
+            return None
+        dataset = load_dataset(read_json(store.run_path(run) / "config.json") or about, statistics=about)
+    except SelvizError as error:
+        return _missing(run, about["dataset"], error)
+    if dataset.fingerprint == about["fingerprint"]:
+        return None
+    return (
+        f"The images in {about['dataset'].partition(':')[2]} are no longer those that this run was captured on "
+        f"({len(dataset.eval_labels):,} now, {about['images']:,} then, or other pixels); what is stored is shown as it "
+        "was. Put the old images back, or train or import the run again."
+    )
+
+
+def _missing(run: str, spec: str, error: SelvizError) -> str:
+    path = spec.partition(":")[2]
+    if not path or Path(path).exists():
+        return str(error)
+    return (
+        f"The images of run {run} are not in {path} any more, and silencing or explaining units needs them; put them "
+        f"back or link to where they are: ln -s /new/place {shlex.quote(path)}"
+    )
 
 
 def open_engine(
@@ -403,6 +439,10 @@ def summarise(folder: Path, facts: Mapping, dataset: Dataset) -> dict:
         "images": len(images),
         "classes": list(dataset.class_names),
         "fingerprint": dataset.fingerprint,
+        "origin": dataset.origin,
+        "transform": dataset.origin.get("transform"),
+        "available_images": dataset.origin.get("available", len(images)),
+        "skipped_images": dataset.origin.get("skipped_images", 0),
         "mean": list(dataset.mean),
         "std": list(dataset.std),
         "train_images": None if facts["kind"] == "imported" else len(dataset.train_labels),

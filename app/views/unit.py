@@ -5,7 +5,7 @@ import random
 import pandas as pd
 import streamlit as st
 
-from app import attributions, charts, common, gallery, links, silencing, unit_profile, wording
+from app import attributions, charts, common, gallery, links, own_image, silencing, unit_profile, wording
 from selviz.statistics import mean_interval
 
 
@@ -152,6 +152,10 @@ with right:
     with common.failures():
         attributions.attribution(name, layer, unit, image, activations)
         gallery.synthesised(name, layer, unit, activations)
+with st.expander("Try an image of your own", icon=":material/upload:", on_change="rerun", key="try") as box:
+    if box.open:
+        with common.failures():
+            own_image.show(name, layer, unit)
 with st.expander("How each number is computed", icon=":material/calculate:", on_change="rerun", key="numbers") as box:
     if box.open:
         unit_profile.numbers(name, row, activations, means)

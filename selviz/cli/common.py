@@ -69,7 +69,9 @@ def run_option(sub):
 
 def dataset_options(sub, required: bool = True):
     """`--dataset` and how its images are prepared; `config.image_settings(vars(args))` are the latter."""
-    sub.add_argument("--dataset", required=required, help="mnist-5k, digits, or folder:PATH, a folder of class folders")
+    sub.add_argument(
+        "--dataset", required=required, help="such as mnist-5k, cifar10, or folder:PATH, a folder of class folders"
+    )
     for name, words in (("mean", "mean"), ("std", "standard deviation")):
         sub.add_argument(
             f"--{name}", default="", help=f"{words} per channel, 0..1, such as 0.485,0.456,0.406 (default: computed)"

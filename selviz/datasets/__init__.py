@@ -3,7 +3,9 @@
 A data set is named by one text, its spec:
 
     mnist-5k, digits      come with installed packages
+    mnist, fashion-mnist, cifar10, cifar100, svhn      downloaded by torchvision the first time
     folder:PATH           class folders, in PATH or in its train/ and test/ (or val/); `folders` says more
+    imagenet:PATH, tiny-imagenet:PATH      as their authors hand them out; `imagenet` says more
 
 and prepared by options, which `selviz train` and others take as `--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
 --image-size 224 --resize-size 256 --interpolation bicubic --channels 3 --max-images 10000`, RunConfig as fields of the
@@ -28,18 +30,24 @@ import torch
 
 from selviz.datasets.bundled import digits, mnist_5k
 from selviz.datasets.dataset import Dataset, Inputs, assemble, channel_counts, fingerprint, moments
+from selviz.datasets.downloads import DOWNLOADS
 from selviz.datasets.folders import Parts, find, open_parts
+from selviz.datasets.imagenet import imagenet, tiny_imagenet
 from selviz.datasets.preparation import Options, choose
 from selviz.datasets.splits import balanced_order, folds, stratified_split
 from selviz.errors import SelvizError, unknown
 
 __all__ = [
     "DATASETS", "LAYOUTS", "Dataset", "Inputs", "assemble",
-    "balanced_order", "fingerprint", "folds", "load", "stratified_split",
+    "balanced_order", "files_digest", "fingerprint", "folds", "load", "stratified_split",
 ]  # fmt: skip
 
-DATASETS: dict[str, Callable[[], Dataset]] = {"mnist-5k": mnist_5k, "digits": digits}
-LAYOUTS: dict[str, Callable[[Path], Parts]] = {"folder": find}
+DATASETS: dict[str, Callable[[], Dataset]] = {"mnist-5k": mnist_5k, "digits": digits, **DOWNLOADS}
+LAYOUTS: dict[str, Callable[[Path], Parts]] = {
+    "folder": find,
+    "imagenet": imagenet,
+    "tiny-imagenet": tiny_imagenet,
+}
 _OPEN = 6  # data sets that a process keeps open; their pixels are mapped, not in memory
 _opened: OrderedDict[tuple, Dataset] = OrderedDict()
 _lock = threading.Lock()
@@ -89,6 +97,15 @@ def load(
             f"channel{'s' if dataset.channels > 1 else ''}; give one a channel, or --channels {len(dataset.mean)}."
         )
     return dataset
+
+
+def files_digest(spec: str) -> str | None:
+    """Changes with the evaluation files of `folder:PATH` and its like (names, sizes, times); None for other data sets.
+
+    Raises SelvizError where they are not there.
+    """
+    kind, colon, path = spec.partition(":")
+    return LAYOUTS[kind](Path(path)).evaluation.digest[:16] if colon and kind in LAYOUTS else None
 
 
 def _kept(key: tuple, make: Callable[[], Dataset]) -> Dataset:
@@ -156,6 +173,7 @@ def _prepared(dataset: Dataset, options: Options) -> Dataset:
         std=std,
         fingerprint=fingerprint(evaluation.numpy(), dataset.eval_labels.numpy(), dataset.class_names),
         training=lambda: train,
+        preparation=preparation,
         origin={**dataset.origin, "transform": str(preparation)},
     )
 

@@ -8,8 +8,10 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
+from selviz.datasets.preparation import Options, Preparation, choose
 from selviz.datasets.splits import balanced_order, folds
 
 
@@ -34,6 +36,7 @@ class Dataset:
     fingerprint: str
     training: Callable[[], tuple[Tensor, Tensor]]
     mirrors: bool = True
+    preparation: Preparation | None = None
     origin: dict = field(default_factory=dict)
 
     @cached_property
@@ -64,6 +67,12 @@ class Dataset:
     def inputs(self, part: str = "eval") -> Tensor:
         """All normalised inputs of the "train" or "eval" part, float32 [N, C, H, W]."""
         return self.normalise(self.train_pixels if part == "train" else self.eval_pixels)
+
+    def prepare(self, picture: Image.Image) -> Tensor:
+        """uint8 [C, H, W] of any picture, as the data set's own were prepared; ValueError where that cannot be."""
+        height, width = self.eval_pixels.shape[2:]
+        preparation = self.preparation or choose(Options(channels=self.channels), [(width, height)])
+        return torch.from_numpy(preparation.pixels(picture).copy())
 
     def view(self, rows: slice | Tensor = slice(None)) -> "Inputs":
         """The same of some evaluation images, each normalised when it is asked for."""

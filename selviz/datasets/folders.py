@@ -150,11 +150,13 @@ def open_parts(
         std=std,
         fingerprint=fingerprint(found.pixels, labels, parts.class_names),
         training=tensors,
+        preparation=preparation,
         origin={
             "layout": parts.layout,
             "transform": str(preparation),
             "statistics": measured_on,
             "available": available,
+            "files": parts.evaluation.digest[:16],
             "skipped_images": len(skipped),
             "skipped": _texts_of(skipped[:LISTED]),
         },
@@ -170,23 +172,29 @@ def folders_in(root: Path) -> list[str]:
         raise SelvizError(f"The folder {root} cannot be read ({error.strerror}).") from error
 
 
-def list_files(root: Path, classes: list[str], inner: str = "") -> Files:
+def list_files(root: Path, classes: list[str]) -> Files:
     """The image files below each class's folder, sorted by class and path. Links to folders are not followed."""
-    paths, labels, stamps = [], [], []
+    paths, labels = [], []
     for label, name in enumerate(classes):
         found = []
-        for base, folders, files in os.walk(root / name / inner):
+        for base, folders, files in os.walk(root / name):
             folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
             found += [os.path.join(base, file) for file in files if is_image(file)]
-        for file in sorted(found):
-            try:
-                status = os.stat(file)
-            except OSError:  # a link to nothing
-                status = None
-            stamps.append((os.path.relpath(file, root), *((status.st_size, status.st_mtime_ns) if status else (0, 0))))
-        paths += map(Path, sorted(found))
+        paths += sorted(found)
         labels += [label] * len(found)
-    return Files(paths, np.asarray(labels, np.int64), stamps)
+    return files_of(root, paths, np.asarray(labels, np.int64))
+
+
+def files_of(root: Path, paths: list, labels: np.ndarray) -> Files:
+    """These files, each with its stamp; one that is not there has size and time 0."""
+    stamps = []
+    for file in paths:
+        try:
+            status = os.stat(file)
+            stamps.append((os.path.relpath(file, root), status.st_size, status.st_mtime_ns))
+        except OSError:
+            stamps.append((os.path.relpath(file, root), 0, 0))
+    return Files([Path(file) for file in paths], labels, stamps)
 
 
 def check_classes(root: Path, classes: list[str]) -> None:

@@ -214,6 +214,20 @@ class Store:
         table["value"] = values
         return table
 
+    def ranks(self, run: str, layer: str, values: Sequence[float]) -> np.ndarray:
+        """For each unit of a layer, the share 0..1 of images on which it is less active than in `values` [U]."""
+        found = self._layer(run, layer)
+        if len(values) != found["units"]:
+            raise SelvizError(f"Layer {layer} has {found['units']} units, and {len(values)} values were given.")
+        # An image on which the unit is just as active counts half.
+        query = (
+            "SELECT avg((value < given[unit + 1])::INT + (value = given[unit + 1])::INT / 2) AS share "
+            "FROM capture.activations, (SELECT ?::FLOAT[] AS given) WHERE layer = ? GROUP BY unit ORDER BY unit"
+        )
+        parameters = ([float(value) for value in values], found["layer"])
+        with opened(self._files(run, ("capture",)), self._fix(run)) as connection:
+            return connection.execute(query, parameters).fetchnumpy()["share"]
+
     def matrix(self, run: str, layer: str) -> np.ndarray:
         """All activations of one layer, float32 [N, U]."""
         found = self._layer(run, layer)

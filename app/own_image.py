@@ -1,0 +1,110 @@
+"""A picture of the visitor's own: `show(run, layer, unit)` says what the network and its units make of it.
+
+The picture is decoded in memory, under limits, and belongs to the visitor's session: nothing is written or cached.
+"""
+
+import io
+import warnings
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from PIL import Image, ImageOps
+
+from app import common, pictures, wording
+from selviz.errors import SelvizError
+
+FORMATS = ("PNG", "JPEG", "WEBP")
+MOST_BYTES = 10 * 10**6
+MOST_PIXELS = 25 * 10**6
+SHOWN = 12  # units
+
+
+def decode(data: bytes) -> Image.Image:
+    """The picture in these bytes, upright; SelvizError for one that is too large, damaged, or of another format."""
+    if len(data) > MOST_BYTES:
+        raise SelvizError(f"This file has {len(data) / 1e6:.1f} MB; choose a picture of at most 10 MB.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            picture = Image.open(io.BytesIO(data), formats=FORMATS)
+            if picture.width * picture.height > MOST_PIXELS:
+                millions = picture.width * picture.height / 1e6
+                raise SelvizError(f"This picture has {millions:.0f} megapixels; choose one of at most 25.")
+            picture.load()
+            return ImageOps.exif_transpose(picture)
+    except SelvizError:
+        raise
+    except Exception as error:  # Pillow's decoders raise many kinds for a damaged file
+        raise SelvizError("This file is no PNG, JPEG or WebP picture, or it is damaged; choose another one.") from error
+
+
+def response(run: str, layer: str, picture: Image.Image) -> dict:
+    """ "pixels" [C, H, W] as the network sees the picture, "probabilities" [C], and "units": activation and percentile.
+
+    A unit's percentile is the share of evaluation images on which it was less active, equal ones counted half, 0..100.
+    """
+    import torch
+
+    network, dataset = common.network(run)
+    try:
+        pixels = dataset.prepare(picture)
+    except ValueError as error:
+        raise SelvizError(f"This picture cannot be used: {error}.") from error
+    with torch.no_grad():
+        logits, activations = network.observe(dataset.normalise(pixels[None]))
+    position = [entry.name for entry in network.layers].index(layer)
+    values = activations[position][0].float().numpy()
+    units = pd.DataFrame({"unit": np.arange(len(values)), "activation": values})
+    units["percentile"] = 100 * common.store().ranks(run, layer, values)
+    return {"pixels": pixels.numpy(), "probabilities": logits[0].softmax(dim=0).numpy(), "units": units}
+
+
+def show(run: str, layer: str, unit: int) -> None:
+    """The uploader, and what the network does with the picture."""
+    st.caption(
+        "PNG, JPEG or WebP, at most 10 MB and 25 megapixels. The picture stays in the memory of this visit and is "
+        "never stored."
+    )
+    given = st.file_uploader("A picture", type=["png", "jpg", "jpeg", "webp"], key="own-image", max_upload_size=10)
+    if given is None:
+        return
+    found = response(run, layer, decode(given.getvalue()))
+    names, about = common.class_names(run), common.read("units", run, layer)
+    seen, told, ranked = st.columns([2, 3, 5], gap="medium")
+    with seen:
+        picture = pictures.uri(pictures.plain(found["pixels"]))
+        st.html(f'<img class="selviz-picture" alt="the picture as the network sees it" src="{picture}">')
+        st.caption("as the network sees it")
+    with told:
+        best = np.argsort(-found["probabilities"], kind="stable")[:3]
+        st.markdown(f"The network says **{wording.plain(names[best[0]])}**.")
+        shares = [f"{wording.plain(names[label])} {wording.percent(found['probabilities'][label])}" for label in best]
+        st.caption("Softmax, not a calibrated probability: " + ", ".join(shares))
+        own = found["units"].iloc[unit]
+        st.metric(
+            f"Unit {unit}: activation",
+            wording.number(float(own["activation"])),
+            delta=f"percentile {own['percentile']:.0f}",
+            delta_color="off",
+            delta_arrow="off",
+            help="Share of the evaluation images on which this unit was less active; equal ones count half.",
+        )
+    with ranked:
+        table = found["units"].merge(about[["unit", "preferred_class", "si", "dead"]], on="unit")
+        table = table[~table["dead"]].sort_values(["percentile", "activation"], ascending=False).head(SHOWN)
+        st.markdown(f"Units of {wording.code(layer)} that respond most, by percentile")
+        st.dataframe(
+            table[["unit", "activation", "percentile", "preferred_class", "si"]],
+            hide_index=True,
+            column_config={
+                "percentile": st.column_config.ProgressColumn("percentile", format="%.1f", min_value=0, max_value=100),
+                "preferred_class": "preferred class",
+                "si": st.column_config.NumberColumn("SI", format="%.2f"),
+            },
+        )
+    images = len(common.read("images", run))
+    st.caption(
+        f"How to read this: a percentile of 99 means that the unit was less active on 99 % of the {images:,} "
+        "evaluation images. A picture unlike these can still drive it higher than any of them."
+    )
