@@ -37,7 +37,7 @@ def progress(epochs: pd.DataFrame, dark: bool) -> go.Figure:
     basics.finish(figure, height=290)
     legend = {"orientation": "h", "y": 1, "yanchor": "bottom", "x": 1, "xanchor": "right"}
     figure.update_layout(showlegend=True, legend={**legend, "itemclick": False, "itemdoubleclick": False})
-    figure.update_xaxes(title="epoch", tickformat="d", nticks=8)
+    figure.update_xaxes(title="epoch", dtick=_whole_steps(epochs["epoch"]))
     figure.update_yaxes(title="loss", col=1)
     figure.update_yaxes(title="accuracy, %", col=2)
     return figure
@@ -158,9 +158,14 @@ def networks_over_time(epochs: pd.DataFrame, column: str, dark: bool) -> go.Figu
         )
     legend = {"orientation": "h", "y": 1, "yanchor": "bottom", "x": 0, "itemclick": False, "itemdoubleclick": False}
     figure.update_layout(showlegend=True, legend=legend)
-    figure.update_xaxes(title="epoch", tickformat="d", nticks=10)
+    figure.update_xaxes(title="epoch", dtick=_whole_steps(epochs["epoch"]))
     figure.update_yaxes(title=names[column], rangemode="tozero" if scale == 1 else "normal")
     return figure
+
+
+def _whole_steps(epochs: pd.Series) -> int:
+    """The distance of ticks at whole epochs, at most about ten of them."""
+    return max(1, -(-int(epochs.max()) // 10))
 
 
 def _depth(number: int, layers: int, dark: bool) -> str:
