@@ -1,0 +1,109 @@
+"""The second paper on stored networks, as Markdown: `python benchmarks/reproduction_robustness.py --data STORE RUN`.
+
+Measures robustness and dimensionality of every network like RUN where they are not stored yet (resumable; `--stored`
+measures nothing), then prints docs/reproduction-robustness.md. Settings that are not the defaults are named in it.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from selviz import directions
+from selviz.dimension_study import run_dimensionality
+from selviz.families import siblings
+from selviz.printing import Progress
+from selviz.robustness import AttackSettings, run_robustness
+from selviz.store import Store
+from selviz.store.stages import record
+
+HEAD = """# Robustness and dimensionality against selectivity
+
+What Leavitt and Morcos 2020 (arXiv 2007.04440) report, tried on networks of selviz. Each row is one direction and one
+measure of it; which measures stand for a direction is selviz's choice. A network counts once. The effect is Spearman's
+correlation with mean SI (without dead units) over networks, with a permutation test; for the comparison of attacks with
+corruptions it is the mean difference in principal components for 95 % of variance, over the first third of the layers,
+with a t interval and a sign-flip test. p is Holm-corrected over all rows. *Reproduced*: the 95 % interval lies on the
+expected side of 0 and p < 0.05. *Not testable*: fewer than 8 networks or 3 alphas.
+
+The networks of one alpha are alike, so they are fewer independent observations than their number: the intervals are
+narrower than they would be over alphas drawn at random.
+
+This page is the output of `python benchmarks/reproduction_robustness.py --data STORE RUN`; robustness is accuracy
+relative to clean accuracy.
+"""
+
+
+def measure(store: Store, names: list[str], arguments: argparse.Namespace) -> None:
+    """Robustness and dimensionality of each of these runs."""
+    for name in names:
+        with Progress() as report:
+            run_robustness(
+                store, name, kinds=("pgd",), epsilons=arguments.epsilon, attack=AttackSettings(steps=arguments.steps),
+                images=arguments.images, report=report,
+            )  # fmt: skip
+            run_dimensionality(store, name, images=min(500, arguments.images), draws=20, report=report)
+
+
+def page(store: Store, run: str) -> str:
+    """The page, in Markdown."""
+    table = directions.measures(store, run)
+    lines = [
+        HEAD,
+        "## Networks",
+        "",
+        "| alpha | networks | mean SI, live units | corruptions / clean |",
+        "|---|---|---|---|",
+    ]
+    for alpha, part in table.groupby("alpha"):
+        si, survived = part["mean_si_live"].mean(), 100 * part["corruptions"].mean()
+        lines.append(f"| {alpha:g} | {len(part)} | {si:.3f} | {survived:.1f} % |")
+    about, stages = store.run(run), [record(store.run_path(run) / f"{stage}.duckdb") for stage in directions.STAGES]
+    images = [stage["provenance"]["images"] if stage else 0 for stage in stages]
+    lines += [
+        "",
+        f"{about['model']} on {about['dataset']}; {images[0]} images for robustness, {images[1]} for dimensionality.",
+    ]
+    lines += [
+        "",
+        "## Directions",
+        "",
+        "| direction | measure | expected | n | effect | 95 % interval | p (Holm) | verdict |",
+    ]
+    lines.append("|---|---|---|---|---|---|---|---|")
+    rows = directions.directions(store, run).to_dict("records")
+    for row in rows:
+        known = row["verdict"] != directions.UNTESTABLE
+        effect = f"{row['effect']:+.2f} {row['unit']}" if known else "-"
+        interval = f"{row['low']:+.2f} to {row['high']:+.2f}" if known else "-"
+        p = "-" if not known else "< 0.001" if row["p_holm"] < 0.001 else f"{row['p_holm']:.3f}"
+        lines.append(
+            f"| {row['direction']} | {row['measure']} | {row['expected']} | {row['n']} | {effect} | {interval} | {p} | "
+            f"{row['verdict']} |"
+        )
+    if all(row["verdict"] == directions.UNTESTABLE for row in rows):
+        lines += [
+            "",
+            "With so few networks none of these can be tested; the command above, on a sweep of three alphas or ",
+        ]
+        lines[-1] += "more and at least eight networks, fills this table."
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", help="one of the networks, such as a baseline")
+    parser.add_argument("--data", default="data")
+    parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--epsilon", type=float, action="append")
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--seeds", type=int, help="only seeds below this one")
+    parser.add_argument("--stored", action="store_true", help="measure nothing")
+    chosen = parser.parse_args()
+    chosen.epsilon = chosen.epsilon or [2.0, 8.0]
+    found = Store(chosen.data)
+    alike = siblings(found.runs(), chosen.run)
+    if not chosen.stored:
+        measure(found, alike[alike["seed"] < (chosen.seeds or 10**9)]["run"].tolist(), chosen)
+    print(page(found, chosen.run))
