@@ -36,7 +36,7 @@ OPERATORS = (
 ATTRIBUTES = ("shape", "dtype", "device", "ndim", "T", "mT", "requires_grad")
 # Of what torch lets tensors take part in: what takes a callable, hands out memory or leaves torch.
 FORBIDDEN = (
-    "apply_ map_ map2_ backward numpy tolist storage untyped_storage typed_storage share_memory_ data_ptr "
+    "apply_ map_ map2_ backward numpy tolist storage storage_type untyped_storage typed_storage share_memory_ data_ptr "
     "register_hook register_post_accumulate_grad_hook module_load retain_grad set_ set_data unsafe_set_data resize_ "
     "resize_as_ cuda cpu to_sparse"
 ).split()

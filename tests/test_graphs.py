@@ -1,0 +1,208 @@
+"""Unit layers of all families, and traced networks as documents: the same network back, and no code in them."""
+
+import json
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from selviz import graphs, tracing
+from selviz.errors import SelvizError
+from selviz.network import UnitNetwork, silence
+from tests.toy import ToyNetwork, toy_dataset
+
+# A member of each torchvision family: side of its images, unit layers, units, unit axes, first and last layer.
+FAMILIES = {
+    "resnet18": (64, 17, 3904, {1}, "relu", "layer4.1.relu_1"),
+    "vgg11": (64, 10, 10944, {1}, "features.1", "classifier.4"),
+    "mobilenet_v3_small": (64, 33, 7104, {1}, "features.0.2", "classifier.1"),
+    "efficientnet_b0": (64, 49, 19580, {1}, "features.0.2", "features.8.2"),
+    "convnext_tiny": (64, 18, 26496, {3}, "features.1.0.block.4", "features.7.2.block.4"),
+    "vit_b_16": (224, 12, 36864, {2}, "encoder.layers.encoder_layer_0.mlp.1", "encoder.layers.encoder_layer_11.mlp.1"),
+    "densenet121": (64, 121, 41824, {1}, "features.relu0", "relu"),
+    "swin_v2_t": (64, 12, 17664, {3}, "features.1.0.mlp.1", "features.7.1.mlp.1"),
+    "inception_v3": (96, 94, 17216, {1}, "Conv2d_1a_3x3.relu", "Mixed_7c.branch_pool.relu"),
+    "googlenet": (64, 57, 7280, {1}, "conv1.relu", "inception5b.branch4.1.relu"),
+    "regnet_y_400mf": (64, 65, 13736, {1}, "stem.2", "trunk_output.block4.block4-5.activation"),
+    "shufflenet_v2_x0_5": (64, 37, 2944, {1}, "conv1.2", "conv5.2"),
+    "alexnet": (64, 7, 9344, {1}, "features.1", "classifier.5"),
+    "squeezenet1_1": (64, 25, 2944, {1}, "features.1", "features.12.expand3x3_activation"),
+    "maxvit_t": (224, 57, 44256, {1, 3}, "stem.0.2", "classifier.4"),
+}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_unit_layers_of_each_family_are_found_with_their_names_and_axes(name):
+    """On the meta device: shapes without numbers. Squeezenet's last ReLU is on its class maps, and is no layer."""
+    side, layers, units, axes, first, last = FAMILIES[name]
+    options = {"init_weights": False} if name in ("inception_v3", "googlenet") else {}
+    with torch.device("cpu" if name == "regnet_y_400mf" else "meta"):  # regnet reads its widths from tensors
+        model = torchvision.models.get_model(name, **options)
+        traced = tracing.trace(model, torch.zeros(1, 3, side, side))
+    found = traced.layers
+    assert (len(found), sum(layer.units for layer in found)) == (layers, units)
+    assert ({layer.axis for layer in found}, found[0].name, found[-1].name) == (axes, first, last)
+    assert len({layer.name for layer in found}) == layers
+    graphs.graph_document(traced)
+
+
+@pytest.mark.parametrize("name", ["shufflenet_v2_x0_5", "mobilenet_v3_small"])
+def test_a_network_comes_back_from_its_document_the_same(name):
+    torch.manual_seed(0)
+    model = torchvision.models.get_model(name).eval()
+    inputs = torch.randn(2, 3, 64, 64)
+    traced = tracing.trace(model, inputs[:1])
+    document = json.loads(json.dumps(graphs.graph_document(traced)))
+    again = graphs.rebuilt(document, graphs.tensors_of(traced), inputs[:1])
+    assert again.layers == traced.layers
+    network = UnitNetwork.of(again)
+    with torch.no_grad():
+        torch.testing.assert_close(network.logits(inputs), model(inputs), rtol=0, atol=0)
+        last = network.layers[-1].name
+        resumed = network.resume(network.boundary(inputs, [last]), {last: silence(network.layers[-1], [])})
+        torch.testing.assert_close(resumed, model(inputs))
+
+
+def test_the_units_that_a_module_puts_last_are_found_where_they_end_up():
+    class Moving(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.norm, self.dense = nn.Conv2d(3, 5, 3), nn.LayerNorm(5), nn.Linear(5, 7)
+            self.tokens, self.head = nn.Linear(7, 9), nn.Linear(9, 2)
+
+        def forward(self, x):
+            x = torch.relu(self.conv(x).permute(0, 2, 3, 1))  # 5 units, last
+            x = torch.relu(self.dense(self.norm(x)).permute(0, 3, 1, 2))  # 7 units, second
+            x = torch.relu(x.flatten(2))  # still second
+            x = torch.relu(x.transpose(1, 2))  # 7 units, last
+            return self.head(torch.relu(self.tokens(x)).mean(1))
+
+    layers = tracing.trace(Moving(), torch.zeros(1, 3, 7, 9)).layers
+    assert [(layer.axis, layer.units) for layer in layers] == [(3, 5), (1, 7), (1, 7), (2, 7), (2, 9)]
+
+
+def test_an_activation_that_is_the_output_of_the_classifier_is_no_layer_and_one_before_it_is():
+    class Ending(nn.Module):
+        def __init__(self, last):
+            super().__init__()
+            self.conv, self.classes, self.last = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1), last
+
+        def forward(self, x):
+            return self.last(torch.relu(self.classes(torch.relu(self.conv(x)))))
+
+    pooled = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    example = torch.zeros(1, 3, 5, 5)
+    assert [layer.name for layer in tracing.trace(Ending(pooled), example).layers] == ["relu"]
+    computed = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 4))
+    assert [layer.name for layer in tracing.trace(Ending(computed), example).layers] == ["relu", "relu_1"]
+
+
+def test_what_is_written_in_place_is_read_where_it_was_written():
+    """Pre-activation blocks often add the shortcut after a ReLU has overwritten it."""
+
+    class Overwriting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.relu, self.conv, self.head = nn.ReLU(inplace=True), nn.Conv2d(3, 3, 1), nn.Linear(3, 2)
+
+        def forward(self, x):
+            x = x - 1
+            y = self.conv(self.relu(x))
+            y.add_(x)
+            return self.head(y.mean((2, 3)))
+
+    torch.manual_seed(0)
+    model, inputs = Overwriting().eval(), torch.rand(4, 3, 5, 5) * 2
+    with torch.no_grad():
+        expected = model(inputs)
+    for way in tracing.WAYS:
+        network = UnitNetwork.of(tracing.trace(model, inputs[:1], way))
+        with torch.no_grad():
+            torch.testing.assert_close(network.logits(inputs), expected)
+            torch.testing.assert_close(model(inputs), expected)
+        assert [layer.name for layer in network.layers] == ["relu"]
+
+
+# ---------------------------------------------------------------------------------------------- documents of strangers
+
+
+@pytest.fixture(scope="module")
+def stored():
+    example = toy_dataset().example
+    traced = tracing.trace(ToyNetwork().eval(), example)
+    return json.dumps(graphs.graph_document(traced)), graphs.tensors_of(traced), example
+
+
+def step(op, target, args=(), kwargs=None, name="extra"):
+    return {"name": name, "op": op, "target": target, "args": list(args), "kwargs": kwargs or {}}
+
+
+X = {"node": "x"}
+HOSTILE = {
+    "a function of the system": step("call_function", "os.system", ["touch {trace}"]),
+    "a function that reads files": step("call_function", "torch.load", ["{trace}"]),
+    "a file as a tensor": step("call_function", "torch.from_file", ["{trace}", True, 8]),
+    "the same in aten": step("call_function", "aten.from_file.default", ["{trace}", True, 8]),
+    "a builtin": step("call_function", "builtins.eval", ["open('{trace}', 'w')"]),
+    "a class by way of an attribute": step("call_function", "getattr", [X, "__class__"]),
+    "an attribute that is a method": step("call_function", "getattr", [X, "register_hook"]),
+    "an operator that calls": step("call_function", "operator.call", [X]),
+    "a private method": step("call_method", "__reduce_ex__", [X, 2]),
+    "a method that leaves torch": step("call_method", "numpy", [X]),
+    "a method that takes a function": step("call_method", "apply_", [X, X]),
+    "code as a method": step("call_method", "relu(); open('{trace}', 'w'); x.relu", [X]),
+    "code as a name": step("call_method", "relu", [X], name="y = open('{trace}', 'w'); y"),
+    "code as a keyword": step("call_method", "relu", [X], {"a=open('{trace}', 'w'), b": 1}),
+    "code as a placeholder": step("placeholder", "x=open('{trace}', 'w')"),
+    "a module that is not there": step("call_module", "conv.register_forward_hook", [X]),
+    "a value that is a method": step("get_attr", "conv.load_state_dict"),
+    "a step of no kind": step("exec", "open('{trace}', 'w')"),
+    "an argument of no kind": step("call_method", "relu", [{"pickle": "gASV"}]),
+    "an argument that is a list of words to run": step("call_method", "relu", [{"device": "cpu", "node": "x"}]),
+    "another type of torch": step("call_method", "to", [X, {"dtype": "load"}]),
+    "no step": "open('{trace}', 'w')",
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_document_that_asks_for_more_than_computing_is_refused(stored, tmp_path, kind):
+    text, tensors, example = stored
+    document = json.loads(text)
+    trace = tmp_path / "trace"
+    document["nodes"].insert(1, json.loads(json.dumps(HOSTILE[kind]).replace("{trace}", str(trace))))
+    with pytest.raises(SelvizError, match="The stored network is damaged"):
+        graphs.rebuilt(document, tensors, example)
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d: d.update(format=2),
+        lambda d: d.pop("nodes"),
+        lambda d: d["modules"]["conv"].update({"class": "Module"}),
+        lambda d: d["modules"]["conv"].update({"class": "DataParallel"}),
+        lambda d: d["modules"]["conv"]["settings"].update(out_channels=9),
+        lambda d: d["modules"].update({"conv.__class__": d["modules"]["conv"]}),
+        lambda d: d["modules"].update({'conv"); open("x': d["modules"]["conv"]}),
+        lambda d: d["layers"][0].update(node="nothing"),
+        lambda d: d["layers"][0].update(axis=7),
+        lambda d: d["nodes"].reverse(),
+        lambda d: d.update(nodes=[d["nodes"][0]] * 3),
+    ],
+)
+def test_a_damaged_document_is_told_in_one_sentence(stored, change):
+    text, tensors, example = stored
+    document = json.loads(text)
+    change(document)
+    with pytest.raises(SelvizError, match="The stored network is damaged|does not take inputs"):
+        graphs.rebuilt(document, tensors, example)
+
+
+def test_no_function_or_method_that_a_document_may_call_reads_writes_or_calls_back():
+    names = {name.rpartition(".")[2] for name in graphs.functions()} | graphs.methods()
+    suspicious = ("load", "save", "file", "hook", "pickle", "import", "exec", "eval", "compile", "numpy", "storage")
+    known = {"storage_offset", "is_storage"}
+    assert [name for name in sorted(names - known) if any(word in name for word in suspicious)] == []
+    assert not names & {"apply_", "map_", "map2_", "call", "attrgetter", "methodcaller", "backward"}
