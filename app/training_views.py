@@ -161,7 +161,7 @@ def _live(row: dict, config: RunConfig) -> None:
     if epochs is None or epochs.empty:
         st.caption("Its first epoch is not finished yet.")
         return
-    left, right = st.columns([3, 2], gap="large")
+    left, right = st.columns(2, gap="medium")
     with left:
         common.chart(
             "Loss and accuracy",
@@ -172,7 +172,7 @@ def _live(row: dict, config: RunConfig) -> None:
         )
     with right:
         common.chart(
-            "SI of every unit",
+            "SI of units",
             charts.training.si_histogram(units, config.alpha, common.dark()),
             f"{wording.counted(len(units), 'unit')} after epoch {int(epochs['epoch'].max())}, dead ones at 0, on the "
             f"evaluation images; dashed: the mean, {wording.si(float(units['si'].mean()))}.",
