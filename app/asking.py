@@ -8,6 +8,7 @@ import hashlib
 import shlex
 import threading
 import time
+from functools import partial
 from urllib.parse import quote
 
 import pandas as pd
@@ -55,12 +56,16 @@ def _gate() -> threading.BoundedSemaphore:
     return threading.BoundedSemaphore(AT_ONCE)
 
 
+def _ask(folder: str, query: str, runs: tuple | None, limit: int) -> pd.DataFrame:
+    with _gate():
+        return Store(folder).sql(query, runs, limit, SECONDS)
+
+
 @st.cache_data(max_entries=16, show_spinner="Asking the store ...")
 def _answer(folder: str, stamps: tuple, query: str, runs: tuple | None, limit: int, again: int) -> dict:
     started = time.perf_counter()
     try:
-        with _gate():
-            table = Store(folder).sql(query, runs, limit, SECONDS)
+        table = common.waiting(partial(_ask, folder, query, runs, limit))
     except SelvizError as error:
         return {"error": str(error)}
     seconds = time.perf_counter() - started

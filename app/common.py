@@ -5,6 +5,8 @@ else `data/` beside the package.
 """
 
 import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -143,6 +145,22 @@ def _network(folder: str, files: tuple, run: str):
 def network(run: str):
     """(UnitNetwork, Dataset) of a run. One object for all visitors: it is read, never changed."""
     return _network(data(), stamp(run), run)
+
+
+def superseded() -> None:
+    """Ends this run of the page if its visitor has asked for something newer: Streamlit looks at each such read."""
+    st.session_state.get("run")
+
+
+def waiting(call: Callable):
+    """`call()` where it takes long: in a thread, so that a newer request of the visitor need not wait for its end."""
+    pool = ThreadPoolExecutor(1)
+    future = pool.submit(call)
+    pool.shutdown(wait=False)
+    while not future.done():
+        superseded()
+        wait([future], 0.05)
+    return future.result()
 
 
 # ---------------------------------------------------------------------------------------------------------------- pages

@@ -2,11 +2,16 @@
 
 A widget is set from the address before it is drawn and writes to the address when a person changes it, so a link opens
 what its sender saw, back and forward work, and nothing is lost when another page is opened.
+
+A browser sends its address and all its widgets' values with every request, also those that an earlier click, still
+under way, has made out of date. So the server's View is the truth: a browser's address counts where its visitor went to
+it, a widget's value where its visitor changed it, and everything else that a browser says is what it was told before.
 """
 
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
@@ -15,19 +20,71 @@ from app.wording import code
 from selviz.errors import near
 
 LONGEST = 1500
+UNSAID = object()
+
+
+@dataclass
+class View:
+    """What one visitor is looking at: `now`, the address as it should be, on `page`.
+
+    `sent` are the addresses that the browser may be at without its visitor having gone there: the one that it told
+    last, and all that were sent to it since. `counted` is the value of each widget, by key, that is in `now` already;
+    `drawn` is how often a widget was drawn as a new one, and what it was made of; `run` marks the run of the page that
+    has looked at the request.
+    """
+
+    page: str = ""
+    now: dict[str, str] = field(default_factory=dict)
+    sent: list[dict[str, str]] = field(default_factory=list)
+    counted: dict[str, object] = field(default_factory=dict)
+    drawn: dict[str, tuple[int, object]] = field(default_factory=dict)
+    run: object = None
+
+    def hears(self, page: str, told: dict[str, str], went: bool) -> bool:
+        """Takes in what a browser says of its address; `went` where it says that it went back or forward.
+
+        True if the browser has to be told the address: it says another one, or may yet get one that is out of date.
+        """
+        if page != self.page:
+            self.counted.clear()
+        if went or page != self.page or told not in self.sent:
+            on_their_way = self.sent[1:]
+            self.page, self.now, self.sent = page, told, [told, *on_their_way]
+            return bool(on_their_way)
+        del self.sent[: self.sent.index(told)]
+        return told != self.now
+
+
+def _view() -> View:
+    """This visitor's view, after what the browser said with the request of this run."""
+    view, context = st.session_state.setdefault("view", View()), get_script_run_ctx()
+    if view.run is not context.cursors:  # Streamlit makes new ones for each run
+        told, went = st.query_params.to_dict(), getattr(context, "is_history_navigation", False)
+        tell = view.hears(context.page_script_hash, told, went)
+        view.run = context.cursors
+        if tell:
+            _tell(view)
+    return view
+
+
+def _tell(view: View) -> None:
+    view.sent = [*view.sent[-50:], view.now]
+    st.query_params.from_dict(view.now)
 
 
 def get(name: str, default: str | None = None) -> str | None:
     """What the address says, or the default."""
-    return st.query_params.get(name, default)
+    return _view().now.get(name, default)
 
 
 def put(**values) -> None:
     """Writes values to the address in one step; None takes a name out of it."""
-    after = {**st.query_params.to_dict(), **{name: str(v) for name, v in values.items() if v is not None}}
+    view = _view()
+    after = {**view.now, **{name: str(v) for name, v in values.items() if v is not None}}
     after = {name: v for name, v in after.items() if name not in values or values[name] is not None}
-    if after != st.query_params.to_dict():
-        st.query_params.from_dict(after)
+    if after != view.now:
+        view.now = after
+        _tell(view)
 
 
 def choose(name: str, known: Sequence[str], default: str, what: str = "") -> str:
@@ -103,26 +160,38 @@ def widget(
 def held(make: Callable, *args, key: str, value, changed: Callable, text: Callable = str, **options):
     """Draws the widget `make(*args, **options)` with `value`; `changed` gets what a person makes of it, and no more.
 
-    A browser sends what all its widgets show with every request. While it has not received what was drawn last (the
-    address was changed, or a button, and the next click came at once), that is out of date and must not pass for a
-    click. So a value that did not come from the browser is drawn as a new widget, under another key, which the browser
-    can say nothing of before it has it. `text` tells values apart.
+    A value that did not come from the browser is drawn as a new widget, under another key, so that a browser which has
+    not received it can say nothing of it. `text` tells values apart.
     """
-    turns = st.session_state.setdefault("turns", {})
-    turn = turns.get(key, 0)
+    view = _view()
+    made_of = args, [options.get(part) for part in ("options", "min_value", "max_value")]
+    turn, before = view.drawn.get(key, (0, made_of))
     name = f"{key}~{turn}" if turn else key
-    if name in st.session_state and not _same(st.session_state[name], value, text):
-        turns[key] = turn + 1
-        name = f"{key}~{turn + 1}"
-    st.session_state[name] = value
-    return make(*args, key=name, on_change=_changed, args=(name, value, changed, text), **options)
+    shown = st.session_state.get(name, UNSAID)
+    if shown is not UNSAID and not _same(shown, value, text) and _clicked(view, name, shown, text):
+        changed(shown)  # a newer request came before this click was counted
+        view.counted[name] = shown
+        st.rerun()
+    if shown is not UNSAID and (made_of != before or not _same(shown, value, text)):
+        turn, shown = turn + 1, UNSAID
+        name = f"{key}~{turn}"
+    if shown is UNSAID:
+        st.session_state[name] = shown = value
+    view.drawn[key], view.counted[name] = (turn, made_of), shown
+    return make(*args, key=name, on_change=_changed, args=(name, changed, text), **options)
 
 
-def _changed(name: str, drawn, changed: Callable, text: Callable) -> None:
-    value = st.session_state[name]
-    # Back and forward: the address counts, not what the browser showed before.
-    if not _same(value, drawn, text) and not getattr(get_script_run_ctx(), "is_history_navigation", False):
+def _changed(name: str, changed: Callable, text: Callable) -> None:
+    view, value = _view(), st.session_state[name]
+    if _clicked(view, name, value, text):
         changed(value)
+        view.counted[name] = value
+
+
+def _clicked(view: View, name: str, value, text: Callable) -> bool:
+    """Whether a visitor has changed this widget and the address does not say so yet."""
+    went = getattr(get_script_run_ctx(), "is_history_navigation", False)  # then the address counts
+    return not went and name in view.counted and not _same(value, view.counted[name], text)
 
 
 def _same(value, other, text: Callable) -> bool:

@@ -1,26 +1,29 @@
 """What silencing units does, for pages: `answer(Asked(run, "relu3:4,7"), watch)`, `control(asked, "matched", 20)`.
 
 Answers are kept for all visitors, under all that was asked; nothing in the shared network is changed, so visitors do
-not meet. A newer request of a visitor ends the older one at its next estimate or draw, since Streamlit stops a script
-that was superseded where it next draws something; draws that were made until then are kept.
+not meet. Batches of images take turns: first estimates before all else, control sets last, and visitors one after the
+other. A newer request of a visitor ends the older one at its next batch; draws that were made until then are kept.
+When nobody has asked for a while, the memory that answers start from is given back.
 """
 
 import os
 import shlex
-import threading
-from collections import OrderedDict
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
 import pandas as pd
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from app import common, links, wording
+from app import common, links, memory, turns, wording
 from selviz.errors import SelvizError
 from selviz.statistics import rank_among
 from selviz.store import Store
 
-MOST = 1000  # answers that are kept
+KEPT_MB = 100  # of answers, and as much of control draws
+REST = 15.0  # seconds without a request, after which the values that answers start from are given back
+TELL = 0.2  # seconds between two signs of how far the draws are
 SEED = 0
 
 
@@ -38,31 +41,14 @@ class Asked(NamedTuple):
     fold: int | None = None
 
 
-class Recent:
-    """The values last used, by key, at most `most` of them; threads may share it."""
-
-    def __init__(self, most: int):
-        self.most = most
-        self._lock = threading.Lock()
-        self._held: OrderedDict = OrderedDict()
-
-    def get(self, key, default=None):
-        with self._lock:
-            if key in self._held:
-                self._held.move_to_end(key)
-            return self._held.get(key, default)
-
-    def put(self, key, value) -> None:
-        with self._lock:
-            self._held[key] = value
-            self._held.move_to_end(key)
-            while len(self._held) > self.most:
-                self._held.popitem(last=False)
+@st.cache_resource
+def _answers() -> memory.Recent:
+    return memory.Recent(KEPT_MB)
 
 
 @st.cache_resource
-def _recent() -> Recent:
-    return Recent(MOST)
+def _draws() -> memory.Recent:
+    return memory.Recent(KEPT_MB)
 
 
 def budget() -> float:
@@ -83,6 +69,28 @@ def _memory():
     return BoundaryCache(budget())
 
 
+@st.cache_resource
+def _rest() -> memory.AfterRest:
+    def give_back() -> None:
+        held.clear()
+        memory.trim()
+
+    held = _memory()
+    return memory.AfterRest(REST, give_back)
+
+
+@st.cache_resource
+def _queue() -> turns.Turns:
+    import torch
+
+    return turns.Turns(turns.at_once(torch.get_num_threads()))
+
+
+def turn(urgency: int):
+    """A turn to compute a piece for this visitor; a newer request of theirs ends the wait for it, and the run."""
+    return _queue().turn(get_script_run_ctx().session_id, urgency, common.superseded)
+
+
 @st.cache_resource(max_entries=8, show_spinner=False, on_release=lambda engine: engine.close())
 def _engine(folder: str, files: tuple, run: str, fold: int | None):
     from selviz.pipeline import open_engine
@@ -97,6 +105,7 @@ def engine(run: str, fold: int | None):
 
 def _open(asked: Asked):
     """The engine and the chosen units by layer."""
+    _rest().touch()
     found = engine(asked.run, asked.fold)
     chosen, _ = links.text_to_units(asked.units, {layer.name: layer.units for layer in found.network.layers})
     return found, chosen
@@ -107,12 +116,13 @@ def answer(asked: Asked, watch: Callable = lambda estimate: None) -> dict:
     from selviz.pipeline import run_ablation
 
     key = (common.data(), common.stamp(asked.run), asked)
-    result = _recent().get(key)
+    result = _answers().get(key)
     if result is None:
         opened, chosen = _open(asked)
         how = {"mode": asked.mode, "factor": asked.factor, "keep": asked.keep, "fold": asked.fold, "seed": SEED}
+        how["turn"] = lambda batch: turn(turns.SETTLING if batch else turns.FIRST)
         result = run_ablation(common.store(), asked.run, chosen, **how, draws=0, engine=opened, watch=watch)
-        _recent().put(key, result)
+        _answers().put(key, result)
     return result
 
 
@@ -126,15 +136,22 @@ def control(asked: Asked, kind: str, draws: int, watch: Callable[[int], None] = 
     from selviz.pipeline import unit_statistics
 
     key = (common.data(), common.stamp(asked.run), asked, kind)
-    found: list[float] = _recent().get(key, [])
+    found: list[float] = _draws().get(key, [])
     if len(found) < draws:
         opened, chosen = _open(asked)
         stats = unit_statistics(common.store(), asked.run, list(chosen))
         how = {"mode": asked.mode, "factor": asked.factor, "keep": asked.keep, "stats": stats, "seed": SEED}
-        for accuracy in ablation.controls(opened, chosen, kind, draws, start=len(found), **how):
-            found = [*found, accuracy]
-            _recent().put(key, found)
-            watch(len(found))
+        how["turn"] = lambda batch: turn(turns.CONTROLS)
+        told = time.monotonic()
+        try:
+            for accuracy in ablation.controls(opened, chosen, kind, draws, start=len(found), **how):
+                found.append(accuracy)
+                if time.monotonic() - told > TELL:
+                    watch(len(found))
+                    told = time.monotonic()
+        finally:
+            _draws().put(key, found)
+            _rest().touch()
     found = found[:draws]
     rank = rank_among(answer(asked)["accuracy_after"], found)._asdict() if found else {}
     return {"accuracies": found, **rank}

@@ -3,15 +3,23 @@
 Visitors open the Ablation page and change their units and the mode as fast as they get answers, one time in three
 before the answer came; two more do so in a browser, by the address bar. Every answer is compared with `run_ablation` in
 this process. `wrong_answers`: another accuracy than that. `lost_requests`: the newest request of a visitor was not
-answered, for instance because an older one won. `errors`: exceptions and error boxes on a page. Times run from sending
-a request to the first accuracy (an estimate, or the answer at once where it is known) and to the exact one; those of
-the browsers include loading the page. Memory is the server's (resident set, MB): after one visitor asked some of the
-questions, at its highest, and 20 seconds after all have left. The store is made for it, or is the one in --data.
+answered, for instance because an older one won. `errors`: exceptions and error boxes on a page, and exceptions in the
+server's log; `examples` has the first of each, with the traceback. Times run from sending a request to the first
+accuracy (an estimate, or the answer at once where it is known) and to the exact one; those of the browsers include
+loading the page.
+
+Memory is the server's (resident set, MB). Both levels are taken at rest, --rest seconds after the last visitor left:
+`memory_before_mb` after one visitor has asked for ten seconds, so that libraries, network and images are loaded,
+`memory_after_mb` after the crowd. `memory_back`: the second is at most TOLERANCE times the first. What may stay are
+answers, which are kept within a budget of their own (`KEPT_MB` in app/silencing.py).
+
+The store is made for it, or is the one in --data.
 """
 
 import argparse
 import asyncio
 import json
+import re
 import statistics
 import sys
 import tempfile
@@ -27,6 +35,7 @@ from tests.crowd import MODES, Question, Tally, crowd, questions
 from tests.dashboard import serving
 
 WARM_UP = 10.0  # seconds of one visitor
+TOLERANCE = 1.15
 
 
 def resident(process: int) -> float:
@@ -35,6 +44,12 @@ def resident(process: int) -> float:
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1024
     return float("nan")
+
+
+def raised(log: Path) -> list[str]:
+    """The exceptions in a server's log, each with its traceback."""
+    parts = log.read_text(errors="replace").split("Traceback (most recent call last):\n")[1:]
+    return [re.match(r"(?:[ \t].*\n|\n)*.*", part).group() for part in parts]
 
 
 def figures(tally: Tally) -> dict:
@@ -61,6 +76,7 @@ def figures(tally: Tally) -> dict:
 async def measure(address: str, server: int, run: str, asked: list[Question], options) -> dict:
     """Warms the server up, lets the visitors in, waits until it has rested."""
     await crowd(address, run, asked, WARM_UP, visitors=1, browsers=0)
+    await asyncio.sleep(options.rest)
     memory = [resident(server)]
 
     async def watch() -> None:
@@ -81,6 +97,7 @@ async def measure(address: str, server: int, run: str, asked: list[Question], op
         "memory_peak_mb": max(memory),
         "memory_after_mb": after,
         "memory_ratio": after / memory[0],
+        "memory_back": after <= TOLERANCE * memory[0],
         "visitors": options.visitors,
         "browsers": options.browsers,
         "seconds": options.seconds,
@@ -99,8 +116,13 @@ def main(options) -> dict:
         asked = questions(store, run, options.selections)
         print(f"{len(asked)} questions answered by the library", file=sys.stderr, flush=True)
         servers: list = []
-        with serving(store.path, started=servers.append) as address:
-            return asyncio.run(measure(address, servers[0].pid, run, asked, options))
+        path = Path(made) / "server.log"
+        with path.open("wb") as log, serving(store.path, started=servers.append, log=log) as address:
+            found = asyncio.run(measure(address, servers[0].pid, run, asked, options))
+        logged = raised(path)
+        found["errors"] += len(logged)
+        found["examples"]["server_log"] = logged[:5]
+        return found
 
 
 if __name__ == "__main__":
@@ -109,7 +131,7 @@ if __name__ == "__main__":
     parser.add_argument("--visitors", type=int, default=10)
     parser.add_argument("--browsers", type=int, default=2)
     parser.add_argument("--selections", type=int, default=40, help="random sets of units; each is asked in every mode")
-    parser.add_argument("--rest", type=float, default=20, help="seconds after all have left")
+    parser.add_argument("--rest", type=float, default=30, help="seconds after all have left")
     parser.add_argument("--data", help="a store with finished runs; its first run, unless --run names another")
     parser.add_argument("--run")
     print(json.dumps(main(parser.parse_args())))

@@ -230,7 +230,7 @@ def run_ablation(
     matched: int | None = None,
     cache: ablation.BoundaryCache | None = None,
     engine: ablation.Engine | None = None,
-    cancelled=None,
+    turn=None,
     report: Report = lambda news: None,
     watch: Callable[[ablation.Estimate], None] = lambda estimate: None,
 ) -> dict:
@@ -255,7 +255,7 @@ def run_ablation(
             matched,
             unit_statistics(store, run, list(chosen)),
             seed,
-            cancelled,
+            turn,
             report,
             watch,
         )

@@ -139,6 +139,7 @@ async def _answered(visitor: Visitor, now: Question, tally: Tally) -> bool:
         tally.first.append(await visitor.until(lambda v: _shows(v, now)) - sent)
         tally.settled.append(await visitor.until(lambda v: _exact(v, now)) - sent)
     except TimeoutError:
+        tally.errors += visitor.errors()
         silent = [text for text in visitor.texts() if "silent:" in text]
         shown = f"{silent} {visitor.metrics()} at {visitor.query}, told {visitor.told}, {visitor.finished=}"
         tally.lost.append(f"asked for {now.units} {now.mode}, got {shown}")

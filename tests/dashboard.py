@@ -18,8 +18,8 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-backgroun
 
 
 @contextmanager
-def serving(data, *, started=lambda process: None, **environment) -> Iterator[str]:
-    """The address of a dashboard over the store in `data`; `started` is given its process."""
+def serving(data, *, started=lambda process: None, log=None, **environment) -> Iterator[str]:
+    """The address of a dashboard over the store in `data`; `started` is given its process, `log` (a file) its words."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -28,7 +28,13 @@ def serving(data, *, started=lambda process: None, **environment) -> Iterator[st
                "--browser.gatherUsageStats", "false"]  # fmt: skip
     settings = {**os.environ, "SELVIZ_DATA": str(data), "SELVIZ_NO_DEMO": "1", "OMP_NUM_THREADS": "1", **environment}
     # The folder is not the repository's: the dashboard must find selviz by itself.
-    process = subprocess.Popen(command, cwd=data, env=settings, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+    process = subprocess.Popen(
+        command,
+        cwd=data,
+        env=settings,
+        stdout=log or subprocess.DEVNULL,
+        stderr=subprocess.STDOUT,
+    )
     address = f"http://127.0.0.1:{port}"
     try:
         for _ in range(300):

@@ -2,6 +2,7 @@
 
 import math
 import threading
+from contextlib import contextmanager
 
 import pandas as pd
 import pytest
@@ -10,7 +11,7 @@ import torchvision
 from torch import nn
 
 from selviz import ablation, models
-from selviz.ablation import BoundaryCache, Cancelled, Engine
+from selviz.ablation import BoundaryCache, Engine
 from selviz.errors import SelvizError
 from selviz.network import UnitNetwork
 from tests.toy import ToyNetwork, toy_dataset
@@ -176,16 +177,24 @@ def test_estimates_shrink_to_the_exact_value(toy_engine):
     assert len(estimates[-1].after) == 12
 
 
-@pytest.mark.parametrize("kind", ["event", "callable"])
-def test_a_request_can_be_cancelled_between_batches(toy_engine, kind):
-    event = threading.Event()
-    stream = ablation.progress(
-        toy_engine, ablation.changes(toy_engine, {"relu": [1]}), event if kind == "event" else event.is_set
-    )
+def test_each_batch_is_computed_in_a_turn_and_what_a_turn_raises_ends_the_stream(toy_engine):
+    entered, left = [], []
+
+    @contextmanager
+    def turn(batch):
+        if batch == 2:
+            raise InterruptedError
+        entered.append(batch)
+        yield
+        left.append(batch)
+
+    stream = ablation.progress(toy_engine, ablation.changes(toy_engine, {"relu": [1]}), turn)
     next(stream)
-    event.set()
-    with pytest.raises(Cancelled):
+    assert entered == left == [0], "the turn is over when the batch is drawn"
+    next(stream)
+    with pytest.raises(InterruptedError):
         next(stream)
+    assert entered == left == [0, 1]
 
 
 def test_without_a_budget_nothing_is_held_and_nothing_changes(toy):

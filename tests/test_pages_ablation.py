@@ -335,3 +335,34 @@ def test_two_visitors_silence_different_units_and_each_gets_its_own_answer(visit
     expected = [f"{100 * run_ablation(tiny_store, tiny_run, one, draws=0)['accuracy_after']:.1f} %" for one in units]
     pages = [visit(tiny_store, "ablation", silence=f"relu4:{one['relu4'][0]}") for one in units]
     assert [metrics(page.run())["Accuracy after"][0] for page in reversed(pages)] == expected[::-1]
+
+
+def test_a_click_counts_although_the_next_one_comes_with_the_address_of_before_it(visit, tiny_store):
+    """A browser learns of its new address after it has been clicked again."""
+    page = visit(tiny_store, "ablation", silence="relu2:7")
+    before = dict(page.query_params)
+    page.button_group(key="link-mode").set_value("mean").run()
+    assert page.query_params["mode"] == "mean"
+    page.query_params.clear()
+    page.query_params.update(before)
+    page.button_group(key="link-show").set_value("confusion").run()
+    told = dict(page.query_params)
+    assert (told["silence"], told["mode"], told["show"]) == ("relu2:7", "mean", "confusion")
+
+
+def test_an_address_that_its_visitor_goes_to_counts_although_an_older_one_is_still_on_its_way():
+    from app.links import View
+
+    view = View()
+    assert not view.hears("page", {}, False)
+    first, second = {"mode": "mean"}, {"mode": "noise"}
+    view.now, view.sent = first, [*view.sent, first]
+    assert view.hears("page", second, False), "the browser may yet be told the first one"
+    assert view.now == second
+    assert view.hears("page", first, False), "it was"
+    assert view.now == second
+    view.hears("page", first, True)
+    assert view.now == first, "its visitor went there"
+    view.hears("page", first, False)
+    assert not view.hears("another page", {}, False)
+    assert (view.now, view.sent) == ({}, [{}])

@@ -91,6 +91,22 @@ def test_a_step_back_right_after_a_click_leads_to_that_address(address, tiny_run
     asyncio.run(look())
 
 
+def test_of_clicks_on_one_widget_that_come_before_it_is_drawn_again_the_last_one_counts(address, tiny_run):
+    """The value that was drawn last is chosen again: to a reader of what was drawn alone, nothing was clicked."""
+
+    async def look():
+        async with Visitor(address) as visitor:
+            await visitor.open("ablation", f"run={tiny_run}&silence=relu2:7&mode=shuffle")
+            for _ in range(8):
+                await visitor.choose("Set them to", ["mean"])
+                await asyncio.sleep(0.02)
+                await visitor.choose("Set them to", ["another image"])
+                await visitor.until(lambda v: v.finished)
+                assert "mode=shuffle" in visitor.query
+
+    asyncio.run(look())
+
+
 def test_a_damaged_run_is_an_error_to_a_visitor_as_to_a_reader(tiny_store, tiny_run, tmp_path):
     """What makes `errors` fail: the client must see the box that a person sees."""
     import shutil

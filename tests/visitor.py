@@ -158,7 +158,7 @@ class Visitor:
     def errors(self) -> list[str]:
         """Exceptions and error boxes on the page, and what went wrong without one."""
         boxes = [box.body for box in self.elements("alert") if box.format == box.ERROR]
-        raised = [f"{e.type}: {e.message} {' '.join(e.stack_trace[-2:])}" for e in self.elements("exception")]
+        raised = [f"{e.type}: {e.message}\n{''.join(e.stack_trace)}" for e in self.elements("exception")]
         return self._failures + raised + boxes
 
     def _labelled(self, label: str, kinds):

@@ -11,7 +11,7 @@ what comes of it; curves: many units one after the other; atlas: every unit alon
 
 from selviz.ablation.atlas import atlas_layer, gradient_estimates
 from selviz.ablation.curves import DRAWS, STEPS, area, curves
-from selviz.ablation.engine import CACHE_GB, BoundaryCache, Cancelled, Engine
+from selviz.ablation.engine import CACHE_GB, BoundaryCache, Engine
 from selviz.ablation.modes import MODES, changes, check_choice, complement, matched_sets, random_sets
 from selviz.ablation.outgoing import push, relevance
 from selviz.ablation.readouts import (
@@ -35,7 +35,6 @@ __all__ = [
     "STEPS",
     "UNMATCHED",
     "BoundaryCache",
-    "Cancelled",
     "Change",
     "Engine",
     "Estimate",

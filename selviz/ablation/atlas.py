@@ -48,7 +48,7 @@ def gradient_estimates(
 
 
 def atlas_layer(
-    engine: Engine, name: str, classes: int, cancelled=None, report: Callable[[dict], None] = lambda news: None
+    engine: Engine, name: str, classes: int, turn=None, report: Callable[[dict], None] = lambda news: None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The exact effect of zeroing each unit of a layer: (one row a unit, one row a unit and class).
 
@@ -60,7 +60,7 @@ def atlas_layer(
     counts = np.bincount(labels.numpy(), minlength=classes)
     found = []
     for unit in range(engine.network.layer(name).units):
-        after = engine.logits(changes(engine, {name: [unit]}), cancelled)
+        after = engine.logits(changes(engine, {name: [unit]}), turn)
         still = after.argmax(dim=1) == labels
         change = F.cross_entropy(after, labels, reduction="none") - loss
         for value in (right, still, right & ~still, ~right & still, change):

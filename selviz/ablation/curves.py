@@ -20,7 +20,7 @@ def curves(
     steps: int = STEPS,
     draws: int = DRAWS,
     seed: int = 0,
-    cancelled=None,
+    turn=None,
     report: Callable[[dict], None] = lambda news: None,
 ) -> pd.DataFrame:
     """One row a point: direction (descending, ascending, random), draw, step 0..steps, units removed, accuracy 0..1.
@@ -51,7 +51,7 @@ def curves(
             elif step == steps and nothing_left is not None:  # the end is the same in every order
                 accuracy = nothing_left
             else:
-                logits = engine.logits(changes(engine, silent), cancelled)
+                logits = engine.logits(changes(engine, silent), turn)
                 accuracy = float((logits.argmax(dim=1) == engine.labels).double().mean())
             if step == steps:
                 nothing_left = accuracy

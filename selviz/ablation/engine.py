@@ -15,6 +15,7 @@ import shutil
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
@@ -30,11 +31,8 @@ FIRST, LEAST, MOST = 50, 8, 250  # images in the first batch, and in the others
 BLOCK = 8 * 2**20
 CACHE_GB = 2.0
 NOTHING = "No unit is chosen; name units as LAYER:3,5, such as relu1:3,5."
+Turn = Callable[[int], AbstractContextManager]
 _numbers = itertools.count()
-
-
-class Cancelled(Exception):
-    """A newer request took this one's place."""
 
 
 class BoundaryCache:
@@ -71,6 +69,12 @@ class BoundaryCache:
         with self._lock:
             for key in [key for key in self._held if key[0] == owner]:
                 self.bytes -= self._held.pop(key)[0]
+
+    def clear(self) -> None:
+        """Give up everything."""
+        with self._lock:
+            self._held.clear()
+            self.bytes = 0
 
     def _keep(self, key: tuple, value: list) -> None:
         size = sum(part.nbytes for part in value if isinstance(part, Tensor))
@@ -138,27 +142,25 @@ class Engine:
         return self._before
 
     @torch.inference_mode()
-    def stream(
-        self, changes: Mapping[str, Change], cancelled: Callable[[], bool] | threading.Event | None = None
-    ) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    def stream(self, changes: Mapping[str, Change], turn: Turn | None = None) -> Iterator[tuple[slice, Tensor, Tensor]]:
         """(rows, logits before, logits after) batch by batch under a Change for each layer.
 
-        Raises Cancelled between two batches once `cancelled` is set or returns True.
+        Each batch is computed inside `turn(number)`, a context that may wait until others have had theirs; what it
+        raises ends the stream, as where a newer request took this one's place.
         """
         if not changes:
             raise SelvizError(NOTHING)
-        stopped = getattr(cancelled, "is_set", cancelled) or (lambda: False)
+        turn = turn or nullcontext
         tail = self.tail(changes)
         for number, rows in enumerate(self.slices):
-            if stopped():
-                raise Cancelled
-            boundary = self._boundary(tail, number)
-            after = tail.logits(boundary, {name: change.rows(rows) for name, change in changes.items()})
+            with turn(number):
+                boundary = self._boundary(tail, number)
+                after = tail.logits(boundary, {name: change.rows(rows) for name, change in changes.items()})
             yield rows, boundary[-1], after
 
-    def logits(self, changes: Mapping[str, Change], cancelled=None) -> Tensor:
+    def logits(self, changes: Mapping[str, Change], turn: Turn | None = None) -> Tensor:
         """Logits [N, C] under a Change for each layer."""
-        return torch.cat([after for _, _, after in self.stream(changes, cancelled)])
+        return torch.cat([after for _, _, after in self.stream(changes, turn)])
 
     @torch.inference_mode()
     def maps(self, name: str, units: Sequence[int]) -> Tensor:

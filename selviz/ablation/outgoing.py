@@ -11,7 +11,7 @@ from selviz.subgraphs import with_outputs
 STEP = 0.02  # of the unit's map, up and down, for the slope
 
 
-def push(engine: Engine, layer: str, unit: int, cancelled=None) -> pd.DataFrame:
+def push(engine: Engine, layer: str, unit: int, turn=None) -> pd.DataFrame:
     """How much one unit raises each class's logit, a row a class: class_index, removed, slope, and images.
 
     removed: mean over images of logit before minus logit while the unit is silent, with its standard deviation
@@ -20,9 +20,9 @@ def push(engine: Engine, layer: str, unit: int, cancelled=None) -> pd.DataFrame:
     change does where `removed` tells what the whole does; the two differ where later layers bend.
     """
     before = engine.before()
-    removed = before - engine.logits(changes(engine, {layer: [unit]}), cancelled)
+    removed = before - engine.logits(changes(engine, {layer: [unit]}), turn)
     up, down = (
-        engine.logits(changes(engine, {layer: [unit]}, "scale", factor), cancelled) for factor in (1 + STEP, 1 - STEP)
+        engine.logits(changes(engine, {layer: [unit]}, "scale", factor), turn) for factor in (1 + STEP, 1 - STEP)
     )
     slope = (up - down) / (2 * STEP)
     return pd.DataFrame(

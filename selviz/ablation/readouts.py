@@ -52,12 +52,12 @@ class Estimate:
         return self.images == self.of
 
 
-def progress(engine: Engine, changed: Mapping[str, Change], cancelled=None) -> Iterator[Estimate]:
-    """An Estimate after each batch; the last one is exact. Raises Cancelled once `cancelled` is set or returns True."""
+def progress(engine: Engine, changed: Mapping[str, Change], turn=None) -> Iterator[Estimate]:
+    """An Estimate after each batch; the last one is exact. `turn` as in `Engine.stream`."""
     parts, right_before, right_after = [], 0, 0
     labels, of = engine.labels, len(engine)
     held = engine.holds(changed)
-    for rows, before, after in engine.stream(changed, cancelled):
+    for rows, before, after in engine.stream(changed, turn):
         parts.append(after)
         right_before += int((before.argmax(dim=1) == labels[rows]).sum())
         right_after += int((after.argmax(dim=1) == labels[rows]).sum())
@@ -90,7 +90,7 @@ def ablate(
     matched: int | None = None,
     stats: Statistics | None = None,
     seed: int = 0,
-    cancelled=None,
+    turn=None,
     report: Callable[[dict], None] = lambda news: None,
     watch: Callable[[Estimate], None] = lambda estimate: None,
 ) -> dict:
@@ -104,10 +104,10 @@ def ablate(
     counts = {"control": draws, "matched": draws if matched is None else matched}
     for number in counts.values():
         check_draws(number)
-    how = {"mode": mode, "factor": factor, "stats": stats, "keep": keep, "seed": seed, "cancelled": cancelled}
+    how = {"mode": mode, "factor": factor, "stats": stats, "keep": keep, "seed": seed, "turn": turn}
     check_mode(mode, factor)
     chosen = check_choice(engine.network, units)
-    for last in progress(engine, edits(engine, chosen, mode, factor, stats, keep, seed), cancelled):
+    for last in progress(engine, edits(engine, chosen, mode, factor, stats, keep, seed), turn):
         watch(last)
     result = compare(engine.labels, engine.before(), last.after, class_names)
     result["flips"] = flips(engine.labels, engine.before(), last.after, engine.images)
@@ -138,7 +138,7 @@ def controls(
     stats: Statistics | None = None,
     keep: bool = False,
     seed: int = 0,
-    cancelled=None,
+    turn=None,
 ) -> Iterator[float]:
     """The accuracy 0..1 under each control set of `units`, numbers `start` to `draws` - 1 of the sequence of this seed.
 
@@ -155,7 +155,7 @@ def controls(
         return
     for number, drawn in enumerate(sets):
         if number >= start:
-            logits = engine.logits(edits(engine, drawn, mode, factor, stats, keep, seed + number), cancelled)
+            logits = engine.logits(edits(engine, drawn, mode, factor, stats, keep, seed + number), turn)
             yield float((logits.argmax(dim=1) == engine.labels).double().mean())
 
 
