@@ -1,16 +1,18 @@
 """Images as people have them: folders of any layout, format and size, prepared as the usual evaluation does."""
 
 import json
+import os
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from selviz import datasets
+from selviz import datasets, pipeline
 from selviz.cli import main
 from selviz.config import RunConfig, run_name
 from selviz.errors import SelvizError
+from selviz.store import Store
 
 
 @pytest.fixture(autouse=True)
@@ -176,6 +178,19 @@ def test_a_folder_trains_under_a_name_that_is_a_safe_folder(tmp_path, capsys):
     assert summary["run"] == run_name(config) and summary["run"].startswith("my-pictures-cnn-a0-s0-")
     assert summary["images"] == 9 and summary["train_images"] == 48 and summary["dataset"] == spec
     assert main(["ablate", summary["run"], "--units", "relu4:0-7", "--data", data, "--json"]) == 0
+    capsys.readouterr()
+    store, run, images = Store(data), summary["run"], tmp_path / "my pictures"
+    assert summary["available_images"] == 12 and pipeline.images_changed(store, run) is None
+    os.utime(images / "ant" / "0.png")  # written again, the same pixels
+    assert pipeline.images_changed(store, run) is None
+    for file in images.rglob("*.png"):
+        picture(999).save(file)
+    assert "no longer those that this run was captured on" in pipeline.images_changed(store, run)
+    images.rename(tmp_path / "elsewhere")
+    assert "put them back or link to where they are: ln -s /new/place" in pipeline.images_changed(store, run)
+    assert main(["ablate", run, "--units", "relu4:0-7", "--data", data]) == 2
+    assert "put them back or link" in capsys.readouterr().err
+    assert len(store.thumbnails(run, range(9))) == 9 and len(store.units(run)) == 144
 
 
 def test_a_relative_path_and_an_absolute_one_are_the_same_run(tmp_path, monkeypatch):
