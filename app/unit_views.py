@@ -198,7 +198,7 @@ VIEWS: dict[str, tuple[str, Callable[[str, pd.DataFrame], dict]]] = {
 
 def _layers(run: str, units: pd.DataFrame) -> list[str]:
     """The layers of these units in forward order."""
-    there = set(units["layer"])
+    there = set(units["layer"].unique())
     return [layer for layer in common.read("layers", run)["layer"] if layer in there]
 
 

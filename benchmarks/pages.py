@@ -1,13 +1,17 @@
-"""How long the server takes to draw each page: `python benchmarks/pages.py` prints one JSON document.
+"""How long the server takes to draw each page, and what it sends: `python benchmarks/pages.py` prints one document.
 
-    {"pages": [{"page", "demo_ms", "large_ms"}], ...}
+    {"pages": [{"page", "model_pass", "demo_ms", "large_ms", "many_ms", "marks", "megabytes", ...}], ...}
 
-Medians over visits, each to another address of the page, of one run of its script, on a store of two small trained
-networks (or the one in --demo) and on one of 48 million generated activations (10,000 images x 4,800 units, 200
-classes; --large keeps it in a folder for another time). Pages that pass images through a network are marked.
+Medians over visits, each to another address of the page, of one run of its script, on three stores: two small trained
+networks (or the store in --demo); 48 million generated activations (10,000 images x 4,800 units, 200 classes); and
+50,000 generated units (200 images). --keep names a folder that keeps the generated ones for another time. `..._cpu_ms`
+is the processor's time, which other work on the machine disturbs less. `marks` (points, bars, cells of all charts) and
+`megabytes` (all messages to the browser) are the most that any visit got; `views` has them and the time for the other
+views of a page. Pages that pass images through a network are marked `model_pass`.
 """
 
 import argparse
+import base64
 import io
 import json
 import os
@@ -26,12 +30,21 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from selviz.config import RunConfig, config_to_dict, run_name
 from selviz.store import Store, write_activations, write_images, write_json, write_stage
 
-IMAGES, LAYERS, UNITS, CLASSES = 10_000, 8, 600, 200
+SIZES = {  # images, layers, units of each, classes
+    "large": (10_000, 8, 600, 200),
+    "many": (200, 40, 1_250, 10),
+}
 MODEL_PASS = ("unit", "ablation")
+VIEWS = {  # what else a page can be asked for
+    "units": [{"seen": seen} for seen in ("scatter", "tuning", "plane", "agreement")] + [{"find": "7"}],
+    "ablation": [{"by": "plot"}, {"by": "table"}, {"show": "confusion"}],
+    "compare": [{"settings": "all"}],
+}
+LIMITS = {"ms": 300, "marks": 5_000, "megabytes": 2}
 MAIN = Path(__file__).resolve().parents[1] / "app" / "main.py"
 
 
-def large_store(data: Path) -> Store:
+def generated_store(data: Path, images: int, layers: int, units: int, classes: int) -> Store:
     """A run of generated activations with classes, metrics and images, written by the store's own writers."""
     import torch
 
@@ -43,27 +56,25 @@ def large_store(data: Path) -> Store:
     if (folder / "summary.json").exists():
         return store
     random = np.random.default_rng(0)
-    labels, names = random.permutation(np.arange(IMAGES) % CLASSES), [f"class {c}" for c in range(CLASSES)]
+    labels, names = random.permutation(np.arange(images) % classes), [f"class {c}" for c in range(classes)]
     picture = io.BytesIO()
     Image.fromarray(random.integers(0, 255, (32, 32, 3), dtype=np.uint8)).save(picture, "PNG")
     pixel = picture.getvalue()
-    write_images(store.path, "large", [pixel] * IMAGES, labels, names)
+    write_images(store.path, data.name, [pixel] * images, labels, names)
     write_json(folder / "config.json", config_to_dict(config))
-    found, layer_names = [], [f"layer{layer}.relu" for layer in range(LAYERS)]
+    found, layer_names = [], [f"layer{layer}.relu" for layer in range(layers)]
 
     def activations():
-        for layer in range(LAYERS):
-            tuning = random.gamma(1.0, size=(CLASSES, UNITS)).astype(np.float32)
-            values = tuning[labels] * random.gamma(1.0, size=(IMAGES, UNITS)).astype(np.float32)
-            found.append(layer_metrics(torch.from_numpy(values), torch.from_numpy(labels), CLASSES, shuffles=2))
+        for layer in range(layers):
+            tuning = random.gamma(1.0, size=(classes, units)).astype(np.float32)
+            values = tuning[labels] * random.gamma(1.0, size=(images, units)).astype(np.float32)
+            found.append(layer_metrics(torch.from_numpy(values), torch.from_numpy(labels), classes, shuffles=2))
             yield layer, values
 
-    layers = pd.DataFrame({"layer": range(LAYERS), "name": layer_names, "units": UNITS, "signed": False})
-    layers = layers.assign(depth=np.linspace(0, 1, LAYERS), squeeze=False)
-    images = pd.DataFrame(
-        {"image": range(IMAGES), "label": labels, "prediction": labels, "fold": np.arange(IMAGES) % 2}
-    )
-    write_activations(folder, layers, images, activations(), {"device": "cpu"})
+    of_layers = pd.DataFrame({"layer": range(layers), "name": layer_names, "units": units, "signed": False})
+    of_layers = of_layers.assign(depth=np.linspace(0, 1, layers), squeeze=False)
+    of_images = {"image": range(images), "label": labels, "prediction": labels, "fold": np.arange(images) % 2}
+    write_activations(folder, of_layers, pd.DataFrame(of_images), activations(), {"device": "cpu"})
     tables = {"layers": pd.DataFrame([{"layer": layer, **part["layer"]} for layer, part in enumerate(found)])}
     for name in ("units", "class_means"):
         tables[name] = pd.concat([part[name].assign(layer=layer) for layer, part in enumerate(found)])
@@ -72,8 +83,14 @@ def large_store(data: Path) -> Store:
     epochs = pd.DataFrame({**epochs, "mean_si": 0.3, "learning_rate": 0.1, "seconds": 1.5})
     per_layer = pd.DataFrame({"epoch": [1, 2], "layer": [0, 0], "mean_si": [0.1, 0.2]})
     write_stage(folder, "training", {"epochs": epochs, "epoch_layers": per_layer}, {})
-    facts = {"fingerprint": "large", "test_accuracy": 0.6, "mean_si": 0.3, "mean_si_live": 0.3, "units": LAYERS * UNITS}
-    facts |= {"dead": 0, "images": IMAGES, "classes": names, "null_mean": 0.1, "null_p95": 0.1, "layers": LAYERS}
+    facts = {
+        "fingerprint": data.name,
+        "test_accuracy": 0.6,
+        "mean_si": 0.3,
+        "mean_si_live": 0.3,
+        "units": layers * units,
+    }
+    facts |= {"dead": 0, "images": images, "classes": names, "null_mean": 0.1, "null_p95": 0.1, "layers": layers}
     write_json(folder / "summary.json", {**facts, "kind": "trained", **config_to_dict(config)})
     return store
 
@@ -94,7 +111,8 @@ def visits(store: Store, page: str, number: int) -> list[dict[str, str]]:
     units = store.units(run)
     rows = units.iloc[np.linspace(0, len(units) - 1, number).astype(int)].to_dict("records")
     if page == "units":
-        return [{"run": run, "layer": row["layer"], "si": f"0.{n % 5}..1"} for n, row in enumerate(rows)]
+        layers = [{"layer": row["layer"]} if n % 2 else {} for n, row in enumerate(rows)]
+        return [{"run": run, "si": f"0.0{n}..1", **layer} for n, layer in enumerate(layers)]
     if page == "unit":
         return [{"run": run, "layer": row["layer"], "unit": str(row["unit"])} for row in rows]
     if page == "ablation":
@@ -104,49 +122,103 @@ def visits(store: Store, page: str, number: int) -> list[dict[str, str]]:
     return [{"run": run}] * number
 
 
-def milliseconds(store: Store, page: str, number: int) -> tuple[float, str]:
-    """Median time of one run of the page's script; and the first error that it showed, if any."""
+class Sent:
+    """What the page sent to the browser at its last visit."""
+
+    def __init__(self):
+        from streamlit.testing.v1.local_script_runner import LocalScriptRunner
+
+        self.messages, given = [], LocalScriptRunner.forward_msgs
+
+        def kept(runner):
+            self.messages = given(runner)
+            return self.messages
+
+        LocalScriptRunner.forward_msgs = kept
+
+    def size(self) -> dict[str, float]:
+        specs = [m.delta.new_element.plotly_chart.spec for m in self.messages if m.WhichOneof("type") == "delta"]
+        marks = sum(_marks(trace) for spec in specs if spec for trace in json.loads(spec)["data"])
+        return {"marks": marks, "megabytes": round(sum(m.ByteSize() for m in self.messages) / 1e6, 3)}
+
+
+def _marks(trace: dict) -> int:
+    if trace["type"] == "heatmap":
+        return sum(map(_length, trace["z"])) if isinstance(trace["z"], list) else _length(trace["z"])
+    return _length(trace.get("x", []))
+
+
+def _length(values) -> int:
+    """The number of entries of a list, or of an array that Plotly has packed."""
+    if not isinstance(values, dict):
+        return len(values)
+    return len(base64.b64decode(values["bdata"])) // np.dtype(values["dtype"]).itemsize
+
+
+def measured(store: Store, page: str, number: int, sent: Sent) -> dict:
+    """Median time of one run of the page's script, what it sends at most, and the first error that it showed, if any;
+    and the same of one visit to each of its other views."""
     from streamlit.testing.v1 import AppTest
 
     os.environ |= {"SELVIZ_DATA": str(store.path), "SELVIZ_NO_DEMO": "1"}
     test = AppTest.from_file(str(MAIN), default_timeout=300).run()
     if page != "overview":
         test.switch_page(f"views/{page}.py")
-    times, trouble = [], ""
-    for address in visits(store, page, number + 1):
+
+    def visit(address: dict[str, str]) -> dict:
         test.query_params.clear()
         for name, value in address.items():
             test.query_params[name] = value
-        started = time.perf_counter()
+        started, spent = time.perf_counter(), time.process_time()
         test.run()
-        times.append(1000 * (time.perf_counter() - started))
+        took = {"ms": 1000 * (time.perf_counter() - started), "cpu_ms": 1000 * (time.process_time() - spent)}
         shown = [element.value for kind in ("exception", "error") for element in test.get(kind)]
-        trouble = trouble or (str(shown[0]) if shown else "")
-    return statistics.median(times[1:]), trouble  # the first one fills caches and imports
+        return {**took, **sent.size(), "trouble": str(shown[0]) if shown else ""}
+
+    addresses = visits(store, page, number + 1)
+    found = pd.DataFrame([visit(address) for address in addresses][1:])  # the first one fills caches and imports
+    result = {name: round(statistics.median(found[name]), 1) for name in ("ms", "cpu_ms")}
+    result |= {name: found[name].max() for name in ("marks", "megabytes")}
+    views = []
+    for more in VIEWS.get(page, []):
+        visit({**addresses[0], **more})
+        views.append({"view": "&".join("=".join(item) for item in more.items()), **visit({**addresses[1], **more})})
+    result["views"] = views
+    result["trouble"] = next(filter(None, [*found["trouble"], *(view["trouble"] for view in views)]), "")
+    return result
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--demo", type=Path, help="a store to use as the small one")
-    parser.add_argument("--large", type=Path, help="where the large store is, or shall be kept")
+    parser.add_argument("--keep", type=Path, help="where the generated stores are, or shall be kept")
     parser.add_argument("--pages", help="only these, parted by commas")
     parser.add_argument("--visits", type=int, default=9)
     settings = parser.parse_args()
     pages = sorted(path.stem for path in (MAIN.parent / "views").glob("[a-z]*.py"))
     pages = [page for page in pages if settings.pages is None or page in settings.pages.split(",")]
     with tempfile.TemporaryDirectory(prefix="selviz-benchmark-") as scratch:
-        small = Store(settings.demo) if settings.demo else small_store(Path(scratch) / "demo")
-        large = large_store(settings.large or Path(scratch) / "large")
-        rows = []
+        stores = {"demo": Store(settings.demo) if settings.demo else small_store(Path(scratch) / "demo")}
+        for name, sizes in SIZES.items():
+            stores[name] = generated_store((settings.keep or Path(scratch)) / name, *sizes)
+        sent, rows = Sent(), []
         for page in pages:
-            row: dict = {"page": page, "model_pass": page in MODEL_PASS}
-            for name, store in (("demo", small), ("large", large)):
-                row[f"{name}_ms"], trouble = milliseconds(store, page, settings.visits)
-                row |= {f"{name}_trouble": trouble} if trouble else {}
+            row: dict = {"page": page, "model_pass": page in MODEL_PASS, "marks": 0, "megabytes": 0.0}
+            for name, store in stores.items():
+                found = measured(store, page, settings.visits, sent)
+                row |= {f"{name}_{key}": found[key] for key in ("ms", "cpu_ms", "views", "trouble") if found[key]}
+                for limit in ("marks", "megabytes"):
+                    most = max(found[limit], *(view[limit] for view in found["views"]), 0)
+                    row[limit] = max(row[limit], most)
             rows.append(row)
     quick = [row for row in rows if not row["model_pass"]]
-    worst = {name: max(row[name] for row in quick) for name in ("demo_ms", "large_ms")} if quick else {}
-    print(json.dumps({"pages": rows, "worst_without_model_pass": worst, "visits": settings.visits}, indent=1))
+    worst = {f"{name}_ms": max((row[f"{name}_ms"] for row in quick), default=None) for name in stores}
+    worst |= {name: max((row[name] for row in rows), default=None) for name in ("marks", "megabytes")}
+    print(
+        json.dumps(
+            {"pages": rows, "worst": worst, "limits": LIMITS, "visits": settings.visits}, indent=1, default=float
+        )
+    )
 
 
 if __name__ == "__main__":

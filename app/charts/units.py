@@ -17,23 +17,22 @@ def si_histograms(units: pd.DataFrame, class_names: list[str], dark: bool) -> go
     Columns layer, unit, si, null_mean, null_p95, preferred_class, preferred_index, dead. The grey band runs from the
     median of the units' null means to the median of their null 95th percentiles.
     """
-    order = list(dict.fromkeys(units["layer"]))
+    order = units["layer"].unique().tolist()
     low, high = min(0.0, float(units["si"].min())), max(1.0, float(units["si"].max()))
     hues = colours.classes(len(class_names), dark)
     stacked = _stack(units, low, high)
+    parts = dict(iter(stacked.groupby("layer", sort=False)))
     as_dots = bool(stacked["height"].max() <= MOST_DOTS)
     few = len(class_names) <= len(colours.CLASSES[dark])
     looks = {"size": 9, "line": {"width": 1, "color": colours.INK[dark]}}
     traces, shapes, notes, axes = [], [], [], {}
     if as_dots and few:
         for number in sorted(stacked["preferred_index"].unique()):
-            key = {"type": "scatter", "x": [None], "y": [None], "mode": "markers", "showlegend": True}
-            key |= {"name": wording.label(class_names[number]), "marker": {**looks, "color": hues[number]}}
-            traces.append(key)
+            traces.append(_key(class_names[number], {**looks, "color": hues[number]}))
     gap = 0.1 / max(len(order), 2)
     share = (1 - gap * (len(order) - 1)) / len(order)
     for row, layer in enumerate(order):
-        part = stacked[stacked["layer"] == layer]
+        part = parts[layer]
         axis = "y" if row == 0 else f"y{row + 1}"
         if as_dots:
             colour = [hues[number] if few else colours.ALPHA[dark][1] for number in part["preferred_index"]]
@@ -94,69 +93,86 @@ def si_histograms(units: pd.DataFrame, class_names: list[str], dark: bool) -> go
 def unit_scatter(units: pd.DataFrame, class_names: list[str], titles: dict[str, str], dark: bool) -> go.Figure:
     """Units by two metrics, columns x and y with their `titles`. Further columns layer, unit, preferred_index,
     preferred_class, dead, silent (ringed). customdata is [layer, unit]."""
-    figure = basics.empty(height=420)
-    hues = colours.classes(len(class_names), dark)
-    figure.add_scattergl(
-        x=units["x"],
-        y=units["y"],
-        mode="markers",
-        marker={
-            "size": [15 if silent else 10 for silent in units["silent"]],
-            "symbol": ["circle-open" if dead else "circle" for dead in units["dead"]],
-            "color": [hues[index] for index in units["preferred_index"]],
-            "line": {
-                "width": [3 if silent else 1 for silent in units["silent"]],
-                "color": [colours.INK[dark] if silent else colours.OTHER[dark] for silent in units["silent"]],
-            },
-        },
-        customdata=[[layer, int(unit)] for layer, unit in zip(units["layer"], units["unit"])],
-        text=[
-            f"{wording.label(row.layer)} unit {row.unit}"
-            + ("" if row.dead else f", {wording.label(row.preferred_class)}")
-            for row in units.itertuples()
-        ],
-        hovertemplate="%{text}<br>%{x:.3g}, %{y:.3g}<extra></extra>",
-        unselected={"marker": {"opacity": 0.35}},
+    few = len(class_names) <= len(colours.CLASSES[dark])
+    looks = {"size": 10, "line": {"width": 1, "color": colours.OTHER[dark]}}
+    traces = []
+    if few:
+        hues, there = colours.classes(len(class_names), dark), units.loc[~units["dead"], "preferred_index"].unique()
+        traces += [_key(class_names[number], {**looks, "color": hues[number]}) for number in sorted(there)]
+    labels = {name: wording.label(name) for name in [*units["layer"].unique(), *class_names]}
+    for silent in (False, True):
+        part = units[units["silent"] == silent]
+        if silent and not len(part):
+            continue
+        ring = {"size": 15, "line": {"width": 3, "color": colours.INK[dark]}} if silent else looks
+        rows = list(zip(part["layer"], part["unit"].tolist(), part["preferred_class"], part["dead"]))
+        marks = {
+            "type": "scattergl",
+            "x": part["x"].to_numpy(),
+            "y": part["y"].to_numpy(),
+            "mode": "markers",
+            "showlegend": False,
+            "marker": {**ring, **_coloured(part["preferred_index"], len(class_names), dark)},
+            "customdata": [[layer, unit] for layer, unit, _, _ in rows],
+            "text": [
+                f"{labels[layer]} unit {unit}" + ("" if dead else f", {labels[preferred]}")
+                for layer, unit, preferred, dead in rows
+            ],
+            "hovertemplate": "%{text}<br>%{x:.3g}, %{y:.3g}<extra></extra>",
+            "unselected": {"marker": {"opacity": 0.35}},
+        }
+        if part["dead"].any():
+            marks["marker"]["symbol"] = ["circle-open" if dead else "circle" for dead in part["dead"]]
+        traces.append(marks)
+    return basics.drawn(
+        traces,
+        height=420,
+        xaxis={"title": {"text": titles["x"]}},
+        yaxis={"title": {"text": titles["y"]}},
+        dragmode="lasso",
+        showlegend=few,
+        legend={**basics.LEGEND, "title": {"text": "prefers"}, "itemsizing": "constant"},
     )
-    figure.update_layout(dragmode="lasso")
-    figure.update_xaxes(title=titles["x"])
-    figure.update_yaxes(title=titles["y"])
-    return figure
 
 
 def tuning_map(means: pd.DataFrame, dark: bool) -> go.Figure:
     """Units by classes, a square mark each. Columns layer, unit, name (of the unit on the axis), class, class_index,
     mean, and share, the class mean over the unit's largest, which gives the colour. Units run in the table's order.
     customdata is [layer, unit]."""
-    units = list(dict.fromkeys(means["name"]))
-    names = [wording.label(name) for name in means.sort_values("class_index")["class"].drop_duplicates()]
+    units = means["name"].unique().tolist()
+    labels = {name: wording.label(name) for kind in ("layer", "class") for name in means[kind].unique()}
+    names = [labels[name] for name in means.sort_values("class_index")["class"].unique()]
     height = max(260, min(1400, 110 + len(names) * (22 if len(names) <= 24 else 9)))
-    figure = basics.empty(height=height)
     size = max(4, min(18, int(820 / max(len(units), 1)), int((height - 100) / max(len(names), 1))))
-    figure.add_scattergl(
-        x=means["name"],
-        y=[wording.label(name) for name in means["class"]],
-        mode="markers",
-        marker={
+    rows = list(zip(means["layer"], means["unit"].tolist(), means["class"], means["mean"].tolist()))
+    marks = {
+        "type": "scattergl",
+        "x": means["name"].tolist(),
+        "y": [labels[of_class] for _, _, of_class, _ in rows],
+        "mode": "markers",
+        "marker": {
             "symbol": "square",
             "size": size,
-            "color": means["share"],
+            "color": means["share"].to_numpy(),
             "colorscale": colours.HEAT,
             "cmin": min(0.0, float(means["share"].min())),
             "cmax": 1.0,
             "colorbar": {"title": {"text": "of its largest"}, "thickness": 12},
         },
-        customdata=[[layer, int(unit)] for layer, unit in zip(means["layer"], means["unit"])],
-        text=[
-            f"{wording.label(row.layer)} unit {row.unit}<br>class {wording.label(row.class_)}: {row.mean:.3g}"
-            for row in means.rename(columns={"class": "class_"}).itertuples()
+        "customdata": [[layer, unit] for layer, unit, _, _ in rows],
+        "text": [
+            f"{labels[layer]} unit {unit}<br>class {labels[of_class]}: {mean:.3g}"
+            for layer, unit, of_class, mean in rows
         ],
-        hovertemplate="%{text}<extra></extra>",
-        unselected={"marker": {"opacity": 1}},
+        "hovertemplate": "%{text}<extra></extra>",
+        "unselected": {"marker": {"opacity": 1}},
+    }
+    return basics.drawn(
+        [marks],
+        height=height,
+        xaxis={"title": {"text": "unit"}, "type": "category", "categoryarray": units, "showgrid": False},
+        yaxis={"title": {"text": "class"}, "type": "category", "categoryarray": names[::-1], "showgrid": False},
     )
-    figure.update_xaxes(title="unit", type="category", categoryarray=units, showgrid=False)
-    figure.update_yaxes(title="class", type="category", categoryarray=names[::-1], showgrid=False)
-    return figure
 
 
 def unit_map(units: pd.DataFrame, class_names: list[str], dark: bool) -> go.Figure:
@@ -196,6 +212,28 @@ def agreement(correlations: pd.DataFrame, dark: bool) -> go.Figure:
 def _band(low: float, high: float, axis: str, dark: bool) -> dict:
     ends = {"type": "rect", "x0": low, "x1": max(high, low + 0.004), "y0": 0, "y1": 1, "yref": f"{axis} domain"}
     return {**ends, "fillcolor": colours.BAND[dark], "line": {"width": 0}, "layer": "below"}
+
+
+def _key(name: str, marker: dict) -> dict:
+    """A trace without points, for the legend."""
+    return {
+        "type": "scatter",
+        "x": [None],
+        "y": [None],
+        "mode": "markers",
+        "showlegend": True,
+        "name": wording.label(name),
+        "marker": marker,
+    }
+
+
+def _coloured(preferred: pd.Series, classes: int, dark: bool) -> dict:
+    """The colours of marks by preferred class, as numbers on a scale of steps, which Plotly checks fastest."""
+    hues = colours.classes(classes, dark)
+    if len(set(hues)) == 1:
+        return {"color": hues[0]}
+    steps = [[end / classes, hue] for number, hue in enumerate(hues) for end in (number, number + 1)]
+    return {"color": preferred.to_numpy(), "colorscale": steps, "cmin": -0.5, "cmax": classes - 0.5}
 
 
 def _stack(units: pd.DataFrame, low: float, high: float) -> pd.DataFrame:

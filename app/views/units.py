@@ -16,7 +16,7 @@ common.page(
 )
 units, names = measures.table(run), common.class_names(run)
 known = measures.known(units)
-layers = list(dict.fromkeys(units["layer"]))
+layers = units["layer"].unique().tolist()
 
 
 def open_unit(layer: str, unit: int) -> None:
@@ -86,9 +86,7 @@ def _ends(values: pd.Series) -> tuple[float, float]:
 
 def use(rows: pd.DataFrame, told: str) -> None:
     """What can be done with several units at once: silence them, or save them as a group."""
-    chosen = {layer: sorted(part["unit"].astype(int)) for layer, part in rows.groupby("layer", sort=False)}
-    text = links.units_to_text(chosen)
-    with st.popover(told, icon=":material/bookmark_add:", on_change="rerun", key="use", disabled=not chosen) as box:
+    with st.popover(told, icon=":material/bookmark_add:", on_change="rerun", key="use", disabled=not len(rows)) as box:
         if box.open:
             count = int(st.number_input("The first", 1, len(rows), min(20, len(rows)), key="use-count"))
             chosen = {layer: sorted(part["unit"].astype(int)) for layer, part in rows.head(count).groupby("layer")}
