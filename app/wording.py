@@ -1,81 +1,43 @@
-"""Numbers in the words that every page uses, and text of others made safe to show: `share(0.961, 1000)`, `code(name)`.
-
-    96.1 % ± 1.2 (1,000 images)    -3.2 points    p = 0.004    SI 0.41, null 0.05
-
-The half width behind ± is that of the 95 % Wilson interval, so it also holds for new images; charts draw both ends.
-"""
+"""Words of the pages: numbers as in `selviz.wording`, text of others made safe to show: `code`, `plain`, `label`."""
 
 import html
-import math
 import re
 
-from selviz.statistics import wilson
+from selviz.wording import (
+    MINUS,
+    alpha,
+    counted,
+    missing,
+    number,
+    p_value,
+    percent,
+    points,
+    run,
+    share,
+    si,
+    signed,
+    whole,
+)
 
-MINUS = "−"
-
-
-def whole(count: int) -> str:
-    """1000 -> 1,000."""
-    return f"{int(count):,}"
-
-
-def counted(count: int, thing: str) -> str:
-    """`1 unit`, `12 units`."""
-    return f"{whole(count)} {thing}" + ("" if count == 1 else "s" if not thing.endswith("s") else "es")
-
-
-def signed(value: float, digits: int = 1) -> str:
-    """+0.4, −3.2, and 0.0 without a sign."""
-    rounded = round(value, digits)
-    return f"{MINUS if rounded < 0 else '+' if rounded > 0 else ''}{abs(rounded):.{digits}f}"
-
-
-def percent(value: float | None) -> str:
-    """0.9614 -> 96.1 %; a missing value is a dash."""
-    return "–" if missing(value) else f"{100 * value:.1f} %"
-
-
-def share(value: float | None, images: int, of: str = "images") -> str:
-    """An accuracy 0..1 with its uncertainty and its n: `96.1 % ± 1.2 (1,000 images)`."""
-    if missing(value) or not images:
-        return percent(value)
-    low, high = wilson(round(value * images), images)
-    return f"{percent(value)} ± {50 * float(high - low):.1f} ({whole(images)} {of})"
-
-
-def points(change: float) -> str:
-    """A difference of two accuracies 0..1 with its sign and unit: `−3.2 points`."""
-    return f"{signed(100 * change)} points"
-
-
-def p_value(p: float) -> str:
-    """`p = 0.004` or `p < 0.001`."""
-    return "p < 0.001" if p < 0.0005 else f"p = {p:.3f}"
-
-
-def si(value: float | None) -> str:
-    """A selectivity index, two digits."""
-    return "–" if missing(value) else f"{value:.2f}".replace("-", MINUS)
-
-
-def alpha(value: float | None) -> str:
-    """-5.0 -> −5; a run without alpha has a dash."""
-    return "–" if missing(value) else f"{value:g}".replace("-", MINUS)
-
-
-def run(row: dict) -> str:
-    """A run in two words, beside its point or line: its alpha, or that it is the untrained control."""
-    return "untrained" if row.get("epochs") == 0 else f"α {alpha(row['alpha'])}"
-
-
-def number(value: float | None) -> str:
-    """Three significant digits."""
-    return "–" if missing(value) else f"{value:.3g}".replace("-", MINUS)
-
-
-def missing(value) -> bool:
-    """None and NaN."""
-    return value is None or (isinstance(value, float) and math.isnan(value))
+__all__ = [
+    "MINUS",
+    "alpha",
+    "code",
+    "counted",
+    "label",
+    "missing",
+    "number",
+    "p_value",
+    "percent",
+    "plain",
+    "points",
+    "run",
+    "share",
+    "short",
+    "si",
+    "signed",
+    "whole",
+]
 
 
 def code(text) -> str:

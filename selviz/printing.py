@@ -13,6 +13,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from selviz import wording
+from selviz.wording import p_value, share
+
 
 def plain(value):
     """`value` with tables as lists of row objects and numpy's types as Python's; NaN and infinities become None."""
@@ -45,24 +48,16 @@ def as_json(value) -> str:
     return json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
 
 
-def accuracy(value: float, images: int) -> str:
-    """`96.1 % ± 1.2 (1,000 images)` for an accuracy of 0..1; half the width of the 95 % Wilson interval."""
-    from selviz.statistics import wilson
-
-    low, high = wilson(round(value * images), images)
-    return f"{100 * value:.1f} % ± {50 * float(high - low):.1f} ({images:,} images)"
-
-
 def points(difference: float) -> str:
-    """`-3.2 points` for a difference of two accuracies of 0..1."""
-    return f"{100 * difference:+.1f} points"
+    """`-3.2 points` for a difference of two accuracies of 0..1; its minus is one that a shell understands."""
+    return wording.points(difference).replace(wording.MINUS, "-")
 
 
 def robustness_text(result) -> str:
     """What `robustness.run_robustness` found: mean corruption accuracy, then the accuracy at each level."""
     settings = result["settings"]
     clean = settings[settings["kind"] == "clean"].iloc[0]
-    lines = [f"{result['run']}: clean {accuracy(clean['accuracy'], int(clean['images']))}"]
+    lines = [f"{result['run']}: clean {share(clean['accuracy'], int(clean['images']))}"]
     for row in result["summary"].to_dict("records"):
         if row["family"] == "all":
             width = 50 * (row["high"] - row["low"])
@@ -83,11 +78,6 @@ def robustness_text(result) -> str:
         grid.columns = [f"{level:g}" for level in grid.columns]
         lines += ["", f"accuracy, %, by {title}", table(grid.reset_index())]
     return "\n".join(lines)
-
-
-def p_value(p: float) -> str:
-    """`p = 0.004`, `p < 0.001`."""
-    return "p < 0.001" if p < 0.0005 else f"p = {p:.3f}"
 
 
 def cell(value, digits: int = 3) -> str:
@@ -134,7 +124,7 @@ def _cells(column: pd.Series) -> list[str]:
 def summary_line(summary) -> str:
     """A finished run in one line."""
     return (
-        f"{summary['run']}: test accuracy {accuracy(summary['test_accuracy'], summary['images'])}, "
+        f"{summary['run']}: test accuracy {share(summary['test_accuracy'], summary['images'])}, "
         f"mean SI {summary['mean_si']:.2f} ({summary['mean_si_live']:.2f} without dead units), "
         f"null {summary['null_mean']:.2f}"
     )
@@ -145,8 +135,8 @@ def ablation_text(result) -> str:
     before, after, images = result["accuracy_before"], result["accuracy_after"], result["images"]
     where = "all images" if result["fold"] is None else f"fold {result['fold']}"
     lines = [
-        f"before  {accuracy(before, images)}, {where}",
-        f"after   {accuracy(after, images)}",
+        f"before  {share(before, images)}, {where}",
+        f"after   {share(after, images)}",
         f"change  {points(after - before)}, {result['lost']} images lost and {result['gained']} gained "
         f"(exact McNemar test: {p_value(result['mcnemar_p'])})",
     ]

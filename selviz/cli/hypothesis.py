@@ -5,7 +5,8 @@ from pathlib import Path
 from selviz.cli.common import Commands, positive, show, whole
 from selviz.errors import SelvizError
 from selviz.hypotheses.templates import TEMPLATES
-from selviz.printing import Progress, as_json, p_value, table
+from selviz.printing import Progress, as_json, table
+from selviz.wording import p_value
 
 LEDGER_COLUMNS = "hypothesis template kind study level state verdict p holm bh power statement".split()
 # Every option of every template, once.

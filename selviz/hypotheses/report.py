@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 
 from selviz.hypotheses.records import changed_runs, find, told_power
 from selviz.hypotheses.templates import TEMPLATES
-from selviz.printing import cell, p_value
+from selviz.printing import cell
 from selviz.store import Store, read_chain
 from selviz.store.listing import data_option
+from selviz.wording import p_value
 
 WIDTH, HEIGHT, BINS = 640, 220, 48
 MARK = {True: "✓", False: "✗", None: "–"}
