@@ -305,18 +305,22 @@ def pick_run() -> None:
 
 
 def labels(rows: dict[str, dict]) -> dict[str, str]:
-    """The label of each run in a list; Streamlit tells options apart by their labels, so equal ones get the name."""
-    told = {name: run_label(row) for name, row in rows.items()}
+    """The label of each run in a list of plain text: which way alpha pulls, alpha, accuracy, and of network, data set
+    and seed what is not the same in all. Streamlit tells options apart by their labels, so equal ones get the name."""
+    parts = {"model": "{}", "dataset": "{}", "seed": "seed {}"}
+    differing = [key for key in parts if len({str(row[key]) for row in rows.values()}) > 1]
+    told = {
+        name: " · ".join(
+            [
+                f"{colours.alpha_sign(row['alpha'])} {wording.run(row)}",
+                wording.percent(row["test_accuracy"]),
+                *(parts[key].format(short_name(row[key]) if key == "dataset" else row[key]) for key in differing),
+            ]
+        )
+        for name, row in rows.items()
+    }
     shared = {label for label, count in pd.Series(told).value_counts().items() if count > 1}
     return {name: f"{label} · {name}" if label in shared else label for name, label in told.items()}
-
-
-def run_label(row: dict) -> str:
-    """One run in a list of plain text: which way alpha pulls, alpha, accuracy, network, data set, seed."""
-    return (
-        f"{colours.alpha_sign(row['alpha'])} {wording.run(row)} · {wording.percent(row['test_accuracy'])}"
-        f" · {row['model']} · {short_name(row['dataset'])} · seed {row['seed']}"
-    )
 
 
 def remedy(row: dict) -> str:

@@ -51,6 +51,10 @@ def accuracy(runs: pd.DataFrame) -> None:
         runs.drop(columns=["position", "alpha", "p"]),
         "accuracies",
     )
+
+
+def tests(runs: pd.DataFrame) -> None:
+    """What the tests say of each difference, in words."""
     tested = runs.dropna(subset="p").to_dict("records")
     lines = [
         f"- **{comparing.plain(row['told'])}**: {wording.points(row['change'])} "

@@ -408,7 +408,7 @@ STEPS = (
         link=lambda lesson: ("units", {"run": lesson.run}, "Browse all units"),
     ),
     Step(
-        "Guess what happens without it",
+        "What happens without it?",
         lambda lesson: (
             f"Back to unit {int(lesson.unit['unit'])} of {wording.plain(lesson.layer)}, the most selective of its "
             f"layer: it prefers class {wording.plain(lesson.unit['preferred_class'])}. If the network needs it, "

@@ -3,9 +3,10 @@
 resnet20 and images of CIFAR-10's size, random but not trivial (see benchmarks/ablation.py); one unit and one image at a
 time, in every layer, from a black image. `median`, `p95` and `slowest` are of a unit's maps, `cpu` the processor
 seconds of the slowest, which other work on the machine disturbs less; `gradients` is how many integrated gradients
-takes. `label` is the median for a class's logit, `through` for a class by way of the unit; `faithfulness` is deletion,
-insertion and infidelity of one map. Give torch the threads that you mean: `OMP_NUM_THREADS=2`. `--quick` takes 5 layers
-instead of all 19.
+takes, `missed` how far the sum of its maps is from the unit's change, as a share of the larger of that change and the
+unit's standard deviation. `label` is the median for a class's logit, `through` for a class by way of the unit;
+`faithfulness` is deletion, insertion and infidelity of one map. `worst` has the slowest map of all beside the limit.
+Give torch the threads that you mean: `OMP_NUM_THREADS=2`. `--quick` takes 5 layers instead of all 19.
 """
 
 import argparse
@@ -23,7 +24,18 @@ from ablation import network_and_images, timed
 from selviz.attribution import METHODS, Response, Target, attribute, faithfulness
 from selviz.network import UnitNetwork
 
+LIMITS = {"seconds": 1.0, "missed": 0.02}
 BLACK = -2.0  # in normalised units, as in most data sets
+
+
+def missed(network: UnitNetwork, layer, number: int, inputs: torch.Tensor) -> float:
+    """How far the sum of a map of integrated gradients is from the change of the unit, as a share (see above)."""
+    target, image = Target(layer.name, 7 * number % layer.units), inputs[5 * number % 100].unsqueeze(0)
+    with torch.no_grad():
+        values = Response(network, target, inputs)(inputs)
+        change = float(values[5 * number % 100] - Response(network, target, image)(torch.full_like(image, BLACK)))
+    total = float(attribute(network, target, image, "integrated_gradients", BLACK).values.sum())
+    return abs(total - change) / max(abs(change), float(values.std()), 1e-9)
 
 
 def figures(layers_between: int, repeats: int) -> dict:
@@ -37,9 +49,10 @@ def figures(layers_between: int, repeats: int) -> dict:
             return super().forward(inputs)
 
     result = {"threads": torch.get_num_threads(), "layers": len(network.layers[::layers_between])}
+    every = list(enumerate(network.layers[::layers_between]))
     for method in METHODS:
         times, label, through, spent = [], [], [], []
-        for number, layer in enumerate(network.layers[::layers_between]):
+        for number, layer in every:
             for repeat in range(repeats):
                 unit, image = (7 * number + repeat) % layer.units, inputs[(5 * number + repeat) % 100].unsqueeze(0)
                 targets = (Target(layer.name, unit), Target(label=number % 10), Target(layer.name, unit, number % 10))
@@ -57,14 +70,17 @@ def figures(layers_between: int, repeats: int) -> dict:
             "through": statistics.median(wall for wall, _ in through),
         }
         if method == "integrated_gradients":
-            for number, layer in enumerate(network.layers[::layers_between]):
+            for number, layer in every:
                 computed.clear()
                 target, image = Target(layer.name, 7 * number % layer.units), inputs[5 * number % 100].unsqueeze(0)
                 METHODS[method](Counting(network, target, image), image, torch.full_like(image, BLACK))
                 spent.append(sum(computed))
             result[method]["gradients"] = {"median": statistics.median(spent), "most": max(spent)}
+            result[method]["missed"] = max(missed(network, layer, n, inputs) for n, layer in every)
+    slowest = max(METHODS, key=lambda method: result[method]["slowest"])
+    result["worst"] = {"method": slowest, "seconds": result[slowest]["slowest"], "limits": LIMITS}
     checks = []
-    for number, layer in enumerate(network.layers[::layers_between]):
+    for number, layer in every:
         target, image = Target(layer.name, 7 * number % layer.units), inputs[5 * number % 100].unsqueeze(0)
         map_ = attribute(network, target, image, "gradient_x_input").maps[0]
         checks.append(timed(lambda t=target, i=image, m=map_: faithfulness(network, t, i, m, BLACK))[0][0])

@@ -168,8 +168,7 @@ def removal_curves(curves: pd.DataFrame, dark: bool) -> go.Figure:
             marker={"size": 9, "symbol": symbol, "color": ink},
             hovertemplate=f"{name}, %{{x}} units removed: %{{y:.1f}} %<extra></extra>",
         )
-    legend = {"orientation": "h", "y": 1, "yanchor": "bottom", "x": 0}
-    figure.update_layout(showlegend=True, legend={**legend, "itemclick": False, "itemdoubleclick": False})
+    figure.update_layout(showlegend=True, legend=basics.LEGEND)
     for trace in figure.data[:2]:
         trace.showlegend = False
     figure.update_xaxes(title="units removed")

@@ -22,7 +22,7 @@ def pixel_curves(table: pd.DataFrame, dark: bool) -> go.Figure:
             marker={"symbol": symbol, "size": 7, "color": colours.INK[dark]},
             hovertemplate=f"{way}, %{{x:.0f}} % of pixels: %{{y:.3g}}<extra></extra>",
         )
-    figure.update_layout(showlegend=True, legend={"orientation": "h", "y": 1, "yanchor": "bottom", "x": 0})
+    figure.update_layout(showlegend=True, legend=basics.LEGEND)
     figure.update_xaxes(title="pixels changed, %")
     figure.update_yaxes(title="what is explained")
     return figure

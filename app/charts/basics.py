@@ -27,7 +27,15 @@ LOOKS = {
     "hoverlabel": {"font": {"size": FONT}},
     "dragmode": False,
 }
-LEGEND = {"orientation": "h", "y": 1, "yanchor": "bottom", "x": 0, "itemclick": False, "itemdoubleclick": False}
+LEGEND = {
+    "orientation": "h",
+    "y": 1,
+    "yanchor": "bottom",
+    "x": 0,
+    "font": {"size": FONT},
+    "itemclick": False,
+    "itemdoubleclick": False,
+}
 
 
 def empty(height: int) -> go.Figure:

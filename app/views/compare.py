@@ -54,6 +54,7 @@ with left:
     compare_views.accuracy(runs)
 with right:
     compare_views.classes(by_class)
+compare_views.tests(runs)
 
 layers = read[base]["layers"]["layer"].tolist()
 layer = comparing.layer(read, base)

@@ -119,6 +119,8 @@ order = [
     "dead",
     "units",
 ]
+plain = ("state", "dataset", "model")  # what is the same everywhere only makes the table wider
+order = [name for name in order if name not in plain or table[name].nunique() > 1]
 common.table(
     table.sort_values(["dataset", "model", "alpha", "seed"]),
     column_order=order,
