@@ -83,7 +83,8 @@ def baseline(run: dict) -> str | None:
 
 
 def _one_class(lesson: Lesson):
-    return st.radio("Your guess", lesson.names, horizontal=True, index=None, label_visibility="collapsed")
+    options = {"horizontal": True, "index": None, "label_visibility": "collapsed"}
+    return st.radio("Your guess", lesson.names, format_func=wording.plain, **options)
 
 
 def _number(lesson: Lesson, most: Callable[[Lesson], float], unit: str, step: float):

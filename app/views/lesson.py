@@ -5,7 +5,7 @@ import re
 import pandas as pd
 import streamlit as st
 
-from app import common, lesson, links
+from app import common, lesson, links, wording
 
 run = common.require_run()
 if name := lesson.baseline(run):
@@ -58,6 +58,12 @@ def told(one: lesson.Step, value) -> str:
         return str(value)
 
 
+def safe(one: lesson.Step, value) -> str:
+    """The same where Markdown is read: a guess comes from a link, and a class name from anywhere."""
+    text = told(one, value)
+    return text if re.fullmatch(r"[-−]?[^\W_]([^\W_]|[ .−-])*", text) else wording.code(text)
+
+
 side, main = st.columns([1, 3], gap="large")
 with side:
     st.progress(number / last, text=f"Step {number} of {last}")
@@ -96,13 +102,13 @@ with main:
         st.markdown(f"**{step.question(taught)}**")
         if step.show is not lesson.STEPS[2].show:
             yours, found = st.columns(2)
-            yours.metric("Your guess", told(step, guess))
-            found.metric("Measured", told(step, step.measure(taught)))
+            yours.metric("Your guess", safe(step, guess))
+            found.metric("Measured", safe(step, step.measure(taught)))
         step.show(taught, guess)
         if step is lesson.STEPS[3] and 3 in guesses():
             before = lesson.STEPS[2]
-            st.markdown(f"Your guess for the selective unit was {told(before, guesses()[3])}; measured: "
-                        f"{told(before, before.measure(taught))}.")  # fmt: skip
+            st.markdown(f"Your guess for the selective unit was {safe(before, guesses()[3])}; measured: "
+                        f"{safe(before, before.measure(taught))}.")  # fmt: skip
     with st.container(horizontal=True):
         st.button("Back", icon=":material/arrow_back:", shortcut="Left", disabled=number == 1, on_click=links.put,
                   kwargs={"step": number - 1})  # fmt: skip
