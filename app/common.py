@@ -312,7 +312,7 @@ def labels(rows: dict[str, dict]) -> dict[str, str]:
     told = {
         name: " · ".join(
             [
-                f"{colours.alpha_sign(row['alpha'])} {wording.run(row)}",
+                f"{colours.alpha_sign(row['alpha'])} {name if wording.missing(row['alpha']) else wording.run(row)}",
                 wording.percent(row["test_accuracy"]),
                 *(parts[key].format(short_name(row[key]) if key == "dataset" else row[key]) for key in differing),
             ]
