@@ -301,6 +301,9 @@ that selective units appear in the first epochs, and that their early presence m
 falsifiable hypotheses. Gale et al. (2020, 2007.01062) show that some measures give "misleadingly high estimates" of
 selectivity.
 
+**Further.** Leavitt and Morcos (2020, 2007.04440) report that networks of lower selectivity survive corrupted images
+better and attacks worse: try it on the pages Robustness and Dimensionality.
+
 **Limits of what you saw.** Small networks, small images, one seed a setting, and settings that were chosen to show the
 effect in about a minute: the demo illustrates a question, it does not answer it.
 """

@@ -31,7 +31,7 @@ def samples(run: str) -> tuple[str, str, float]:
     _, dataset = common.network(run)
     side = dataset.eval_pixels.shape[2:]
     names, skipped = corruptions.usable(*side, tuple(corruptions.CORRUPTIONS))
-    last = len(dataset.eval_labels) - SHOWN
+    last = max(0, len(dataset.eval_labels) - SHOWN)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         kind = links.segmented("What happens to the images", KINDS, "kind")
         if kind == "corruption":

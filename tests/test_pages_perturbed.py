@@ -54,6 +54,14 @@ def test_with_its_study_every_part_draws_and_says_what_is_stored(visit, tested, 
     assert "accuracy under pgd 8" in " ".join(str(chart.proto) for chart in other.get("plotly_chart"))
 
 
+def test_a_network_without_its_weights_still_shows_its_stored_numbers(visit, tested, tiny_run, tmp_path):
+    shutil.copytree(tested.path, tmp_path / "store")
+    (tmp_path / "store" / "runs" / tiny_run / "weights.safetensors").unlink()
+    page = visit(tmp_path / "store", "robustness", run=tiny_run)
+    assert not page.exception and "weights.safetensors is missing" in text(page)
+    assert "Which corruptions hurt whom" in [head.value for head in page.subheader]
+
+
 def test_a_perturbation_that_is_not_stored_names_its_command(visit, tested, tiny_run):
     page = visit(tested, "robustness", run=tiny_run, corruption="snow")
     assert not page.exception
