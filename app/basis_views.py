@@ -8,6 +8,7 @@ from selviz.errors import SelvizError
 from selviz.statistics import FEWEST_SEEDS, over_seeds
 from selviz.store import Store
 
+NUMBERS = ["unit_si", "rotation_si", "found_si", "found_null"]
 BASES = {"unit_si": "Units as they are", "found_si": "Best linear map found"}
 
 
@@ -77,9 +78,10 @@ def distances(table: pd.DataFrame, order: list[str]) -> None:
             table[behind],
             "cka",
         )
-    st.markdown(told(table))
+    st.markdown(told(table[["alpha", "run", "ratio"]]))
 
 
+@st.cache_data(max_entries=32, show_spinner=False)
 def told(table: pd.DataFrame) -> str:
     """What the ratios of `similarity.beside_null` mean, an alpha a line."""
     lines = []
@@ -130,14 +132,14 @@ def maps(table: pd.DataFrame, order: list[str]) -> None:
                 table[behind.split()],
                 column,
             )
-    st.markdown(told_of_maps(table))
+    st.markdown(told_of_maps(table[["alpha", "run", *NUMBERS]]))
 
 
+@st.cache_data(max_entries=32, show_spinner=False)
 def told_of_maps(table: pd.DataFrame) -> str:
     """What units, rotations and the best maps found have, an alpha a line: means over layers and seeds."""
-    numbers = ["unit_si", "rotation_si", "found_si", "found_null"]
-    by_run = table.groupby(["alpha", "run"])[numbers].mean().reset_index()
-    means = {alpha: {name: over_seeds(part[name]) for name in numbers} for alpha, part in by_run.groupby("alpha")}
+    by_run = table.groupby(["alpha", "run"])[NUMBERS].mean().reset_index()
+    means = {alpha: {name: over_seeds(part[name]) for name in NUMBERS} for alpha, part in by_run.groupby("alpha")}
     lines = []
     for alpha, found in means.items():
         line = (

@@ -40,7 +40,8 @@ def show() -> None:
                 st.Page("views/train.py", title="Train", icon=":material/model_training:"),
                 st.Page("views/data.py", title="Data", icon=":material/table:"),
             ],
-        }
+        },
+        expanded=True,
     )
     with common.failures():
         work.begin_once()

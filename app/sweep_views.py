@@ -101,6 +101,7 @@ def dead(runs: pd.DataFrame) -> None:
     """The share of dead units by alpha."""
     runs = runs.assign(dead_share=runs["dead"].astype(float) / runs["units"].astype(float))
     found = family.means(runs[["alpha", "dead_share"]], "dead_share")
+    found = found.assign(low=found["low"].clip(lower=0), high=found["high"].clip(upper=1))  # t knows of no bounds
     common.chart(
         "Dead units",
         charts.sweep.by_alpha(runs, found, "dead_share", "dead units, %", 100, 1, common.dark()),

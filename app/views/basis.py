@@ -34,7 +34,7 @@ if not whole:
         )
     work.study(run["name"], "basis", WHY, "--family")
 
-st.header("Is it only turned?", anchor=False)
+st.header("Is it only turned?", anchor=False, divider=True)
 if seeds < FEWEST_SEEDS:
     st.info(
         f"The yardstick is the distance between baselines of different seeds, and there "
@@ -62,7 +62,7 @@ else:
             )
 
 if searched:
-    st.header("How selective is the best basis?", anchor=False)
+    st.header("How selective is the best basis?", anchor=False, divider=True)
     found, troubles = basis_views.summaries(searched)
     for trouble in troubles[:3]:
         st.error("A run could not be read and is left out here; nothing was lost.", icon=":material/error:")
