@@ -5,9 +5,11 @@ An entry is a folder named by the files (path, size, time of change) and the pre
 be deleted at any time.
 """
 
+import contextlib
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Sequence
@@ -16,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from selviz.datasets.dataset import channel_counts
+from selviz.datasets.dataset import channel_counts, fingerprint
 from selviz.datasets.decoding import decode
 from selviz.datasets.preparation import Preparation
 from selviz.errors import SelvizError
@@ -29,9 +31,10 @@ _DAMAGED = (FileNotFoundError, NotADirectoryError, KeyError, ValueError, TypeErr
 class Decoded:
     """uint8 `pixels` [N, C, H, W] of the files at positions `kept` [N]; `skipped` are (position, reason) of the others.
 
-    `counts` [C, 256] says how often each value occurs in each channel.
+    `counts` [C, 256] says how often each value occurs in each channel; `entry` is the folder that holds all this.
     """
 
+    entry: Path
     pixels: np.ndarray
     kept: np.ndarray
     skipped: list
@@ -63,6 +66,19 @@ def decoded(
     return found
 
 
+def known_fingerprint(found: Decoded, labels: np.ndarray, class_names) -> str:
+    """`fingerprint` of the pixels with these labels and names, computed once: gigabytes take seconds to read."""
+    about = hashlib.sha256(repr(tuple(class_names)).encode() + np.ascontiguousarray(labels, np.int64).tobytes())
+    file = found.entry / f"fingerprint-{about.hexdigest()[:16]}"
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        if re.fullmatch("[0-9a-f]{16}", text := file.read_text()):
+            return text
+    value = fingerprint(found.pixels, labels, class_names)
+    with contextlib.suppress(OSError):
+        file.write_text(value)
+    return value
+
+
 def _read(entry: Path) -> Decoded | None:
     try:
         about = json.loads((entry / "about.json").read_text())
@@ -74,7 +90,7 @@ def _read(entry: Path) -> Decoded | None:
         pixels = np.memmap(entry / "pixels.u8", np.uint8, mode="c", shape=shape)
     except _DAMAGED:
         return None
-    return Decoded(pixels, kept, [tuple(pair) for pair in about["skipped"]], counts)
+    return Decoded(entry, pixels, kept, [tuple(pair) for pair in about["skipped"]], counts)
 
 
 def _write(entry: Path, files, preparation: Preparation, report) -> None:

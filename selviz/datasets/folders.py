@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from selviz.datasets import cache
-from selviz.datasets.dataset import Dataset, fingerprint, moments
+from selviz.datasets.dataset import Dataset, moments
 from selviz.datasets.decoding import is_image, sizes
 from selviz.datasets.preparation import Options, choose
 from selviz.datasets.splits import balanced_order, folds, stratified_split
@@ -148,7 +148,7 @@ def open_parts(
         eval_folds=torch.from_numpy(folds(labels)),
         mean=mean,
         std=std,
-        fingerprint=fingerprint(found.pixels, labels, parts.class_names),
+        fingerprint=cache.known_fingerprint(found, labels, parts.class_names),
         training=tensors,
         preparation=preparation,
         origin={
