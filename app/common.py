@@ -296,7 +296,8 @@ def pick_run() -> None:
         links.widget(st.selectbox, "Run", names, name="run", value=chosen, format_func=labels(rows).get)
         row = rows[chosen]
         dot = f'<span style="color:{colours.alpha(row["alpha"], dark())}">⬤</span>'
-        st.html(f"{dot}&ensp;alpha {wording.alpha(row['alpha'])}")
+        imported = row.get("kind") == "imported"
+        st.html(f"{dot}&ensp;{'trained elsewhere' if imported else 'alpha ' + wording.alpha(row['alpha'])}")
         kind = "" if row.get("kind") in (None, "trained") else f", {row['kind']}"
         st.caption(
             f"{wording.code(short_name(row['dataset']))} · {wording.code(row['model'])}{kind}  \n"

@@ -135,6 +135,14 @@ def test_a_run_opens_in_another_store_without_its_code_ever_being_run(place, sto
     assert "net.py:make_model" in stored and str(place) not in stored
 
 
+def test_a_brought_network_is_named_as_such_and_its_units_are_shown_and_silenced(visit, store):
+    page = visit(store, "unit", run="mine", layer="block2.act", unit="5")
+    told = " ".join(entry.value for entry in (*page.sidebar.caption, *page.sidebar.markdown))
+    assert not page.exception and not page.error
+    assert "net.py:make_model" in told and "imported" in told
+    assert page.sidebar.selectbox[0].options == ["● mine · 10.0 %"]
+
+
 def test_a_network_that_looks_at_shapes_is_followed_by_export_with_the_same_layers(place, tmp_path):
     torch.manual_seed(0)
     found = import_by_hand(tmp_path, made(FILE, "looks_at_shapes"))
