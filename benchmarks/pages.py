@@ -12,6 +12,7 @@ views of a page. Pages that pass images through a network are marked `model_pass
 
 import argparse
 import base64
+import contextlib
 import io
 import json
 import os
@@ -80,7 +81,7 @@ def generated_store(data: Path, images: int, layers: int, units: int, classes: i
         tables[name] = pd.concat([part[name].assign(layer=layer) for layer, part in enumerate(found)])
     write_stage(folder, "metrics", tables, {})
     epochs = {"epoch": [1, 2], "loss": [2.0, 1.0], "penalty": 0.2, "train_accuracy": 0.5, "test_accuracy": 0.6}
-    epochs = pd.DataFrame({**epochs, "mean_si": 0.3, "learning_rate": 0.1, "seconds": 1.5})
+    epochs = pd.DataFrame({**epochs, "mean_si": 0.3, "learning_rate": 0.1, "seconds": 1.5, "mean_si_live": 0.3})
     per_layer = pd.DataFrame({"epoch": [1, 2], "layer": [0, 0], "mean_si": [0.1, 0.2]})
     write_stage(folder, "training", {"epochs": epochs, "epoch_layers": per_layer}, {})
     facts = {
@@ -205,7 +206,8 @@ def main() -> None:
         for page in pages:
             row: dict = {"page": page, "model_pass": page in MODEL_PASS, "marks": 0, "megabytes": 0.0}
             for name, store in stores.items():
-                found = measured(store, page, settings.visits, sent)
+                with contextlib.redirect_stdout(sys.stderr):  # where Streamlit prints what goes wrong on a page
+                    found = measured(store, page, settings.visits, sent)
                 row |= {f"{name}_{key}": found[key] for key in ("ms", "cpu_ms", "views", "trouble") if found[key]}
                 for limit in ("marks", "megabytes"):
                     most = max(found[limit], *(view[limit] for view in found["views"]), 0)
