@@ -250,6 +250,8 @@ def _ray(address: str | None, gpus: float) -> Iterator[dict]:
     except ImportError as error:
         raise SelvizError("Ray is not installed here; install it with: pip install 'selviz[ray]'") from error
     address = address or "auto"
+    if address == "auto":
+        address = _last_ray() or "auto"
     _answers("ray", address)
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
@@ -282,12 +284,19 @@ def _dask(address: str | None, gpus: float) -> Iterator[dict]:
         client.close()
 
 
+def _last_ray() -> str | None:
+    """What Ray means by `auto`: RAY_ADDRESS, else the cluster that was last started here, whether or not it lives."""
+    from ray._private.utils import read_ray_address  # Ray has no public way to ask before it tries for minutes
+
+    return os.environ.get("RAY_ADDRESS") or read_ray_address()
+
+
 def _answers(backend: str, address: str) -> None:
     """SelvizError if nothing listens at `[scheme://]host:port`; their own clients try for minutes."""
     host, _, port = address.rpartition("://")[2].partition("/")[0].rpartition(":")
     if not (host and port.isdecimal()):
-        if backend == "ray" and address == "auto":
-            return
+        if address == "auto":
+            raise _silent(backend, "auto", OSError("none was started on this machine"))
         raise SelvizError(f"'{address}' is no address of a cluster; write it as host:port.")
     try:
         socket.create_connection((host, int(port)), timeout=ANSWER).close()

@@ -59,14 +59,17 @@ def test_values_are_read_as_they_are_written():
         (["--backend", "slurm"], "Unknown backend 'slurm'"),
         (["--gpus", "2"], "at most one GPU"),
         (["--backend", "ray", "--address", "127.0.0.1:9"], "No ray cluster answers at 127.0.0.1:9"),
+        (["--backend", "ray", "--address", "auto"], "No ray cluster answers at"),
         (["--backend", "dask", "--address", "tcp://127.0.0.1:9"], "No dask cluster answers at tcp://127.0.0.1:9"),
         (["--backend", "dask", "--address", "nonsense"], "is no address of a cluster"),
         (["--backend", "dask"], "Give the address of its scheduler"),
     ],
 )
-def test_what_cannot_be_swept_is_one_sentence_and_soon(tmp_path, capsys, options, sentence):
+def test_what_cannot_be_swept_is_one_sentence_and_soon(tmp_path, capsys, monkeypatch, options, sentence):
     if options[:1] == ["--backend"] and options[1] in ("ray", "dask"):
         pytest.importorskip("ray" if options[1] == "ray" else "distributed")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)  # no test of these may find somebody's cluster
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     started = time.monotonic()
     status = main(["sweep", "--dataset", "digits", "--model", "cnn", "--epochs", "0", f"--data={tmp_path}", *options])
     out, err = capsys.readouterr()
