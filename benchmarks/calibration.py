@@ -126,7 +126,7 @@ def replicates(random, effect, null):
         found.append(contrasts(values, truth, 0, PERMUTATIONS, int(random.integers(2**31)), 499))
     observed, shuffled, resampled = zip(*found)
     sample = {"names": ["a", "b"], "observed": observed, "null": np.stack(shuffled), "resampled": np.stack(resampled)}
-    return {**sample, "images": IMAGES}, effect if null is None else 0.0 if null == 0 else 0.5
+    return {**sample, "images": IMAGES, "of_class": INSIDE}, effect if null is None else 0.0 if null == 0 else 0.5
 
 
 def explains(random, effect, null):
@@ -201,10 +201,13 @@ def pilot(template: str, sample: dict, facts: dict) -> dict:
     """The facts that a store would tell, from one sample of the same world."""
     if template == "necessary":
         drops = sample["controls"][:, :INSIDE].mean(axis=1)
-        return {**facts, "spread": max(float(drops.clip(min=0).mean()), 1e-3)}
+        told = {"drops": drops.clip(min=0).tolist(), "shape": "as in the pilot"}
+        return {**facts, **told, "spread": max(float(drops.clip(min=0).mean()), 1e-3)}
     if template == "sufficient":
         recall = sample["controls"][:, :INSIDE].mean(axis=1)
-        return {**facts, "kept": float(recall.mean()), "spread": float(recall.std())}
+        mean = float(recall.mean())
+        # What sets differ by, without what few images add to it.
+        return {**facts, "kept": mean, "spread": math.sqrt(max(recall.var() - mean * (1 - mean) / INSIDE, 1e-4))}
     if template == "selective":
         return {**facts, "drop": float(sample["controls"].mean()), "spread": float(sample["controls"].std())}
     if template == "alpha":
@@ -216,6 +219,7 @@ def pilot(template: str, sample: dict, facts: dict) -> dict:
             **facts,
             "correlation": float(sample["correlation"].mean()),
             "spread": float(sample["correlation"].std()),
+            "place_spread": float(sample["worse"].std()),
         }
     if template == "single":
         from sklearn.metrics import roc_auc_score

@@ -339,9 +339,9 @@ def _padded(values) -> tuple[float, float, float]:
 def delong(positive, first, second, above: float = 0.0, confidence: float = CONFIDENCE) -> tuple:
     """(difference of two areas under the ROC curve, low, high, p) of scores [N] of the same images, `positive` [N].
 
-    DeLong et al. 1988 (Biometrics 44:837), paired; p one-sided, against first - second of at most `above`. The standard
-    error is at least 1 / (2 n), n the smaller group (selviz's choice: two perfect scores on few images would otherwise
-    have none).
+    DeLong et al. 1988 (Biometrics 44:837), paired; p one-sided, against first - second of at most `above`. selviz's
+    choices for few images: n the smaller group, Student's t with n - 1 degrees of freedom in place of the normal, and a
+    standard error of at least 1 / (2 n), which two perfect scores would otherwise not have.
     """
     positive = np.asarray(positive, dtype=bool)
     inside, outside = np.flatnonzero(positive), np.flatnonzero(~positive)
@@ -357,9 +357,11 @@ def delong(positive, first, second, above: float = 0.0, confidence: float = CONF
     gaps = [shares[0][side] - shares[1][side] for side in (0, 1)]
     difference = float(gaps[0].mean())
     error = math.sqrt(sum(gap.var(ddof=1) / len(gap) for gap in gaps))
-    error = max(error, 1 / (2 * min(len(inside), len(outside))))
-    half = _z(confidence) * error
-    return difference, difference - half, difference + half, float(special.ndtr(-(difference - above) / error))
+    fewer = min(len(inside), len(outside))
+    error = max(error, 1 / (2 * fewer))
+    half = float(special.stdtrit(fewer - 1, 0.5 + confidence / 2)) * error
+    p = float(special.stdtr(fewer - 1, -(difference - above) / error))
+    return difference, difference - half, difference + half, p
 
 
 def _midpoints(ordered: np.ndarray, values: np.ndarray) -> np.ndarray:

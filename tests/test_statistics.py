@@ -15,6 +15,7 @@ from statsmodels.stats.power import TTestIndPower
 from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW, ttost_ind
 
+from selviz import statistics
 from selviz.statistics import (
     change_interval,
     difference_power,
@@ -232,3 +233,46 @@ def test_importing_the_statistics_loads_no_slow_library():
     slow = "{'scipy.stats', 'statsmodels', 'torch', 'pandas'}"
     code = f"import sys, selviz.statistics; print(sorted({slow} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_what_claims_are_judged_by_agrees_with_scipy_and_statsmodels():
+    from scipy import stats
+
+    random = np.random.default_rng(0)
+    first, second = random.normal(0.3, 1, 7), random.normal(0, 2, 9)
+    difference, low, high, p = statistics.welch(first, second, 0.1)
+    reference = stats.ttest_ind(first - 0.1, second, equal_var=False, alternative="greater")
+    both = stats.ttest_ind(first, second, equal_var=False).confidence_interval(0.95)
+    np.testing.assert_allclose([p, low, high], [reference.pvalue, *both])
+    assert difference == pytest.approx(first.mean() - second.mean())
+    assert statistics.welch(np.ones(3), np.zeros(3))[3] == 1 / 20  # no spread: one of 20 orders
+    assert statistics.welch(np.ones(3), np.ones(3))[3] == 1
+
+    p_values = random.random(20) ** 3
+    np.testing.assert_allclose(
+        statistics.benjamini_hochberg(p_values), multipletests(p_values, method="fdr_bh")[1], rtol=1e-12
+    )
+    assert np.isnan(statistics.benjamini_hochberg([0.1, np.nan])[1])
+
+    # Three values of a paired change, as `change_interval` has them.
+    lost, gained, n = 9, 4, 60
+    values = np.repeat([-1.0, 1.0, 0.0], [lost, gained, n - lost - gained])
+    np.testing.assert_allclose(statistics.bounded_mean_interval(values), statistics.change_interval(lost, gained, n))
+
+
+def test_delong_gives_the_difference_of_areas_and_the_bootstraps_spread():
+    from sklearn.metrics import roc_auc_score
+
+    random = np.random.default_rng(1)
+    positive = np.arange(400) < 150
+    first = np.round(random.normal(size=400) + 1.2 * positive, 1)  # with ties
+    second = 0.5 * first + random.normal(size=400) + 0.3 * positive
+    difference, low, high, p = statistics.delong(positive, first, second)
+    assert difference == pytest.approx(roc_auc_score(positive, first) - roc_auc_score(positive, second))
+    inside, outside = np.flatnonzero(positive), np.flatnonzero(~positive)
+    drawn = []
+    for _ in range(400):
+        rows = np.concatenate([random.choice(inside, 150), random.choice(outside, 250)])
+        drawn.append(roc_auc_score(positive[rows], first[rows]) - roc_auc_score(positive[rows], second[rows]))
+    assert (high - low) / (2 * 1.976) == pytest.approx(np.std(drawn), rel=0.12)
+    assert p < 0.01 and statistics.delong(positive, second, first)[3] > 0.99

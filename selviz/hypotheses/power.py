@@ -45,7 +45,10 @@ def power(template: str, settings: Mapping, facts: Mapping, draws: int = 0, effe
 
 def _necessary(generator, settings, facts, effect) -> dict:
     n, of = facts["images"], facts["of_images"]
-    typical = np.minimum(generator.exponential(facts["spread"], facts["controls"]), 1)
+    if facts.get("drops"):
+        typical = generator.choice(np.clip(facts["drops"], 0, 1), facts["controls"])
+    else:
+        typical = np.minimum(generator.exponential(facts["spread"], facts["controls"]), 1)
     controls = np.zeros((facts["controls"], of), dtype=np.int8)
     controls[:, :n] = generator.random((facts["controls"], n)) < typical[:, None]
     chance = np.full(of, min(facts["spread"], 1.0))
@@ -99,18 +102,15 @@ def _replicates(generator, settings, facts, effect) -> dict:
     ]
     observed, null, resampled = zip(*found)
     names = [f"network {number}" for number in range(len(found))]
-    return {
-        "names": names,
-        "observed": observed,
-        "null": np.stack(null),
-        "resampled": np.stack(resampled),
-        "images": of,
-    }
+    sample = {"names": names, "observed": observed, "null": np.stack(null), "resampled": np.stack(resampled)}
+    return {**sample, "images": of, "of_class": n}
 
 
 def _map(generator, settings, facts, effect) -> dict:
     n, orders = facts["images"], settings["draws"]
-    worse = np.clip(generator.normal(0.5 + effect, facts["spread"], n), 0, 1)
+    place = min(0.5 + effect, 0.99)
+    size = max(place * (1 - place) / facts["place_spread"] ** 2 - 1, 0.1)
+    worse = generator.beta(place * size, (1 - place) * size, n)
     return {
         "correlation": np.clip(generator.normal(facts["correlation"], facts["spread"], n), -1, 1),
         "worse": np.round(worse * orders) / orders,
@@ -170,8 +170,8 @@ SIMULATE = {
     "own": _own,
 }
 _TOLD = {
-    "necessary": "matched units lose {spread:.3g} of the class's images on average, unevenly (exponential), and the "
-    "unit that much more",
+    "necessary": "matched units lose {spread:.3g} of the class's images on average, unevenly ({shape}), and the unit "
+    "that much more",
     "sufficient": "random sets keep {kept:.0%} of the class, with a standard deviation of {spread:.2g} between sets, "
     "and 5 % of other images are called it; the set keeps that much more",
     "selective": "control sets lose {drop:.0%} of the images, with a standard deviation of {spread:.3g} between sets",
@@ -179,8 +179,8 @@ _TOLD = {
     "alpha": "accuracies are normal over seeds, with a standard deviation of {spread:.3g}",
     "replicates": "activations follow a gamma distribution with a coefficient of variation of {spread:.2g}, in every "
     "network",
-    "map": "correlations with the random network's map lie about {correlation:g}, and places among random orders about "
-    "the effect, both with a standard deviation of {spread:g}",
+    "map": "correlations with the random network's map lie about {correlation:.2g} with a standard deviation of "
+    "{spread:.2g}, and places among random orders about one half plus the effect, with one of {place_spread:.2g}",
     "single": "unit and readout are equally good (area {area:.2f}), normal, and {alike:g} correlated",
     "robust": "mean SI and robustness are normal, with that rank correlation",
     "own": "the measure is normal",

@@ -198,7 +198,7 @@ def _outcome(store: Store, registered: Mapping, folder: Path, report) -> dict:
     return {
         "verdict": verdict,
         "p": p,
-        "parts": [_plain(part._asdict()) for part in parts],
+        "parts": [_plain({**part._asdict(), "null": [float(f"{value:.6g}") for value in part.null]}) for part in parts],
         "details": _plain(_details(template, settings, sample, parts)),
         "checklist": _checklist(registered, parts),
         "selviz": __version__,

@@ -165,7 +165,7 @@ def replicates(store: Store, settings: Mapping, work: Work) -> dict:
     names = [f"unit {row['unit']} in {row['run']}" for row in units]
     return {
         "names": names, "observed": np.array(observed), "null": np.stack(null), "resampled": np.stack(resampled),
-        "images": len(labels), "units": units,
+        "images": len(labels), "of_class": int((labels == label).sum()), "units": units,
     }  # fmt: skip
 
 

@@ -218,7 +218,14 @@ def _map(store, asked, common) -> Resolved:
         **_place(store, run, layer), "unit": unit, "method": method, "images": wanted, "draws": draws, "alike": alike,
         "image_numbers": active[:wanted],
     }  # fmt: skip
-    facts = {"images": wanted, "draws": draws, "correlation": 0.2, "spread": 0.25, "assumed": True}
+    facts = {
+        "images": wanted,
+        "draws": draws,
+        "correlation": 0.2,
+        "spread": 0.25,
+        "place_spread": 0.25,
+        "assumed": True,
+    }
     stored = []
     if stage_is_whole(store.run_path(run), "sanity"):
         table = store.sanity(run)
@@ -429,8 +436,10 @@ def _spread(store, run, layer, label) -> dict:
     if stage_is_whole(store.run_path(run), "atlas"):
         table = store.atlas_classes(run, layer)
         drops = -table[table["class_index"] == label["class_index"]]["change"]
-        return {"spread": max(float(drops.clip(lower=0).mean()), 1e-3), "assumed": False}
-    return {"spread": 0.01, "assumed": True}
+        drops = drops.clip(lower=0)
+        found = {"drops": drops.tolist(), "shape": "as the layer's units in the atlas", "assumed": False}
+        return {**found, "spread": max(float(drops.mean()), 1e-3)}
+    return {"spread": 0.01, "shape": "exponentially", "assumed": True}
 
 
 def _stored(store, run, **stages) -> list[str]:

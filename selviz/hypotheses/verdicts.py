@@ -184,14 +184,19 @@ def alpha(sample: Mapping, settings: Mapping) -> list[Part]:
 
 
 def replicates(sample: Mapping, settings: Mapping) -> list[Part]:
-    """`observed` [P], `null` [P, R], `resampled` [P, B]: the contrast of the class in each network; `names` [P]."""
-    share = (1 - confidence(settings["level"])) / 2
+    """`observed` [P], `null` [P, R], `resampled` [P, B]: the contrast of the class in each network; `names` [P].
+    `images` and `of_class` count the images, in all and of the class."""
+    from scipy import special
+
+    # (m - r) / (m + r) is tanh of half the logarithm of m / r, on which scale resampled images are nearly normal.
+    quantile = float(special.stdtrit(max(int(sample["of_class"]) - 1, 1), 0.5 + confidence(settings["level"]) / 2))
     parts = []
     for name, observed, null, resampled in zip(
         sample["names"], sample["observed"], np.asarray(sample["null"]), np.asarray(sample["resampled"])
     ):
         rank = statistics.rank_among(float(observed), null)
-        low, high = np.quantile(resampled, [share, 1 - share])
+        middle, half = _atanh(float(observed)), quantile * float(_atanh(resampled).std(ddof=1))
+        low, high = np.tanh(middle - half), np.tanh(middle + half)
         parts.append(
             Part(
                 str(name),
@@ -242,8 +247,9 @@ def single(sample: Mapping, settings: Mapping) -> list[Part]:
     )
     from scipy import special
 
-    error = (high - low) / (2 * float(special.ndtri(0.5 + confidence(settings["level"]) / 2)))
-    null = -margin + error * special.ndtri(_shares())
+    fewer = min(int(positive.sum()), int((~positive).sum())) - 1
+    error = (high - effect) / float(special.stdtrit(fewer, 0.5 + confidence(settings["level"]) / 2))
+    null = -margin + error * _t_quantiles(fewer)
     return [
         Part(
             "no more than the margin below the readout",
@@ -376,11 +382,7 @@ def _one_sample(values: np.ndarray, boundary: float, level: float) -> tuple[floa
     return mean, float(low), float(high), p
 
 
-def _shares() -> np.ndarray:
-    return (np.arange(SHOWN_QUANTILES) + 0.5) / SHOWN_QUANTILES
-
-
 def _t_quantiles(degrees: float) -> np.ndarray:
     from scipy import special
 
-    return special.stdtrit(max(degrees, 1), _shares())
+    return special.stdtrit(max(degrees, 1), (np.arange(SHOWN_QUANTILES) + 0.5) / SHOWN_QUANTILES)
