@@ -37,7 +37,7 @@ def weights(data: str) -> dict[str, bytes]:
     return {run: (store.run_path(run) / "weights.safetensors").read_bytes() for run in store.names()}
 
 
-def sweep_figures(epochs: int = 6) -> dict:
+def sweep_figures(epochs: int = 12) -> dict:
     """Seconds with 1 and 2 workers, their ratio, and whether both left the same."""
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
         alone, rows = sweep(one, "--workers", "1", "--epochs", str(epochs))
