@@ -79,7 +79,7 @@ def show(run: str, layer: str, unit: int) -> None:
     with told:
         best = np.argsort(-found["probabilities"], kind="stable")[:3]
         st.markdown(f"The network says **{wording.plain(names[best[0]])}**.")
-        shares = [f"{wording.plain(names[label])} {wording.percent(found['probabilities'][label])}" for label in best]
+        shares = [f"{wording.plain(names[label])}: {wording.percent(found['probabilities'][label])}" for label in best]
         st.caption("Softmax, not a calibrated probability: " + ", ".join(shares))
         own = found["units"].iloc[unit]
         st.metric(
@@ -97,10 +97,15 @@ def show(run: str, layer: str, unit: int) -> None:
         st.dataframe(
             table[["unit", "activation", "percentile", "preferred_class", "si"]],
             hide_index=True,
+            height="content",
             column_config={
-                "percentile": st.column_config.ProgressColumn("percentile", format="%.1f", min_value=0, max_value=100),
-                "preferred_class": "preferred class",
-                "si": st.column_config.NumberColumn("SI", format="%.2f"),
+                "unit": st.column_config.NumberColumn("unit", width="small"),
+                "activation": st.column_config.NumberColumn("activation", format="%.3g", width="small"),
+                "percentile": st.column_config.ProgressColumn(
+                    "percentile", format="%.1f", min_value=0, max_value=100, width="small"
+                ),
+                "preferred_class": st.column_config.TextColumn("preferred class", width="small"),
+                "si": st.column_config.NumberColumn("SI", format="%.2f", width="small"),
             },
         )
     images = len(common.read("images", run))
