@@ -172,10 +172,11 @@ def held(make: Callable, *args, key: str, value, changed: Callable, text: Callab
         changed(shown)  # a newer request came before this click was counted
         view.counted[name] = shown
         st.rerun()
-    if shown is not UNSAID and (made_of != before or not _same(shown, value, text)):
+    if shown is not UNSAID and not _same(shown, value, text):
         turn, shown = turn + 1, UNSAID
         name = f"{key}~{turn}"
-    if shown is UNSAID:
+    # Else left alone: setting it would put a browser back whose visitor has changed it since.
+    if shown is UNSAID or made_of != before:
         st.session_state[name] = shown = value
     view.drawn[key], view.counted[name] = (turn, made_of), shown
     return make(*args, key=name, on_change=_changed, args=(name, changed, text), **options)

@@ -110,7 +110,7 @@ async def measure(address: str, server: int, run: str, asked: list[Question], op
 def main(options) -> dict:
     people = options.visitors + options.browsers
     if options.selections < people:
-        sys.exit(f"{options.selections} selections for {people} people are too few; give --selections {people} or more.")
+        sys.exit(f"{options.selections} selections are too few for {people} people; give --selections {people}.")
     with tempfile.TemporaryDirectory(prefix="selviz-benchmark-") as made:
         store = Store(options.data or made)
         if not options.data:
