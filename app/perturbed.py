@@ -122,7 +122,7 @@ def _strip(run: str, kind: str, name: str, level: float, first: int) -> None:
         f"✗ where that is wrong. The change is perturbed minus clean, {scale}; grey is no change."
         + (
             " The attack is made anew for these images, with all of the network's weights at hand."
-            if top == level
+            if kind == "attack"
             else ""
         )
     )

@@ -166,10 +166,26 @@ def _by_fx(model: nn.Module, example: Tensor) -> tuple[nn.Module, fx.Graph, obje
         raise _untraceable(model, error) from error
     finally:
         model.train(was_training)
-    root = fx.GraphModule(model, graph)
+    root = fx.GraphModule(_with_free_names(model, graph), graph)
     _out_of_place(root, graph)
     root.train(was_training)
     return root, graph, _output(graph).args[0]
+
+
+def _with_free_names(model: nn.Module, graph: fx.Graph) -> nn.Module:
+    """The model, its parts called otherwise (`code_`) that a GraphModule has an attribute of the same name for."""
+
+    def free(path: str) -> str:
+        head, dot, rest = path.partition(".")
+        return f"{head}_{dot}{rest}" if hasattr(fx.GraphModule, head) else path
+
+    model = copy.copy(model)
+    for parts in ("_modules", "_parameters", "_buffers"):
+        setattr(model, parts, {free(name): part for name, part in getattr(model, parts).items()})
+    for node in graph.nodes:
+        if node.op in ("call_module", "get_attr"):
+            node.target = free(node.target)
+    return model
 
 
 def _by_export(model: nn.Module, example: Tensor) -> tuple[nn.Module, fx.Graph, object]:

@@ -114,6 +114,23 @@ def test_a_module_used_twice_is_two_layers():
     assert names[-2:] == ["layer4.1.relu", "layer4.1.relu_1"] and len(set(names)) == len(names)
 
 
+def test_a_part_may_have_a_name_that_a_traced_graph_needs_for_itself():
+    class Coder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.code = nn.Sequential(nn.Linear(4, 5), nn.ReLU())
+            self.graph = nn.Linear(5, 3)
+
+        def forward(self, x):
+            return self.graph(self.code(x.flatten(1)))
+
+    model, inputs = Coder().eval(), torch.randn(2, 1, 2, 2)
+    network = UnitNetwork(model, inputs[:1])
+    assert [layer.units for layer in network.layers] == [5]
+    assert torch.equal(network.observe(inputs)[0], model(inputs))
+    assert list(model.state_dict()) == ["code.0.weight", "code.0.bias", "graph.weight", "graph.bias"]
+
+
 def test_activations_inside_squeeze_excitation_are_tagged_and_gates_are_no_layers():
     network = UnitNetwork(torchvision.models.mobilenet_v3_small(), torch.zeros(1, 3, 64, 64))
     squeeze = [layer for layer in network.layers if layer.squeeze]
