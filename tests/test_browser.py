@@ -301,7 +301,7 @@ def test_a_question_is_asked_from_the_keyboard_and_its_answer_saved(visit, addre
     box = visitor.tab.get_by_role("textbox", name="SQL")
     box.fill("select layer, count(*) as n from units group by layer order by layer")
     box.press("Control+Enter")
-    visitor.sees("4 rows").tab.get_by_role("button", name="CSV", exact=True).wait_for()
+    visitor.sees("4 rows").settle()  # each drawing gives the button a file of its own
     with visitor.tab.expect_download() as saving:
         visitor.tab.get_by_role("button", name="CSV", exact=True).click()
     assert saving.value.path().read_text() == "layer,n\nrelu1,16\nrelu2,32\nrelu3,32\nrelu4,64\n"
