@@ -132,6 +132,7 @@ def form(run: str) -> None:
             icon=":material/lock:",
             on_click=_register,
             args=(template, asked, study, planned),
+            **work.control(),
         )
         st.caption("A registered claim cannot be changed or removed. It is tested afterwards.")
     if failed := st.session_state.pop("not registered", None):

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import charts, claims, common, gallery, links, readouts, selection, silencing, wording
+from app import charts, claims, common, gallery, links, readouts, selection, silencing, wording, work
 from app.silencing import Asked
 from selviz.errors import SelvizError
 from selviz.hypotheses import records
@@ -347,8 +347,8 @@ def _claim(lesson: Lesson) -> None:
         "A registered claim says beforehand what is measured and what would refute it, and cannot be changed. Whatever "
         "comes out stays in the ledger."
     )
-    st.button("Register it", type="primary", icon=":material/lock:", disabled=chosen is None, on_click=_registered,
-              args=options.get(chosen, ("", {})))  # fmt: skip
+    st.button("Register it", type="primary", icon=":material/lock:", on_click=_registered,
+              args=options.get(chosen, ("", {})), **work.control(chosen is None))  # fmt: skip
     if failed := st.session_state.pop("not registered", None):
         st.error("It was not registered.", icon=":material/error:")
         st.code(failed, language=None, wrap_lines=True)

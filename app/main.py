@@ -10,7 +10,7 @@ if str(ROOT) not in sys.path:  # Streamlit puts this folder on the path, not the
 import streamlit as st  # noqa: E402
 from streamlit.runtime.scriptrunner import get_script_run_ctx  # noqa: E402
 
-from app import common, sources, work  # noqa: E402
+from app import common, log, login, sources, work  # noqa: E402
 
 
 def show() -> None:
@@ -43,7 +43,8 @@ def show() -> None:
         },
         expanded=True,
     )
-    with common.failures():
+    with log.request(page.url_path or "overview"), common.failures():
+        login.require()
         work.begin_once()
         common.pick_run()
         with st.sidebar:

@@ -11,7 +11,8 @@ import pandas as pd
 import streamlit as st
 from PIL import Image, ImageOps
 
-from app import common, pictures, wording
+from app import common, pictures, wording, work
+from selviz.access import read_only
 from selviz.errors import SelvizError
 
 FORMATS = ("PNG", "JPEG", "WEBP")
@@ -66,8 +67,9 @@ def show(run: str, layer: str, unit: int) -> None:
         "PNG, JPEG or WebP, at most 10 MB and 25 megapixels. The picture stays in the memory of this visit and is "
         "never stored."
     )
-    given = st.file_uploader("A picture", type=["png", "jpg", "jpeg", "webp"], key="own-image", max_upload_size=10)
-    if given is None:
+    kinds = ["png", "jpg", "jpeg", "webp"]
+    given = st.file_uploader("A picture", kinds, key="own-image", max_upload_size=10, **work.control())
+    if given is None or read_only():
         return
     found = response(run, layer, decode(given.getvalue()))
     names, about = common.class_names(run), common.read("units", run, layer)

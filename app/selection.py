@@ -11,7 +11,8 @@ from typing import NamedTuple
 import pandas as pd
 import streamlit as st
 
-from app import charts, common, links, wording
+from app import charts, common, links, wording, work
+from selviz.access import read_only
 from selviz.errors import SelvizError
 from selviz.store import delete_group, list_groups, read_group, rename_group, write_group
 
@@ -84,7 +85,7 @@ def put(run: str, units: Units) -> None:
 def query(run: str, units: Units) -> dict[str, str]:
     """What an address says of a list of units: the list, or where it is too long for a link, a stored group's key."""
     text = links.units_to_text(units)
-    if len(text) > links.LONGEST:
+    if len(text) > links.LONGEST and not read_only():
         return {"group": write_group(common.data(), units, run=run)}
     return {"silence": text} if text else {}
 
@@ -354,10 +355,10 @@ def _groups(run: str, units: Units) -> None:
                     "",
                     icon=f":material/{icon}:",
                     key=f"{what}-{key}",
-                    help=f"{what} {wording.plain(row['name'])}",
                     type="tertiary",
                     on_click=st.session_state.update,
                     args=({"group asked": (what, key)},),
+                    **work.control(help=f"{what} {wording.plain(row['name'])}"),
                 )
         if st.session_state.get("group asked") == ("Rename", key):
             _renaming(key, row["name"])
@@ -393,6 +394,6 @@ def save(run: str, units: Units) -> None:
     """A form that saves these units as a group with a name."""
     with st.form("save-group", border=False, clear_on_submit=True):
         name = st.text_input("Save them as a group called", max_chars=80, placeholder="the most cat-selective")
-        if st.form_submit_button("Save", disabled=not units) and name.strip():
+        if st.form_submit_button("Save", **work.control(not units)) and name.strip():
             write_group(common.data(), units, name, run)
             st.toast(f"Saved {wording.plain(name.strip())}", icon=":material/bookmark_added:")

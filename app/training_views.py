@@ -5,6 +5,7 @@ import streamlit as st
 
 from app import charts, common, links, wording, work
 from selviz import jobs
+from selviz.access import read_only
 from selviz.cli.making import SETTINGS
 from selviz.cli.sweeping import parse_values
 from selviz.config import AUGMENTATIONS, PENALTY_LABELS, PRECISIONS, RunConfig, config_from_dict
@@ -64,7 +65,7 @@ def settings() -> tuple[list[RunConfig], list[str]] | None:
 def start(configs: list[RunConfig], words: list[str]) -> None:
     """Starts the sweep, or goes on with it, and shows it."""
     place = jobs.place(common.data(), sweep_name(configs))
-    if not work.allowed() or another(place.name):
+    if not work.allowed() or read_only() or another(place.name):
         return
     from selviz.sweep import shape
 
@@ -132,15 +133,17 @@ def _buttons(name: str, state: str) -> None:
     if state == "running":
         st.button(
             "Stop", icon=":material/stop:", key="train-stop", on_click=jobs.stop, args=(place,),
-            help="Ends the job; finished networks stay, and it can go on later from its last epoch.",
+            **work.control(help="Ends the job; finished networks stay, and it can go on later from its last epoch."),
         )  # fmt: skip
     elif state != "finished":
         words = (jobs.about(place) or {}).get("arguments")
         busy = another(name)
         st.button(
-            "Go on", icon=":material/play_arrow:", key="train-on", type="primary", disabled=bool(busy) or not words,
+            "Go on", icon=":material/play_arrow:", key="train-on", type="primary",
             on_click=start, args=(_configs(name), words),
-            help="Another sweep is training; stop it or wait for its end." if busy else None,
+            **work.control(
+                bool(busy) or not words, "Another sweep is training; stop it or wait for its end." if busy else None
+            ),
         )  # fmt: skip
 
 

@@ -10,8 +10,10 @@ import streamlit as st
 
 from app import common, wording
 from selviz import demo, jobs
+from selviz.access import read_only
 
 WORDS = {"finished": "done", "running": "training", "unfinished": "waiting", "failed": "failed"}
+READING = "This dashboard is for reading only: nothing is trained, computed and kept, registered, saved or uploaded."
 EXPLAINED = (
     "The demo trains five small networks on 5,000 MNIST images. Class selectivity is suppressed in two of them, left "
     "alone in one and encouraged in two. It is a chosen illustration: settings were picked that show the effect in "
@@ -21,7 +23,7 @@ EXPLAINED = (
 
 def begin_once() -> None:
     """Starts the demo where there is no run yet, once per store however many visitors there are."""
-    if not allowed():
+    if not allowed() or read_only():
         return
     status = demo.status(common.data())
     of_the_demo = {run["run"] for run in status["runs"]}
@@ -31,8 +33,13 @@ def begin_once() -> None:
 
 
 def allowed() -> bool:
-    """Whether this dashboard may train."""
+    """Whether this dashboard shows what trains and computes."""
     return os.environ.get("SELVIZ_NO_DEMO") != "1"
+
+
+def control(disabled: bool = False, help: str | None = None) -> dict:
+    """Options of a control that writes to the store: disabled, with the reason, where a dashboard is for reading."""
+    return {"disabled": True, "help": READING} if read_only() else {"disabled": disabled, "help": help}
 
 
 def running_jobs() -> list[str]:
@@ -43,6 +50,8 @@ def running_jobs() -> list[str]:
 
 def line() -> None:
     """In the sidebar: what is training, how far it is, and a stop button; redraws itself while there is work."""
+    if read_only():
+        st.caption("For reading only", help=READING)
     status = demo.status(common.data())
     if status["state"] == "running":
         st.fragment(_line, run_every=1.5)()
@@ -50,7 +59,7 @@ def line() -> None:
     done = sum(run["state"] == "finished" for run in status["runs"])
     if status["state"] != "finished" and done and allowed():
         st.caption(f"Demo: {done} of {len(status['runs'])} networks")
-        st.button("Go on with the demo", icon=":material/play_arrow:", on_click=_start, key="start-line")
+        st.button("Go on with the demo", icon=":material/play_arrow:", on_click=_start, key="start-line", **control())
 
 
 def panel() -> None:
@@ -68,7 +77,7 @@ def panel() -> None:
         st.info("There is no run in this store yet.", icon=":material/inbox:")
     st.markdown(EXPLAINED)
     if allowed():
-        st.button("Start the demo", type="primary", icon=":material/play_arrow:", on_click=_start)
+        st.button("Start the demo", type="primary", icon=":material/play_arrow:", on_click=_start, **control())
     st.caption("Or in a shell, for the demo or for one network of your own:")
     st.code("selviz demo\nselviz train --dataset mnist-5k --model cnn --alpha=-1", language="bash")
 
@@ -99,6 +108,7 @@ def study(run: str, command: str, told: str, *options: str) -> None:
             key=f"study-{command}",
             on_click=_begin,
             args=(run, command, *options),
+            **control(),
         )
     st.caption("Or in a shell:")
     parts = ["selviz", command, run, *options, "--data", common.data()]
@@ -108,7 +118,7 @@ def study(run: str, command: str, told: str, *options: str) -> None:
 def _begin(run: str, command: str, *options: str) -> None:
     key = (common.data(), run, command, *options)
     process, messages = _studies().get(key, (None, None))
-    if process is not None and process.poll() is None:
+    if read_only() or (process is not None and process.poll() is None):
         return
     messages = tempfile.TemporaryFile()  # noqa: SIM115  (read as long as somebody asks how it went)
     path = os.pathsep.join(filter(None, [str(common.ROOT), os.environ.get("PYTHONPATH")]))
@@ -159,8 +169,9 @@ def _line() -> None:
         (done + _share(status)) / max(len(status["runs"]), 1), text=f"Demo: {done} of {len(status['runs'])} networks"
     )
     st.button(
-        "Stop", icon=":material/stop:", on_click=_stop, key="stop-line", help="Stops the demo; finished networks stay"
-    )
+        "Stop", icon=":material/stop:", on_click=_stop, key="stop-line",
+        **control(help="Stops the demo; finished networks stay"),
+    )  # fmt: skip
 
 
 def _panel() -> None:
@@ -178,7 +189,7 @@ def _panel() -> None:
             if not wording.missing(run.get(name)):
                 told += f" · {'mean SI' if name == 'mean_si' else name} {show(run[name])}"
         st.progress(1.0 if run["state"] == "finished" else min(epoch / epochs, 1.0), text=told)
-    st.button("Stop the demo", icon=":material/stop:", on_click=_stop, key="stop-panel")
+    st.button("Stop the demo", icon=":material/stop:", on_click=_stop, key="stop-panel", **control())
 
 
 def _share(status: dict) -> float:

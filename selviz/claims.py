@@ -15,6 +15,7 @@ import threading
 import time
 from pathlib import Path
 
+from selviz.access import check_writing
 from selviz.errors import SelvizError
 
 BEAT = 5.0  # seconds between two heartbeats
@@ -95,6 +96,7 @@ def release(path, token: str | None) -> None:
 
 
 def _take(path: Path, what: str) -> str:
+    check_writing()
     token = secrets.token_hex(16)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

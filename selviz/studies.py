@@ -14,6 +14,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from selviz import unit_map, unit_metrics
+from selviz.access import read_only
 from selviz.claims import Claim
 from selviz.errors import SelvizError, unknown
 from selviz.network import check_units
@@ -99,6 +100,7 @@ def run_visualisation(store: Store, run: str, layer: str, unit: int, seed: int =
     """The picture made for a unit (`visualisation.synthesise`): {"pixels" uint8 [C, H, W], "activation", "at_start"}.
 
     Kept as a PNG in the run's folder `pictures/`, under the weights, the unit and the seed; a second call reads it.
+    Where a store is for reading only it is made anew each time.
     `loaded` is what `load_network` gave, for callers that keep it.
     """
     from selviz.visualisation import synthesise
@@ -112,6 +114,8 @@ def run_visualisation(store: Store, run: str, layer: str, unit: int, seed: int =
     if (kept_picture := _picture(path)) is not None:
         return kept_picture
     found = synthesise(network, layer, unit, dataset.normalise, tuple(dataset.eval_pixels.shape[1:]), seed=seed)
+    if read_only():
+        return {"pixels": found.pixels, "activation": found.activation, "at_start": found.at_start}
     about = PngInfo()
     for name in ("activation", "at_start"):
         about.add_text(name, repr(getattr(found, name)))

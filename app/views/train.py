@@ -25,8 +25,8 @@ with form:
         count = f"{len(configs)} network" + ("" if len(configs) == 1 else "s")
         if work.allowed():
             st.button(
-                f"Train {count}", type="primary", icon=":material/play_arrow:", key="train-start", disabled=bool(busy),
-                on_click=training_views.start, args=(configs, words), width="stretch",
+                f"Train {count}", type="primary", icon=":material/play_arrow:", key="train-start",
+                on_click=training_views.start, args=(configs, words), width="stretch", **work.control(bool(busy)),
             )  # fmt: skip
             if busy:
                 st.caption("Another sweep is training on this machine: stop it, or wait for its end.")

@@ -19,6 +19,7 @@ from selviz.cli import (
     measuring,
     moving,
     perturbing,
+    serving,
     silencing,
     sweeping,
 )
@@ -36,6 +37,7 @@ COMMANDS: common.Commands = {
     **basis.COMMANDS,
     **hypothesis.COMMANDS,
     **moving.COMMANDS,
+    **serving.COMMANDS,
 }
 
 

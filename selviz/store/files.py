@@ -9,6 +9,7 @@ from pathlib import Path
 
 import duckdb
 
+from selviz.access import check_writing
 from selviz.errors import SelvizError
 
 # Names come from command lines and URLs and become folders, so nothing in them may leave the folder.
@@ -53,7 +54,11 @@ def write_json(path, value) -> Path:
 
 @contextlib.contextmanager
 def writing(path: Path, *temporaries: Path):
-    """Whatever stops the writing of `path`, `temporaries` are removed; a full or read-only disk raises SelvizError."""
+    """Whatever stops the writing of `path`, `temporaries` are removed; a full or read-only disk raises SelvizError.
+
+    So does a process that may only read.
+    """
+    check_writing()
     try:
         yield
     except BaseException as error:

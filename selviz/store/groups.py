@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from selviz.access import check_writing
 from selviz.errors import SelvizError, unknown
 from selviz.store.files import read_json, write_json
 
@@ -55,6 +56,7 @@ def rename_group(data, key: str, name: str) -> str:
 
     SelvizError if there is no such group, or if the name is empty or too long.
     """
+    check_writing()
     group = read_group(data, key)
     if not name.strip():
         raise SelvizError("A group needs a name; to remove one from the list, delete it.")
@@ -68,6 +70,7 @@ def rename_group(data, key: str, name: str) -> str:
 
 def delete_group(data, key: str) -> None:
     """Remove a group; links to it say from then on that it is not there. SelvizError if there is none."""
+    check_writing()
     read_group(data, key)
     path = _path(data, key)
     for place in (path, _aside(path)):
