@@ -9,7 +9,7 @@ import streamlit as st
 from app import charts, common, links, wording, work
 from selviz.errors import SelvizError
 from selviz.hypotheses import records, report
-from selviz.hypotheses.templates import TEMPLATES
+from selviz.hypotheses.templates import CONTROLS, TEMPLATES
 
 ICONS = {"supported": ":material/check_circle:", "refuted": ":material/cancel:", "inconclusive": ":material/help:"}
 HOW = {
@@ -147,7 +147,7 @@ def _inputs(template: str, run: str) -> dict:
     layers, classes = common.read("layers", run)["layer"].tolist(), common.class_names(run)
     asked, boxes = {}, st.columns(3)
     listed = {**CHOICES, "layer": layers, "class": classes, "method": list(METHODS), "corruption": list(STANDARD)}
-    listed |= {"controls": ["random", "matched"]} if template == "selective" else {}
+    listed |= {"controls": CONTROLS} if template == "selective" else {}
     shown = [option for option in TEMPLATES[template].options if option[0] not in ("run", "file")]
     for number, (name, needed, told) in enumerate(shown):
         box, head = boxes[number % 3], name.capitalize()

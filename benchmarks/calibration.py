@@ -74,14 +74,21 @@ def sufficient(random, effect, null):
 
 def selective(random, effect, null):
     layers, draws = 4, 119
-    drops, easy = random.gamma(2, 0.01, (draws, layers)), random.beta(1, 3, IMAGES)
+    easy = random.beta(1, 3, IMAGES)
     easy /= easy.mean()
-    own = random.gamma(2, 0.01, layers) if null == 0 else np.full(layers, drops.mean() + effect)
+    # Sets matched on activation lose more than random ones.
+    chance = {kind: random.gamma(2, scale, (draws, layers)) for kind, scale in (("random", 0.01), ("matched", 0.015))}
+    if null is None:
+        own = np.full(layers, max(values.mean() for values in chance.values()) + effect)
+    else:
+        own = random.gamma(2, (0.01, 0.015)[null], layers)
+        other = ("matched", "random")[null]
+        chance[other] = random.gamma(2, 0.001, (draws, layers))
     change = lost(random, np.minimum(own[:, None] * easy, 1))
-    controls = random.binomial(IMAGES, np.minimum(0.9 * drops, 1)) / IMAGES
-    typical = np.broadcast_to(controls.mean() * easy, (layers, IMAGES))
-    truth = 0.9 * float(np.minimum(own[:, None] * easy, 1).mean()) - float(controls.mean())
-    return {"change": change, "control_mean": typical, "controls": controls}, truth
+    drops = {kind: random.binomial(IMAGES, np.minimum(0.9 * values, 1)) / IMAGES for kind, values in chance.items()}
+    typical = {kind: np.broadcast_to(sets.mean() * easy, (layers, IMAGES)) for kind, sets in drops.items()}
+    truth = 0.9 * float(np.minimum(own[:, None] * easy, 1).mean()) - float(drops["random"].mean())
+    return {"change": change, "typical": typical, "drops": drops}, truth
 
 
 def predicts(random, effect, null):
@@ -173,8 +180,8 @@ CASES = {
                   {"images": INSIDE, "of_images": IMAGES, "controls": 39}),
     "sufficient": ("sufficient", sufficient, settings(0.3, draws=119), (0,), True, 0.4, (0, 0.1, 0.3, 0.5),
                    {"images": INSIDE, "of_images": IMAGES}),
-    "selective": ("selective", selective, settings(0.03, draws=119), (0,), True, 0.02, (0, 0.01, 0.03, 0.05),
-                  {"of_images": IMAGES, "layers": 4}),
+    "selective": ("selective", selective, settings(0.03, draws=119, controls="both"), (0, 1), True, 0.02,
+                  (0, 0.01, 0.03, 0.05), {"of_images": IMAGES, "layers": 4}),
     "predicts": ("predicts", predicts, settings(0.2, direction="positive"), (0,), True, 0.25, (0, 0.2, 0.4, 0.6),
                  {"sizes": [16, 32, 32, 64]}),
     "alpha: cost": ("alpha", alpha("cost"), settings(0.01, claim="cost"), (0,), True, 0.012, (0, 0.005, 0.01, 0.02),
@@ -209,7 +216,8 @@ def pilot(template: str, sample: dict, facts: dict) -> dict:
         # What sets differ by, without what few images add to it.
         return {**facts, "kept": mean, "spread": math.sqrt(max(recall.var() - mean * (1 - mean) / INSIDE, 1e-4))}
     if template == "selective":
-        return {**facts, "drop": float(sample["controls"].mean()), "spread": float(sample["controls"].std())}
+        drops = max(sample["drops"].values(), key=np.mean)
+        return {**facts, "drop": float(drops.mean()), "spread": float(drops.std())}
     if template == "alpha":
         return {**facts, "spread": float(np.sqrt((sample["baseline"].var(ddof=1) + sample["other"].var(ddof=1)) / 2))}
     if template == "replicates":

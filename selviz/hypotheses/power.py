@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from selviz import statistics
+from selviz.hypotheses.templates import control_kinds
 from selviz.hypotheses.verdicts import JUDGES, decide
 
 DRAWS, ENOUGH = 200, 0.8
@@ -68,12 +69,12 @@ def _sufficient(generator, settings, facts, effect) -> dict:
 
 
 def _selective(generator, settings, facts, effect) -> dict:
-    of, layers = facts["of_images"], facts["layers"]
-    chance = np.clip(generator.normal(facts["drop"], facts["spread"], (settings["draws"], layers)), 0, 1)
-    controls = generator.binomial(of, chance) / of
+    of, layers, kinds = facts["of_images"], facts["layers"], control_kinds(settings["controls"])
+    size = (len(kinds), settings["draws"], layers)
+    drops = generator.binomial(of, np.clip(generator.normal(facts["drop"], facts["spread"], size), 0, 1)) / of
     change = generator.random((layers, of)) < min(1.0, facts["drop"] + effect)
-    typical = np.full((layers, of), controls.mean())
-    return {"change": change, "control_mean": typical, "controls": controls}
+    typical = {kind: np.full((layers, of), sets.mean()) for kind, sets in zip(kinds, drops)}
+    return {"change": change, "typical": typical, "drops": dict(zip(kinds, drops))}
 
 
 def _predicts(generator, settings, facts, effect) -> dict:

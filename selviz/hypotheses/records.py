@@ -215,11 +215,12 @@ def _details(template: str, settings: Mapping, sample: Mapping, parts: list[Part
         whole = np.asarray(sample["intact"], float)
         return {"intact": float(whole[inside].mean() - whole[~inside].mean()), "kept": parts[0].observed}
     if template == "selective":
-        drops, typical = np.asarray(sample["change"], float).mean(axis=1), np.asarray(sample["controls"]).mean(axis=0)
+        means = {f"{kind}_mean": np.asarray(drops).mean(axis=0) for kind, drops in sample["drops"].items()}
+        rows = zip(settings["layers"], np.asarray(sample["change"], float).mean(axis=1), *means.values())
         return {
             "layers": [
-                {"layer": layer, "units": sample["units"][layer], "drop": float(drop), "controls_mean": float(mean)}
-                for layer, drop, mean in zip(settings["layers"], drops, typical)
+                {"layer": layer, "units": sample["units"][layer], "drop": drop, **dict(zip(means, beside))}
+                for layer, drop, *beside in rows
             ]
         }
     if template == "predicts":

@@ -18,7 +18,8 @@ from selviz.attribution.targets import Response
 from selviz.errors import SelvizError, unknown
 from selviz.explanations import baseline_image
 from selviz.hypotheses import own
-from selviz.hypotheses.settings import class_indices, fold
+from selviz.hypotheses.folds import class_indices, fold
+from selviz.hypotheses.templates import control_kinds
 from selviz.pipeline import load_network, open_engine
 from selviz.robustness import CLEAN, CORRUPTION, run_robustness
 from selviz.store import TABLES, Store
@@ -76,42 +77,50 @@ def sufficient(store: Store, settings: Mapping, work: Work) -> dict:
 
 
 def selective(store: Store, settings: Mapping, work: Work) -> dict:
-    """What silencing the most selective units of each layer, and each control set, loses."""
+    """What silencing the most selective units of each layer loses, and each control set of each kind."""
     run, k = settings["run"], settings["k"]
     engine = open_engine(store, run, 1)
     names = store.run(run)["classes"]
-    change, typical, controls, chosen = [], [], [], {}
-    for position, layer in enumerate(settings["layers"]):
-        values, labels, _ = fold(store, run, layer, 0)
-        si, _, _ = class_indices(values, labels, len(names))
-        top = np.argsort(-si, kind="stable")[:k].tolist()
-        chosen[layer] = sorted(top)
-        seed, draws, units = settings["seed"] + position, settings["draws"], {layer: top}
-        if settings["controls"] == "random":
-            sets = ablation.random_sets(engine.network, units, draws, seed)
-        else:
-            means = {layer: torch.from_numpy(values.mean(axis=0))}
-            sets = ablation.matched_sets(engine.network, units, means, draws, seed)
-        drops, total = [], np.zeros(len(engine))
-        for name, block in _blocks([units, *sets]):
+    kinds, draws, layers = control_kinds(settings["controls"]), settings["draws"], settings["layers"]
+    change, chosen, drops, typical = [], {}, {kind: [] for kind in kinds}, {kind: [] for kind in kinds}
+
+    def measured(layer: str, name: str, sets: list) -> np.ndarray:
+        """What each set loses: [sets, N]."""
+        nonlocal done
+        rows = []
+        for place, block in _blocks(sets):
 
             def make(block=block) -> dict[str, np.ndarray]:
                 return {"lost": np.concatenate([_lost(engine, drawn) for drawn in block])}
 
-            found = work.keep(f"{position}-{name}", make)["lost"].reshape(len(block), -1)
-            if not drops:
-                change.append(found[0])
-            drops += found.mean(axis=1).tolist()
-            total += found.sum(axis=0)
-            done = position * (draws + 1) + len(drops)
-            work.report({"layer": layer, "done": done, "of": len(settings["layers"]) * (draws + 1)})
-        controls.append(drops[1:])
-        typical.append((total - change[-1]) / draws)
+            rows.append(work.keep(f"{name}-{place}", make)["lost"].reshape(len(block), -1))
+            done += len(block)
+            work.report({"layer": layer, "done": done, "of": len(layers) * (1 + len(kinds) * draws)})
+        return np.concatenate(rows)
+
+    done = 0
+    for position, layer in enumerate(layers):
+        values, labels, _ = fold(store, run, layer, 0)
+        si, _, _ = class_indices(values, labels, len(names))
+        top = np.argsort(-si, kind="stable")[:k].tolist()
+        chosen[layer] = sorted(top)
+        seed, units, means = settings["seed"] + position, {layer: top}, torch.from_numpy(values.mean(axis=0))
+        change.append(measured(layer, f"{position}-chosen", [units])[0])
+        for kind in kinds:
+            if kind == "random":
+                sets = ablation.random_sets(engine.network, units, draws, seed)
+            else:
+                sets = ablation.matched_sets(engine.network, units, {layer: means}, draws, seed)
+            lost = measured(layer, f"{position}-{kind}", list(sets))
+            drops[kind].append(lost.mean(axis=1))
+            typical[kind].append(lost.mean(axis=0))
     engine.close()
     return {
-        "change": np.stack(change), "control_mean": np.stack(typical), "controls": np.array(controls).T,
+        "change": np.stack(change),
+        "typical": {kind: np.stack(rows) for kind, rows in typical.items()},
+        "drops": {kind: np.stack(rows, axis=1) for kind, rows in drops.items()},
         "units": chosen,
-    }  # fmt: skip
+    }
 
 
 def predicts(store: Store, settings: Mapping, work: Work) -> dict:

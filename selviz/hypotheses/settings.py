@@ -6,23 +6,22 @@ Units are chosen and matched on fold 0 only.
 
 import dataclasses
 import math
-import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
-from selviz import attribution, families, selectivity
+from selviz import attribution, families
 from selviz.config import config_from_dict, run_name
 from selviz.corruptions import CORRUPTIONS
 from selviz.errors import SelvizError, unknown
-from selviz.hypotheses import own
-from selviz.hypotheses.templates import TEMPLATES
+from selviz.hypotheses import asking, own
+from selviz.hypotheses.folds import class_indices, fold
+from selviz.hypotheses.templates import CONTROLS, TEMPLATES
 from selviz.store import TABLES, Store, read_json, stage_is_whole
 
 BEST = "best"
-LEAST_SEEDS, LEAST_RUNS, LEAST_IMAGES, MOST_DRAWS = 3, 5, 20, 20_000
+LEAST_SEEDS, LEAST_RUNS, LEAST_IMAGES = 3, 5, 20
 
 
 class Resolved(NamedTuple):
@@ -51,8 +50,8 @@ def resolve(store: Store, template: str, asked: Mapping, level: float, seed: int
     if missing := [name for name, needed, _ in kind.options if needed and name not in asked]:
         told = ", ".join(f"{name} ({text})" for name, _, text in kind.options if name in missing)
         raise SelvizError(f"{kind.title}: it needs {told}.")
-    smallest = _smallest(asked.get("smallest", kind.smallest))
-    common = {"level": level, "smallest": smallest, "seed": seed, "permutations": _permutations(level)}
+    smallest = asking.smallest(asked.get("smallest", kind.smallest))
+    common = {"level": level, "smallest": smallest, "seed": seed, "permutations": asking.permutations(level)}
     found = _RESOLVE[template](store, asked, common)
     return found._replace(settings={**common, **found.settings})
 
@@ -61,10 +60,11 @@ def _necessary(store, asked, common) -> Resolved:
     run, layer, unit, label, chosen = _unit(store, asked)
     values, _, _ = fold(store, run, layer, 0)
     live = [int(other) for other in np.flatnonzero((values != 0).any(axis=0)) if other != unit]
-    wanted = _count(asked.get("controls", min(len(live), max(39, _reaching(common["level"])))), 1, "controls")
+    enough = min(len(live), max(39, asking.reaching(common["level"])))
+    wanted = asking.count(asked.get("controls", enough), 1, "controls")
     if wanted > len(live):
         raise SelvizError(f"{layer} has {len(live)} other live units, not {wanted}; ask for {len(live)} controls.")
-    _attainable(wanted, common["level"], "matched units", f"{layer} has {len(live)} other live units")
+    asking.attainable(wanted, common["level"], "matched units", f"{layer} has {len(live)} other live units")
     means = values.mean(axis=0)
     matched = sorted(sorted(live, key=lambda other: (abs(means[other] - means[unit]), other))[:wanted])
     settings = {**_place(store, run, layer), "unit": unit, **label, "controls": matched, **_images(store, run, label)}
@@ -75,13 +75,13 @@ def _necessary(store, asked, common) -> Resolved:
 def _sufficient(store, asked, common) -> Resolved:
     run, layer = _run(store, asked["run"]), asked["layer"]
     width, label = _width(store, run, layer), _class(store, run, asked["class"])
-    draws = _draws(asked, common["level"])
+    draws = asking.draws(asked, common["level"])
     if "units" in asked and "k" in asked:
         raise SelvizError("Name the units, or k for the most selective ones; not both.")
     if "units" in asked:
-        units, chosen = _numbers(asked["units"], width, layer), ""
+        units, chosen = asking.numbers(asked["units"], width, layer), ""
     else:
-        k = _count(asked.get("k", min(10, width // 2)), 1, "k", width, layer)
+        k = asking.count(asked.get("k", min(10, width // 2)), 1, "k", width, layer)
         units = _most_selective(store, run, layer, k, label["class_index"])
         chosen = f"the {k} units of {layer} that are most selective for class {label['class']}"
     if len(units) >= width:
@@ -96,13 +96,16 @@ def _selective(store, asked, common) -> Resolved:
     layers, widths = _layers(store, run, asked.get("layer"))
     k = asked.get("k", max(1, min(widths) // 10))
     for name, width in zip(layers, widths):
-        k = _count(k, 1, "k", width - 1, name)
-    controls = asked.get("controls", "random")
-    if controls not in ("random", "matched"):
-        raise unknown("kind of controls", controls, ["random", "matched"])
-    if controls == "matched" and 2 * k > min(widths):
-        raise SelvizError(f"Matching needs twice as many units as k, and the narrowest layer has {min(widths)}.")
-    draws = _draws(asked, common["level"])
+        k = asking.count(k, 1, "k", width - 1, name)
+    controls = asked.get("controls", "both" if 2 * k <= min(widths) else "random")
+    if controls not in CONTROLS:
+        raise unknown("kind of controls", controls, CONTROLS)
+    if controls != "random" and 2 * k > min(widths):
+        raise SelvizError(
+            f"Matching needs twice as many units as k, and the narrowest layer has {min(widths)}; give a smaller k, or "
+            f"random controls only: --controls random"
+        )
+    draws = asking.draws(asked, common["level"])
     settings = {"run": run, "layers": layers, "k": k, "controls": controls, "draws": draws, **_images(store, run)}
     facts = {**_images(store, run), "draws": draws, "layers": len(layers), "drop": 0.02, "spread": 0.015}
     stored = _stored(store, run, ablation="the removal curves")
@@ -132,7 +135,7 @@ def _alpha(store, asked, common) -> Resolved:
     if claim not in ("no cost", "equivalent", "cost"):
         raise unknown("claim", claim, ["no cost", "equivalent", "cost"])
     config = config_from_dict(read_json(store.run_path(run) / "config.json") or {})
-    other = _number(asked["alpha"], "alpha")
+    other = asking.number(asked["alpha"], "alpha")
     if other == config.alpha:
         raise SelvizError(f"alpha {other:g} is the baseline's own; name another one.")
     table = store.runs()
@@ -142,7 +145,7 @@ def _alpha(store, asked, common) -> Resolved:
         return run_name(dataclasses.replace(config, alpha=alpha, seed=seed))
 
     if "seeds" in asked:
-        seeds = _numbers(asked["seeds"], 10**6, "seeds")
+        seeds = asking.numbers(asked["seeds"], 10**6, "seeds")
     else:
         known = sorted(set(table["seed"].dropna().astype(int)))
         seeds = [s for s in known if {named(config.alpha, s), named(other, s)} <= finished]
@@ -173,7 +176,7 @@ def _alpha(store, asked, common) -> Resolved:
 def _replicates(store, asked, common) -> Resolved:
     run, layer, unit, label, chosen = _unit(store, asked, any_class=True)
     if "runs" in asked:
-        others = [_run(store, name) for name in _names(asked["runs"])]
+        others = [_run(store, name) for name in asking.names(asked["runs"])]
     else:
         others = _siblings(store, run)
     others = [name for name in dict.fromkeys(others) if name != run]
@@ -204,16 +207,16 @@ def _map(store, asked, common) -> Resolved:
     attribution.parameters(method)  # says so if there is none of that name
     values, _, images = fold(store, run, layer, 1)
     active = [int(image) for image in images[values[:, unit] != 0]]
-    wanted = _count(asked.get("images", min(24, max(len(active), LEAST_IMAGES))), 2, "images")
+    wanted = asking.count(asked.get("images", min(24, max(len(active), LEAST_IMAGES))), 2, "images")
     if wanted < LEAST_IMAGES or len(active) < wanted:
         raise SelvizError(
             f"The claim needs at least {LEAST_IMAGES} images on which the unit is not 0, and unit {unit} of {layer} "
             f"has {len(active)} on fold 1 ({wanted} are asked for)."
         )
-    alike = _number(asked.get("alike", 0.5), "alike")
+    alike = asking.number(asked.get("alike", 0.5), "alike")
     if not 0 < alike < 1:
         raise SelvizError(f"alike is {alike:g}; it is a correlation between 0 and 1.")
-    draws = _count(asked.get("draws", 19), 1, "draws")
+    draws = asking.count(asked.get("draws", 19), 1, "draws")
     settings = {
         **_place(store, run, layer), "unit": unit, "method": method, "images": wanted, "draws": draws, "alike": alike,
         "image_numbers": active[:wanted],
@@ -254,7 +257,7 @@ def _single(store, asked, common) -> Resolved:
 
 def _robust(store, asked, common) -> Resolved:
     if "runs" in asked:
-        runs = list(dict.fromkeys(_run(store, name) for name in _names(asked["runs"])))
+        runs = list(dict.fromkeys(_run(store, name) for name in asking.names(asked["runs"])))
     elif "run" in asked:
         runs = families.siblings(store.runs(), _run(store, asked["run"]))["run"].tolist()
     else:
@@ -268,7 +271,7 @@ def _robust(store, asked, common) -> Resolved:
     if asked["corruption"] not in CORRUPTIONS:
         raise unknown("corruption", asked["corruption"], list(CORRUPTIONS))
     ways = math.factorial(min(len(runs), 12))
-    _attainable(min(ways, common["permutations"] + 1) - 1, common["level"], "other orders", "name more networks")
+    asking.attainable(min(ways, common["permutations"] + 1) - 1, common["level"], "other orders", "name more networks")
     settings = {"runs": runs, "corruption": asked["corruption"], "direction": "negative", "of": "networks"}
     stored = [
         f"the robustness of {run}"
@@ -286,8 +289,14 @@ def _own(store, asked, level, seed) -> Resolved:
     if settings["table"] not in TABLES:
         raise unknown("table", settings["table"], list(TABLES))
     runs = [_run(store, name) for name in settings["runs"]]
-    smallest = _smallest(asked.get("smallest", settings["smallest"]))
-    settings |= {"runs": runs, "smallest": smallest, "level": level, "seed": seed, "permutations": _permutations(level)}
+    smallest = asking.smallest(asked.get("smallest", settings["smallest"]))
+    settings |= {
+        "runs": runs,
+        "smallest": smallest,
+        "level": level,
+        "seed": seed,
+        "permutations": asking.permutations(level),
+    }
     settings["of"] = f"rows of {settings['table']}"
     stages = [stage for stage in TABLES[settings["table"]][0] if stage != "images"]
     there = [run for run in runs if all(stage_is_whole(store.run_path(run), stage) for stage in stages)]
@@ -325,25 +334,6 @@ _RESOLVE = {
     "single": _single,
     "robust": _robust,
 }
-
-
-def fold(store: Store, run: str, layer: str, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Activations [N, U], labels [N] and image numbers [N] of a layer on the images of one fold."""
-    images = store.images(run)
-    here = (images["fold"] == number).to_numpy()
-    return store.matrix(run, layer)[here], images["label_index"].to_numpy()[here], images["image"].to_numpy()[here]
-
-
-def class_indices(values: np.ndarray, labels: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(SI [U], preferred class [U], contrast of each class [C, U]) of activations [N, U]."""
-    means, counts = selectivity.class_means(torch.from_numpy(values).double(), torch.from_numpy(labels).long(), classes)
-    by_class = torch.stack([selectivity.index_of_class(means, label) for label in range(classes)])
-    return selectivity.index(means, counts).numpy(), selectivity.preferred_class(means).numpy(), by_class.numpy()
-
-
-def smallest_needed(level: float) -> int:
-    """How many controls the smallest p = 1 / (controls + 1) needs to reach the level."""
-    return math.ceil(1 / level - 1 - 1e-9)
 
 
 # ------------------------------------------------------------------------------------------------------ what is asked
@@ -444,88 +434,6 @@ def _spread(store, run, layer, label) -> dict:
 
 def _stored(store, run, **stages) -> list[str]:
     return [told for stage, told in stages.items() if stage_is_whole(store.run_path(run), stage)]
-
-
-# ------------------------------------------------------------------------------------------------------------- numbers
-
-
-def _smallest(value) -> float:
-    value = _number(value, "smallest")
-    if not value > 0:
-        raise SelvizError(
-            f"The smallest effect that matters is {value:g}; it must be above 0, for no data can rule out an effect of "
-            f"0 exactly: --smallest 0.01."
-        )
-    return value
-
-
-def _permutations(level: float) -> int:
-    return min(MOST_DRAWS - 1, max(1999, math.ceil(100 / level) - 1))
-
-
-def _reaching(level: float) -> int:
-    """Controls that leave room: even with one control beyond the value p is at most the level."""
-    return math.ceil(2 / level - 1 - 1e-9)
-
-
-def _draws(asked, level) -> int:
-    draws = _count(asked.get("draws", max(99, _reaching(level))), 1, "draws")
-    if draws > MOST_DRAWS:
-        raise SelvizError(f"{draws} draws are asked for; give at most {MOST_DRAWS:,}.")
-    _attainable(draws, level, "control sets", "draws can be raised: --draws")
-    return draws
-
-
-def _attainable(controls: int, level: float, what: str, limit: str) -> None:
-    if 1 / (controls + 1) > level + 1e-12:
-        raise SelvizError(
-            f"With {controls} {what} the smallest possible p is 1/{controls + 1} = {1 / (controls + 1):.3g}, above the "
-            f"corrected level {level:.3g}: this test cannot support anything. It needs {smallest_needed(level)} {what} "
-            f"({limit})."
-        )
-
-
-def _number(value, name: str) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise SelvizError(f"{name} is {value!r}; give a number.")
-    return number
-
-
-def _count(value, least: int, name: str, most: int | None = None, layer: str = "") -> int:
-    try:
-        count = int(str(value))
-    except ValueError:
-        raise SelvizError(f"{name} is {value!r}; give a whole number.") from None
-    if most is not None and count > most:
-        raise SelvizError(f"{name} is {count}, and {layer} allows at most {most}.")
-    if count < least:
-        raise SelvizError(f"{name} is {count}; give at least {least}.")
-    return count
-
-
-def _numbers(spec, width: int, what: str) -> list[int]:
-    if isinstance(spec, str):
-        parts = [part.strip() for part in spec.split(",") if part.strip()]
-    else:
-        parts = [str(part) for part in spec]
-    found: set[int] = set()
-    for part in parts:
-        match = re.fullmatch(r"(\d{1,7})(?:-(\d{1,7}))?", part)
-        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
-        if first > last or last >= width or last - first > 10_000:
-            raise SelvizError(f"{part!r} is no part of {what}: numbers 0 to {width - 1}, such as 3,5,8-11.")
-        found.update(range(first, last + 1))
-    if not found:
-        raise SelvizError(f"No number of {what} is named; write 3,5,8-11.")
-    return sorted(found)
-
-
-def _names(spec) -> list[str]:
-    return [name.strip() for name in spec.split(",") if name.strip()] if isinstance(spec, str) else list(spec)
 
 
 def _are(count: int, thing: str) -> str:

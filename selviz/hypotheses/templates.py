@@ -13,6 +13,7 @@ UNIT = ("unit", True, "LAYER:NUMBER, or LAYER:best for the one that is most sele
 CLASS = ("class", True, "the class, by its name")
 LAYER = ("layer", True, "the layer")
 DRAWS = ("draws", False, "number of control sets")
+CONTROLS = ("both", "random", "matched")
 
 
 class Template(NamedTuple):
@@ -28,7 +29,6 @@ class Template(NamedTuple):
     replicates: bool = False
     distributed: bool = False
     saliency: bool = False
-    parts: int = 1
 
     @property
     def names(self) -> list[str]:
@@ -79,16 +79,18 @@ def _sufficient(s):
 
 
 def _selective(s):
-    kind = "random units" if s["controls"] == "random" else "units of the same mean activation"
+    kinds = {"random": "random units", "matched": "units of the same mean activation"}
+    kind = " and than ".join(f"{s['k']} {kinds[name]}" for name in control_kinds(s["controls"]))
+    sets = " and ".join(f"{s['draws']} sets of {s['k']} {kinds[name]}" for name in control_kinds(s["controls"]))
     return {
-        "statement": f"In {s['run']} the {s['k']} most selective units of a layer matter more than {s['k']} {kind} of "
-        f"it ({_listed(s['layers'])}).",
+        "statement": f"In {s['run']} the {s['k']} most selective units of a layer matter more than {kind} of it "
+        f"({_listed(s['layers'])}).",
         "quantity": "the drop of accuracy on fold 1 when the units are silent (mode zero), mean over layers, each "
         "layer by itself",
         "direction": f"a larger drop, by {_points(s['smallest'])} or more",
         "refuted": _refuted(s, "the drop beyond the mean of the control sets"),
-        "controls": f"{s['draws']} sets of {s['k']} {kind} in each layer",
-        "statistic": "rank of the mean drop among the control sets'",
+        "controls": f"{sets} in each layer",
+        "statistic": "rank of the mean drop among the control sets'" + ("; both must hold" if "and" in sets else ""),
         "sample": f"units ranked by SI on fold 0, measured on the {s['of_images']} images of fold 1; intervals are for "
         "new images",
     }
@@ -225,6 +227,11 @@ def _own(s):
     }
 
 
+def control_kinds(controls: str) -> tuple[str, ...]:
+    """Which kinds of sets stand beside the most selective units: random ones, ones matched on activation, or both."""
+    return ("random", "matched") if controls == "both" else (controls,)
+
+
 def _conditions(conditions: Mapping) -> str:
     return " and ".join(f"{column} {op} {value}" for column, (op, value) in conditions.items())
 
@@ -243,7 +250,6 @@ TEMPLATES: dict[str, Template] = {
         _necessary,
         "units matched on mean activation, other classes",
         "silences the unit: tests that it is necessary, not that it suffices",
-        parts=2,
     ),
     "sufficient": Template(
         "A set of units is sufficient for a class",
@@ -267,13 +273,17 @@ TEMPLATES: dict[str, Template] = {
             RUN,
             ("layer", False, "one layer (default: every layer)"),
             ("k", False, "units of each layer (default: a tenth of the narrowest)"),
-            ("controls", False, "random, or matched on mean activation (default: random)"),
+            (
+                "controls",
+                False,
+                "random, matched on mean activation, or both (default, where layers have 2 k units)",
+            ),
             DRAWS,
         ),
         0.03,
         "points",
         _selective,
-        "random units of the layer, or units matched on mean activation",
+        "random units of the layer, units matched on mean activation",
         "silences them: tests that they are necessary",
     ),
     "predicts": Template(
@@ -337,7 +347,6 @@ TEMPLATES: dict[str, Template] = {
         "random weights, random orders of pixels",
         "takes pixels away",
         saliency=True,
-        parts=2,
     ),
     "single": Template(
         "The information is in a single unit",

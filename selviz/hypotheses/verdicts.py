@@ -109,20 +109,24 @@ def sufficient(sample: Mapping, settings: Mapping) -> list[Part]:
 
 
 def selective(sample: Mapping, settings: Mapping) -> list[Part]:
-    """`change` [L, N] and `control_mean` [L, N] over images, and `controls` [R, L], the drop of each random set."""
-    change, typical = np.asarray(sample["change"], float), np.asarray(sample["control_mean"], float)
-    null = np.asarray(sample["controls"], float).mean(axis=1)
+    """`change` [L, N] over images; by kind of control sets `drops` [R, L], each set's, and `typical` [L, N], the mean
+    over sets."""
+    change, parts = np.asarray(sample["change"], float), []
     observed = float(change.mean())
-    rank = statistics.rank_among(_settled(observed), _settled(null))
-    low, high = statistics.bounded_mean_interval((change - typical).mean(axis=0), confidence(settings["level"]))
-    return [
-        Part(
-            "more than control sets",
-            f"rank of the drop, mean over layers, among {len(null)} control sets of each layer, one-sided",
-            observed - float(null.mean()), low, high, rank.p_high, 1 / (len(null) + 1), observed, null.tolist(),
-            0.0, settings["smallest"], change.shape[1], "images",
-        )
-    ]  # fmt: skip
+    for kind, drops in sample["drops"].items():
+        null = np.asarray(drops, float).mean(axis=1)
+        rank = statistics.rank_among(_settled(observed), _settled(null))
+        beyond = (change - np.asarray(sample["typical"][kind], float)).mean(axis=0)
+        low, high = statistics.bounded_mean_interval(beyond, confidence(settings["level"]))
+        parts.append(
+            Part(
+                f"more than {kind} sets",
+                f"rank of the drop, mean over layers, among {len(null)} {kind} sets of each layer, one-sided",
+                observed - float(null.mean()), low, high, rank.p_high, 1 / (len(null) + 1), observed, null.tolist(),
+                0.0, settings["smallest"], change.shape[1], "images",
+            )
+        )  # fmt: skip
+    return parts
 
 
 def predicts(sample: Mapping, settings: Mapping) -> list[Part]:
