@@ -71,8 +71,8 @@ ON_PAPER = [
     # Areas under the ROC curve: 1 and 1; 3/4 (class c has the same activation) and 1.
     ("single", {"run": S, "layer": "relu", "class": "b"}, "supported", 0.0),
     ("single", {"run": M, "layer": "relu", "class": "b"}, "refuted", -0.25),
-    # Brighter images silence what `mixed` looks at, so that it takes all for class a: a third is left. `selective` looks
-    # at differences and keeps everything; `equal` takes all for class a anyway. By SI: equal < mixed < selective.
+    # Brighter images silence what `mixed` looks at, so that it takes all for class a: a third is left. `selective`
+    # keeps everything, and `equal` takes all for class a anyway. By SI: equal < mixed < selective.
     (
         "robust",
         {"runs": [*MIXED, *(name("equal", 0, seed) for seed in range(4))], "corruption": "brightness"},
