@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from app import colours, files, links, saver, wording
 from selviz import __version__
@@ -49,12 +50,15 @@ NUMBERS = {
 ROOT = Path(__file__).resolve().parent.parent
 STYLE = """<style>
 .stMainBlockContainer {padding: 3.6rem 2.6rem 3rem 2.6rem}
-.stMainBlockContainer h1 {font-size: 2.1rem; padding: .4rem 0}
-.stMainBlockContainer h2 {font-size: 1.5rem; padding: .8rem 0 .2rem 0}
+.stMainBlockContainer h1 {font-size: clamp(1.6rem, 2.3vw, 2.1rem); padding: .4rem 0}
+.stMainBlockContainer h2 {font-size: 1.5rem; padding: .8rem 0 .4rem 0}
 .stMainBlockContainer h3 {font-size: 1.25rem; padding: .4rem 0}
 [class*="st-key-tile-"] button {background-size: 100% auto; background-repeat: no-repeat; image-rendering: pixelated;
   padding: calc(100% - 2px) 0 0 0; overflow: hidden; border-width: 2px; min-height: 0}
 [class*="st-key-tile-"] button p {font-size: .82rem; white-space: nowrap}
+[data-testid=stCaptionContainer] code {color: inherit; background: none; padding: 0; font-size: .95em}
+[class*=st-key-lesson-] button p {white-space: normal; text-align: left}
+[data-testid=stButtonGroup] button {min-height: 2.5rem}
 .selviz-tiles {display: grid; grid-template-columns: repeat(auto-fill, minmax(4.2rem, 1fr)); gap: .6rem}
 .selviz-tiles figure {margin: 0}
 .selviz-tiles figcaption {font-size: .82rem; white-space: nowrap; overflow: hidden; text-overflow: ellipsis}
@@ -252,10 +256,17 @@ def table(frame: pd.DataFrame, **options):
 
 @contextmanager
 def failures():
-    """A SelvizError inside is shown as its sentence; everything else on the page stays."""
+    """A SelvizError inside is shown as its sentence, once on a page; everything else on the page stays."""
     try:
         yield
     except SelvizError as error:
+        drawing = get_script_run_ctx().cursors  # Streamlit makes new ones for each run
+        of, told = st.session_state.get("failures", (None, set()))
+        told = told if of is drawing else set()
+        if str(error) in told:
+            st.caption("This cannot be shown either, for the same reason.")
+            return
+        st.session_state["failures"] = drawing, told | {str(error)}
         st.error("This could not be shown; nothing was lost.", icon=":material/error:")
         st.code(str(error), language=None, wrap_lines=True)
 

@@ -1,4 +1,4 @@
-"""The images of a unit: `image = images(run, layer, unit, activations)` draws bands and gives the chosen image."""
+"""The images of a unit: `images(run, layer, unit, activations)` draws them in bands; `chosen(activations)` is one."""
 
 import base64
 import html
@@ -53,7 +53,8 @@ def strip(run: str, images: list[int]) -> str:
         told = html.escape(f"image {image}: {labels[image]}")
         source = f"data:image/png;base64,{base64.b64encode(thumbnails[image]).decode()}"
         tiles.append(f'<figure title="{told}"><img class="selviz-picture" alt="{told}" src="{source}"></figure>')
-    return f'<div class="selviz-tiles">{"".join(tiles)}</div>'
+    columns = f"grid-template-columns: repeat({len(tiles)}, minmax(0, 6rem))"
+    return f'<div class="selviz-tiles" style="{columns}">{"".join(tiles)}</div>'
 
 
 @st.cache_data(max_entries=32, show_spinner="Finding the images to which this unit matters most ...")
@@ -63,12 +64,19 @@ def _relevance(folder: str, files: tuple, run: str, layer: str) -> np.ndarray:
     return relevance(silencing.engine(run, None), layer).numpy()
 
 
-def images(run: str, layer: str, unit: int, activations: pd.DataFrame) -> int:
-    """Draws images in bands from most to least; a click chooses one. Gives the chosen image's number."""
+def chosen(activations: pd.DataFrame) -> int:
+    """The image that the address names; else the one that drives the unit most."""
     first = activations.sort_values(["value", "image"], ascending=[False, True])["image"].iloc[0]
-    chosen = links.integer("image", 0, int(activations["image"].max()), int(first))
+    return links.integer("image", 0, int(activations["image"].max()), int(first))
+
+
+def images(run: str, layer: str, unit: int, activations: pd.DataFrame) -> None:
+    """Draws images in bands from most to least; a click shows the pixels of one."""
+    picked = chosen(activations)
     has_network = (common.store().run_path(run) / "weights.safetensors").exists()
-    by = links.segmented("Images ranked by", RANKS, "by") if has_network else "activation"
+    controls = st.container(horizontal=True, vertical_alignment="bottom")
+    with controls:
+        by = links.segmented("Images ranked by", RANKS, "by") if has_network else "activation"
     if by == "relevance":
         ranked = _relevance(common.data(), common.stamp(run), run, layer)[:, unit]
     else:
@@ -90,7 +98,7 @@ def images(run: str, layer: str, unit: int, activations: pd.DataFrame) -> int:
             if spatial and mapped:
                 picture = pictures.overlay(pixels[image], maps[number], top)
             number += 1
-            style.append(_tile_style(f"{band}-{rank}", picture, row, image == chosen, wrong))
+            style.append(_tile_style(f"{band}-{rank}", picture, row, image == picked, wrong))
             told = f"Image {image}: {wording.plain(row['label'])}, taken for {wording.plain(row['prediction'])}"
             columns[rank % COLUMNS].button(
                 f"{'✗ ' if wrong else ''}{wording.plain(row['label'])} · {wording.number(row['rank_by'])}",
@@ -98,20 +106,16 @@ def images(run: str, layer: str, unit: int, activations: pd.DataFrame) -> int:
                 width="stretch",
                 help=told + f"; activation {wording.number(row['value'])}",
                 on_click=links.put,
-                kwargs={"image": image},
+                kwargs={"image": image, "evidence": "pixels"},
             )
     st.html(f"<style>{''.join(style)}</style>")
-    st.caption(_how(by, spatial, has_network, activations) + " Click an image for its attribution.")
+    st.caption(_how(by, spatial, has_network, activations) + " Click an image to see which of its pixels count.")
     if spatial:
-        links.widget(
-            st.toggle,
-            "Map over the images",
-            name="map",
-            value=mapped,
-            default=True,
-            text=lambda on: "on" if on else "off",
-        )
-    return chosen
+        with controls:
+            links.widget(
+                st.toggle, "Map over them", name="map", value=mapped, default=True,
+                text=lambda on: "on" if on else "off",
+            )  # fmt: skip
 
 
 def _how(by: str, spatial: bool, has_network: bool, activations: pd.DataFrame) -> str:
@@ -137,12 +141,8 @@ def _tile_style(key: str, picture: np.ndarray, row: dict, chosen: bool, wrong: b
 
 
 def synthesised(run: str, layer: str, unit: int, activations: pd.DataFrame) -> None:
-    """The picture made to drive the unit, on request and last: it misleads more easily than natural images."""
+    """The picture made to drive the unit, with its caveat: it misleads more easily than natural images."""
     st.subheader("An image made for it", anchor=False)
-    if links.choose("made", ["off", "on"], "off") == "off":
-        st.button("Make it", icon=":material/auto_awesome:", on_click=links.put, kwargs={"made": "on"})
-        st.caption("By gradient ascent from noise. Natural images explain a unit better: look at those first.")
-        return
     seed = links.integer("drawn", 0, 10**6, 0, "seed")
     found = _synthesised(common.data(), common.stamp(run), run, layer, unit, seed)
     picture, words = st.columns([1, 2], vertical_alignment="center")

@@ -70,6 +70,18 @@ def _own_values(unit: pd.Series, activations: pd.DataFrame, means: pd.DataFrame)
     } | {name: f"class {unit[f'{name}_class']}" for name in measures.WITH_CLASS if f"{name}_class" in unit.index}
 
 
+def spread(activations: pd.DataFrame, names: list[str], preferred: int) -> None:
+    """The histogram of its activations, by class."""
+    common.chart(
+        "Spread of its activations",
+        charts.unit.activations_by_class(activations, names, preferred, common.dark()),
+        f"All {wording.counted(len(activations), 'image')}, stacked by class in the colours above, the preferred class "
+        "at the bottom: a selective unit has that class alone on the right.",
+        activations,
+        "histogram",
+    )
+
+
 def outgoing(run: str, layer: str, unit: int) -> None:
     """Which classes' logits the unit pushes."""
     table = _push(common.data(), common.stamp(run), run, layer, unit)

@@ -110,7 +110,7 @@ def study(run: str, command: str, told: str, *options: str) -> None:
             args=(run, command, *options),
             **control(),
         )
-    st.caption("Or in a shell:")
+    st.caption("Or in a shell:" if allowed() else "It is not computed yet. In a shell:")
     parts = ["selviz", command, run, *options, "--data", common.data()]
     st.code(" ".join(map(shlex.quote, parts)), language="bash", wrap_lines=True)
 

@@ -77,9 +77,7 @@ def test_an_evaluation_image_given_as_a_picture_gets_its_stored_answer(tiny_stor
 
 
 def test_the_unit_page_shows_prediction_and_percentiles_of_an_uploaded_picture(visit, tiny_store, tiny_run):
-    page = visit(tiny_store, "unit", run=tiny_run, layer="relu4", unit="3", image="12")
-    page.session_state["try"] = True
-    page.run()
+    page = visit(tiny_store, "unit", run=tiny_run, layer="relu4", unit="3", evidence="own")
     picture = encoded(Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)))
     page.file_uploader[0].upload("mine.png", picture, "image/png").run()
     assert not page.exception and not page.error

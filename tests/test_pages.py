@@ -90,14 +90,17 @@ def test_a_unit_of_a_run_without_weights_still_shows_its_images_and_numbers(visi
     page = visit(own_store, "unit", layer="relu3", unit="5")
     assert not page.exception
     assert page.button(key="tile-most-0").label
-    assert "weights.safetensors is missing" in text(page)
-    assert "Units like it" in text(page)
+    assert text(page).count("weights.safetensors is missing") == 1
+    assert "Spread of its activations" in text(page)
+    page = visit(own_store, "unit", layer="relu3", unit="5", meaning="answers", evidence="pixels")
+    assert not page.exception
+    assert text(page).count("weights.safetensors is missing") == 1
 
 
 def test_the_most_similar_unit_is_that_of_the_correlations(visit, tiny_store, tiny_run):
     table = np.corrcoef(tiny_store.matrix(tiny_run, "relu4").T)[7]
     table[7] = -2
-    page = visit(tiny_store, "unit", layer="relu4", unit="7")
+    page = visit(tiny_store, "unit", layer="relu4", unit="7", meaning="alike")
     best = int(np.nanargmax(table))
     assert f"`relu4:{best}`" in text(page) and f"r = +{table[best]:.2f}" in text(page)
 

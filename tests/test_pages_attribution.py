@@ -25,7 +25,7 @@ def test_every_technique_of_the_library_is_offered():
 @pytest.mark.parametrize("method", METHODS)
 def test_the_map_of_each_technique_is_the_librarys(visit, tiny_store, tiny_run, parts, method):
     network, image, black = parts
-    page = visit(tiny_store, "unit", layer="relu3", unit="5", image="3", technique=method)
+    page = visit(tiny_store, "unit", evidence="pixels", layer="relu3", unit="5", image="3", technique=method)
     assert not page.exception and not page.error
     found = attribute(network, Target("relu3", 5), image, method, baseline=black)
     shown, delta, _ = attributions._attribution(str(tiny_store.path), (), tiny_run, ("relu3", 5, None), 3, method, 0)
@@ -38,7 +38,17 @@ def test_the_map_of_each_technique_is_the_librarys(visit, tiny_store, tiny_run, 
 
 @pytest.mark.parametrize("explain", ["class", "through"])
 def test_a_class_can_be_explained_alone_or_through_the_unit(visit, tiny_store, explain):
-    page = visit(tiny_store, "unit", layer="relu3", unit="5", image="3", explain=explain, answer="7", smooth="on")
+    page = visit(
+        tiny_store,
+        "unit",
+        evidence="pixels",
+        layer="relu3",
+        unit="5",
+        image="3",
+        explain=explain,
+        answer="7",
+        smooth="on",
+    )
     assert not page.exception and not page.error
     assert "of the logit of class 7" in text(page)
     assert ("by way of this unit alone" in text(page)) == (explain == "through")
@@ -47,17 +57,17 @@ def test_a_class_can_be_explained_alone_or_through_the_unit(visit, tiny_store, e
 
 @pytest.mark.parametrize("asked", [{"technique": "magic"}, {"explain": "all"}, {"explain": "class", "answer": "cat"}])
 def test_a_link_to_what_is_not_there_shows_the_nearest(visit, tiny_store, asked):
-    page = visit(tiny_store, "unit", layer="relu3", unit="5", **asked)
+    page = visit(tiny_store, "unit", evidence="pixels", layer="relu3", unit="5", **asked)
     assert not page.exception
     assert "which is not here" in "".join(warning.value for warning in page.warning)
 
 
 def test_the_verdict_on_a_technique_is_that_of_its_stored_check(visit, own_store, tiny_run):
-    page = visit(own_store, "unit", layer="relu3", unit="5", technique="gradient_x_input")
+    page = visit(own_store, "unit", evidence="pixels", layer="relu3", unit="5", technique="gradient_x_input")
     assert f"selviz sanity {tiny_run} --layer relu3 --method gradient_x_input" in text(page)
     table = run_sanity(own_store, tiny_run, "gradient_x_input", layer="relu3", images=20)
     at_end = table[table["step"] == table["step"].max()]
-    page = visit(own_store, "unit", layer="relu3", unit="5", technique="gradient_x_input")
+    page = visit(own_store, "unit", evidence="pixels", layer="relu3", unit="5", technique="gradient_x_input")
     resemblance = [at_end[name].mean() for name in ("rank_correlation", "ssim")]
     verdict = "Yes." if max(resemblance) < 0.2 else "In part." if max(resemblance) < 0.5 else "Hardly:"
     assert f"**{verdict}" in text(page)
@@ -65,7 +75,7 @@ def test_the_verdict_on_a_technique_is_that_of_its_stored_check(visit, own_store
 
 
 def test_the_check_of_a_technique_is_started_for_what_is_on_screen(visit, own_store, tiny_run, monkeypatch):
-    page = visit(own_store, "unit", layer="relu3", unit="7", technique="gradcam")
+    page = visit(own_store, "unit", evidence="pixels", layer="relu3", unit="7", technique="gradcam")
     monkeypatch.delenv("SELVIZ_NO_DEMO")
     page = page.run()
     page = page.button(key="study-sanity").click().run()

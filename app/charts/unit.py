@@ -10,7 +10,7 @@ from app.charts import basics
 
 def tuning(means: pd.DataFrame, preferred: int, dark: bool) -> go.Figure:
     """Mean activation for each class with its 95 % interval. Columns class, class_index, mean, low, high, images."""
-    figure = basics.empty(height=300)
+    figure = basics.empty(height=260)
     hues = colours.classes(len(means), dark, single_out=(preferred,))
     names = [wording.label(name) for name in means["class"]]
     figure.add_bar(
@@ -32,7 +32,7 @@ def tuning(means: pd.DataFrame, preferred: int, dark: bool) -> go.Figure:
 def push(table: pd.DataFrame, dark: bool) -> go.Figure:
     """How much a unit raises each class's logit. Columns class, class_index, removed and slope, each with _low and
     _high."""
-    figure = basics.empty(height=300)
+    figure = basics.empty(height=260)
     most = table["removed"].abs().idxmax()
     hues = colours.classes(len(table), dark, single_out=(int(table["class_index"][most]),))
     names = [wording.label(name) for name in table["class"]]
@@ -58,7 +58,7 @@ def push(table: pd.DataFrame, dark: bool) -> go.Figure:
 
 def activations_by_class(activations: pd.DataFrame, class_names: list[str], preferred: int, dark: bool) -> go.Figure:
     """Histogram of a unit's activations, stacked by class, preferred one at the bottom. Columns label_index, value."""
-    figure = basics.empty(height=300)
+    figure = basics.empty(height=260)
     values = activations["value"].to_numpy()
     edges = np.linspace(values.min(), max(values.max(), values.min() + 1e-6), 31)
     centres, width = (edges[:-1] + edges[1:]) / 2, edges[1] - edges[0]

@@ -30,9 +30,9 @@ with form:
             )  # fmt: skip
             if busy:
                 st.caption("Another sweep is training on this machine: stop it, or wait for its end.")
+            st.caption("The same in a shell:")
         else:
             st.info("This dashboard does not train. In a shell:", icon=":material/lock:")
-        st.caption("The same in a shell:")
         st.code(shlex.join(["selviz", *words, "--data", common.data()]), language="bash", wrap_lines=True)
 with watched:
     if job is None:

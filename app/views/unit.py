@@ -8,6 +8,9 @@ import streamlit as st
 from app import attributions, charts, common, gallery, links, own_image, silencing, unit_profile, wording
 from selviz.statistics import mean_interval
 
+MEANING = {"spread": "Spread", "answers": "Answers it pushes", "alike": "Units like it"}
+EVIDENCE = {"images": "Images", "pixels": "Pixels", "made": "Made for it", "own": "Your own image"}
+
 
 def address(units: pd.DataFrame) -> tuple[str, int]:
     """Layer and unit that the address names; else those last looked at; else the most selective unit of the run."""
@@ -109,8 +112,8 @@ layer, unit = address(units)
 row = units[(units["layer"] == layer) & (units["unit"] == unit)].iloc[0].to_dict()
 common.page(
     "What does this unit respond to, and does it matter?",
-    f"Unit {unit} of layer {wording.code(layer)}: on the left its activations and what breaks without it, on the right "
-    "the images that drive it most and least.",
+    f"Unit {unit} of layer {wording.code(layer)}: on the left what it responds to and what breaks without it, on the "
+    "right the evidence, first the images that drive it most and least.",
     f"store.activations({name!r}, {layer!r}, {unit})",
 )
 address_bar(units, layer, unit)
@@ -122,11 +125,11 @@ if row["dead"]:
     )
 activations = common.read("activations", name, layer, unit)
 preferred = int(row["preferred_index"])
+means = common.read("class_means", name, layer, unit)
+low, high = mean_interval(means["mean"], means["std"], means["images"])
+means = means.assign(low=low, high=high)
 left, right = st.columns([5, 6], gap="large")
 with left:
-    means = common.read("class_means", name, layer, unit)
-    low, high = mean_interval(means["mean"], means["std"], means["images"])
-    means = means.assign(low=low, high=high)
     common.chart(
         "Response to each class",
         charts.unit.tuning(means, preferred, common.dark()),
@@ -135,26 +138,26 @@ with left:
         means[["class", "mean", "low", "high", "std", "images"]],
         "tuning",
     )
-    common.chart(
-        "Spread of its activations",
-        charts.unit.activations_by_class(activations, names, preferred, common.dark()),
-        f"All {wording.counted(len(activations), 'image')}, stacked by class in the colours above, the preferred class "
-        "at the bottom: a selective unit has that class alone on the right.",
-        activations,
-        "histogram",
-    )
     with common.failures():
         silencing.effect(name, layer, unit)
-        unit_profile.outgoing(name, layer, unit)
-    unit_profile.alike(run, layer, unit)
-with right:
-    image = gallery.images(name, layer, unit, activations)
+    meaning = links.segmented("More about it", MEANING, "meaning", label_visibility="collapsed")
     with common.failures():
-        attributions.attribution(name, layer, unit, image, activations)
-        gallery.synthesised(name, layer, unit, activations)
-with st.expander("Try an image of your own", icon=":material/upload:", on_change="rerun", key="try") as box:
-    if box.open:
-        with common.failures():
+        if meaning == "spread":
+            unit_profile.spread(activations, names, preferred)
+        elif meaning == "answers":
+            unit_profile.outgoing(name, layer, unit)
+        else:
+            unit_profile.alike(run, layer, unit)
+with right:
+    evidence = links.segmented("Evidence", EVIDENCE, "evidence", label_visibility="collapsed")
+    with common.failures():
+        if evidence == "images":
+            gallery.images(name, layer, unit, activations)
+        elif evidence == "pixels":
+            attributions.attribution(name, layer, unit, gallery.chosen(activations), activations)
+        elif evidence == "made":
+            gallery.synthesised(name, layer, unit, activations)
+        else:
             own_image.show(name, layer, unit)
 with st.expander("How each number is computed", icon=":material/calculate:", on_change="rerun", key="numbers") as box:
     if box.open:
