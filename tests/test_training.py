@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 from lightning_fabric import Fabric
+from torch import nn
 
 from selviz import datasets, training
 from selviz.config import RunConfig, config_from_dict, config_to_dict, run_name
@@ -191,12 +192,12 @@ def test_settings_out_of_range_are_one_clear_sentence(setting, sentence):
 STEPS, PROCESSES, BATCH = 20, 2, 32
 
 
-class Smooth(torch.nn.Module):
+class Smooth(nn.Module):
     """A small network without batch norm, in float64."""
 
     def __init__(self):
         super().__init__()
-        self.conv, self.head = torch.nn.Conv2d(1, 6, 3), torch.nn.Linear(6, 4)
+        self.conv, self.head = nn.Conv2d(1, 6, 3), nn.Linear(6, 4)
 
     def forward(self, x):
         return self.head(torch.relu(self.conv(x)).mean(dim=(2, 3)))
@@ -253,6 +254,38 @@ def test_training_on_a_gpu_moves_selectivity_as_on_cpu(tmp_path):
         history = training.train(config, datasets.load("digits"), tmp_path / str(alpha), fabric=fabric)[1]
         si[alpha] = history[-1]["mean_si_live"]
     assert si[-5] < si[2]
+
+
+def batch_norms(network):
+    return {type(module) for module in network.root.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)}
+
+
+def test_a_network_for_several_gpus_has_synchronised_batch_norm_everywhere_and_the_same_weights():
+    alone, together = (training.build_network(SHORT, datasets.load("digits"), shared) for shared in (False, True))
+    assert batch_norms(alone) == {nn.BatchNorm2d} and batch_norms(together) == {nn.SyncBatchNorm}
+    assert all(torch.equal(value, weights(together)[name]) for name, value in weights(alone).items())
+
+
+def _statistics_of_two(fabric):
+    """The running means of the first batch norm after one batch, of which each process sees its own half."""
+    network = training.build_network(SHORT, datasets.load("digits"), synchronised=True)
+    observer = fabric.setup_module(network.observer)
+    observer.train()(fabric.to_device(_batch()[fabric.global_rank :: 2]))
+    return next(m for m in network.root.modules() if isinstance(m, nn.SyncBatchNorm)).running_mean.tolist()
+
+
+def _batch():
+    return torch.rand(32, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="fewer than two CUDA devices")
+def test_on_two_gpus_batch_norm_takes_its_statistics_over_the_whole_batch():
+    network = training.build_network(SHORT, datasets.load("digits"))
+    network.observer.train()(_batch())
+    alone = next(m for m in network.root.modules() if isinstance(m, nn.BatchNorm2d)).running_mean
+    together = Fabric(accelerator="cuda", devices=2, strategy="ddp_spawn").launch(_statistics_of_two)
+    torch.testing.assert_close(torch.tensor(together), alone, rtol=1e-4, atol=1e-5)
 
 
 def test_a_batch_that_the_devices_cannot_share_is_refused():
