@@ -105,5 +105,6 @@ if __name__ == "__main__":
     found = Store(chosen.data)
     alike = siblings(found.runs(), chosen.run)
     if not chosen.stored:
-        measure(found, alike[alike["seed"] < (chosen.seeds or 10**9)]["run"].tolist(), chosen)
+        wanted = alike[alike["seed"] < (chosen.seeds or 10**9)]
+        measure(found, wanted.sort_values(["seed", "alpha"])["run"].tolist(), chosen)  # each seed at every alpha first
     print(page(found, chosen.run))

@@ -9,9 +9,8 @@ import importlib.util
 import operator
 import zlib
 from collections.abc import Callable, Sequence
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 
-import cv2
 import numpy as np
 import pandas as pd
 
@@ -90,18 +89,17 @@ def corrupt(
     images = range(len(pixels)) if images is None else images
     grey = pixels.shape[1] == 1
     result = np.empty_like(pixels)
-    library, at = _library()
+    pictures, results = pixels.transpose(0, 2, 3, 1), result.transpose(0, 2, 3, 1)
+    library, draws = _library()
     function = getattr(library, name)
-    for row, (image, number) in enumerate(zip(pixels, images, strict=True)):
-        bits = random_bits(name, number, seed)
-        at.random, at.generator = np.random.RandomState(bits), np.random.Generator(bits)
-        image = np.moveaxis(image, 0, -1)
+    for row, (picture, number) in enumerate(zip(pictures, images, strict=True)):
+        draws.of(name, number, seed)
         if grey and name not in _ANY_CHANNELS:
-            image = image.repeat(3, axis=-1)
-        found = np.asarray(function(image, severity), dtype=np.float64)
+            picture = picture.repeat(3, axis=-1)
+        found = np.asarray(function(picture, severity), dtype=np.float64)
         if grey and found.shape[-1] == 3:
             found = found.mean(axis=-1, keepdims=True)
-        result[row] = np.moveaxis(np.rint(np.clip(found, 0, 255)).astype(np.uint8), -1, 0)
+        np.rint(np.clip(found, 0, 255), out=results[row], casting="unsafe")
         report(row + 1)
     return result
 
@@ -116,21 +114,47 @@ def mean_change(clean: np.ndarray, corrupted: np.ndarray) -> np.ndarray:
     return np.abs(clean.astype(np.int16) - corrupted).mean(axis=(1, 2, 3))
 
 
-def _library() -> tuple[ModuleType, SimpleNamespace]:
-    """corrupt-tta's functions as a module of one's own, and the place of the generator that they draw from.
+class _Draws:
+    """The generators of one image, made when they are first drawn from: most corruptions draw nothing."""
+
+    def of(self, name: str, image: int, seed: int) -> None:
+        self._place, self._bits, self._random = (name, image, seed), None, None
+
+    @property
+    def bits(self) -> np.random.MT19937:
+        if self._bits is None:
+            self._bits = random_bits(*self._place)
+        return self._bits
+
+    @property
+    def random(self) -> np.random.RandomState:
+        if self._random is None:
+            self._random = np.random.RandomState(self.bits)
+        return self._random
+
+
+def _library() -> tuple[ModuleType, _Draws]:
+    """corrupt-tta's functions as a module of one's own, and what they draw from.
 
     The library draws from numpy's global generator, which belongs to every thread of the process, and, by way of
     scikit-image's random_noise, from one that nobody can seed. It also reads frost's pictures anew for each image.
+    Raises SelvizError where OpenCV, which it needs, cannot be loaded.
     """
-    at = SimpleNamespace(random=None, generator=None)
-    spec = importlib.util.find_spec("corrupt_tta.corruptions")
-    library = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(library)
-    noise = library.random_noise
-    library.np = _Instead(lambda: np, random=_Instead(lambda: at.random))
-    library.cv2 = _Instead(lambda: cv2, imread=_read_picture)
-    library.random_noise = lambda *args, **options: noise(*args, rng=at.generator, **options)
-    return library, at
+    draws = _Draws()
+    try:
+        spec = importlib.util.find_spec("corrupt_tta.corruptions")
+        library = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(library)
+    except ImportError as error:
+        raise SelvizError(
+            f"Corruptions need OpenCV, which cannot be loaded here ({error}); on a machine without a desktop take the "
+            "build that needs none: pip uninstall -y opencv-python && pip install opencv-python-headless"
+        ) from error
+    noise, opencv = library.random_noise, library.cv2
+    library.np = _Instead(lambda: np, random=_Instead(lambda: draws.random))
+    library.cv2 = _Instead(lambda: opencv, imread=_remembered(opencv.imread))
+    library.random_noise = lambda *args, **options: noise(*args, rng=np.random.Generator(draws.bits), **options)
+    return library, draws
 
 
 def changes(pixels: np.ndarray, seed: int = 0, report: Callable[[dict], None] = lambda news: None) -> pd.DataFrame:
@@ -162,6 +186,6 @@ class _Instead:
         return getattr(self._find(), name)
 
 
-@functools.lru_cache(maxsize=16)
-def _read_picture(path: str) -> np.ndarray:
-    return cv2.imread(path)
+@functools.cache
+def _remembered(read: Callable[[str], np.ndarray]) -> Callable[[str], np.ndarray]:
+    return functools.lru_cache(maxsize=16)(read)

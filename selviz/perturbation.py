@@ -18,7 +18,7 @@ from selviz.statistics import correlation_interval, mean_interval, rank_correlat
 def unit_changes(
     values: Tensor, labels: Tensor, classes: int, clean: Tensor | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(units, class means) of one layer's activations [N, U] on perturbed images, labels [N] in 0..C-1.
+    """(units, class means) of activations [N, U] of any layers on perturbed images, labels [N] in 0..C-1.
 
     Units: si and preferred_class on these images, their mean; and, where the `clean` activations [N, U] of the same
     images are given, shift and change, its signed counterpart. Class means: unit, class, mean.
@@ -58,14 +58,15 @@ def layer_change(units: pd.DataFrame, clean: pd.DataFrame) -> dict:
     units (those that vary on clean images), mean_si over all units, shift, kept_class (share whose preferred class is
     that on clean images), si_to_shift (Spearman's rank correlation of clean SI with shift) and its 95 % interval.
     """
-    live = units["shift"].notna().to_numpy()
-    rho = rank_correlation(clean["si"][live], units["shift"][live])
+    si, shift, preferred = (units[name].to_numpy() for name in ("si", "shift", "preferred_class"))
+    live = ~np.isnan(shift)
+    rho = rank_correlation(clean["si"].to_numpy()[live], shift[live])
     low, high = correlation_interval(rho, int(live.sum())) if not np.isnan(rho) else (np.nan, np.nan)
-    same = (units["preferred_class"] == clean["preferred_class"])[live]
+    same = (preferred == clean["preferred_class"].to_numpy())[live]
     return {
         "units": int(live.sum()),
-        "mean_si": float(units["si"].mean()),
-        "shift": float(units["shift"][live].mean()) if live.any() else np.nan,
+        "mean_si": float(si.mean()),
+        "shift": float(shift[live].mean()) if live.any() else np.nan,
         "kept_class": float(same.mean()) if live.any() else np.nan,
         "si_to_shift": rho,
         "low": low,

@@ -5,6 +5,7 @@ kept beside the data set's images, so that the next run on these need not make t
 """
 
 import hashlib
+import itertools
 import json
 import secrets
 from collections.abc import Callable, Iterator, Sequence
@@ -160,11 +161,14 @@ class Bench:
         self.network, self.dataset, self.seed, self.data, self.attack = network, dataset, seed, data, attack
         self.pixels, self.labels = dataset.eval_pixels[:images], dataset.eval_labels[:images]
         self.classes = len(dataset.class_names)
-        logits, self.activations = observe(network, dataset.normalise(self.pixels))
+        logits, activations = observe(network, dataset.normalise(self.pixels))
+        self.activations = torch.cat(activations, dim=1)
         self.right = (logits.argmax(dim=1) == self.labels).numpy()
-        self.predictions = logits.argmax(dim=1).int().numpy()
-        found = [unit_changes(values, self.labels, self.classes, values) for values in self.activations]
-        self.units = [units for units, _ in found]
+        self.predictions = logits.argmax(dim=1).int()
+        widths = [layer.units for layer in network.layers]
+        self.place = {"layer": np.repeat(range(len(widths)), widths), "unit": np.concatenate([*map(np.arange, widths)])}
+        self.layers = [slice(*bounds) for bounds in itertools.pairwise(np.cumsum([0, *widths]))]
+        self.units, _ = unit_changes(self.activations, self.labels, self.classes, self.activations)
 
     def clean(self) -> dict[str, pd.DataFrame]:
         """The tables of the stage for the images as they are."""
@@ -210,29 +214,30 @@ class Bench:
             for first, (pixels, answers) in enumerate(self.perturbed(item, level)):
                 logits, values = observe(self.network, self.dataset.normalise(pixels))
                 predictions.append(logits.argmax(dim=1).int())
-                activations.append(values)
+                activations.append(torch.cat(values, dim=1))
                 labels.append(answers)
                 if item.kind != STORED:
                     here = self.pixels[BATCH * first : BATCH * first + len(pixels)]
                     changed.append((pixels.float() - here).abs().mean(dim=(1, 2, 3)))
-            joined = [torch.cat(parts) for parts in zip(*activations)]
             change = float(torch.cat(changed).mean()) if changed else np.nan
-            yield level, torch.cat(predictions).numpy(), joined, torch.cat(labels), item.kind != STORED, change
+            found = (torch.cat(parts) for parts in (predictions, activations, labels))
+            yield level, *found, item.kind != STORED, change
             report(level)
 
     def _tables(self, levels) -> dict[str, pd.DataFrame]:
         rows, layers, units, means, images = [], [], [], [], []
         for level, predictions, activations, labels, paired, change in levels:
-            right = predictions == labels.numpy()
+            right = (predictions == labels).numpy()
             low, high = statistics.wilson(right.sum(), len(right))
-            indices = []
-            for position, values in enumerate(activations):
-                clean = self.activations[position] if paired else None
-                table, by_class = unit_changes(values, labels, self.classes, clean)
-                indices.append(table["si"].mean())
-                units.append(table.assign(level=level, layer=position))
-                layers.append({"level": level, "layer": position, **layer_change(table, self.units[position])})
-                means.append(by_class.assign(level=level, layer=position))
+            table, by_class = unit_changes(activations, labels, self.classes, self.activations if paired else None)
+            by_layer = [
+                {"level": level, "layer": position, **layer_change(table[part], self.units[part])}
+                for position, part in enumerate(self.layers)
+            ]
+            place = {name: np.repeat(numbers, self.classes) for name, numbers in self.place.items()}
+            units.append(table.assign(level=level, **self.place))
+            means.append(by_class.assign(level=level, **place))
+            layers += by_layer
             rows.append(
                 {
                     "level": level,
@@ -243,12 +248,12 @@ class Bench:
                     "lost": (self.right & ~right).sum() if paired else np.nan,
                     "gained": (~self.right & right).sum() if paired else np.nan,
                     "pixel_change": change,
-                    "mean_si": float(np.mean(indices)),
+                    "mean_si": float(np.mean([row["mean_si"] for row in by_layer])),
                 }
             )
             images.append(
                 pd.DataFrame(
-                    {"image": range(len(right)), "label": labels.int().numpy(), "prediction": predictions}
+                    {"image": range(len(right)), "label": labels.int().numpy(), "prediction": predictions.numpy()}
                 ).assign(level=level)
             )
         means = pd.concat(means)
