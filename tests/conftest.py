@@ -39,6 +39,33 @@ def own_store(tiny_store, tmp_path):
 
 
 @pytest.fixture
+def store(tmp_path):
+    """An empty store."""
+    from selviz.store import Store
+
+    return Store(tmp_path / "data")
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory):
+    """A store of two runs with made-up numbers that no test changes: alpha -1 from seed 1, alpha 0 from seed 0."""
+    from stored import make_run
+
+    from selviz.store import Store
+
+    store = Store(tmp_path_factory.mktemp("shared") / "data")
+    make_run(store, alpha=0)
+    make_run(store, alpha=-1, seed=1)
+    return store
+
+
+@pytest.fixture(scope="session")
+def run(shared):
+    """The run of alpha 0 in `shared`."""
+    return shared.names()[1]
+
+
+@pytest.fixture
 def visit(monkeypatch):
     """Opens a page of the store in a folder at an address: `visit(store, "unit", layer="relu4", unit="3")`."""
     # Streamlit puts the page there and leaves it there; processes that other tests spawn would run it again.

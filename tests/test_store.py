@@ -33,33 +33,12 @@ from selviz.claims import Claim
 from selviz.config import RunConfig, config_from_dict, config_to_dict, run_name
 from selviz.errors import SelvizError
 from selviz.store import (
-    Store,
     image_folder,
     stage_is_whole,
     write_activations,
     write_images,
     write_json,
 )
-
-
-@pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path / "data")
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory):
-    """A store of two runs that no test changes: alpha -1 from seed 1, alpha 0 from seed 0."""
-    store = Store(tmp_path_factory.mktemp("store") / "data")
-    make_run(store, alpha=0)
-    make_run(store, alpha=-1, seed=1)
-    return store
-
-
-@pytest.fixture(scope="module")
-def run(shared):
-    """The run of alpha 0."""
-    return shared.names()[1]
 
 
 def test_layers_come_in_forward_order_under_their_names(shared, run):

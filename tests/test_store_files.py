@@ -33,33 +33,12 @@ from stored import (
 
 from selviz.errors import SelvizError
 from selviz.store import (
-    Store,
     read_json,
     stage_is_whole,
     write_activations,
     write_json,
     write_stage,
 )
-
-
-@pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path / "data")
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory):
-    """A store of two runs that no test changes: alpha -1 from seed 1, alpha 0 from seed 0."""
-    store = Store(tmp_path_factory.mktemp("store") / "data")
-    make_run(store, alpha=0)
-    make_run(store, alpha=-1, seed=1)
-    return store
-
-
-@pytest.fixture(scope="module")
-def run(shared):
-    """The run of alpha 0."""
-    return shared.names()[1]
 
 
 @pytest.mark.parametrize("stage", ["capture", "metrics", "training"])

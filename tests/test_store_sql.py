@@ -15,29 +15,8 @@ from stored import activations, everything_below, make_run, python
 
 from selviz.errors import SelvizError
 from selviz.store import (
-    Store,
     write_stage,
 )
-
-
-@pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path / "data")
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory):
-    """A store of two runs that no test changes: alpha -1 from seed 1, alpha 0 from seed 0."""
-    store = Store(tmp_path_factory.mktemp("store") / "data")
-    make_run(store, alpha=0)
-    make_run(store, alpha=-1, seed=1)
-    return store
-
-
-@pytest.fixture(scope="module")
-def run(shared):
-    """The run of alpha 0."""
-    return shared.names()[1]
 
 
 def test_views_hold_the_same_tables_as_the_methods_with_the_run_beside(shared, run):
