@@ -19,6 +19,7 @@ from selviz.errors import SelvizError
 from selviz.pipeline import WEIGHTS, load_network, provenance
 from selviz.robustness import ATTACK, CLEAN, CORRUPTION, Bench, Item
 from selviz.store import Store, stage_is_whole, write_stage
+from selviz.store.files import checksum
 from selviz.store.parts import kept
 from selviz.store.stages import record
 
@@ -64,7 +65,7 @@ def run_dimensionality(
     for reason in skipped.values():
         report({"skipped": reason})
     settings = {
-        "weights": hashlib.sha256((place / WEIGHTS).read_bytes()).hexdigest()[:16],
+        "weights": checksum(place / WEIGHTS)[:16],
         "corruptions": [*names], "severity": severity, "attacks": [*kinds], "epsilon": float(epsilon),
         "images": images, "draws": draws, "maps": maps, "seed": seed,
     }  # fmt: skip

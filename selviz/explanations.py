@@ -21,6 +21,7 @@ from selviz.errors import SelvizError, unknown
 from selviz.network import UnitNetwork
 from selviz.pipeline import WEIGHTS, load_network, provenance
 from selviz.store import Store, stage_is_whole, write_stage
+from selviz.store.files import checksum
 from selviz.store.merging import merged
 
 Report = Callable[[dict], None]
@@ -131,7 +132,7 @@ def run_sanity(
     folder = store.run_path(run)
     parameters = {**attribution.parameters(method), **own, **settings, "images": images, "seed": seed}
     parameters["baseline"] = baseline
-    weights = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+    weights = checksum(folder / WEIGHTS)
     text = json.dumps({**parameters, "weights": weights}, sort_keys=True)
     key = hashlib.sha256(text.encode()).hexdigest()[:8]
     stored = None if again else stored_sanity(store, run, method, layer, key)

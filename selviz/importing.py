@@ -4,7 +4,6 @@ What can be wrong with a network is found before its run exists: the weights fit
 the network that was brought, on images of the data set. So a run is there as a whole, or not at all. It holds no code.
 """
 
-import hashlib
 import json
 import shutil
 import warnings
@@ -29,11 +28,13 @@ from selviz.pipeline import (
     provenance,
     summarise,
     write_training,
-    write_weights,
 )
 from selviz.store import Store, read_json, write_json
+from selviz.store.files import file_sha256
+from selviz.store.stages import clear_partial
 from selviz.tracing import Traced, fault, pick_logits
 from selviz.watching import WatchedNetwork
+from selviz.weights import write_weights
 
 PROBES = 8  # images on which the stored network must give the logits of the one that was brought
 TOLERANCE = 1e-3  # of the logits' spread: other kernels may run in another order
@@ -123,7 +124,7 @@ def import_run(
             if not existed and not isinstance(error.__cause__, OSError):
                 shutil.rmtree(folder, ignore_errors=True)
             raise
-    shutil.rmtree(folder / "partial", ignore_errors=True)
+        clear_partial(folder)
     report({"stage": "finished", **summary})
     return summary
 
@@ -222,7 +223,6 @@ def _without_folders(spec: str) -> str:
 
 def _sha256(file: Path) -> str:
     try:
-        with open(file, "rb") as handle:
-            return hashlib.file_digest(handle, "sha256").hexdigest()
+        return file_sha256(file)
     except OSError as error:
         raise SelvizError(f"Cannot read {file} ({error.strerror or error}).") from None

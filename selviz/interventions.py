@@ -3,7 +3,6 @@
 Both write a stage of their own beside the run's others. The atlas is resumable: each finished layer lies in `partial/`.
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
 
 import pandas as pd
@@ -15,6 +14,7 @@ from selviz.errors import SelvizError, unknown
 from selviz.pipeline import WEIGHTS, load_network, open_engine, provenance
 from selviz.statistics import rank_correlation
 from selviz.store import Store, stage_is_whole, write_stage
+from selviz.store.files import checksum
 from selviz.store.merging import merged
 from selviz.store.parts import kept
 
@@ -104,7 +104,7 @@ def run_atlas(
         classes, total = len(dataset.class_names), sum(layer.units for layer in network.layers)
         estimates = ablation.gradient_estimates(engine, classes)
         counts = torch.bincount(dataset.eval_labels, minlength=classes)
-        weights = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()[:16]
+        weights = checksum(folder / WEIGHTS)[:16]
         tables: dict[str, list] = {"atlas": [], "atlas_classes": [], "atlas_layers": []}
         paths, done = [], 0
         for position, layer in enumerate(network.layers):

@@ -6,19 +6,14 @@ call again returns a finished run, and goes on with one that was cut off.
 
 import contextlib
 import datetime
-import hashlib
 import io
-import os
 import platform
-import shlex
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import safetensors.torch
 import torch
 from lightning_fabric import Fabric
 from PIL import Image
@@ -30,9 +25,11 @@ from selviz.config import RunConfig, config_from_dict, config_to_dict, image_set
 from selviz.datasets import Dataset
 from selviz.errors import SelvizError
 from selviz.network import UnitNetwork
+from selviz.places import placed
 from selviz.recording import record
 from selviz.store import (
     Store,
+    listing,
     read_json,
     stage_is_whole,
     write_activations,
@@ -40,8 +37,11 @@ from selviz.store import (
     write_json,
     write_stage,
 )
-from selviz.store.files import writing
+from selviz.store.checks import LISTED, checksums
+from selviz.store.files import checksum
+from selviz.store.stages import clear_partial
 from selviz.training import fabric_for, train
+from selviz.weights import read_weights, write_weights
 
 Report = Callable[[dict], None]
 WEIGHTS = "weights.safetensors"
@@ -98,11 +98,11 @@ def train_run(
             network = _load_network(folder, config_to_dict(config), dataset)
             capture_stage(store, folder, network, dataset, tell)
             summary = summarise(folder, _facts(config), dataset)
+            clear_partial(folder)
             write_json(folder / "summary.json", summary)
         except Exception as error:
             _record_failure(folder, error)
             raise
-        shutil.rmtree(folder / "partial", ignore_errors=True)
         report({"stage": "finished", **summary})
         return summary
 
@@ -110,13 +110,14 @@ def train_run(
 def capture_run(store: Store, run: str, report: Report = lambda news: None) -> dict:
     """Capture a run's units again from its weights, for instance after a file was damaged; its summary."""
     folder = store.run_path(run)
-    settings = read_json(folder / "config.json")
-    if settings is None or not (folder / WEIGHTS).exists():
+    settings = listing.settings(folder)
+    if not settings or not (folder / WEIGHTS).exists():
         store.run(run)  # says what is wrong, unless the run is finished
         raise SelvizError(f"Run {run} has no weights, so its units cannot be captured again; train or import it anew.")
     with Claim(folder / "claim.json", f"run {run}"):
         made_with = read_json(folder / "summary.json") or {}
-        dataset = load_dataset(settings, lambda news: report({"run": run, **news}), made_with)
+        where = placed(store.path, settings, made_with.get("fingerprint"))
+        dataset = load_dataset(where, lambda news: report({"run": run, **news}), made_with)
         network = _load_network(folder, settings, dataset)
         capture_stage(store, folder, network, dataset, lambda news: report({"run": run, **news}), again=True)
         summary = summarise(folder, _facts(settings), dataset)
@@ -139,10 +140,11 @@ def load_network(store: Store, run: str, weights: Path | None = None) -> tuple[U
     Raises SelvizError if weights are missing or damaged, or if the data set is not the one that the run was made with.
     """
     about = store.run(run)
+    where = placed(store.path, read_json(store.run_path(run) / "config.json") or about, about["fingerprint"])
     try:
-        dataset = load_dataset(read_json(store.run_path(run) / "config.json") or about, statistics=about)
+        dataset = load_dataset(where, statistics=about)
     except SelvizError as error:
-        raise SelvizError(_missing(run, about["dataset"], error)) from error
+        raise SelvizError(_missing(store, run, where["dataset"], error)) from error
     if dataset.fingerprint != about["fingerprint"]:
         raise SelvizError(
             f"The images of {about['dataset']} are not those that run {run} was made with "
@@ -158,28 +160,30 @@ def images_changed(store: Store, run: str) -> str | None:
     """
     about = store.run(run)
     known = (about.get("origin") or {}).get("files")
+    where = placed(store.path, read_json(store.run_path(run) / "config.json") or about, about["fingerprint"])
     try:
-        if known is None or known == datasets.files_digest(about["dataset"]):
+        if known is None or known == datasets.files_digest(where["dataset"]):
             return None
-        dataset = load_dataset(read_json(store.run_path(run) / "config.json") or about, statistics=about)
+        dataset = load_dataset(where, statistics=about)
     except SelvizError as error:
-        return _missing(run, about["dataset"], error)
+        return _missing(store, run, where["dataset"], error)
     if dataset.fingerprint == about["fingerprint"]:
         return None
     return (
-        f"The images in {about['dataset'].partition(':')[2]} are no longer those that this run was captured on "
+        f"The images in {where['dataset'].partition(':')[2]} are no longer those that this run was captured on "
         f"({len(dataset.eval_labels):,} now, {about['images']:,} then, or other pixels); what is stored is shown as it "
         "was. Put the old images back, or train or import the run again."
     )
 
 
-def _missing(run: str, spec: str, error: SelvizError) -> str:
+def _missing(store: Store, run: str, spec: str, error: SelvizError) -> str:
     path = spec.partition(":")[2]
     if not path or Path(path).exists():
         return str(error)
     return (
         f"The images of run {run} are not in {path} any more, and silencing or explaining units needs them; put them "
-        f"back or link to where they are: ln -s /new/place {shlex.quote(path)}"
+        f"back, or say where they are now: selviz relink {run} --dataset {spec.partition(':')[0]}:/new/place"
+        + "".join(f" {part}" for part in listing.data_option(store.path))
     )
 
 
@@ -281,18 +285,14 @@ def _load_network(folder: Path, settings: Mapping, dataset: Dataset, weights: Pa
             "be looked at, and not silenced, explained or captured again. Only importing it anew can change that."
         )
     if (document := read_json(folder / NETWORK)) is not None:
-        try:
-            tensors = safetensors.torch.load_file(folder / WEIGHTS)
-        except Exception as error:
-            raise SelvizError(f"{folder / WEIGHTS} is damaged ({error}); import the run again.") from error
+        tensors = read_weights(folder, folder / WEIGHTS, "import the run again")
         return UnitNetwork.of(graphs.rebuilt(document, tensors, dataset.example)).frozen()
     weights = weights or folder / WEIGHTS
     model = models.build(settings["model"], len(dataset.class_names), dataset.channels)
+    tensors = read_weights(folder, weights)
     try:
-        model.load_state_dict(safetensors.torch.load_file(weights))
-    except FileNotFoundError as error:
-        raise SelvizError(f"{weights} is missing; train or import the run again.") from error
-    except Exception as error:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
         raise SelvizError(f"{weights} is damaged ({error}); train or import the run again.") from error
     return UnitNetwork(model.eval(), dataset.example).frozen()
 
@@ -336,17 +336,6 @@ def _tell_live(folder: Path, news: dict) -> None:
     rows = [row for row in earlier if row["epoch"] < news["epoch"]]
     rows.append({name: value for name, value in news.items() if isinstance(value, int | float)})
     write_json(path, {"epochs": rows, "unit_si": news["unit_si"]})
-
-
-def write_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
-    """A whole file of weights, or the one that was there before."""
-    temporary = path.parent / "partial" / path.name
-    with writing(path, temporary):
-        try:
-            safetensors.torch.save_file({name: value.contiguous() for name, value in weights.items()}, temporary)
-        except safetensors.SafetensorError as error:
-            raise OSError(str(error)) from error
-        os.replace(temporary, path)
 
 
 def capture_stage(store: Store, folder: Path, network, dataset: Dataset, tell: Report, again: bool = False) -> None:
@@ -408,9 +397,7 @@ def _check_finite(values: np.ndarray, what: str) -> None:
 
 def _capture_key(folder: Path, dataset: Dataset) -> str:
     """Changes with the weights, the evaluation images and how they are normalised."""
-    with open(folder / WEIGHTS, "rb") as file:
-        weights = hashlib.file_digest(file, "sha256").hexdigest()[:16]
-    return f"{weights} {dataset.fingerprint} {dataset.mean} {dataset.std}"
+    return f"{checksum(folder / WEIGHTS)[:16]} {dataset.fingerprint} {dataset.mean} {dataset.std}"
 
 
 def summarise(folder: Path, facts: Mapping, dataset: Dataset) -> dict:
@@ -447,6 +434,7 @@ def summarise(folder: Path, facts: Mapping, dataset: Dataset) -> dict:
         "std": list(dataset.std),
         "train_images": None if facts["kind"] == "imported" else len(dataset.train_labels),
         "train_seconds": float(np.nan_to_num(epochs["seconds"][0])),
+        LISTED: checksums(folder),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         **provenance((read_json(folder / "training.json") or {}).get("provenance", {}).get("device", "cpu")),
     }

@@ -6,6 +6,7 @@ The values lie in files, and what was cut off goes on at the last finished chunk
 import itertools
 import os
 import shutil
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,10 +59,17 @@ def record(
     about = {"key": key, "images": images, "units": units, "classes": classes}
     progress = folder / "progress.json"
     with writing(folder / "activations.f32"):
-        known = _progress(progress)
-        done = known["done"] if known and {**about, "done": known["done"]} == known else 0
+        known = _progress(progress) or {}
+        done = known.get("done", 0) if {**known, **about, "chunk": chunk} == known else 0
         values = _array(folder / "activations.f32", (sum(units), images), fresh=not done)
         scores = _array(folder / "logits.f32", (images, classes), fresh=not done)
+        checks = []
+        for first in range(0, done, chunk):  # what a cut-off capture left is used as far as it is whole
+            last = min(first + chunk, images)
+            if zlib.crc32(values[:, first:last].tobytes(), zlib.crc32(scores[first:last])) != known["checks"][0]:
+                done = first
+                break
+            checks.append(known["checks"].pop(0))
         for first in range(done, images, chunk):
             last = min(first + chunk, images)
             held = np.empty((last - first, sum(units)), np.float32)
@@ -75,7 +83,8 @@ def record(
             values[:, first:last] = held.T
             values.flush()
             scores.flush()
-            write_json(progress, {**about, "done": last})
+            checks.append(zlib.crc32(held.T.tobytes(), zlib.crc32(scores[first:last])))
+            write_json(progress, {**about, "done": last, "chunk": chunk, "checks": checks})
     bounds = np.cumsum([0, *units])
     return Recorded(folder, scores, [values[low:high].T for low, high in itertools.pairwise(bounds)])
 
@@ -85,7 +94,7 @@ def _progress(path: Path) -> dict | None:
         found = read_json(path)
     except SelvizError:  # a damaged file costs the chunks, not the run
         return None
-    return found if isinstance(found, dict) and isinstance(found.get("done"), int) else None
+    return found if isinstance(found, dict) and isinstance(found.get("checks"), list) else None
 
 
 def _array(path: Path, shape: tuple[int, int], fresh: bool) -> np.memmap:

@@ -27,7 +27,7 @@ from selviz.network import UnitNetwork
 from selviz.perturbation import corruption_accuracy, layer_change, unit_changes
 from selviz.pipeline import WEIGHTS, load_network, provenance
 from selviz.store import Store, image_folder, stage_is_whole, write_stage
-from selviz.store.files import writing
+from selviz.store.files import checksum, writing
 from selviz.store.merging import merged
 from selviz.store.parts import kept
 from selviz.store.reading import read
@@ -90,7 +90,7 @@ def run_robustness(
         raise unknown("class", attack.target, about["classes"])
     network, dataset = load_network(store, run)
     images = min(images, len(dataset.eval_labels))
-    weights = hashlib.sha256((place / WEIGHTS).read_bytes()).hexdigest()[:16]
+    weights = checksum(place / WEIGHTS)[:16]
     base = {"weights": weights, "images": images, "seed": seed}
     wanted = _wanted(dataset, names, severities, kinds, epsilons, attack, folder, report)
     stored = _stored(place, base, attack if kinds else None)

@@ -8,14 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
-import safetensors.torch
 
 from selviz import metrics
 from selviz.datasets import Dataset
 from selviz.store import write_stage
-from selviz.store.files import writing
 from selviz.store.parts import kept
 from selviz.training import Snapshot
+from selviz.weights import write_weights
 
 STAGE = "snapshots"
 TABLES = ("snapshots", "snapshot_layers", "snapshot_units")
@@ -33,7 +32,7 @@ def keeper(folder: Path, dataset: Dataset) -> Callable[[Snapshot], None]:
         path = folder / "partial" / STAGE / f"{snapshot.epoch:04d}-{snapshot.step:06d}.npz"
         kept(path, lambda: _tables(snapshot, dataset), again=True)
         if snapshot.step == (snapshot.steps if snapshot.epoch else 0):
-            _write_weights(weights_path(folder, snapshot.epoch), snapshot.network.root.state_dict())
+            write_weights(weights_path(folder, snapshot.epoch), snapshot.network.root.state_dict())
 
     return keep
 
@@ -65,14 +64,3 @@ def _tables(snapshot: Snapshot, dataset: Dataset) -> dict[str, pd.DataFrame]:
         "snapshot_layers": pd.DataFrame([{"layer": at, **entry["layer"]} for at, entry in enumerate(found)]),
         "snapshot_units": pd.concat([entry["units"][columns].assign(layer=at) for at, entry in enumerate(found)]),
     }
-
-
-def _write_weights(path: Path, weights) -> None:
-    temporary = path.with_name(f".{path.name}")
-    with writing(path, temporary):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            safetensors.torch.save_file({name: value.contiguous() for name, value in weights.items()}, temporary)
-        except safetensors.SafetensorError as error:
-            raise OSError(str(error)) from error
-        temporary.replace(path)

@@ -3,7 +3,6 @@
 Each writes a stage of its own beside the run's others and is resumable: finished parts lie in `partial/`.
 """
 
-import hashlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from selviz.errors import SelvizError, unknown
 from selviz.network import check_units
 from selviz.pipeline import WEIGHTS, load_network, provenance
 from selviz.store import Store, stage_is_whole, write_stage
-from selviz.store.files import writing
+from selviz.store.files import checksum, writing
 from selviz.store.parts import kept
 from selviz.store.stages import record
 
@@ -108,7 +107,7 @@ def run_visualisation(store: Store, run: str, layer: str, unit: int, seed: int =
     network, dataset = loaded or load_network(store, run)
     check_units(network.layer(layer), [unit])
     folder = store.run_path(run)
-    weights = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()[:12]
+    weights = checksum(folder / WEIGHTS)[:12]
     position = [found.name for found in network.layers].index(layer)
     path = folder / "pictures" / f"{weights}-{position}-{unit}-{seed}.png"
     if (kept_picture := _picture(path)) is not None:

@@ -8,6 +8,7 @@ not.
 import math
 import os
 import time
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -306,6 +307,9 @@ def _restore(path: Path, config: RunConfig, network: UnitNetwork, optimizer) -> 
     if not path.exists():
         return []
     try:
+        with zipfile.ZipFile(path) as archive:  # torch itself does not check the checksums that it writes
+            if archive.testzip() is not None:
+                return []
         saved = torch.load(path, weights_only=True, map_location="cpu")
     except Exception:  # a damaged checkpoint costs its epochs, not the run
         return []

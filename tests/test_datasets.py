@@ -187,9 +187,12 @@ def test_a_folder_trains_under_a_name_that_is_a_safe_folder(tmp_path, capsys):
         picture(999).save(file)
     assert "no longer those that this run was captured on" in pipeline.images_changed(store, run)
     images.rename(tmp_path / "elsewhere")
-    assert "put them back or link to where they are: ln -s /new/place" in pipeline.images_changed(store, run)
+    assert (
+        f"say where they are now: selviz relink {run} --dataset folder:/new/place --data "
+        in pipeline.images_changed(store, run)
+    )
     assert main(["ablate", run, "--units", "relu4:0-7", "--data", data]) == 2
-    assert "put them back or link" in capsys.readouterr().err
+    assert "selviz relink" in capsys.readouterr().err
     assert len(store.thumbnails(run, range(9))) == 9 and len(store.units(run)) == 144
 
 

@@ -14,7 +14,7 @@ from selviz import pipeline
 from selviz.claims import Claim
 from selviz.config import RunConfig, run_name
 from selviz.errors import SelvizError
-from selviz.store import Store
+from selviz.store import Store, read_json, write_json
 from tests.test_selectivity import plain_index
 from tests.toy import UNIT_SI, toy_known
 
@@ -124,7 +124,7 @@ def test_a_run_that_fails_is_listed_with_its_reason_and_can_be_tried_again(tmp_p
 def test_a_network_is_not_opened_on_images_that_are_not_its_own(toy_store):
     store, run = toy_store
     path = store.run_path(run) / "summary.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "fingerprint": "0" * 16}))
+    write_json(path, {**read_json(path), "fingerprint": "0" * 16})
     with pytest.raises(SelvizError, match="not those that run"):
         pipeline.load_network(store, run)
 

@@ -51,6 +51,19 @@ def test_a_recording_that_was_cut_off_goes_on_at_the_last_chunk(toy, tmp_path, s
     np.testing.assert_array_equal(whole.logits, record(toy, tmp_path / "other").logits)
 
 
+def test_a_chunk_that_changed_on_the_disk_is_made_again(toy, tmp_path, small_chunks):
+    whole = record(toy, tmp_path / "other")
+    record(toy, tmp_path)
+    with open(tmp_path / "activations.f32", "r+b") as file:
+        file.seek(4 * 5)  # unit 0 on image 5, in the second chunk of three
+        file.write(b"abcd")
+    seen = []
+    again = record(toy, tmp_path, report=lambda news: seen.append(news["images"]))
+    assert seen == [6, 8, 10, 12]
+    for values, expected in zip(again.layers, whole.layers, strict=True):
+        np.testing.assert_array_equal(values, expected)
+
+
 def test_other_weights_or_images_begin_anew_and_damage_does_too(toy, tmp_path):
     record(toy, tmp_path)
     seen = []

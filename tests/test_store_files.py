@@ -1,6 +1,7 @@
 """Stage files that are written, replaced or damaged; full and read-only disks; writers that are killed."""
 
 import contextlib
+import json
 import os
 import shlex
 import shutil
@@ -35,6 +36,7 @@ from selviz.errors import SelvizError
 from selviz.store import (
     read_json,
     stage_is_whole,
+    stages,
     write_activations,
     write_json,
     write_stage,
@@ -109,7 +111,7 @@ def test_a_file_of_a_newer_selviz_asks_for_an_update_instead_of_guessing(store):
 
 
 def test_a_record_holds_checksum_schema_rows_and_provenance(shared, run):
-    record = read_json(shared.run_path(run) / "capture.json")
+    record = json.loads((shared.run_path(run) / "capture.json").read_text())
     assert record["provenance"] == {"device": "cpu"}
     assert record["rows"] == {"layers": 2, "images": IMAGES, "activations": IMAGES * 5}
     assert (record["stage"], record["schema"], len(record["sha256"])) == ("capture", 1, 64)
@@ -219,6 +221,31 @@ write_stage(Path(sys.argv[1]), "numbers", rows_of(2), {})
     write_stage(tmp_path, "numbers", rows_of(3), {})
     assert number_in(tmp_path) == 3
     assert os.listdir(tmp_path / "partial") == []
+
+
+def test_two_writers_that_die_between_their_renames_leave_a_whole_stage(tmp_path):
+    write_stage(tmp_path, "numbers", rows_of(1), {"number": 1})
+    record = tmp_path / "numbers.json"
+    before = record.read_bytes()
+    write_stage(tmp_path, "numbers", rows_of(2), {"number": 2})
+    record.rename(tmp_path / "partial" / "numbers.json")  # the first died before it could move its record
+    record.write_bytes(before)
+    assert stage_is_whole(tmp_path, "numbers")
+    assert stages.record(tmp_path / "numbers.duckdb")["provenance"] == {"number": 2}
+
+    def rows():
+        yield from ()
+        raise ZeroDivisionError
+
+    shutil.copytree(tmp_path, tmp_path.with_name("copy"))
+    for folder in (tmp_path, tmp_path.with_name("copy")):
+        assert stage_is_whole(folder, "numbers")
+    with pytest.raises(ZeroDivisionError):  # the second dies while it writes
+        write_stage(tmp_path, "numbers", {"numbers": rows()}, {"number": 3})
+    stages.clear_partial(tmp_path.with_name("copy"))  # or there is none, and the run is finished
+    for folder in (tmp_path, tmp_path.with_name("copy")):
+        assert stage_is_whole(folder, "numbers") and number_in(folder) == 2
+        assert json.loads((folder / "numbers.json").read_text())["provenance"] == {"number": 2}
 
 
 LIMITED = """

@@ -19,6 +19,7 @@ from selviz.cli import main
 from selviz.errors import SelvizError
 from selviz.pipeline import run_ablation
 from selviz.store import Store, image_folder, write_images, write_json
+from selviz.store.files import sealed
 from selviz.store.stages import make_record, record_path
 from selviz.store.transfer import MANIFEST
 
@@ -434,7 +435,7 @@ def test_tables_that_do_not_fit_together_are_refused(store, run, refuse, tmp_pat
 )
 def test_a_summary_that_does_not_fit_is_refused(packed, refuse, change, told):
     summary = {**json.loads(members(packed)["run/summary.json"]), **change}
-    refuse(forge(packed, {"run/summary.json": json.dumps(summary).encode()}), told)
+    refuse(forge(packed, {"run/summary.json": json.dumps(sealed(summary)).encode()}), told)
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b"{}", b"\xff", b"[" * 100_000, b'{"dataset": 1, "model": "cnn"}'])

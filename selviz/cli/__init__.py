@@ -14,6 +14,7 @@ from selviz.cli import (
     common,
     explaining,
     hypothesis,
+    keeping,
     listing,
     making,
     measuring,
@@ -38,20 +39,21 @@ COMMANDS: common.Commands = {
     **hypothesis.COMMANDS,
     **moving.COMMANDS,
     **serving.COMMANDS,
+    **keeping.COMMANDS,
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command. Returns 0, or 2 after one sentence on stderr, or 130 after Ctrl-C."""
+    """Run one command. Returns 0, 1 where a check found something, 2 after one sentence on stderr, 130 after Ctrl-C."""
     argv = sys.argv[1:] if argv is None else list(argv)
     try:
         if argv and not argv[0].startswith("-") and argv[0] not in COMMANDS:
             raise unknown("command", argv[0], list(COMMANDS), "See: selviz --help")
         args = parser().parse_args(argv)
         args.argv = argv[1:]
-        args.command(args)
+        status = args.command(args) or 0
         sys.stdout.flush()
-        return 0
+        return status
     except BrokenPipeError:  # the reader (head, less) has seen enough
         _discard_stdout()
         return 0

@@ -5,7 +5,6 @@ records in one chain of files that never change (`selviz.store.ledger`); hypothe
 their registration's hash. Tests that were begun, or given up, stay in the ledger and count.
 """
 
-import hashlib
 import platform
 import secrets
 import shutil
@@ -24,6 +23,7 @@ from selviz.hypotheses.power import ENOUGH, power
 from selviz.hypotheses.templates import TEMPLATES
 from selviz.hypotheses.verdicts import JUDGES, Part, confidence, decide
 from selviz.store import Store, append, read_chain, read_json
+from selviz.store.files import checksum
 from selviz.store.ledger import FOLDER, KEY, hypotheses
 
 ALPHA = 0.05
@@ -319,7 +319,7 @@ def _fingerprint(store: Store, run: str) -> dict:
     if not isinstance(summary, dict):
         return {"run": run, "state": "planned", "fingerprint": None, "weights": None}
     try:
-        weights = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+        weights = checksum(folder / WEIGHTS)
     except OSError:
         weights = None
     return {"run": run, "state": "finished", "fingerprint": summary.get("fingerprint"), "weights": weights}

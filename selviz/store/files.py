@@ -1,6 +1,11 @@
-"""Names and small files of the store: `check_name("run", name)`, `write_json(path, {...})`, `with writing(path):`."""
+"""Names and small files of the store: `check_name("run", name)`, `write_json(path, {...})`, `with writing(path):`.
+
+A JSON object is written with the schema version, selviz's own, and a seal: the SHA-256 of all the rest, which every
+reader checks. So a byte that changed on the disk is an error and not another number.
+"""
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -9,8 +14,12 @@ from pathlib import Path
 
 import duckdb
 
+from selviz import __version__
 from selviz.access import check_writing
 from selviz.errors import SelvizError
+
+SCHEMA = 1
+SEAL = ("schema", "selviz", "seal")
 
 # Names come from command lines and URLs and become folders, so nothing in them may leave the folder.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,199}")
@@ -27,29 +36,109 @@ def check_name(kind: str, name) -> str:
 
 
 def read_json(path):
-    """What the file holds, None if there is no such file. A broken one raises SelvizError."""
+    """What the file holds, without its seal; None if there is no such file.
+
+    One that is broken, changed since it was written, or of a newer selviz raises SelvizError.
+    """
     try:
-        return json.loads(Path(path).read_bytes())
+        value = json.loads(Path(path).read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (ValueError, OSError) as error:
-        problem = f"Cannot read {path} ({error})"
-        raise SelvizError(f"{problem}; it is damaged: remove it and run the command again.") from error
+    except (ValueError, OSError, RecursionError) as error:
+        raise _damaged(path, str(error)) from error
+    return unsealed(path, value)
+
+
+def unsealed(path, value):
+    """`value`, read from `path`, without its seal, which is checked; what never had one comes back as it is."""
+    if not isinstance(value, dict):
+        return value
+    if isinstance(schema := value.get("schema"), int) and schema > SCHEMA:
+        raise newer(path, schema, value.get("selviz"))
+    if "seal" not in value:
+        return value
+    if value["seal"] != seal(value):
+        raise _damaged(path, "its content does not have the checksum that it names")
+    return {name: part for name, part in value.items() if name not in SEAL}
+
+
+def is_sealed(path) -> bool:
+    """Whether the JSON file at `path` has a seal; those of the first selviz have none."""
+    try:
+        return "seal" in json.loads(Path(path).read_bytes())
+    except (OSError, ValueError, TypeError, RecursionError):
+        return False
+
+
+def sealed(value: dict) -> dict:
+    """`value` with schema, version and seal, as it is written."""
+    value = {"schema": SCHEMA, "selviz": __version__, **value}
+    return {**value, "seal": seal(value)}
+
+
+def seal(value: dict) -> str:
+    """SHA-256 of all of `value` but its seal, as JSON with sorted keys and no spaces."""
+    content = {name: part for name, part in value.items() if name != "seal"}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def newer(path, schema: int, version) -> SelvizError:
+    """The refusal of a file that a later selviz wrote."""
+    version = f"{version}, " if isinstance(version, str) else ""
+    return SelvizError(
+        f"{path} was written by a newer selviz ({version}schema {schema}); this one is {__version__} and reads schema "
+        f"{SCHEMA}: update selviz"
+    )
+
+
+def _damaged(path, reason: str) -> SelvizError:
+    return SelvizError(f"Cannot read {path} ({reason}); it is damaged: remove it and run the command again.")
 
 
 def write_json(path, value) -> Path:
-    """Write `value` so that a reader sees the old file or the new one, whole. NaN is not JSON: store None."""
-    path = Path(path)
+    """Write `value` so that a reader sees the old file or the new one, whole; a dict gets its seal.
+
+    NaN is not JSON: store None.
+    """
+    value = sealed(value) if isinstance(value, dict) else value
     text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return write_bytes(path, text.encode())
+
+
+def write_bytes(path, content) -> Path:
+    """Write `content` so that a reader sees the old file or the new one, whole, and a crash leaves one of them."""
+    path = Path(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     with writing(path, temporary):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(temporary, "wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     return path
+
+
+def checksum(path) -> str:
+    """SHA-256 of the file; read again only if the file is another one by device, inode, size or time of change."""
+    status = os.stat(path)
+    key = (str(path), status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+    if (known := _checksums.get(key)) is None:
+        if len(_checksums) >= MOST_CHECKSUMS:
+            _checksums.clear()
+        known = _checksums[key] = file_sha256(path)
+    return known
+
+
+def file_sha256(path) -> str:
+    """SHA-256 of the file, which is read as a whole."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+MOST_CHECKSUMS = 10_000
+_checksums: dict[tuple, str] = {}
 
 
 @contextlib.contextmanager

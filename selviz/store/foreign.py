@@ -4,7 +4,6 @@ A DuckDB file can hold more than tables: a view in it could read other files of 
 """
 
 import contextlib
-import json
 import math
 from pathlib import Path
 
@@ -12,7 +11,8 @@ import duckdb
 import safetensors
 
 from selviz.errors import SelvizError
-from selviz.store.files import connect, quoted
+from selviz.store.checks import LISTED
+from selviz.store.files import connect, file_sha256, quoted, read_json
 from selviz.store.reading import CONFIG
 from selviz.store.stages import COLUMNS, record, stage_is_whole
 
@@ -55,6 +55,11 @@ def problem(run: Path, images: Path, fingerprint: str) -> str | None:
     numbered = [image for image, _ in labels] == list(range(summary["images"]))
     if not numbered or not all(label in range(len(classes)) for _, label in labels):
         return "its images do not fit its summary"
+    listed = summary.get(LISTED, {})
+    if not isinstance(listed, dict):
+        return "its summary does not list its files"
+    if (run / WEIGHTS).exists() and listed.get(WEIGHTS, known := file_sha256(run / WEIGHTS)) != known:
+        return f"{WEIGHTS} is not what its summary says"
     return _weights_problem(run / WEIGHTS)
 
 
@@ -106,8 +111,8 @@ def _weights_problem(file: Path) -> str | None:
 
 def _object(file: Path) -> dict | None:
     try:
-        value = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        value = read_json(file)
+    except SelvizError:
         return None
     return value if isinstance(value, dict) else None
 

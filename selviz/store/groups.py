@@ -31,7 +31,7 @@ def write_group(data, units: Mapping[str, Sequence[int]], name: str = "", run: s
     if len(name) > LONGEST_NAME:
         raise SelvizError(f"The name of a group has at most {LONGEST_NAME} characters; this one has {len(name)}.")
     group = {"name": name, "run": run, "units": units}
-    key = hashlib.sha256(json.dumps(group, sort_keys=True).encode()).hexdigest()[:12]
+    key = _key(group)
     path = _path(data, key)
     if not path.exists():
         write_json(path, group)
@@ -48,7 +48,10 @@ def read_group(data, key: str) -> dict:
     lists = list(units.values()) if isinstance(units, dict) else [None]
     if not all(isinstance(numbers, list) and all(type(unit) is int for unit in numbers) for numbers in lists):
         raise SelvizError(f"{path} holds no group of units; remove it.")
-    return {"name": str(group.get("name", "")), "run": str(group.get("run", "")), "units": units}
+    group = {"name": str(group.get("name", "")), "run": str(group.get("run", "")), "units": units}
+    if _key(group) != key:
+        raise SelvizError(f"{path} is damaged: it does not hold the units that it was named after; remove it.")
+    return group
 
 
 def rename_group(data, key: str, name: str) -> str:
@@ -90,6 +93,21 @@ def list_groups(data, run: str | None = None) -> pd.DataFrame:
             rows.append((path.stem, group["name"], group["run"], count))
     table = pd.DataFrame(rows, columns=["group", "name", "run", "count"])
     return table.sort_values(["name", "group"], ignore_index=True)
+
+
+def damaged_groups(data) -> list[tuple[Path, str]]:
+    """(file, what is wrong with it) of the groups that cannot be read."""
+    found = []
+    for path in sorted((Path(data) / "groups").glob("*.json")):
+        try:
+            read_group(data, path.stem)
+        except SelvizError as error:
+            found.append((path, str(error)))
+    return found
+
+
+def _key(group: dict) -> str:
+    return hashlib.sha256(json.dumps(group, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _path(data, key: str) -> Path:

@@ -13,9 +13,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from selviz.errors import SelvizError
 from selviz.store.files import check_name, write_json, writing
-from selviz.store.stages import make_record, record, record_path, write_tables
+from selviz.store.stages import make_record, record_path, stage_is_whole, write_tables
 
 _ABANDONED = 24 * 3600.0  # seconds after which the folder of a writer that was killed is swept
 
@@ -70,10 +69,7 @@ def _rows(thumbnails: Iterable[bytes], labels: np.ndarray) -> Iterator[pa.Record
 
 
 def _whole(folder: Path) -> bool:
-    try:
-        return record(folder / "images.duckdb") is not None
-    except SelvizError:
-        return False
+    return stage_is_whole(folder, "images")
 
 
 def _sweep(folder: Path) -> None:

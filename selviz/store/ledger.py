@@ -18,7 +18,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from selviz.errors import SelvizError
-from selviz.store.files import writing
+from selviz.store.files import SCHEMA, newer, writing
 
 FOLDER = "hypotheses"
 _FILE = re.compile(r"(\d{6})\.json")
@@ -46,9 +46,10 @@ def append(data, make: Callable[[list[dict]], dict]) -> dict:
                 f"The records of this store do not hold together, so none can be added: {chain.problems[0]}"
             )
         content = make(chain.records)
-        if taken := {"number", "written", "previous", "hash"} & set(content):
+        if taken := {"schema", "number", "written", "previous", "hash"} & set(content):
             raise ValueError(f"a record's own fields cannot be given: {sorted(taken)}")
         record = {
+            "schema": SCHEMA,
             "number": len(chain.records) + 1,
             "written": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "previous": chain.head,
@@ -95,7 +96,9 @@ def read_chain(data) -> Chain:
             problems.append(f"{name} is damaged: it holds no record")
             head = ""
             continue
-        if record.get("hash") != _hash_or_none(record):
+        if isinstance(schema := record.get("schema"), int) and schema > SCHEMA:
+            problems.append(str(newer(name, schema, record.get("selviz"))))
+        elif record.get("hash") != _hash_or_none(record):
             problems.append(f"{name} was changed after it was written: its content does not have the hash it names")
         elif record.get("number") != number:
             problems.append(f"{name} is the record number {record.get('number')} under another name")

@@ -1,5 +1,6 @@
 """Every run folder of a store in one table, finished or not: `list_runs(data)`; `state(folder)` for one."""
 
+import contextlib
 import dataclasses
 import shlex
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from selviz.claims import holder
-from selviz.config import RunConfig
+from selviz.config import RunConfig, run_name
 from selviz.errors import SelvizError
 from selviz.store.files import check_name, read_json
 
@@ -87,6 +88,28 @@ def _cut_off(folder: Path, config: dict) -> dict:
     if not config:
         return {"state": "failed", "reason": f"{folder} has no config.json, so nobody knows what it was: remove it"}
     return {"state": "unfinished", "reason": None}
+
+
+def settings(folder: Path) -> dict:
+    """What a run's config.json holds; where that is damaged, as much of it as its summary tells. {} if nothing."""
+    try:
+        return _object(folder / "config.json")
+    except SelvizError:
+        pass
+    try:
+        told = _object(folder / "summary.json")
+    except SelvizError:
+        return {}
+    if told.get("kind") == "imported":
+        return told
+    told = {field.name: told[field.name] for field in dataclasses.fields(RunConfig) if field.name in told}
+    # A summary has the mean and deviation that were used, whether or not they were given; the name tells.
+    used = {name: ",".join(map(str, told.get(name) or ())) for name in ("mean", "std")}
+    for found in ({**told, "mean": "", "std": ""}, {**told, **used}):
+        with contextlib.suppress(SelvizError, TypeError):
+            if run_name(RunConfig(**found)) == folder.name:
+                return found
+    return {}
 
 
 def resume_command(data: Path, config: dict, folder: Path | None = None) -> str | None:

@@ -5,11 +5,12 @@ is moved into place: that one rename is the moment from which it exists. The rec
 between the two, the record is still in `partial/` and is found there.
 """
 
+import contextlib
 import datetime
-import hashlib
 import itertools
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -20,9 +21,17 @@ import pandas as pd
 import pyarrow as pa
 
 from selviz.errors import SelvizError
-from selviz.store.files import check_name, connect, quoted, read_json, write_json, writing
-
-SCHEMA = 1
+from selviz.store.files import (
+    SCHEMA,
+    check_name,
+    checksum,
+    connect,
+    file_sha256,
+    quoted,
+    read_json,
+    write_json,
+    writing,
+)
 
 # The columns that readers rely on, in their order; a stage may add columns, never leave one out.
 # "layer" is the layer's position in forward order, "class" and "label" are positions in the data set's class names.
@@ -154,6 +163,7 @@ def write_stage(run_dir, stage: str, tables: dict, provenance: dict) -> Path:
     temporary, wal = partial / final.name, partial / f"{final.name}.wal"
     with writing(final, temporary, wal):
         partial.mkdir(parents=True, exist_ok=True)
+        settle(final)
         for leftover in (temporary, wal, *partial.glob(f".{stage}.json.*")):
             leftover.unlink(missing_ok=True)
         rows = write_tables(temporary, stage, tables)
@@ -206,33 +216,52 @@ def record(file: Path) -> dict | None:
         time.sleep(0.02 * attempt)  # a writer may be between its two renames
     else:
         raise SelvizError(f"{file} is damaged: its {size:,} bytes are not what {record_path(file).name} says of it")
-    if fitting[0].get("schema", 0) > SCHEMA:
-        newer = f"schema {fitting[0]['schema']}, this one reads {SCHEMA}"
-        raise SelvizError(f"{file} was written by a newer selviz ({newer})")
+    if len(fitting) > 1:  # files of one size: the content decides
+        fitting = [entry for entry in fitting if entry["sha256"] == checksum(file)] or fitting
     return fitting[0]
+
+
+def settle(file: Path) -> None:
+    """Move the record that a killed writer left in `partial/` to its place, before something else takes its name."""
+    pending = record_path(file.parent / "partial" / file.name)
+    left = _pending(file)
+    if left is not None and file.exists() and left.get("sha256") == file_sha256(file):
+        os.replace(pending, record_path(file))
+
+
+def clear_partial(run_dir: Path) -> None:
+    """Remove a run's work in progress once it is finished."""
+    with writing(run_dir / "partial"):
+        for file in run_dir.glob("*.duckdb"):
+            settle(file)
+    shutil.rmtree(run_dir / "partial", ignore_errors=True)
 
 
 def stage_is_whole(run_dir, stage: str) -> bool:
     """Whether the stage is there and its content still has the SHA-256 that it was written with (reads all of it)."""
     file = Path(run_dir) / f"{check_name('stage', stage)}.duckdb"
     try:
-        return any(entry["sha256"] == _sha256(file) for entry in _records(file, file.stat().st_size))
+        return any(entry["sha256"] == file_sha256(file) for entry in _records(file, file.stat().st_size))
     except (SelvizError, OSError):
         return False
 
 
 def _records(file: Path, size: int) -> list[dict]:
     """The records that fit a file of this size: its own, and that of a writer that died between the two renames."""
-    found = [read_json(record_path(path)) for path in (file, file.parent / "partial" / file.name)]
+    found = [read_json(record_path(file)), _pending(file)]
     return [entry for entry in found if isinstance(entry, dict) and entry.get("bytes") == size]
+
+
+def _pending(file: Path) -> dict | None:
+    with contextlib.suppress(SelvizError):  # what lies in `partial/` may be damaged: it is made again
+        return read_json(record_path(file.parent / "partial" / file.name))
 
 
 def make_record(file: Path, stage: str, rows: dict[str, int], provenance: dict) -> dict:
     """What is written beside a stage file."""
     return {
         "stage": stage,
-        "schema": SCHEMA,
-        "sha256": _sha256(file),
+        "sha256": file_sha256(file),
         "bytes": file.stat().st_size,
         "rows": rows,
         "written": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -311,8 +340,3 @@ class _Stream:
         except BaseException as error:
             self.error = error
             raise
-
-
-def _sha256(file: Path) -> str:
-    with open(file, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -373,6 +373,18 @@ class Store:
             return f"remove the folder {self.run_path(run)}, then train it again with: {again}"
         return f"write it again with: selviz capture {run}{self._data()}"
 
+    def remake(self, run: str, what: str = "capture") -> str:
+        """The command that makes a file of a finished run anew: of a stage, "weights", config.json or summary.json."""
+        folder = self.run_path(run)
+        if what in WRITTEN_BY:
+            return f"selviz {WRITTEN_BY[what]} {run}{self._data()}"
+        if what in ("capture", "metrics"):
+            return f"selviz capture {run}{self._data()}"
+        again = listing.resume_command(self.path, listing.settings(folder)) or f"selviz import ... --name {run}"
+        if what.endswith(".json"):
+            return f"rm -f {folder / 'config.json'} {folder / 'summary.json'}; {again}"
+        return f"rm -r {folder}; {again}"
+
     def _data(self) -> str:
         return "".join(f" {part}" for part in listing.data_option(self.path))
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from selviz.errors import SelvizError
 from selviz.store import foreign
-from selviz.store.files import check_name, writing
+from selviz.store.files import check_name, file_sha256, read_json, sealed, writing
 from selviz.store.images import image_folder
 from selviz.store.stages import record, record_path
 
@@ -53,7 +53,8 @@ def pack(data, run: str, fingerprint: str, path, fix: Callable[[str], str] = lam
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     with writing(path, temporary):
         with zipfile.ZipFile(temporary, "x", zipfile.ZIP_DEFLATED) as archive:
-            files = {f"run/{name}": _add(archive, f"run/{name}", folder / name) for name in plain}
+            files = {f"run/{name}": _add(archive, f"run/{name}", folder / name) for name in plain if name not in FACTS}
+            files |= {f"run/{name}": _add_text(archive, f"run/{name}", portable(folder / name)) for name in FACTS}
             for stage in stages:
                 files |= _add_stage(archive, "run", folder / f"{stage}.duckdb", fix)
             files |= _add_stage(archive, "images", image_folder(data, fingerprint) / "images.duckdb", fix)
@@ -99,7 +100,7 @@ def _add_stage(archive: zipfile.ZipFile, where: str, file: Path, fix: Callable[[
     if facts["sha256"] != about["sha256"]:
         raise SelvizError(f"{file} is damaged, or it was written anew just now: try again, or {fix(file.stem)}")
     name = f"{where}/{record_path(file).name}"
-    return {f"{where}/{file.name}": facts, name: _add_text(archive, name, json.dumps(about, indent=1))}
+    return {f"{where}/{file.name}": facts, name: _add_text(archive, name, json.dumps(sealed(about), indent=1))}
 
 
 def _add(archive: zipfile.ZipFile, name: str, file: Path) -> dict:
@@ -110,6 +111,16 @@ def _add(archive: zipfile.ZipFile, name: str, file: Path) -> dict:
             size += len(chunk)
             target.write(chunk)
     return {"bytes": size, "sha256": digest.hexdigest()}
+
+
+def portable(file: Path) -> str:
+    """The settings or the summary of a run as they travel: without the folders above that of the data set."""
+    text = file.read_text()
+    value = read_json(file)
+    kind, colon, path = str(value.get("dataset") if isinstance(value, dict) else "").partition(":")
+    if not (colon and os.path.isabs(path)):
+        return text
+    return json.dumps(sealed({**value, "dataset": f"{kind}:{os.path.basename(path)}"}), indent=1, ensure_ascii=False)
 
 
 def _add_text(archive: zipfile.ZipFile, name: str, text: str) -> dict:
@@ -225,9 +236,10 @@ def _is_there(final: Path, manifest: dict) -> bool:
         part, _, base = name.partition("/")
         if part == "run" and (base in (*FACTS, *foreign.OPTIONAL) or not base.endswith(".json")):
             try:
-                with open(final / base, "rb") as file:
-                    same = hashlib.file_digest(file, "sha256").hexdigest() == facts.get("sha256")
-            except OSError:
+                same = file_sha256(final / base) == facts.get("sha256")
+                if not same and base in FACTS:
+                    same = hashlib.sha256(portable(final / base).encode()).hexdigest() == facts.get("sha256")
+            except (OSError, SelvizError):
                 same = False
             if not same:
                 other = f"--name {final.name[:190]}-2"
