@@ -9,7 +9,8 @@ import streamlit as st
 from app import charts, common, links, wording, work
 from selviz.errors import SelvizError
 from selviz.hypotheses import records, report
-from selviz.hypotheses.templates import CONTROLS, TEMPLATES
+from selviz.hypotheses.template import CONTROLS
+from selviz.hypotheses.templates import TEMPLATES
 
 ICONS = {"supported": ":material/check_circle:", "refuted": ":material/cancel:", "inconclusive": ":material/help:"}
 HOW = {

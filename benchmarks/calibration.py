@@ -24,9 +24,10 @@ import numpy as np
 from scipy import special
 
 from selviz import statistics
+from selviz.hypotheses.judging import decide
 from selviz.hypotheses.power import power
-from selviz.hypotheses.samples import contrasts
-from selviz.hypotheses.verdicts import JUDGES, decide
+from selviz.hypotheses.templates import TEMPLATES
+from selviz.hypotheses.templates.replicates import contrasts
 
 LEVEL, PERMUTATIONS = 0.05, 199
 INSIDE, IMAGES = 50, 500  # of the class, and in all, as on fold 1 of mnist-5k
@@ -247,7 +248,7 @@ def calibrate(name: str, tests: int, seed: int = 0) -> dict:
 
     def judged(effect, null, number):
         sample, truth = world(random, effect, null)
-        return JUDGES[template](sample, {**fixed, "seed": number}), truth
+        return TEMPLATES[template].judge(sample, {**fixed, "seed": number}), truth
 
     boundaries = []
     for null in parts:

@@ -10,7 +10,7 @@ from toy import WIDE, wide_known
 from selviz.cli import main
 from selviz.config import RunConfig
 from selviz.errors import SelvizError
-from selviz.hypotheses import records, samples
+from selviz.hypotheses import measuring, records
 from selviz.hypotheses.report import html_report, markdown_report
 from selviz.pipeline import train_run
 from selviz.store import Store, append, read_chain
@@ -97,7 +97,7 @@ def test_a_test_that_was_cut_off_keeps_its_registration_and_goes_on_where_it_sto
     (row,) = records.ledger(wide).to_dict("records")
     assert (row["state"], row["begun"], row["holm"]) == ("begun", True, 1.0)  # begun tests count, as p = 1
     calls = []
-    monkeypatch.setattr(samples, "_lost", lambda *a, original=samples._lost: calls.append(a) or original(*a))
+    monkeypatch.setattr(measuring, "lost", lambda *a, original=measuring.lost: calls.append(a) or original(*a))
     result = records.run_test(wide, key)
     assert (result["verdict"], len(calls)) == ("supported", 40 - 20)
     assert [record["kind"] for record in read_chain(wide.path).records] == ["registered", "begun", "result"]

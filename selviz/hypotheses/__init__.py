@@ -5,7 +5,7 @@
     key = register(store, "selective", {"run": run, "k": 5})["hypothesis"]
     run_test(store, key)["verdict"]  # supported, refuted or inconclusive
 
-templates: the kinds of claim, in words; settings: from what is asked to what is registered; samples: what is measured;
-verdicts: what the sample says; power: how likely it is to say so; own: a claim as a YAML file; records: the ledger;
-report: a page for a reader.
+templates: the kinds of claim, a file each; settings: from what is asked to what is registered; judging: the rules and
+statistics of a verdict; power: how likely a test is to support a true claim; records: the ledger; report: a page for a
+reader.
 """

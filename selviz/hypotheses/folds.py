@@ -1,9 +1,7 @@
 """The two halves of a run's images: units are chosen and matched on fold 0, and measured on fold 1."""
 
 import numpy as np
-import torch
 
-from selviz import selectivity
 from selviz.store import Store
 
 
@@ -16,6 +14,10 @@ def fold(store: Store, run: str, layer: str, number: int) -> tuple[np.ndarray, n
 
 def class_indices(values: np.ndarray, labels: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(SI [U], preferred class [U], contrast of each class [C, U]) of activations [N, U]."""
+    import torch
+
+    from selviz import selectivity
+
     means, counts = selectivity.class_means(torch.from_numpy(values).double(), torch.from_numpy(labels).long(), classes)
     by_class = torch.stack([selectivity.index_of_class(means, label) for label in range(classes)])
     return selectivity.index(means, counts).numpy(), selectivity.preferred_class(means).numpy(), by_class.numpy()

@@ -13,15 +13,15 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from selviz import __version__, statistics
 from selviz.claims import Claim
 from selviz.errors import SelvizError, unknown
+from selviz.hypotheses.judging import Part, confidence, decide
 from selviz.hypotheses.power import ENOUGH, power
+from selviz.hypotheses.template import Work
 from selviz.hypotheses.templates import TEMPLATES
-from selviz.hypotheses.verdicts import JUDGES, Part, confidence, decide
 from selviz.store import Store, append, read_chain, read_json
 from selviz.store.files import checksum
 from selviz.store.ledger import FOLDER, KEY, hypotheses
@@ -186,12 +186,10 @@ def changed_runs(store: Store, registered: Mapping) -> list[str]:
 
 
 def _outcome(store: Store, registered: Mapping, folder: Path, report) -> dict:
-    from selviz.hypotheses.samples import GATHER, Work
-
-    template, settings = registered["template"], registered["settings"]
-    sample = GATHER[template](store, settings, Work(folder, report))
+    kind, settings = TEMPLATES[registered["template"]], registered["settings"]
+    sample = kind.measure(store, settings, Work(folder, report))
     try:
-        parts = JUDGES[template](sample, settings)
+        parts = kind.judge(sample, settings)
     except ValueError as error:
         raise SelvizError(f"The claim cannot be judged on these data: {error}.") from error
     verdict, p = decide(parts, settings["level"])
@@ -199,47 +197,11 @@ def _outcome(store: Store, registered: Mapping, folder: Path, report) -> dict:
         "verdict": verdict,
         "p": p,
         "parts": [_plain({**part._asdict(), "null": [float(f"{value:.6g}") for value in part.null]}) for part in parts],
-        "details": _plain(_details(template, settings, sample, parts)),
+        "details": _plain(kind.details(settings, sample, parts)),
         "checklist": _checklist(registered, parts),
         "selviz": __version__,
         "versions": _versions(),
     }
-
-
-def _details(template: str, settings: Mapping, sample: Mapping, parts: list[Part]) -> dict:
-    """Every control's result, also the unwelcome ones, where the null distribution does not hold it already."""
-    if template == "necessary":
-        return {"controls": [{"unit": u, "drop": d} for u, d in zip(settings["controls"], parts[0].null)]}
-    if template == "sufficient":
-        inside = np.asarray(sample["labels"]) == settings["class_index"]
-        whole = np.asarray(sample["intact"], float)
-        return {"intact": float(whole[inside].mean() - whole[~inside].mean()), "kept": parts[0].observed}
-    if template == "selective":
-        means = {f"{kind}_mean": np.asarray(drops).mean(axis=0) for kind, drops in sample["drops"].items()}
-        rows = zip(settings["layers"], np.asarray(sample["change"], float).mean(axis=1), *means.values())
-        return {
-            "layers": [
-                {"layer": layer, "units": sample["units"][layer], "drop": drop, **dict(zip(means, beside))}
-                for layer, drop, *beside in rows
-            ]
-        }
-    if template == "predicts":
-        rows = []
-        for number, layer in enumerate(settings["layers"]):
-            here = sample["layer"] == number
-            rho = statistics.rank_correlation(sample["si"][here], sample["importance"][here])
-            rows.append({"layer": layer, "units": int(here.sum()), "correlation": rho})
-        return {"layers": rows}
-    if template == "alpha":
-        return {name: list(sample[name]) for name in ("baseline", "other")}
-    if template == "robust":
-        rows = zip(settings["runs"], sample["first"], sample["second"])
-        return {"networks": [{"run": run, "mean_si": si, "relative_accuracy": share} for run, si, share in rows]}
-    if template == "replicates":
-        return {"units": sample["units"]}
-    if template == "map":
-        return {name: np.asarray(sample[name]).tolist() for name in ("correlation", "worse")}
-    return {}
 
 
 def _checklist(registered: Mapping, parts: list[Part]) -> list[dict]:

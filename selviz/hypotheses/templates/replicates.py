@@ -1,0 +1,204 @@
+"""A unit's selectivity is more than shuffled labels make, and is there again in other networks."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from selviz import families, statistics
+from selviz.errors import SelvizError
+from selviz.hypotheses import asking, judging, lookups, words
+from selviz.hypotheses.folds import fold
+from selviz.hypotheses.judging import Part
+from selviz.hypotheses.template import RUN, UNIT, Resolved, Template, Work
+from selviz.store import Store
+
+RESAMPLES = 1999
+
+
+def say(s: Mapping) -> dict[str, str]:
+    return {
+        "statement": f"{words.unit_of(s).capitalize()} in {s['run']} is selective for class {s['class']}, more than "
+        f"shuffled labels make it, on images that did not show it; and so is the unit that matches it in "
+        f"{len(s['others'])} other networks.",
+        "quantity": f"(m - r) / (m + r) on fold 1: m the mean activation on class {s['class']}, preferred on fold 0, r "
+        "the mean of the other classes' means",
+        "direction": f"higher, by {s['smallest']:g} or more",
+        "refuted": "An interval of it that lies wholly below "
+        f"{s['smallest']:g}, in the network or in one of the others.",
+        "controls": f"{s['permutations']} shuffles of the labels of fold 1 in each network",
+        "statistic": "rank among the shuffles, in every network; each must hold",
+        "sample": f"{s['of_images']} images of fold 1, {s['images']} of the class; the other networks' units are "
+        f"matched by correlation on fold 0 ({words.listed(s['others'])})",
+    }
+
+
+def resolve(store: Store, asked: Mapping, common: Mapping) -> Resolved:
+    run, layer, unit, label, chosen = lookups.unit_of(store, asked, any_class=True)
+    if "runs" in asked:
+        others = [lookups.run_of(store, name) for name in asking.names(asked["runs"])]
+    else:
+        others = _siblings(store, run)
+    others = [name for name in dict.fromkeys(others) if name != run]
+    if not others:
+        raise SelvizError(
+            f"Replication needs at least one other network, and none in the store differs from {run} only in its seed; "
+            f"name others with --runs, or train one with another --seed."
+        )
+    width = lookups.width_of(store, run, layer)
+    for name in others:
+        if store.run(name).get("fingerprint") != store.run(run).get("fingerprint"):
+            raise SelvizError(f"{name} was measured on other images than {run}; units are matched on the same ones.")
+        if lookups.width_of(store, name, layer) != width:
+            raise SelvizError(f"{layer} of {name} is not as wide as that of {run}; name networks of the same kind.")
+    row = store.unit(run, layer, unit)
+    settings = {
+        "run": run,
+        "layer": layer,
+        "unit": unit,
+        **label,
+        "others": others,
+        **lookups.images_of(store, run, label),
+    }
+    scale = row["std"] / row["mean_activation"] if row["mean_activation"] > 0 else 1.0
+    facts = {
+        **lookups.images_of(store, run, label), "classes": len(store.run(run)["classes"]), "networks": 1 + len(others),
+        "spread": float(scale), "assumed": False,
+    }  # fmt: skip
+    return Resolved(settings, [run, *others], facts, ["the unit's SI over both folds"], chosen)
+
+
+def measure(store: Store, settings: Mapping, work: Work) -> dict:
+    """The contrast of the class on fold 1 for the unit and its matches in other networks, with shuffles of the labels
+    and resampled images; units are matched by their correlation on fold 0."""
+    from selviz import comparison
+
+    run, layer, unit, label = (settings[name] for name in ("run", "layer", "unit", "class_index"))
+    first, _, _ = fold(store, run, layer, 0)
+    found, units = [], []
+    for name in [run, *settings["others"]]:
+        match, correlation = unit, 1.0
+        if name != run:
+            other, _, _ = fold(store, name, layer, 0)
+            row = comparison.matches(first[:, [unit]], other).iloc[0]
+            match, correlation = int(row["match"]), float(row["correlation"])
+            if match < 0:
+                raise SelvizError(f"No unit of {layer} in {name} can be matched: unit {unit} of {run} never changes.")
+        values, labels, _ = fold(store, name, layer, 1)
+        found.append(contrasts(values[:, match], labels, label, settings["permutations"], settings["seed"]))
+        units.append({"run": name, "unit": match, "correlation": correlation})
+        work.report({"run": name, "done": len(found), "of": 1 + len(settings["others"])})
+    observed, null, resampled = zip(*found)
+    names = [f"unit {row['unit']} in {row['run']}" for row in units]
+    return {
+        "names": names, "observed": np.array(observed), "null": np.stack(null), "resampled": np.stack(resampled),
+        "images": len(labels), "of_class": int((labels == label).sum()), "units": units,
+    }  # fmt: skip
+
+
+def judge(sample: Mapping, settings: Mapping) -> list[Part]:
+    """`observed` [P], `null` [P, R], `resampled` [P, B]: the contrast of the class in each network; `names` [P].
+    `images` and `of_class` count the images, in all and of the class."""
+    from scipy import special
+
+    # (m - r) / (m + r) is tanh of half the logarithm of m / r, on which scale resampled images are nearly normal.
+    quantile = float(
+        special.stdtrit(max(int(sample["of_class"]) - 1, 1), 0.5 + judging.confidence(settings["level"]) / 2)
+    )
+    parts = []
+    for name, observed, null, resampled in zip(
+        sample["names"], sample["observed"], np.asarray(sample["null"]), np.asarray(sample["resampled"])
+    ):
+        rank = statistics.rank_among(float(observed), null)
+        middle, half = judging.atanh(float(observed)), quantile * float(judging.atanh(resampled).std(ddof=1))
+        low, high = np.tanh(middle - half), np.tanh(middle + half)
+        parts.append(
+            Part(
+                str(name),
+                f"shuffles of the labels of fold 1, {len(null):,}, one-sided",
+                float(observed), float(low), float(high), rank.p_high, 1 / (len(null) + 1), float(observed),
+                null.tolist(), 0.0, settings["smallest"], int(sample["images"]), "images",
+            )
+        )  # fmt: skip
+    return parts
+
+
+def simulate(generator, settings: Mapping, facts: Mapping, effect: float) -> dict:
+    n, of, classes, label = facts["images"], facts["of_images"], facts["classes"], settings["class_index"]
+    labels = np.concatenate([np.full(n, label), np.resize(np.delete(np.arange(classes), label), of - n)])
+    mean = np.where(labels == label, (1 + effect) / (1 - effect), 1.0)
+    shape = 1 / max(facts["spread"], 0.05) ** 2
+    found = [
+        contrasts(generator.gamma(shape, mean / shape), labels, label, settings["permutations"], 0, 199)
+        for _ in range(facts["networks"])
+    ]
+    observed, null, resampled = zip(*found)
+    names = [f"network {number}" for number in range(len(found))]
+    sample = {"names": names, "observed": observed, "null": np.stack(null), "resampled": np.stack(resampled)}
+    return {**sample, "images": of, "of_class": n}
+
+
+def details(settings: Mapping, sample: Mapping, parts: list[Part]) -> dict:
+    return {"units": sample["units"]}
+
+
+def contrasts(values, labels, label: int, shuffles: int, seed: int, resamples: int = RESAMPLES) -> tuple:
+    """(contrast of a class for activations [N], the same under shuffled labels [R], under resampled images [B])."""
+    import torch
+
+    from selviz import selectivity
+
+    classes, generator = int(labels.max()) + 1, np.random.default_rng(seed)
+    values = values.astype(np.float64)
+    truth, column = torch.from_numpy(labels).long(), torch.from_numpy(values).unsqueeze(1)
+
+    def contrast(means) -> np.ndarray:
+        return selectivity.index_of_class(means, label).numpy()
+
+    observed = float(contrast(selectivity.class_means(column, truth, classes)[0])[0])
+    null = []
+    for count in _pieces(shuffles):
+        orders = generator.permuted(np.tile(values, (count, 1)), axis=1)
+        null.append(contrast(selectivity.class_means(torch.from_numpy(orders.T), truth, classes)[0]))
+    means = np.empty((classes, resamples))
+    for number in range(classes):
+        inside = values[labels == number]
+        if not len(inside):
+            means[number] = 0
+            continue
+        means[number] = inside[generator.integers(0, len(inside), (resamples, len(inside)))].mean(axis=1)
+    return observed, np.concatenate(null), contrast(torch.from_numpy(means))
+
+
+def _pieces(total: int, size: int = 500):
+    for first in range(0, total, size):
+        yield min(size, total - first)
+
+
+def _siblings(store, run) -> list[str]:
+    """Finished runs that differ from this one in nothing but their seed."""
+    table = families.siblings(store.runs(), run)
+    alpha = table.set_index("run")["alpha"][run]
+    return [name for name in table[table["alpha"].eq(alpha)]["run"] if name != run]
+
+
+TEMPLATE = Template(
+    title="A unit's selectivity is real and replicates",
+    options=(
+        RUN,
+        UNIT,
+        ("class", False, "the class (default: the one preferred on fold 0)"),
+        ("runs", False, "other networks (default: those that differ only in their seed)"),
+    ),
+    smallest=0.2,
+    unit="",
+    words=say,
+    resolve=resolve,
+    measure=measure,
+    judge=judge,
+    simulate=simulate,
+    told="activations follow a gamma distribution with a coefficient of variation of {spread:.2g}, in every network",
+    details=details,
+    baselines="shuffled labels",
+    intervenes="",
+    replicates=True,
+)
