@@ -70,13 +70,13 @@ def throughput_figures(inputs=None, labels=None, classes: int = CLASSES, model="
         labels = np.arange(len(inputs)) % classes
     images = len(inputs)
     network = UnitNetwork(models.build(model, classes, inputs.shape[1]).eval(), inputs[:1]).frozen()
-    layers = layer_table(network)
+    layers, batch = layer_table(network), capture.batch_size(network)
 
     def bare() -> tuple[float, float]:
         started, working = time.perf_counter(), time.process_time()
         with torch.inference_mode():
-            for first in range(0, images, capture.BATCH):
-                network.logits(inputs[first : first + capture.BATCH])
+            for first in range(0, images, batch):
+                network.logits(inputs[first : first + batch])
         return time.perf_counter() - started, time.process_time() - working
 
     def captured() -> tuple[float, float, float]:
@@ -102,6 +102,7 @@ def throughput_figures(inputs=None, labels=None, classes: int = CLASSES, model="
         "throughput_ratio_without_writing": statistics.median(observed),
         "bare_images_per_s": images / statistics.median(plain),
         "images": images,
+        "batch": batch,
         "rounds": rounds,
     }
 

@@ -8,7 +8,16 @@ from torch import Tensor
 
 from selviz.network import UnitLayer, UnitNetwork
 
-BATCH = 250
+BATCH = 250  # at most
+MAP_BYTES = 4 * 2**20  # of the largest map of a batch on a processor: what is much larger leaves its cache
+
+
+def batch_size(network: UnitNetwork) -> int:
+    """How many images to pass at once, 8..250: large images take less memory, and small ones less time."""
+    if next(network.root.parameters()).device.type != "cpu":
+        return BATCH
+    largest = max(math.prod(layer.shape[1:]) for layer in network.layers)
+    return min(max(MAP_BYTES // (4 * largest), 8), BATCH)
 
 
 @torch.inference_mode()
@@ -16,13 +25,14 @@ def observe(
     network: UnitNetwork,
     inputs: Tensor,
     report: Callable[[dict], None] = lambda progress: None,
-    batch: int = BATCH,
+    batch: int | None = None,
 ) -> tuple[Tensor, list[Tensor]]:
     """Logits [N, C] and the activations [N, U] of each layer, float32 on CPU, of inputs [N, C, H, W].
 
-    `report` gets {"images", "of"} after each batch.
+    `report` gets {"images", "of"} after each batch, of `batch_size` images by default.
     """
     device = next(network.root.parameters()).device
+    batch = batch or batch_size(network)
     classes = None
     layers = [torch.empty(len(inputs), layer.units) for layer in network.layers]
     for first in range(0, len(inputs), batch):
@@ -40,7 +50,7 @@ def observe(
 
 @torch.inference_mode()
 def sample(
-    network: UnitNetwork, inputs: Tensor, layers: Sequence[str], positions: int, seed: int = 0, batch: int = BATCH
+    network: UnitNetwork, inputs: Tensor, layers: Sequence[str], positions: int, seed: int = 0, batch: int | None = None
 ) -> dict[str, Tensor]:
     """Layer -> the values [N, P, U] of its units at a fixed sample of at most `positions` positions, float32 on CPU.
 
@@ -49,6 +59,7 @@ def sample(
     device = next(network.root.parameters()).device
     places = {layer.name: _places(layer, positions, seed) for layer in network.in_order(layers)}
     parts: dict[str, list[Tensor]] = {name: [] for name in places}
+    batch = batch or batch_size(network)
     for first in range(0, len(inputs), batch):
         part = inputs[first : first + batch].to(device, memory_format=torch.channels_last)
         for name, values in zip(places, network.sampled(part, places), strict=True):

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from selviz.capture import BATCH
+from selviz.capture import batch_size
 from selviz.datasets import Inputs
 from selviz.errors import SelvizError
 from selviz.network import UnitNetwork
@@ -45,15 +45,17 @@ def record(
     folder: Path,
     key: str,
     report: Callable[[dict], None] = lambda progress: None,
-    batch: int = BATCH,
+    batch: int | None = None,
 ) -> Recorded:
     """Logits and activations of inputs [N, C, H, W] as arrays in files of `folder`; a call with the same `key` resumes.
 
     Memory does not grow with N: batches are gathered to a chunk, and a finished chunk is written into the arrays, which
     lie unit by unit. `key` names weights, images and their preparation. `report` gets {"images", "of"} after each
-    batch. Raises SelvizError where the network does not have `classes` outputs, and where the disk is full.
+    batch, of `batch_size` images by default. Raises SelvizError where the network does not have `classes` outputs, and
+    where the disk is full.
     """
     device = next(network.root.parameters()).device
+    batch = batch or batch_size(network)
     images, units = len(inputs), [layer.units for layer in network.layers]
     chunk = max(1, CHUNK_BYTES // (4 * sum(units) * batch)) * batch
     about = {"key": key, "images": images, "units": units, "classes": classes}
@@ -72,18 +74,19 @@ def record(
             checks.append(known["checks"].pop(0))
         for first in range(done, images, chunk):
             last = min(first + chunk, images)
-            held = np.empty((last - first, sum(units)), np.float32)
+            held = np.empty((sum(units), last - first), np.float32)
             for start in range(first, last, batch):
                 rows = slice(start, min(start + batch, last))
                 logits, activations = network.observe(inputs[rows].to(device, memory_format=torch.channels_last))
                 _check_outputs(logits, classes)
                 scores[rows] = logits.float().cpu().numpy()
-                held[rows.start - first : rows.stop - first] = torch.cat(activations, dim=1).float().cpu().numpy()
+                here = slice(rows.start - first, rows.stop - first)
+                held[:, here] = torch.cat(activations, dim=1).float().cpu().numpy().T
                 report({"images": rows.stop, "of": images})
-            values[:, first:last] = held.T
+            values[:, first:last] = held
             values.flush()
             scores.flush()
-            checks.append(zlib.crc32(held.T.tobytes(), zlib.crc32(scores[first:last])))
+            checks.append(zlib.crc32(held, zlib.crc32(scores[first:last])))
             write_json(progress, {**about, "done": last, "chunk": chunk, "checks": checks})
     bounds = np.cumsum([0, *units])
     return Recorded(folder, scores, [values[low:high].T for low, high in itertools.pairwise(bounds)])

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from selviz import metrics, pipeline, recording
-from selviz.capture import observe
+from selviz.capture import batch_size, observe
 from selviz.errors import SelvizError
 from selviz.network import UnitNetwork
 from tests.toy import ToyNetwork, toy_dataset
@@ -76,6 +76,12 @@ def test_other_weights_or_images_begin_anew_and_damage_does_too(toy, tmp_path):
 def test_a_network_with_other_outputs_than_the_data_set_has_classes_is_told(toy, tmp_path):
     with pytest.raises(SelvizError, match="gives 3 outputs an image, and the data set has 5 classes"):
         record(toy, tmp_path, classes=5)
+
+
+def test_large_images_are_passed_in_small_batches(toy):
+    small, large = (UnitNetwork(ToyNetwork().eval(), torch.zeros(1, 3, side, side)) for side in (2, 512))
+    assert batch_size(small) == 250 and batch_size(large) == 8
+    assert large.observe(torch.zeros(1, 3, 512, 512))[1][0].shape[1] == large.layers[0].units
 
 
 def test_metrics_in_blocks_of_units_are_those_of_the_whole_layer(monkeypatch):

@@ -41,6 +41,7 @@ from selviz.store import (
     write_json,
     write_stage,
 )
+from selviz.store.reading import opened
 
 
 @pytest.mark.parametrize("stage", ["capture", "metrics", "training"])
@@ -368,6 +369,15 @@ def test_activations_are_held_one_layer_at_a_time(tmp_path):
     images = pd.DataFrame({"image": range(100), "label": 0, "prediction": 0, "fold": 0})
     write_activations(tmp_path, layers.assign(signed=False, squeeze=False), images, arrays(), {})
     assert len(alive) == 20
+
+
+def test_rows_that_two_threads_write_lie_in_the_order_in_which_they_came(tmp_path):
+    count = 2 * stages.ROW_GROUP + 1000
+    values = np.random.default_rng(0).random((count // 8, 8), dtype=np.float32)
+    write_stage(tmp_path, "long", {"lines": stages.activation_rows([(0, values)])}, {})
+    with opened({"long": tmp_path / "long.duckdb"}) as connection:
+        stored = connection.execute("SELECT value FROM long.lines").fetchnumpy()["value"]
+    np.testing.assert_array_equal(stored, values.T.ravel())
 
 
 @pytest.mark.parametrize("fault", [ZeroDivisionError, KeyboardInterrupt, SystemExit])

@@ -62,7 +62,7 @@ class Dataset:
         """float32 inputs [N, C, H, W] of uint8 pixels: (pixels / 255 - mean) / std per channel."""
         mean = torch.tensor(self.mean, device=pixels.device).view(1, -1, 1, 1)
         std = torch.tensor(self.std, device=pixels.device).view(1, -1, 1, 1)
-        return (pixels.float() / 255 - mean) / std
+        return (pixels.float() / 255).sub_(mean).div_(std)
 
     def inputs(self, part: str = "eval") -> Tensor:
         """All normalised inputs of the "train" or "eval" part, float32 [N, C, H, W]."""
@@ -97,7 +97,7 @@ class Inputs:
 
     def __getitem__(self, rows) -> Tensor:
         pixels = self._dataset.eval_pixels[self._rows[rows]]
-        return self._dataset.normalise(pixels).contiguous(memory_format=torch.channels_last)
+        return self._dataset.normalise(pixels.contiguous(memory_format=torch.channels_last))
 
 
 def assemble(name, class_names, train_pixels, train_labels, eval_pixels, eval_labels) -> Dataset:

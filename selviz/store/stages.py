@@ -274,8 +274,8 @@ def write_tables(file: Path, stage: str, tables: dict) -> dict[str, int]:
     known = COLUMNS.get(stage, {})
     if missing := sorted(set(known) - set(tables)):
         raise ValueError(f"stage {stage!r} lacks the tables {missing}")
-    # One thread keeps the rows in the order in which they come; what is written is not kept in memory besides.
-    connection = connect(threads=1, memory_limit="1GB")
+    # Two threads compress twice as fast, and DuckDB keeps the rows in the order in which they come.
+    connection = connect(threads=2, memory_limit="1GB", preserve_insertion_order=True)
     try:
         connection.execute(f"ATTACH '{quoted(file)}' AS stage (ROW_GROUP_SIZE {ROW_GROUP})")
         rows = {name: _write_table(connection, name, known.get(name), table) for name, table in tables.items()}
