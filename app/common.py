@@ -16,7 +16,7 @@ import pandas as pd
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from app import colours, files, links, saver, wording
+from app import colours, files, links, memory, saver, wording
 from selviz import __version__
 from selviz.config import short_name
 from selviz.errors import SelvizError
@@ -143,7 +143,9 @@ def runs() -> pd.DataFrame:
 def _network(folder: str, files: tuple, run: str):
     from selviz.pipeline import load_network
 
-    return load_network(Store(folder), run)
+    loaded = load_network(Store(folder), run)
+    memory.settle()
+    return loaded
 
 
 def network(run: str):

@@ -10,11 +10,15 @@ it, a widget's value where its visitor changed it, and everything else that a br
 
 import math
 import re
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import NoReturn
+from urllib.parse import parse_qsl, urlencode
 
 import streamlit as st
-from streamlit.runtime.scriptrunner import get_script_run_ctx
+from streamlit.runtime.scriptrunner import RerunData, RerunException, get_script_run_ctx
 
 from app.wording import code
 from selviz.errors import near
@@ -30,7 +34,8 @@ class View:
     `sent` are the addresses that the browser may be at without its visitor having gone there: the one that it told
     last, and all that were sent to it since. `counted` is the value of each widget, by key, that is in `now` already;
     `drawn` is how often a widget was drawn as a new one, and what it was made of; `run` marks the run of the page that
-    has looked at the request.
+    has looked at the request. `heard` are the requests that no run has looked at yet, oldest first, and `touched` the
+    keys of the widgets that were changed in those that the request of this run has overtaken.
     """
 
     page: str = ""
@@ -39,6 +44,8 @@ class View:
     counted: dict[str, object] = field(default_factory=dict)
     drawn: dict[str, tuple[int, object]] = field(default_factory=dict)
     run: object = None
+    heard: deque[RerunData] = field(default_factory=lambda: deque(maxlen=100))
+    touched: set[str] = field(default_factory=set)
 
     def hears(self, page: str, told: dict[str, str], went: bool) -> bool:
         """Takes in what a browser says of its address; `went` where it says that it went back or forward.
@@ -54,17 +61,66 @@ class View:
         del self.sent[: self.sent.index(told)]
         return told != self.now
 
+    def catches_up(self, mark) -> None:
+        """Takes in, in their order, the requests that were overtaken by the one whose context is `mark`."""
+        self.touched.clear()
+        marks = [asked.context_info for asked in self.heard]
+        own = next((number for number, other in enumerate(marks) if other is mark and mark is not None), -1)
+        for asked, newer in pairwise(self.heard.popleft() for _ in range(own + 1)):
+            self.hears(asked.page_script_hash, dict(parse_qsl(asked.query_string)), asked.is_history_navigation)
+            before = _said(asked)
+            self.touched |= {key for key, value in _said(newer).items() if before.get(key, value) != value}
+            if newer.is_history_navigation:
+                self.touched.clear()
+
+    def count(self, name: str, value, changed: Callable) -> None:
+        """Lets `changed(value)` write a click to the address, after which it is counted.
+
+        Streamlit ends `changed` at any step if a newer request is there. Then the click is counted if the address has
+        it: else it would count for the next request, and one that puts the old value back would not.
+        """
+        before, counted = self.now, self.counted[name]
+        self.counted[name] = value
+        try:
+            changed(value)
+        except BaseException:
+            if self.now is before:
+                self.counted[name] = counted
+            raise
+
 
 def _view() -> View:
     """This visitor's view, after what the browser said with the request of this run."""
     view, context = st.session_state.setdefault("view", View()), get_script_run_ctx()
     if view.run is not context.cursors:  # Streamlit makes new ones for each run
+        _listen(view, context.script_requests)
+        view.catches_up(context.context_info)
         told, went = st.query_params.to_dict(), getattr(context, "is_history_navigation", False)
         tell = view.hears(context.page_script_hash, told, went)
         view.run = context.cursors
         if tell:
             _tell(view)
     return view
+
+
+def _listen(view: View, requests) -> None:
+    """Notes every request on its way to Streamlit, which of those that wait keeps the newest alone: a visitor who went
+    back and at once clicked may be told of the old address in between, and then only the first request has the new one.
+    """
+    take = requests.request_rerun
+
+    def request_rerun(asked: RerunData) -> bool:
+        view.heard.append(asked)
+        return take(asked)
+
+    if "request_rerun" not in vars(requests):
+        requests.request_rerun = request_rerun
+
+
+def _said(asked: RerunData) -> dict[str, bytes]:
+    """The value of each widget, by its key, in a request; an id is `$$ID-hash-key`."""
+    states = asked.widget_states.widgets if asked.widget_states else ()
+    return {state.id.split("-", 2)[-1]: state.SerializeToString(deterministic=True) for state in states}
 
 
 def _tell(view: View) -> None:
@@ -85,6 +141,22 @@ def put(**values) -> None:
     if after != view.now:
         view.now = after
         _tell(view)
+
+
+def again() -> NoReturn:
+    """Draws the page again from its top, as `st.rerun()` does, and keeps what its visitor has asked for meanwhile.
+
+    `st.rerun()` lays its own address over that of a request that waits, which then is lost.
+    """
+    context, view = get_script_run_ctx(), _view()
+    raise RerunException(
+        RerunData(
+            query_string=urlencode(view.sent[0]),  # as the browser told it, which hears of the new one once more
+            page_script_hash=context.page_script_hash,
+            cached_message_hashes=context.cached_message_hashes,
+            context_info=context.context_info,
+        )
+    )
 
 
 def choose(name: str, known: Sequence[str], default: str, what: str = "") -> str:
@@ -168,10 +240,9 @@ def held(make: Callable, *args, key: str, value, changed: Callable, text: Callab
     turn, before = view.drawn.get(key, (0, made_of))
     name = f"{key}~{turn}" if turn else key
     shown = st.session_state.get(name, UNSAID)
-    if shown is not UNSAID and not _same(shown, value, text) and _clicked(view, name, shown, text):
-        changed(shown)  # a newer request came before this click was counted
-        view.counted[name] = shown
-        st.rerun()
+    if shown is not UNSAID and not _same(shown, value, text) and _clicked(view, name, shown, text, args):
+        view.count(name, shown, changed)  # a newer request came before it was
+        again()
     if shown is not UNSAID and not _same(shown, value, text):
         turn, shown = turn + 1, UNSAID
         name = f"{key}~{turn}"
@@ -179,20 +250,28 @@ def held(make: Callable, *args, key: str, value, changed: Callable, text: Callab
     if shown is UNSAID or made_of != before:
         st.session_state[name] = shown = value
     view.drawn[key], view.counted[name] = (turn, made_of), shown
-    return make(*args, key=name, on_change=_changed, args=(name, changed, text), **options)
+    return make(*args, key=name, on_change=_changed, args=(name, changed, text, args), **options)
 
 
-def _changed(name: str, changed: Callable, text: Callable) -> None:
+def _changed(name: str, changed: Callable, text: Callable, made_of: tuple) -> None:
     view, value = _view(), st.session_state[name]
-    if _clicked(view, name, value, text):
-        changed(value)
-        view.counted[name] = value
+    if _clicked(view, name, value, text, made_of):
+        view.count(name, value, changed)
 
 
-def _clicked(view: View, name: str, value, text: Callable) -> bool:
+def _clicked(view: View, name: str, value, text: Callable, made_of: tuple) -> bool:
     """Whether a visitor has changed this widget and the address does not say so yet."""
-    went = getattr(get_script_run_ctx(), "is_history_navigation", False)  # then the address counts
-    return not went and name in view.counted and not _same(value, view.counted[name], text)
+    if getattr(get_script_run_ctx(), "is_history_navigation", False) or not _offered(value, made_of):
+        return False  # the address counts, or a list of other options that is not drawn any more
+    return name in view.counted and (name in view.touched or not _same(value, view.counted[name], text))
+
+
+def _offered(value, made_of: tuple) -> bool:
+    """Whether a value is one of the widget's options, if it has any; labels of others come as they are."""
+    options = made_of[1] if len(made_of) > 1 and isinstance(made_of[1], list) else None
+    return (
+        options is None or value is None or all(v in options for v in (value if isinstance(value, list) else [value]))
+    )
 
 
 def _same(value, other, text: Callable) -> bool:

@@ -70,8 +70,18 @@ class AfterRest:
         self._give_back()
 
 
+def settle() -> None:
+    """Looks for garbage, then takes all that is left out of the collector's sight, since most of it stays for good.
+
+    Looking at libraries that never go takes a third of a second, in which no visitor is served.
+    """
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+
+
 def trim() -> None:
     """Gives memory that Python has freed back to the system, where its C library keeps it (glibc)."""
-    gc.collect()
+    settle()
     with suppress(AttributeError, OSError, TypeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)

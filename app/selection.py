@@ -378,7 +378,7 @@ def _renaming(key: str, name: str) -> None:
             st.session_state.pop("group asked", None)
             if links.get("group") == key:
                 links.put(group=renamed)
-            st.rerun()
+            links.again()
 
 
 def _delete(run: str, key: str, units: Units) -> None:

@@ -103,7 +103,7 @@ def _watch(name: str, was_running: bool) -> None:
     rows = [run_status(data, config) for config in configs]
     state, reason = jobs.state(place, all(row["state"] == "finished" for row in rows))
     if was_running and state != "running":
-        st.rerun()
+        links.again()
     done = sum(row["state"] == "finished" for row in rows)
     failed = [row for row in rows if row["state"] == "failed"]
     words = {"running": "training", "absent": "cut off"}.get(state, state)

@@ -100,7 +100,7 @@ async def crowd(address: str, run: str, asked: list[Question], seconds: float, v
     end = time.perf_counter() + seconds
     together = [visit(address, run, mine, end, tally, seed) for seed, mine in enumerate(own[:visitors])]
     if browsers:
-        together.append(_browse_all(address, run, own[visitors:], end, tally))
+        together.append(browse_all(address, run, own[visitors:], end, tally))
     await asyncio.gather(*together)
     return tally
 
@@ -125,7 +125,7 @@ async def visit(address: str, run: str, asked: list[Question], end: float, tally
             if generator.random() < HURRY:
                 await asyncio.sleep(generator.uniform(0, 0.3))
                 tally.requests += 1
-                tally.superseded += not _exact(visitor, now)
+                tally.superseded += not shows_exactly(visitor, now)
             elif await _answered(visitor, now, tally) and generator.random() < 0.2:
                 await asyncio.sleep(generator.uniform(0, 3))  # somebody who looks at the rest of the page
             tally.errors += visitor.errors()
@@ -136,8 +136,8 @@ async def _answered(visitor: Visitor, now: Question, tally: Tally) -> bool:
     sent = time.perf_counter()
     tally.requests += 1
     try:
-        tally.first.append(await visitor.until(lambda v: _shows(v, now)) - sent)
-        tally.settled.append(await visitor.until(lambda v: _exact(v, now)) - sent)
+        tally.first.append(await visitor.until(lambda v: shows_something(v, now)) - sent)
+        tally.settled.append(await visitor.until(lambda v: shows_exactly(v, now)) - sent)
     except TimeoutError:
         tally.errors += visitor.errors()
         silent = [text for text in visitor.texts() if "silent:" in text]
@@ -150,32 +150,38 @@ async def _answered(visitor: Visitor, now: Question, tally: Tally) -> bool:
     return True
 
 
-def _shows(visitor: Visitor, question: Question) -> bool:
+def shows_something(visitor: Visitor, question: Question, alone: bool = False) -> bool:
     """Whether the newest run has drawn this very question and a number for it.
 
-    Which question it is, the page tells by its address: it adds the run, which only the first request names.
+    Which question it is, the page tells by its address, to which it adds the run. It does not where that is named
+    already, as in a visitor's first request; so `alone`, that no older request is under way, has to be known then.
     """
-    told = dict(parse_qsl(visitor.query if visitor.asked == 1 else visitor.told or ""))
+    told = dict(parse_qsl(visitor.query if alone or visitor.asked == 1 else visitor.told or ""))
     asked = told.get("silence") == question.units and told.get("mode", "zero") == question.mode
-    return asked and any(label.startswith("Accuracy after") for label in visitor.metrics())
+    return visitor.begun and asked and any(label.startswith("Accuracy after") for label in visitor.metrics())
 
 
-def _exact(visitor: Visitor, question: Question) -> bool:
+def shows_exactly(visitor: Visitor, question: Question, alone: bool = False) -> bool:
     """The same with the exact number. Streamlit may send the caption before the number, so both are looked at."""
-    said = _shows(visitor, question) and any(text.startswith("Exact") for text in visitor.texts())
+    said = shows_something(visitor, question, alone) and any(text.startswith("Exact") for text in visitor.texts())
     return said and visitor.metrics()["Accuracy after"][1].startswith("±")
 
 
-async def _browse_all(address: str, run: str, own: list[list[Question]], end: float, tally: Tally) -> None:
+async def browse_all(
+    address: str, run: str, own: list[list[Question]], end: float, tally: Tally, think: float = 0
+) -> None:
+    """Visitors with a browser, one for each list of questions, who read for `think` seconds at most in between."""
     from playwright.async_api import async_playwright
 
     async with async_playwright() as driver:
         browser = await driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        await asyncio.gather(*(browse(browser, address, run, mine, end, tally, i) for i, mine in enumerate(own)))
+        await asyncio.gather(*(browse(browser, address, run, mine, end, tally, i, think) for i, mine in enumerate(own)))
         await browser.close()
 
 
-async def browse(browser, address: str, run: str, asked: list[Question], end: float, tally: Tally, seed: int) -> None:
+async def browse(
+    browser, address: str, run: str, asked: list[Question], end: float, tally: Tally, seed: int, think: float
+) -> None:
     """One visitor in a browser, who types other addresses."""
     generator = random.Random(seed)
     context = await browser.new_context(viewport={"width": 1280, "height": 900})
@@ -204,4 +210,5 @@ async def browse(browser, address: str, run: str, asked: list[Question], end: fl
             tally.check(now, shown["Accuracy before"], shown["Accuracy after"])
         broken = tab.locator("[data-testid=stException], [data-testid=stAlertContentError]")
         tally.errors += await broken.all_inner_texts()
+        await asyncio.sleep(generator.uniform(0, think))
     await context.close()

@@ -45,9 +45,10 @@ class Drawn(NamedTuple):
 class Visitor:
     """One session. All that it tells is of the elements that the newest run has drawn so far.
 
-    `query` is the address, `told` what the newest run has made of it, None while it has not changed it. The server does
-    not say which request a run answers, so where requests overlap `told` is the way to know. `widgets` has the values
-    that go out with every request.
+    `query` is the address, `told` what the server has made of it since the visitor last went to one, None while it has
+    not changed it. `begun` is whether a run has begun since the last request. The server does not say which request a
+    run answers, so where requests overlap `told` is the way to know. `widgets` has the values that go out with every
+    request.
     """
 
     def __init__(self, address: str):
@@ -57,7 +58,7 @@ class Visitor:
         self.pages: dict[str, str] = {}
         self.finished, self.asked = False, 0
         self._page, self._path = "", ""
-        self._begun = False
+        self.begun = False
         self._drawn: dict[tuple[int, ...], Drawn] = {}
         self.widgets: dict[str, WidgetState] = {}
         self._fragments: list[str] = []
@@ -93,7 +94,7 @@ class Visitor:
 
     async def go(self, path: str, query: str = "") -> None:
         """Asks for a page as a step back or forward in the browser does; does not wait."""
-        self._path, self._page, self.query = path, self.pages.get(path, ""), query
+        self._path, self._page, self.query, self.told = path, self.pages.get(path, ""), query, None
         await self._ask(history=self.asked > 0)
 
     async def choose(self, label: str, value) -> None:
@@ -118,7 +119,7 @@ class Visitor:
         state.context_info.url = f"{self.address}/{self._path}"
         state.context_info.timezone, state.context_info.locale = "UTC", "en-US"
         state.context_info.color_scheme = "light"
-        self._begun = self.finished = False
+        self.begun = self.finished = False
         self.asked += 1
         await self._socket.send(message.SerializeToString())
 
@@ -154,6 +155,10 @@ class Visitor:
         kind, widget = self._labelled(label, VALUES)
         value = getattr(self.widgets[widget.id], VALUES[kind])
         return list(value.data) if VALUES[kind].endswith("array_value") else value
+
+    def enabled(self, label: str) -> bool:
+        """Whether there is a button of that label that can be pressed."""
+        return any(button.label == label and not button.disabled for button in self.elements("button"))
 
     def errors(self) -> list[str]:
         """Exceptions and error boxes on the page, and what went wrong without one."""
@@ -215,8 +220,7 @@ class Visitor:
     def _begin(self, message: ForwardMsg) -> None:
         self._fragments = list(message.metadata.run.fragment_ids)
         self._longest = message.new_session.config.max_cached_message_age
-        self._begun = self._begun or not self._fragments
-        self.told = None
+        self.begun = self.begun or not self._fragments
         for place, drawn in self._drawn.items():
             if not self._fragments or drawn.fragment in self._fragments:
                 self._drawn[place] = drawn._replace(fresh=False)
@@ -259,7 +263,7 @@ class Visitor:
         self.widgets = {name: state for name, state in self.widgets.items() if name in shown}
         self._runs += 1
         self._cached = {name: kept for name, kept in self._cached.items() if self._runs - kept[1] <= self._longest}
-        self.finished = self._begun
+        self.finished = self.begun
 
 
 def _state(name: str, field: str, value) -> WidgetState:

@@ -10,7 +10,7 @@ from app import common, lesson, links, wording
 run = common.require_run()
 if name := lesson.baseline(run):
     links.put(run=name)
-    st.rerun()
+    links.again()
 taught = lesson.start(run)
 last = len(lesson.STEPS)
 number = links.integer("step", 1, last, 1)
@@ -97,7 +97,7 @@ with main:
                     st.warning("Commit to a guess first; a wrong one teaches as much.")
                 else:
                     commit(number, value)
-                    st.rerun()
+                    links.again()
     else:
         st.markdown(f"**{step.question(taught)}**")
         if step.show is not lesson.STEPS[2].show:
