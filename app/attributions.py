@@ -1,12 +1,13 @@
 """Which pixels an answer comes from: `attribution(run, layer, unit, image, activations)` draws the map of one image."""
 
 import html
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import charts, common, links, pictures, wording, work
+from app import charts, common, heavy, links, pictures, wording, work
 from selviz.statistics import mean_interval, smallest_p
 
 BRIGHT = 0.995  # the quantile of a map that gets the brightest colour; single larger values stay at it
@@ -59,7 +60,7 @@ def attribution(run: str, layer: str, unit: int, image: int, activations: pd.Dat
     )
     target = (None, None, label) if explained == "class" else (layer, unit, label)
     copies = COPIES if smooth else 0
-    found = _attribution(common.data(), common.stamp(run), run, target, image, method, copies)
+    found = _attribution(run, target, image, method, copies)
     flat, delta, settings = found
     pixels = pictures.decoded(common.store().thumbnails(run, [image]))[image]
     top = float(np.quantile(np.abs(flat), BRIGHT))
@@ -98,9 +99,13 @@ def _parts(run: str, image: int):
     return network, inputs, dataset.normalise(torch.zeros_like(dataset.eval_pixels[:1]))
 
 
-@st.cache_data(max_entries=256, show_spinner="Computing the map ...")
-def _attribution(folder: str, files: tuple, run: str, target: tuple, image: int, method: str, smooth: int):
-    """(map [H, W], completeness delta or None, settings)."""
+def _attribution(run: str, *asked):
+    """(map [H, W], completeness delta or None, settings); `asked` is target, image, method, copies."""
+    key = ("attribution", common.data(), common.stamp(run), run, *asked)
+    return heavy.kept(key, partial(_compute, run, *asked), "Computing the map ...")
+
+
+def _compute(run: str, target: tuple, image: int, method: str, smooth: int):
     from selviz.attribution import Target, attribute
 
     network, inputs, black = _parts(run, image)
@@ -109,20 +114,24 @@ def _attribution(folder: str, files: tuple, run: str, target: tuple, image: int,
     return found.maps[0].numpy(), delta, found.parameters
 
 
-@st.cache_data(max_entries=256, show_spinner="Taking pixels away in the map's order ...")
-def _faithfulness(folder: str, files: tuple, run: str, target: tuple, image: int, method: str, smooth: int) -> dict:
+def _faithfulness(run: str, *asked) -> dict:
+    flat, _, _ = _attribution(run, *asked)
+    key = ("faithfulness", common.data(), common.stamp(run), run, *asked)
+    return heavy.kept(key, partial(_take_away, run, flat, *asked), "Taking pixels away in the map's order ...")
+
+
+def _take_away(run: str, flat: np.ndarray, target: tuple, image: int, method: str, smooth: int) -> dict:
     import torch
 
     from selviz.attribution import Target, faithfulness
 
-    flat, _, _ = _attribution(folder, files, run, target, image, method, smooth)
     network, inputs, black = _parts(run, image)
     return faithfulness(network, Target(*target), inputs, torch.from_numpy(flat), baseline=black)
 
 
 def _faithful(run: str, target: tuple, image: int, method: str, smooth: int) -> None:
     """Deletion, insertion and infidelity of the map that is shown."""
-    found = _faithfulness(common.data(), common.stamp(run), run, target, image, method, smooth)
+    found = _faithfulness(run, target, image, method, smooth)
     table = pd.DataFrame({"share": found["share"], **{way: found[way]["curve"] for way in ("deletion", "insertion")}})
     common.chart(
         "How faithful is this map?",

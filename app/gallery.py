@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import colours, common, links, pictures, silencing, wording
+from app import colours, common, heavy, links, pictures, silencing, wording
 
 SHOWN = {"most": 12, "middle": 6, "random": 6, "least": 6}  # images in each band
 BANDS = {"most": "Highest", "middle": "In the middle", "random": "At random", "least": "Lowest"}
@@ -57,11 +57,14 @@ def strip(run: str, images: list[int]) -> str:
     return f'<div class="selviz-tiles" style="{columns}">{"".join(tiles)}</div>'
 
 
-@st.cache_data(max_entries=32, show_spinner="Finding the images to which this unit matters most ...")
-def _relevance(folder: str, files: tuple, run: str, layer: str) -> np.ndarray:
-    from selviz.ablation import relevance
+def _relevance(run: str, layer: str) -> np.ndarray:
+    def make() -> np.ndarray:
+        from selviz.ablation import relevance
 
-    return relevance(silencing.engine(run, None), layer).numpy()
+        return relevance(silencing.engine(run, None), layer).numpy()
+
+    key = ("relevance", common.data(), common.stamp(run), run, layer)
+    return heavy.kept(key, make, "Finding the images to which this unit matters most ...", long=True)
 
 
 def chosen(activations: pd.DataFrame) -> int:
@@ -78,7 +81,7 @@ def images(run: str, layer: str, unit: int, activations: pd.DataFrame) -> None:
     with controls:
         by = links.segmented("Images ranked by", RANKS, "by") if has_network else "activation"
     if by == "relevance":
-        ranked = _relevance(common.data(), common.stamp(run), run, layer)[:, unit]
+        ranked = _relevance(run, layer)[:, unit]
     else:
         ranked = activations["value"]
     found = bands(activations.assign(rank_by=ranked))
@@ -144,7 +147,7 @@ def synthesised(run: str, layer: str, unit: int, activations: pd.DataFrame) -> N
     """The picture made to drive the unit, with its caveat: it misleads more easily than natural images."""
     st.subheader("An image made for it", anchor=False)
     seed = links.integer("drawn", 0, 10**6, 0, "seed")
-    found = _synthesised(common.data(), common.stamp(run), run, layer, unit, seed)
+    found = _synthesised(run, layer, unit, seed)
     picture, words = st.columns([1, 2], vertical_alignment="center")
     told = f"an image made to drive unit {unit} of {layer}"
     source = pictures.uri(pictures.plain(found["pixels"]))
@@ -164,8 +167,11 @@ def synthesised(run: str, layer: str, unit: int, activations: pd.DataFrame) -> N
     )
 
 
-@st.cache_data(max_entries=256, show_spinner="Making an image that drives this unit ...")
-def _synthesised(folder: str, files: tuple, run: str, layer: str, unit: int, seed: int) -> dict:
-    from selviz.studies import run_visualisation
+def _synthesised(run: str, layer: str, unit: int, seed: int) -> dict:
+    def make() -> dict:
+        from selviz.studies import run_visualisation
 
-    return run_visualisation(common.store(), run, layer, unit, seed, common.network(run))
+        return run_visualisation(common.store(), run, layer, unit, seed, common.network(run))
+
+    key = ("synthesised", common.data(), common.stamp(run), run, layer, unit, seed)
+    return heavy.kept(key, make, "Making an image that drives this unit ...", long=True)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import charts, claims, common, gallery, links, readouts, selection, silencing, wording, work
+from app import charts, claims, common, gallery, heavy, links, readouts, selection, silencing, wording, work
 from app.silencing import Asked
 from selviz.errors import SelvizError
 from selviz.hypotheses import records
@@ -256,9 +256,14 @@ def _hurt(lesson: Lesson) -> str:
     return lesson.names[int(np.argmin(changes))]
 
 
-@st.cache_data(max_entries=8, show_spinner="Silencing every unit of the layer ...")
-def _worst_classes(folder: str, files: tuple, run: str, layer: str) -> pd.DataFrame:
+def _worst_classes(run: str, layer: str) -> pd.DataFrame:
     """Each unit's class with the largest loss when it is silent alone: unit, worst (its index), change."""
+    key = ("worst classes", common.data(), common.stamp(run), run, layer)
+    told = "Silencing every unit of the layer ..."
+    return heavy.kept(key, partial(_silence_each, run, layer), told, long=True)
+
+
+def _silence_each(run: str, layer: str) -> pd.DataFrame:
     from selviz.ablation import atlas_layer
 
     _, table = atlas_layer(silencing.engine(run, None), layer, len(common.class_names(run)))
@@ -269,7 +274,7 @@ def _worst_classes(folder: str, files: tuple, run: str, layer: str) -> pd.DataFr
 
 def _trust(lesson: Lesson, guess) -> None:
     readouts.by_class(silencing.answer(lesson.asked))
-    worst = _worst_classes(common.data(), common.stamp(lesson.run), lesson.run, lesson.layer)
+    worst = _worst_classes(lesson.run, lesson.layer)
     live = lesson.units[(lesson.units["layer"] == lesson.layer) & ~lesson.units["dead"]]
     table = live.merge(worst, on="unit")
     losing = table[table["change"] < 0]

@@ -14,9 +14,8 @@ from typing import NamedTuple
 
 import pandas as pd
 import streamlit as st
-from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from app import common, links, memory, turns, wording
+from app import common, heavy, links, memory, turns, wording
 from selviz.errors import SelvizError
 from selviz.statistics import rank_among
 from selviz.store import Store
@@ -79,18 +78,6 @@ def _rest() -> memory.AfterRest:
     return memory.AfterRest(REST, give_back)
 
 
-@st.cache_resource
-def _queue() -> turns.Turns:
-    import torch
-
-    return turns.Turns(turns.at_once(torch.get_num_threads()))
-
-
-def turn(urgency: int):
-    """A turn to compute a piece for this visitor; a newer request of theirs ends the wait for it, and the run."""
-    return _queue().turn(get_script_run_ctx().session_id, urgency, common.superseded)
-
-
 @st.cache_resource(max_entries=8, show_spinner=False, on_release=lambda engine: engine.close())
 def _engine(folder: str, files: tuple, run: str, fold: int | None):
     from selviz.pipeline import open_engine
@@ -120,7 +107,7 @@ def answer(asked: Asked, watch: Callable = lambda estimate: None) -> dict:
     if result is None:
         opened, chosen = _open(asked)
         how = {"mode": asked.mode, "factor": asked.factor, "keep": asked.keep, "fold": asked.fold, "seed": SEED}
-        how["turn"] = lambda batch: turn(turns.SETTLING if batch else turns.FIRST)
+        how["turn"] = lambda batch: heavy.turn(turns.SETTLING if batch else turns.FIRST)
         result = run_ablation(common.store(), asked.run, chosen, **how, draws=0, engine=opened, watch=watch)
         _answers().put(key, result)
     return result
@@ -141,7 +128,7 @@ def control(asked: Asked, kind: str, draws: int, watch: Callable[[int], None] = 
         opened, chosen = _open(asked)
         stats = unit_statistics(common.store(), asked.run, list(chosen))
         how = {"mode": asked.mode, "factor": asked.factor, "keep": asked.keep, "stats": stats, "seed": SEED}
-        how["turn"] = lambda batch: turn(turns.CONTROLS)
+        how["turn"] = lambda batch: heavy.turn(turns.CONTROLS)
         told = time.monotonic()
         try:
             for accuracy in ablation.controls(opened, chosen, kind, draws, start=len(found), **how):

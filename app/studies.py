@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import streamlit as st
 
-from app import charts, common, links, silencing, wording, work
+from app import charts, common, heavy, links, silencing, wording, work
 from selviz.statistics import correlation_interval, rank_among, rank_correlation
 
 MOST_MARKS = 4000
@@ -68,7 +68,7 @@ def atlas(run: str, layer: str) -> None:
     else:
         st.markdown("**Estimate.** A first-order guess from one backward pass, until the exact effects are computed:")
         work.study(run, "atlas", "Silences every single unit, exactly, and measures every class.")
-        effects = _estimates(common.data(), common.stamp(run), run, chosen)
+        effects = _estimates(run, chosen)
         title, told = "−loss, nats", "estimated change of the loss {:+.3g}, here with its sign turned"
     effects = effects.assign(
         told=[
@@ -84,10 +84,9 @@ def atlas(run: str, layer: str) -> None:
         _correlations(run, chosen, live, whole)
 
 
-@st.cache_data(max_entries=32, show_spinner="Estimating every unit's effect in one backward pass ...")
-def _estimates(folder: str, files: tuple, run: str, layer: str) -> pd.DataFrame:
+def _estimates(run: str, layer: str) -> pd.DataFrame:
     """unit, class, class_index and value: minus the estimated change of the class's loss when the unit is silent."""
-    table = _all_estimates(folder, files, run)[layer]
+    table = _all_estimates(run)[layer]
     names = common.class_names(run)
     rows = [
         (unit, names[index], index, -float(table[index, unit]))
@@ -97,12 +96,15 @@ def _estimates(folder: str, files: tuple, run: str, layer: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["unit", "class", "class_index", "value"])
 
 
-@st.cache_data(max_entries=8, show_spinner=False)
-def _all_estimates(folder: str, files: tuple, run: str) -> dict:
-    from selviz.ablation import gradient_estimates
+def _all_estimates(run: str) -> dict:
+    def make() -> dict:
+        from selviz.ablation import gradient_estimates
 
-    found = gradient_estimates(silencing.engine(run, None), len(common.class_names(run)))
-    return {name: part.numpy() for name, part in found.items()}
+        found = gradient_estimates(silencing.engine(run, None), len(common.class_names(run)))
+        return {name: part.numpy() for name, part in found.items()}
+
+    key = ("estimates", common.data(), common.stamp(run), run)
+    return heavy.kept(key, make, "Estimating every unit's effect in one backward pass ...", long=True)
 
 
 def _map(run: str, layer: str, effects: pd.DataFrame, title: str, exact: bool) -> None:

@@ -2,18 +2,21 @@
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
+from functools import partial
 
 import streamlit as st
 
-from app import common, wording
+from app import common, heavy, links, wording
 from selviz import demo, jobs
 from selviz.access import read_only
 
 WORDS = {"finished": "done", "running": "training", "unfinished": "waiting", "failed": "failed"}
 READING = "This dashboard is for reading only: nothing is trained, computed and kept, registered, saved or uploaded."
+NICE = ("nice", "-n", "10") if shutil.which("nice") else ()
 EXPLAINED = (
     "The demo trains five small networks on 5,000 MNIST images. Class selectivity is suppressed in two of them, left "
     "alone in one and encouraged in two. It is a chosen illustration: settings were picked that show the effect in "
@@ -91,59 +94,66 @@ def _studies() -> dict:
 def study(run: str, command: str, told: str, *options: str) -> None:
     """Where a stored study is missing: what it does, and the button and command (`selviz COMMAND RUN`) that fill it.
 
-    It runs in a process of its own, which goes on when the visitor leaves.
+    It runs in a process of its own, one after the other and one for each visitor, and goes on when the visitor leaves.
     """
-    process, _ = _studies().get((common.data(), run, command, *options), (None, None))
-    if process is not None and process.poll() is None:
-        st.fragment(_studying, run_every=1.5)(run, command, *options)
+    key = (common.data(), run, command, *options)
+    if heavy.line().before(key) is not None:
+        st.fragment(_studying, run_every=1.5)(key)
         return
+    process, _ = _studies().get(key, (None, None))
     st.info(told, icon=":material/hourglass_empty:")
     if process is not None and process.returncode:
         st.error("The last attempt ended with an error; nothing was lost.", icon=":material/error:")
-        st.markdown(_last_words(run, command, *options) or "No reason was told.")
+        st.markdown(_last_words(key) or "No reason was told.")
     if allowed():
+        busy = heavy.line().busy(heavy.visitor())
         st.button(
             "Compute it now",
             icon=":material/play_arrow:",
             key=f"study-{command}",
             on_click=_begin,
-            args=(run, command, *options),
-            **control(),
+            args=(key,),
+            **control(busy, "One at a time: what you asked for before is still being computed." if busy else None),
         )
     st.caption("Or in a shell:" if allowed() else "It is not computed yet. In a shell:")
     parts = ["selviz", command, run, *options, "--data", common.data()]
     st.code(" ".join(map(shlex.quote, parts)), language="bash", wrap_lines=True)
 
 
-def _begin(run: str, command: str, *options: str) -> None:
-    key = (common.data(), run, command, *options)
-    process, messages = _studies().get(key, (None, None))
-    if read_only() or (process is not None and process.poll() is None):
-        return
+def _begin(key: tuple) -> None:
+    if not read_only():
+        heavy.line().ask(heavy.visitor(), key, partial(_compute, _studies(), *key))
+
+
+def _compute(studies: dict, data: str, run: str, command: str, *options: str) -> None:
+    """Runs the command to its end, after everybody else where the processor is busy."""
     messages = tempfile.TemporaryFile()  # noqa: SIM115  (read as long as somebody asks how it went)
     path = os.pathsep.join(filter(None, [str(common.ROOT), os.environ.get("PYTHONPATH")]))
     process = subprocess.Popen(
-        [sys.executable, "-m", "selviz", command, run, *options, "--data", common.data(), "--json"],
+        [*NICE, sys.executable, "-m", "selviz", command, run, *options, "--data", data, "--json"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=messages,
         start_new_session=True,
         env={**os.environ, "PYTHONPATH": path},
     )
-    _studies()[key] = (process, messages)
+    studies[data, run, command, *options] = (process, messages)
+    process.wait()
 
 
-def _studying(run: str, command: str, *options: str) -> None:
-    process, _ = _studies()[(common.data(), run, command, *options)]
-    if process.poll() is not None:
-        st.rerun()
-    told = f"Computing {command}; you may leave this page. {_last_words(run, command, *options)}"
+def _studying(key: tuple) -> None:
+    before = heavy.line().before(key)
+    if before is None:
+        links.again()
+    told = heavy.waiting(before) if before else f"Computing {key[2]}; you may leave this page. {_last_words(key)}"
     st.info(told, icon=":material/hourglass_top:")
 
 
-def _last_words(run: str, command: str, *options: str) -> str:
+def _last_words(key: tuple) -> str:
     """The last line that the process wrote, as text that Markdown leaves alone."""
-    _, messages = _studies()[(common.data(), run, command, *options)]
+    if key not in _studies():
+        return ""  # it is just about to start
+    _, messages = _studies()[key]
     size = os.fstat(messages.fileno()).st_size
     written = os.pread(messages.fileno(), 2000, max(0, size - 2000)).decode(errors="replace")
     lines = [line.strip() for line in written.replace("\r", "\n").splitlines() if line.strip()]
@@ -161,7 +171,7 @@ def _stop() -> None:
 def _line() -> None:
     status = demo.status(common.data())
     if _landed(status):
-        st.rerun()
+        links.again()
     if not st.session_state.get("finished"):
         return  # the page itself shows the panel
     done = sum(run["state"] == "finished" for run in status["runs"])
@@ -177,7 +187,7 @@ def _line() -> None:
 def _panel() -> None:
     status = demo.status(common.data())
     if _landed(status):
-        st.rerun()
+        links.again()
     st.subheader("The demo is training its first network", anchor=False)
     st.markdown(EXPLAINED + " Pages open as soon as the first network is finished.")
     for run in status["runs"]:

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from app import memory
-from app.turns import CONTROLS, FIRST, SETTLING, Turns, at_once
+from app.turns import CONTROLS, FIRST, SETTLING, Line, Turns, at_once
 
 
 def in_line(turns: Turns, wishes) -> list:
@@ -43,15 +43,15 @@ def test_visitors_take_turns_however_much_one_of_them_asks():
 def test_who_is_no_longer_wanted_gives_up_and_keeps_nobody_waiting():
     turns, wanted = Turns(1), []
 
-    def look():
-        wanted.append(1)
+    def look(before):
+        wanted.append(before)
         if len(wanted) > 1:
             raise InterruptedError
 
     with turns.turn("a", FIRST):
         with pytest.raises(InterruptedError), turns.turn("b", FIRST, look):
             pass
-        assert not turns._waiting
+        assert not turns._waiting and wanted == [0, 1], "one visitor comes before"
     with turns.turn("c", CONTROLS):
         pass
 
@@ -110,3 +110,31 @@ def test_memory_is_given_back_after_a_rest_and_not_before():
     while len(given) < 2 and time.monotonic() < last + 20:
         time.sleep(0.01)
     assert len(given) == 2
+
+
+def test_what_takes_minutes_stands_in_a_line_with_one_place_for_each_visitor(capsys):
+    line, go, done = Line(), threading.Event(), []
+
+    def last(name):
+        def run():
+            go.wait(10)
+            done.append(name)
+            if name == "second":
+                raise ValueError("broken")
+
+        return run
+
+    assert line.ask("ann", "first", last("first"))
+    assert not line.ask("ann", "more", last("more")), "one at a time for each visitor"
+    assert not line.ask("bob", "first", last("first")), "nothing twice"
+    assert line.ask("bob", "second", last("second")) and line.ask("eve", "third", last("third"))
+    assert [line.before(key) for key in ("first", "second", "third", "more")] == [0, 1, 2, None]
+    assert line.busy("eve") and not line.busy("tom")
+    go.set()
+    while line.busy("eve"):
+        time.sleep(0.01)
+    assert done == ["first", "second", "third"] and "ValueError: broken" in capsys.readouterr().err
+    assert line.ask("ann", "first", last("again"))
+    while line.busy("ann"):
+        time.sleep(0.01)
+    assert done[-1] == "again"

@@ -123,3 +123,14 @@ def test_a_damaged_run_is_an_error_to_a_visitor_as_to_a_reader(tiny_store, tiny_
         errors, texts = asyncio.run(look(address))
     assert errors == ["This could not be shown; nothing was lost."]
     assert any(f"selviz capture {tiny_run}" in text for text in texts)
+
+
+def test_a_class_gets_right_numbers_on_every_page_while_one_asks_for_all_that_is_heavy(tiny_store):
+    from benchmarks import load
+
+    few = ["--seconds", "3", "--visitors", "4", "--greedy", "1", "--browsers", "0", "--think", "1", "--rest", "0"]
+    options = load.arguments([*few, "--units", "2", "--selections", "2", "--data", str(tiny_store.path)])
+    found = load.main(options)
+    assert found["examples"] == {"wrong": [], "lost": [], "errors": [], "server_log": []}
+    assert (found["wrong_answers"], found["lost"], found["errors"]) == (0, 0, 0)
+    assert found["checked_numbers"] >= 10
