@@ -39,7 +39,7 @@ def facts() -> dict:
         "visitors_may": may,
         "visitors_see": "every run of the store: settings, class names, small copies of the evaluation images; in "
         "errors and code to take away also the store's path",
-        "sql": f"one reading statement at a time, {asking.SECONDS:g} s, {asking.AT_ONCE} at once, no other file",
+        "sql": f"one reading statement at a time, {asking.SECONDS:g} s, 1 GB, {asking.AT_ONCE} at once, no other file",
         "uploads": "none" if read_only() else f"{pictures}in memory, gone with the visit",
         "encryption": "TLS" if encrypted else "none: TLS is the proxy's",
         "open_without_log_in": OPEN,

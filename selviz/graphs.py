@@ -33,6 +33,11 @@ OPERATORS = (
     "add sub mul truediv floordiv mod pow neg pos abs matmul eq ne lt le gt ge and_ or_ xor invert not_ getitem "
     "iadd isub imul itruediv ifloordiv imatmul"
 ).split()
+# Those that may count with plain numbers, where no tensor takes part.
+COUNTING = {getattr(operator, name) for name in "add sub mul pow iadd isub imul".split()}
+LARGEST = 2**40
+MOST_BYTES = 8 * 10**9  # of all steps together, for one image
+DAMAGE = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError)
 ATTRIBUTES = ("shape", "dtype", "device", "ndim", "T", "mT", "requires_grad")
 # Of what torch lets tensors take part in: what takes a callable, hands out memory or leaves torch.
 FORBIDDEN = (
@@ -219,18 +224,64 @@ def rebuilt(document, tensors: Mapping[str, Tensor], example: Tensor) -> Traced:
         if document["format"] != FORMAT:
             raise ValueError(f"it has format {document['format']}, and this selviz reads {FORMAT}; update selviz")
         root, graph = _graph(document, tensors)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError, RuntimeError) as error:
-        raise SelvizError(f"The stored network is damaged ({error}); import the run again.") from error
+        entries = [_layer_entry(entry) for entry in document["layers"]]
+    except (*DAMAGE, RecursionError, RuntimeError, MemoryError) as error:
+        raise _damaged(" ".join(str(error).split())[:200]) from error
+    check_sizes(root, graph, example)
     shapes = node_shapes(root, graph, example)
     layers = []
-    for entry in document["layers"]:
-        shape = shapes.get(entry["node"], ()) if isinstance(entry, dict) else ()
-        axis = entry.get("axis") if isinstance(entry, dict) else None
-        if type(axis) is not int or not 1 <= axis < len(shape):
-            raise SelvizError("The stored network is damaged (a layer has no units); import the run again.")
-        facts = {"signed": bool(entry["signed"]), "squeeze": bool(entry["squeeze"])}
-        layers.append(UnitLayer(str(entry["name"]), shape[axis], axis, 0.0, shape=shape, node=entry["node"], **facts))
+    for name, node, axis, facts in entries:
+        shape = shapes.get(node, ())
+        if not 1 <= axis < len(shape):
+            raise _damaged("a layer has no units")
+        layers.append(UnitLayer(name, shape[axis], axis, 0.0, shape=shape, node=node, **facts))
     return Traced(root, graph, shapes, placed(layers))
+
+
+def check_sizes(root: nn.Module, graph: fx.Graph, example: Tensor) -> None:
+    """SelvizError unless the graph's steps need little memory for one example [1, C, H, W], which is not computed.
+
+    A step that only counts may count with small numbers: a power of two large ones would never end.
+    """
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    mode, used = FakeTensorMode(allow_non_fake_inputs=True), 0
+
+    class Sizer(fx.Interpreter):
+        def run_node(self, node):
+            nonlocal used
+            if node.op == "call_function" and node.target in COUNTING:
+                _check_counting(node, self.fetch_args_kwargs_from_env(node)[0])
+            value = super().run_node(node)
+            parts = value if isinstance(value, tuple | list) else [value]
+            used += sum(part.numel() * part.element_size() for part in parts if isinstance(part, Tensor))
+            if used > MOST_BYTES:
+                raise ValueError(f"the step {node.name} needs more than {MOST_BYTES / 1e9:g} GB for one image")
+            return value
+
+    try:
+        with torch.no_grad(), mode:
+            Sizer(fx.GraphModule(root, graph)).run(mode.from_tensor(example))
+    except Exception as error:  # a step may raise anything
+        raise _damaged(" ".join(str(error).split())[:200] or type(error).__name__) from error
+
+
+def _check_counting(node: fx.Node, args: tuple) -> None:
+    if any(isinstance(part, Tensor) for part in args):
+        return
+    if node.target is operator.pow or not all(isinstance(part, int | float) and abs(part) <= LARGEST for part in args):
+        raise ValueError(f"the step {node.name} counts with {str(args)[:80]}")
+
+
+def _layer_entry(entry: dict) -> tuple[str, str, int, dict[str, bool]]:
+    node, axis = entry["node"], entry["axis"]
+    if not isinstance(node, str) or type(axis) is not int:
+        raise ValueError("a layer has no units")
+    return str(entry["name"]), node, axis, {"signed": bool(entry["signed"]), "squeeze": bool(entry["squeeze"])}
+
+
+def _damaged(why: str) -> SelvizError:
+    return SelvizError(f"The stored network is damaged ({why}); import the run again.")
 
 
 def with_layers(traced: Traced, layers: Iterable[UnitLayer]) -> Traced:

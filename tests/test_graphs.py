@@ -10,6 +10,7 @@ from torch import nn
 from selviz import graphs, tracing
 from selviz.errors import SelvizError
 from selviz.network import UnitNetwork, silence
+from tests.hostile.networks import HOSTILE
 from tests.toy import ToyNetwork, toy_dataset
 
 # A member of each torchvision family: side of its images, unit layers, units, unit axes, first and last layer.
@@ -132,37 +133,6 @@ def stored():
     example = toy_dataset().example
     traced = tracing.trace(ToyNetwork().eval(), example)
     return json.dumps(graphs.graph_document(traced)), graphs.tensors_of(traced), example
-
-
-def step(op, target, args=(), kwargs=None, name="extra"):
-    return {"name": name, "op": op, "target": target, "args": list(args), "kwargs": kwargs or {}}
-
-
-X = {"node": "x"}
-HOSTILE = {
-    "a function of the system": step("call_function", "os.system", ["touch {trace}"]),
-    "a function that reads files": step("call_function", "torch.load", ["{trace}"]),
-    "a file as a tensor": step("call_function", "torch.from_file", ["{trace}", True, 8]),
-    "the same in aten": step("call_function", "aten.from_file.default", ["{trace}", True, 8]),
-    "a builtin": step("call_function", "builtins.eval", ["open('{trace}', 'w')"]),
-    "a class by way of an attribute": step("call_function", "getattr", [X, "__class__"]),
-    "an attribute that is a method": step("call_function", "getattr", [X, "register_hook"]),
-    "an operator that calls": step("call_function", "operator.call", [X]),
-    "a private method": step("call_method", "__reduce_ex__", [X, 2]),
-    "a method that leaves torch": step("call_method", "numpy", [X]),
-    "a method that takes a function": step("call_method", "apply_", [X, X]),
-    "code as a method": step("call_method", "relu(); open('{trace}', 'w'); x.relu", [X]),
-    "code as a name": step("call_method", "relu", [X], name="y = open('{trace}', 'w'); y"),
-    "code as a keyword": step("call_method", "relu", [X], {"a=open('{trace}', 'w'), b": 1}),
-    "code as a placeholder": step("placeholder", "x=open('{trace}', 'w')"),
-    "a module that is not there": step("call_module", "conv.register_forward_hook", [X]),
-    "a value that is a method": step("get_attr", "conv.load_state_dict"),
-    "a step of no kind": step("exec", "open('{trace}', 'w')"),
-    "an argument of no kind": step("call_method", "relu", [{"pickle": "gASV"}]),
-    "an argument that is a list of words to run": step("call_method", "relu", [{"device": "cpu", "node": "x"}]),
-    "another type of torch": step("call_method", "to", [X, {"dtype": "load"}]),
-    "no step": "open('{trace}', 'w')",
-}
 
 
 @pytest.mark.parametrize("kind", HOSTILE)

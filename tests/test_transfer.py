@@ -1,6 +1,5 @@
 """A run leaves one store as a zip and arrives in another as it was; what is no run, or would do harm, is refused."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -22,6 +21,7 @@ from selviz.store import Store, image_folder, write_images, write_json
 from selviz.store.files import sealed
 from selviz.store.stages import make_record, record_path
 from selviz.store.transfer import MANIFEST
+from tests.hostile.zips import forge, members
 
 
 @pytest.fixture(scope="module")
@@ -73,27 +73,6 @@ def refuse(other, tmp_path):
         assert other.names() == []
 
     return refuse
-
-
-def members(path: Path) -> dict[str, bytes]:
-    with zipfile.ZipFile(path) as archive:
-        return {entry.filename: archive.read(entry) for entry in archive.infolist()}
-
-
-def forge(path: Path, change: dict[str, bytes | None], honest: bool = True, **manifest) -> Path:
-    """The zip at `path` with other files in it (None takes one out); an `honest` manifest says so."""
-    files = {**members(path), **change}
-    files = {name: content for name, content in files.items() if content is not None}
-    about = json.loads(files.pop(MANIFEST))
-    if honest:
-        facts = {name: {"bytes": len(text), "sha256": hashlib.sha256(text).hexdigest()} for name, text in files.items()}
-        about["files"] = facts
-    forged = path.with_name("forged.zip")
-    with zipfile.ZipFile(forged, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-        archive.writestr(MANIFEST, json.dumps({**about, **manifest}))
-    return forged
 
 
 def alter(store: Store, run: str, stage: str, *statements: str) -> None:

@@ -173,16 +173,34 @@ def folders_in(root: Path) -> list[str]:
 
 
 def list_files(root: Path, classes: list[str]) -> Files:
-    """The image files below each class's folder, sorted by class and path. Links to folders are not followed."""
+    """The image files below each class's folder, sorted by class and path. Links to folders are not followed.
+
+    A link that leads out of the data set is refused: a folder that came from somebody else could name any file of this
+    machine. SelvizError names the first one, unless SELVIZ_FOLLOW_LINKS is 1.
+    """
     paths, labels = [], []
     for label, name in enumerate(classes):
+        _check_link(root, root / name)
         found = []
         for base, folders, files in os.walk(root / name):
             folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
             found += [os.path.join(base, file) for file in files if is_image(file)]
+        for file in found:
+            _check_link(root, file)
         paths += sorted(found)
         labels += [label] * len(found)
     return files_of(root, paths, np.asarray(labels, np.int64))
+
+
+def _check_link(root: Path, path) -> None:
+    if not os.path.islink(path) or os.environ.get("SELVIZ_FOLLOW_LINKS") == "1":
+        return
+    home = os.path.realpath(root.parent if root.name in (*TRAIN, *EVALUATION) else root)
+    if not os.path.realpath(path).startswith(f"{home}{os.sep}"):
+        raise SelvizError(
+            f"{path} is a link that leads out of the data set's folder; put the images themselves there, or set "
+            "SELVIZ_FOLLOW_LINKS=1 to follow such links."
+        )
 
 
 def files_of(root: Path, paths: list, labels: np.ndarray) -> Files:

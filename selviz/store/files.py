@@ -99,11 +99,14 @@ def _damaged(path, reason: str) -> SelvizError:
 def write_json(path, value) -> Path:
     """Write `value` so that a reader sees the old file or the new one, whole; a dict gets its seal.
 
-    NaN is not JSON: store None.
+    NaN is not JSON: store None. Half a character, which no file can hold, raises SelvizError.
     """
-    value = sealed(value) if isinstance(value, dict) else value
-    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    return write_bytes(path, text.encode())
+    try:
+        value = sealed(value) if isinstance(value, dict) else value
+        text = (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    except UnicodeEncodeError as error:
+        raise SelvizError(f"{error.object[error.start : error.end]!r} is half a character; write it anew.") from None
+    return write_bytes(path, text)
 
 
 def write_bytes(path, content) -> Path:

@@ -15,8 +15,8 @@ from selviz.store.stages import stage_is_whole
 from selviz.store.views import TABLES, create_hypotheses, create_runs, create_views
 
 MOST_RUNS = 64  # attached at once; 1,000 files would take 930 MB and 1,006 file handles
-MEMORY = "2GB"
-MOST_BYTES = 1_000_000_000  # of a result, which is outside DuckDB's own limit
+MEMORY = "1GB"
+MOST_BYTES = 500_000_000  # of a result, which is outside DuckDB's own limit
 # What DuckDB raises, besides a plain Error, where a file's content is not what it should be.
 DAMAGE = (duckdb.IOException, duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException)
 VIEWS = ("runs", "hypotheses", *TABLES)
