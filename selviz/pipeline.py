@@ -25,7 +25,7 @@ from selviz.config import RunConfig, config_from_dict, config_to_dict, image_set
 from selviz.datasets import Dataset
 from selviz.errors import SelvizError
 from selviz.network import UnitNetwork
-from selviz.places import placed
+from selviz.places import named_here
 from selviz.recording import record
 from selviz.store import (
     Store,
@@ -116,7 +116,7 @@ def capture_run(store: Store, run: str, report: Report = lambda news: None) -> d
         raise SelvizError(f"Run {run} has no weights, so its units cannot be captured again; train or import it anew.")
     with Claim(folder / "claim.json", f"run {run}"):
         made_with = read_json(folder / "summary.json") or {}
-        where = placed(store.path, settings, made_with.get("fingerprint"))
+        where = named_here(store.path, run, settings, made_with.get("fingerprint"))
         dataset = load_dataset(where, lambda news: report({"run": run, **news}), made_with)
         network = _load_network(folder, settings, dataset)
         capture_stage(store, folder, network, dataset, lambda news: report({"run": run, **news}), again=True)
@@ -140,7 +140,7 @@ def load_network(store: Store, run: str, weights: Path | None = None) -> tuple[U
     Raises SelvizError if weights are missing or damaged, or if the data set is not the one that the run was made with.
     """
     about = store.run(run)
-    where = placed(store.path, read_json(store.run_path(run) / "config.json") or about, about["fingerprint"])
+    where = _where(store, run, about)
     try:
         dataset = load_dataset(where, statistics=about)
     except SelvizError as error:
@@ -160,7 +160,10 @@ def images_changed(store: Store, run: str) -> str | None:
     """
     about = store.run(run)
     known = (about.get("origin") or {}).get("files")
-    where = placed(store.path, read_json(store.run_path(run) / "config.json") or about, about["fingerprint"])
+    try:
+        where = _where(store, run, about)
+    except SelvizError as error:
+        return str(error)
     try:
         if known is None or known == datasets.files_digest(where["dataset"]):
             return None
@@ -174,6 +177,11 @@ def images_changed(store: Store, run: str) -> str | None:
         f"({len(dataset.eval_labels):,} now, {about['images']:,} then, or other pixels); what is stored is shown as it "
         "was. Put the old images back, or train or import the run again."
     )
+
+
+def _where(store: Store, run: str, about: Mapping) -> dict:
+    settings = read_json(store.run_path(run) / "config.json") or about
+    return named_here(store.path, run, settings, about["fingerprint"])
 
 
 def _missing(store: Store, run: str, spec: str, error: SelvizError) -> str:

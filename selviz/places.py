@@ -12,6 +12,7 @@ from selviz.config import image_settings, whole_spec
 from selviz.errors import SelvizError
 from selviz.store import Store, read_json, write_json
 from selviz.store.files import check_name
+from selviz.store.transfer import ARRIVED
 
 
 def relink(store: Store, run: str, spec: str) -> dict:
@@ -31,6 +32,21 @@ def relink(store: Store, run: str, spec: str) -> dict:
     table = store.runs()
     same = table["fingerprint"] == found.fingerprint
     return {"dataset": spec, "runs": table.loc[same, "run"].tolist()}
+
+
+def named_here(data, run: str, settings: Mapping, fingerprint: str | None) -> dict:
+    """`placed` of a run; SelvizError where the place is what another store's run says, and nobody here named it.
+
+    A zip comes from somebody else, and could name any folder of this machine to be read.
+    """
+    where = placed(data, settings, fingerprint)
+    kind, colon, _ = str(where["dataset"]).partition(":")
+    if colon and (Path(data) / "runs" / run / ARRIVED).exists() and not _path(data, str(fingerprint)).exists():
+        raise SelvizError(
+            f"Run {run} came from another store, and its images are looked for only where you say that they are: "
+            f"selviz relink {run} --dataset {kind}:/place"
+        )
+    return where
 
 
 def placed(data, settings: Mapping, fingerprint: str | None) -> dict:

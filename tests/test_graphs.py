@@ -10,7 +10,7 @@ from torch import nn
 from selviz import graphs, tracing
 from selviz.errors import SelvizError
 from selviz.network import UnitNetwork, silence
-from tests.hostile.networks import HOSTILE
+from tests.hostile.networks import HOSTILE, X, step
 from tests.toy import ToyNetwork, toy_dataset
 
 # A member of each torchvision family: side of its images, unit layers, units, unit axes, first and last layer.
@@ -147,8 +147,32 @@ def test_a_document_that_asks_for_more_than_computing_is_refused(stored, tmp_pat
 
 
 @pytest.mark.parametrize(
+    ("steps", "told"),
+    [
+        ([step("call_method", "repeat", [X, 10**6, 10**6, 1, 1])], "needs more than 8 GB|too large|overflow"),
+        ([step("call_function", "operator.pow", [10**9, 10**9])], "extra counts with"),
+        ([step("call_function", "operator.mul", [[1], 10**9])], "extra counts with"),
+        ([step("call_method", "size", [X, 2], name="a"), step("call_function", "operator.pow", [{"node": "a"}, 10**9])],
+         "extra counts with"),
+        ([step("call_method", [1], [X])], "the step extra"),
+        ([step("call_function", {"a": 1}, [X])], "the step extra"),
+    ],
+)  # fmt: skip
+def test_a_document_that_would_take_all_memory_or_never_end_is_refused_before_it_begins(stored, steps, told):
+    text, tensors, example = stored
+    document = json.loads(text)
+    document["nodes"][1:1] = steps
+    with pytest.raises(SelvizError, match=told):
+        graphs.rebuilt(document, tensors, example)
+
+
+@pytest.mark.parametrize(
     "change",
     [
+        lambda d: d["layers"][0].update(node={"a": 1}),
+        lambda d: d["layers"].append(5),
+        lambda d: d["modules"]["conv"].update({"class": {"a": 1}}),
+        lambda d: d["nodes"][-1].update(args=[{"node": {"a": 1}}]),
         lambda d: d.update(format=2),
         lambda d: d.pop("nodes"),
         lambda d: d["modules"]["conv"].update({"class": "Module"}),

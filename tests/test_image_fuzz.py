@@ -49,3 +49,20 @@ def test_a_scattered_folder_is_a_data_set_or_one_sentence(tmp_path, monkeypatch)
     assert all(sentence.strip() and "\n" not in sentence for sentence in sentences)
     assert not trap.exists() and not store.names()
     assert not [entry for entry in (cache / "pixels").iterdir() if entry.name.startswith(".")]
+
+
+@pytest.mark.parametrize("what", ["image", "class"])
+def test_a_link_that_leads_out_of_the_folder_is_refused_unless_it_is_asked_for(what, tmp_path, monkeypatch):
+    root, outside = tmp_path / "images", tmp_path / "outside"
+    for folder in (root / "ant", root / "bee", outside):
+        folder.mkdir(parents=True)
+        for number in range(6):
+            (folder / f"{number}.png").write_bytes(encoded("PNG", number))
+    (root / "bee" / "inside.png").symlink_to(root / "ant" / "0.png")
+    assert len(datasets.load(f"folder:{root}").class_names) == 2
+    place = root / "bee" / "9.png" if what == "image" else root / "cat"
+    place.symlink_to(outside / "0.png" if what == "image" else outside)
+    with pytest.raises(SelvizError, match=f"{place} is a link that leads out of the data set's folder"):
+        datasets.load(f"folder:{root}")
+    monkeypatch.setenv("SELVIZ_FOLLOW_LINKS", "1")
+    assert len(datasets.load(f"folder:{root}").class_names) == (2 if what == "image" else 3)

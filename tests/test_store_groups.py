@@ -80,3 +80,16 @@ def test_a_link_to_the_old_name_ends_with_the_group_under_that_name(tmp_path):
     with pytest.raises(SelvizError, match="Unknown group"):
         read_group(tmp_path, old)
     assert list_groups(tmp_path)["group"].tolist() == [new]
+
+
+def test_numbers_of_images_that_are_none_are_one_sentence(tiny_store, tiny_run):
+    for images in ("-", [None], [float("nan")], [float("inf")], 5):
+        with pytest.raises(SelvizError, match="are no numbers of images"):
+            tiny_store.thumbnails(tiny_run, images)
+    assert list(tiny_store.thumbnails(tiny_run, [0, -1, 10**30])) == [0]
+
+
+def test_a_name_with_half_a_character_is_one_sentence_and_no_file(tmp_path):
+    with pytest.raises(SelvizError, match="is half a character"):
+        write_group(tmp_path, {"relu1": [1]}, "cats \ud800")
+    assert list(tmp_path.rglob("*.json")) == []

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import stat
 import threading
@@ -16,11 +17,11 @@ from stored import CLASSES, IMAGES, LABELS, everything_below, make_run
 
 from selviz.cli import main
 from selviz.errors import SelvizError
-from selviz.pipeline import run_ablation
+from selviz.pipeline import images_changed, load_network, run_ablation
 from selviz.store import Store, image_folder, write_images, write_json
 from selviz.store.files import sealed
 from selviz.store.stages import make_record, record_path
-from selviz.store.transfer import MANIFEST
+from selviz.store.transfer import ARRIVED, MANIFEST
 from tests.hostile.zips import forge, members
 
 
@@ -90,7 +91,7 @@ def alter(store: Store, run: str, stage: str, *statements: str) -> None:
 def test_a_run_arrives_as_it_left(home, run, packed, other):
     store = home
     assert other.unpack(packed) == run
-    assert everything_below(other.run_path(run)).keys() == everything_below(store.run_path(run)).keys() - {
+    assert everything_below(other.run_path(run)).keys() - {ARRIVED} == everything_below(store.run_path(run)).keys() - {
         name for name in everything_below(store.run_path(run)) if name.startswith("partial")
     }
     for table in ("layers", "units", "class_means", "images", "epochs", "epoch_layers"):
@@ -106,6 +107,18 @@ def test_a_network_that_arrived_can_be_ablated(tiny_store, tiny_run, other, tmp_
         run_ablation(s, run, {"relu4": [3]}, draws=0) for s, run in ((tiny_store, tiny_run), (other, "from-afar"))
     )
     assert ours["per_class"] == theirs["per_class"]
+
+
+def test_a_folder_that_a_zip_names_is_not_read_before_somebody_here_names_it(packed, other, tmp_path):
+    settings = {**json.loads(members(packed)["run/config.json"]), "dataset": f"folder:{tmp_path}"}
+    run = other.unpack(forge(packed, {"run/config.json": json.dumps(sealed(settings)).encode()}))
+    told = f"came from another store.*selviz relink {run} --dataset folder:/place"
+    with pytest.raises(SelvizError, match=told):
+        load_network(other, run)
+    assert re.search(told, images_changed(other, run))
+    write_json(other.path / "places" / "f1.json", {"dataset": f"folder:{tmp_path}"})  # as relink does after a look
+    with pytest.raises(SelvizError, match="class folder"):
+        load_network(other, run)
 
 
 def test_a_run_that_is_packed_twice_gives_the_same_file(home, run, packed, tmp_path):

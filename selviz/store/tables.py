@@ -240,7 +240,10 @@ class Store:
 
     def thumbnails(self, run: str, images: Sequence[int]) -> dict[int, bytes]:
         """Image number -> the bytes of a small picture that a browser shows; numbers that do not exist are left out."""
-        wanted = sorted({int(image) for image in images})
+        try:
+            wanted = sorted({number for number in map(int, images) if 0 <= number < 2**32})
+        except (TypeError, ValueError, OverflowError):
+            raise SelvizError(f"{str(images)[:80]} are no numbers of images; give such as [0, 1].") from None
         query = "SELECT image, png FROM images.thumbnails WHERE image IN (SELECT unnest(?::BIGINT[]))"
         with opened(self._files(run, ("images",)), self._fix(run)) as connection:
             return dict(connection.execute(query, [wanted]).fetchall())

@@ -20,12 +20,13 @@ from pathlib import Path
 
 from selviz.errors import SelvizError
 from selviz.store import foreign
-from selviz.store.files import check_name, file_sha256, read_json, sealed, writing
+from selviz.store.files import check_name, file_sha256, read_json, sealed, write_json, writing
 from selviz.store.images import image_folder
 from selviz.store.stages import record, record_path
 
 FORMAT = 1
 MANIFEST = "selviz-run.json"
+ARRIVED = "arrived.json"  # in the folder of a run that came in a zip; not taken along when it leaves
 FACTS = ("config.json", "summary.json")
 STAGES = ("capture", "metrics", "training")  # without one of them the pages have nothing to show
 MOST_BYTES = 200 * 10**9
@@ -202,6 +203,7 @@ def _bring(archive: zipfile.ZipFile, manifest: dict, data: Path, final: Path, pa
             if wrong := foreign.problem(run, images, manifest["fingerprint"]):
                 raise _refused(path, wrong)
             _place_images(pictures, images, path)
+            write_json(run / ARRIVED, {"format": manifest["format"], "run": manifest["run"]})
             try:
                 os.rename(run, final)
             except OSError:

@@ -9,6 +9,7 @@ import warnings
 import zipfile
 from pathlib import Path
 
+from selviz.store.files import sealed
 from selviz.store.transfer import MANIFEST
 from tests.hostile.texts import word
 
@@ -82,7 +83,7 @@ def bent(dice: random.Random, original: Path, place: Path) -> bytes:
                     True,
                 ]
             )
-        files[inside] = json.dumps(facts).encode()
+        files[inside] = json.dumps(sealed(facts) if dice.random() < 0.8 else facts).encode()
         if inside == "run/summary.json" and dice.random() < 0.3:
             files.pop("run/config.json")
     elif kind == 8:
