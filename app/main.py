@@ -10,11 +10,12 @@ if str(ROOT) not in sys.path:  # Streamlit puts this folder on the path, not the
 import streamlit as st  # noqa: E402
 from streamlit.runtime.scriptrunner import get_script_run_ctx  # noqa: E402
 
-from app import common, log, login, sources, work  # noqa: E402
+from app import common, log, login, memory, sources, work  # noqa: E402
 
 
 def show() -> None:
     """One run of the page that the visitor is on."""
+    memory.share()
     st.set_page_config(page_title="selviz", page_icon=str(ROOT / "app" / "icon.png"), layout="wide")
     st.html(common.STYLE)
     page = st.navigation(

@@ -1,5 +1,7 @@
 """Whose turn it is, who gives up, what is kept and when it is given back."""
 
+import subprocess
+import sys
 import threading
 import time
 
@@ -7,6 +9,7 @@ import pytest
 
 from app import memory
 from app.turns import CONTROLS, FIRST, SETTLING, Line, Turns, at_once
+from tests.dashboard import ROOT
 
 
 def in_line(turns: Turns, wishes) -> list:
@@ -138,3 +141,31 @@ def test_what_takes_minutes_stands_in_a_line_with_one_place_for_each_visitor(cap
     while line.busy("ann"):
         time.sleep(0.01)
     assert done[-1] == "again"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's malloc")
+def test_threads_take_memory_from_a_few_places_and_not_from_one_each(tmp_path):
+    program = f"""
+import ctypes, sys, threading
+from app import memory
+if sys.argv[1] == "share":
+    memory.share()
+barrier = threading.Barrier(6)
+def take():
+    held = [bytes(2000) for _ in range(10)]
+    barrier.wait(10)
+threads = [threading.Thread(target=take) for _ in range(6)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+libc = ctypes.CDLL(None)
+libc.fopen.restype = ctypes.c_void_p
+file = ctypes.c_void_p(libc.fopen({str(tmp_path / "told")!r}.encode(), b"w"))
+libc.malloc_info(0, file)
+libc.fclose(file)
+"""
+
+    def places(how: str) -> int:
+        subprocess.run([sys.executable, "-c", program, how], check=True, cwd=ROOT)
+        return (tmp_path / "told").read_text().count("<heap nr=")
+
+    assert places("share") <= memory.PLACES < places("not")
