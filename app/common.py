@@ -89,11 +89,13 @@ def dark() -> bool:
 
 
 def stamp(run: str) -> tuple:
-    """What changes when a file of the run changes: name, time and size of each, as one text, which hashes fastest."""
+    """What changes when a file of the run changes: name, inode, time, size of each, as one text, which hashes fast."""
     try:
         with os.scandir(store().run_path(run)) as entries:
             files = ((entry.name, entry.stat()) for entry in entries if entry.is_file())
-            return ("\n".join(sorted(f"{name} {stat.st_mtime_ns} {stat.st_size}" for name, stat in files)),)
+            return (
+                "\n".join(sorted(f"{name} {stat.st_ino} {stat.st_mtime_ns} {stat.st_size}" for name, stat in files)),
+            )
     except OSError:
         return ()
 

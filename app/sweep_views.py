@@ -1,5 +1,6 @@
 """A family of runs with several seeds: `accuracy(...)`, `against_si(...)`, `layers(...)`, `dead(...)`, `loss(...)`."""
 
+import contextlib
 import math
 
 import numpy as np
@@ -8,6 +9,7 @@ import streamlit as st
 
 from app import charts, common, family, links, wording
 from selviz import published
+from selviz.errors import SelvizError
 from selviz.statistics import FEWEST_SEEDS, LEVEL, equivalence, equivalence_power
 from selviz.store import Store
 
@@ -63,8 +65,8 @@ def against_si(runs: pd.DataFrame, column: str) -> None:
 @st.cache_data(max_entries=16, show_spinner="Reading the layers ...")
 def _layers(folder: str, stamps: tuple, runs: tuple) -> tuple[pd.DataFrame, list[str]]:
     """The layers of all runs as one table with a column `run`, and what could not be read."""
-    from selviz.errors import SelvizError
-
+    with contextlib.suppress(SelvizError):  # all at once, unless one of them is damaged
+        return Store(folder).layers_of(runs), []
     tables, troubles = [], []
     for run in runs:
         try:

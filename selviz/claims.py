@@ -83,7 +83,10 @@ class Claim:
 def holder(path) -> dict | None:
     """{"host", "pid", "started", "heartbeat", ...} of the live process that holds `path`; None if absent or stale."""
     record = _read(Path(path))
-    return record if record is not None and _alive(record) else None
+    if record is None or not _alive(record, time.time()):
+        return None
+    # One of another machine that is dated far after now was left behind before a clock was set back.
+    return record if _here(record) or record["heartbeat"] <= time.time() + STALE else None
 
 
 def release(path, token: str | None) -> None:
@@ -100,9 +103,10 @@ def _take(path: Path, what: str) -> str:
     token = secrets.token_hex(16)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _guard(path):
+        left = _left_in_the_future(path)
+        with _guard(path) as now:
             record = _read(path)
-            if record is not None and _alive(record):
+            if record is not None and record != left and _alive(record, now):
                 raise _held(record, path, what)
             if record is not None:
                 _replace(path, _record(token))
@@ -116,6 +120,19 @@ def _take(path: Path, what: str) -> str:
     return token
 
 
+def _left_in_the_future(path: Path) -> dict | None:
+    """A claim that is dated after now and that nobody renews while we look: a clock was set back since.
+
+    One that cannot be looked up would otherwise hold until its date. A live one renews its date every BEAT seconds.
+    """
+    with _guard(path) as now:
+        record = _read(path)
+    if record is None or _here(record) or record["heartbeat"] <= now + BEAT:
+        return None
+    time.sleep(2 * BEAT)
+    return record if _read(path) == record else None
+
+
 def _held(record: dict, path: Path, what: str) -> SelvizError:
     return SelvizError(
         f"Process {record.get('pid', '?')} on {record.get('host', '?')} is already working on {what or path.parent}; "
@@ -125,9 +142,10 @@ def _held(record: dict, path: Path, what: str) -> SelvizError:
 
 @contextlib.contextmanager
 def _guard(path: Path):
-    """Only one process at a time looks at a claim and changes it; the lock dies with its process.
+    """Only one process at a time looks at a claim and changes it; the lock dies with its process. Gives the time.
 
-    The lock file is removed by whoever holds it, so a lock taken on a file that is no longer there is taken again.
+    It is that of the file system, by which the heartbeats of all machines are dated. The lock file is removed by
+    whoever holds it, so a lock taken on a file that is no longer there is taken again.
     """
     lock = path.with_name(path.name + ".lock")
     while True:
@@ -139,8 +157,9 @@ def _guard(path: Path):
                     continue
             except FileNotFoundError:
                 continue
+            os.utime(handle)
             try:
-                yield
+                yield os.fstat(handle).st_mtime
             finally:
                 with contextlib.suppress(OSError):
                     os.unlink(lock)
@@ -189,19 +208,21 @@ def _read(path: Path) -> dict | None:
         return None
     try:
         record = json.loads(text)
-        record["heartbeat"] = max(float(record["heartbeat"]), modified)
-        return record
+        return {**record, "heartbeat": modified}
     except (ValueError, KeyError, TypeError):
         return {"heartbeat": modified}
 
 
-def _alive(record: dict) -> bool:
-    if time.time() - record["heartbeat"] > STALE:
-        return False
-    if record.get("host") != socket.gethostname() or record.get("pids") != _pid_space():
-        return True  # its process cannot be looked up from here: the heartbeat decides
+def _alive(record: dict, now: float) -> bool:
+    if not _here(record):
+        return now - record["heartbeat"] <= STALE
+    # Where the process can be looked up no clock is asked, which may have been set.
     born = _born(record.get("pid"))
     return born is not None and born == record.get("born", born)
+
+
+def _here(record: dict) -> bool:
+    return record.get("host") == socket.gethostname() and record.get("pids") == _pid_space()
 
 
 def _born(pid) -> str | None:

@@ -110,6 +110,47 @@ def test_a_claim_from_elsewhere_lives_as_long_as_its_heartbeat(path, elsewhere):
         assert holder(path)["token"] == claim.token
 
 
+def test_a_claim_dated_after_now_is_free_once_nobody_renewed_it_while_we_looked(path, monkeypatch):
+    monkeypatch.setattr(claims, "BEAT", 0.05)
+    ahead = time.time() + 86_400  # the clock was set back by a day after it was left
+    stale(path, host="another")
+    os.utime(path, (ahead, ahead))
+    assert holder(path) is None
+    with Claim(path) as claim:
+        assert holder(path)["token"] == claim.token
+
+
+def test_a_live_claim_of_a_machine_whose_clock_is_ahead_is_not_taken(path, monkeypatch):
+    monkeypatch.setattr(claims, "BEAT", 0.05)
+    stale(path, host="another")
+    ended = threading.Event()
+
+    def beat():
+        number = 0
+        while not ended.is_set():
+            number += 1
+            os.utime(path, (time.time() + 600, time.time() + 600 + number))
+            time.sleep(0.01)
+
+    beating = threading.Thread(target=beat)
+    beating.start()
+    try:
+        time.sleep(0.05)
+        with pytest.raises(SelvizError, match="Process .* on another is already working"):
+            Claim(path).__enter__()
+    finally:
+        ended.set()
+        beating.join()
+
+
+def test_ages_are_told_by_the_clock_of_the_disk_and_not_by_that_of_the_process(path, monkeypatch):
+    stale(path, host="another")  # renewed this moment
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + 3600)  # this machine's clock is an hour ahead of the disk's
+    with pytest.raises(SelvizError, match="already working"):
+        Claim(path).__enter__()
+
+
 def test_an_unreadable_claim_is_as_old_as_its_file(path):
     path.parent.mkdir()
     path.write_text("{")
@@ -118,6 +159,18 @@ def test_an_unreadable_claim_is_as_old_as_its_file(path):
     os.utime(path, (1, 1))
     with Claim(path):
         pass
+
+
+def test_no_clock_takes_a_claim_from_a_process_that_lives_here(path):
+    first = hold(path)
+    try:
+        for date in (1, time.time() + 86_400):  # a laptop that slept; a clock that was set back
+            os.utime(path, (date, date))
+            with pytest.raises(SelvizError, match=f"Process {first.pid}"):
+                Claim(path).__enter__()
+    finally:
+        first.kill()
+        first.wait()
 
 
 RACE = """

@@ -25,6 +25,7 @@ from stored import (
     activations,
     everything_below,
     make_run,
+    metrics,
     python,
 )
 
@@ -34,10 +35,12 @@ from selviz.config import RunConfig, config_from_dict, config_to_dict, run_name
 from selviz.errors import SelvizError
 from selviz.store import (
     image_folder,
+    read_json,
     stage_is_whole,
     write_activations,
     write_images,
     write_json,
+    write_stage,
 )
 
 
@@ -48,6 +51,42 @@ def test_layers_come_in_forward_order_under_their_names(shared, run):
     assert table["depth"].tolist() == [0.25, 0.75]
     assert table["mean_si"].tolist() == [0.1, 1.05]
     assert {"mean_si_live", "null_mean", "null_p95", "dead", "signed", "squeeze"} <= set(table.columns)
+
+
+def test_layers_of_many_runs_are_those_of_each(shared):
+    names = shared.names()
+    together = shared.layers_of(names)
+    one_by_one = pd.concat([shared.layers(run).assign(run=run) for run in names], ignore_index=True)
+    pd.testing.assert_frame_equal(together[list(one_by_one)], one_by_one)
+    assert next(iter(together)) == "run" and shared.layers_of([]).empty
+
+
+def test_layers_of_runs_with_other_layers_or_a_damaged_file_are_refused(store):
+    first, second = make_run(store), make_run(store, alpha=1)
+    folder, tables = store.run_path(second), metrics(activations(0))
+    write_stage(folder, "metrics", {**tables, "layers": tables["layers"].assign(units=[3, 4])}, {})
+    with pytest.raises(SelvizError, match="do not have the same layers"):
+        store.layers_of([first, second])
+    os.truncate(folder / "metrics.duckdb", 9)
+    with pytest.raises(SelvizError, match="metrics.duckdb is damaged"):
+        store.layers_of([first, second])
+
+
+def test_a_listed_run_is_read_again_when_its_summary_or_its_settings_change(store):
+    run = make_run(store)
+    assert store.runs()["test_accuracy"].tolist() == [0.6]
+    path = store.run_path(run) / "summary.json"
+    date = path.stat().st_mtime_ns
+    write_json(path, {**read_json(path), "test_accuracy": 0.7})
+    os.utime(path, ns=(date, date))  # of the same size and, as after a clock was set back, of the same time
+    assert store.runs()["test_accuracy"].tolist() == [0.7]
+    table = store.runs()
+    table.loc[0, "test_accuracy"] = 0.1
+    assert store.runs()["test_accuracy"].tolist() == [0.7]
+    (store.run_path(run) / "config.json").write_text("{")
+    assert store.runs()["state"].tolist() == ["failed"]
+    path.unlink()
+    assert store.runs()["state"].tolist() == ["failed"]
 
 
 def test_units_name_their_layer_and_their_preferred_class(shared, run):

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import os
 import shlex
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from selviz.claims import holder
 from selviz.config import RunConfig, run_name
 from selviz.errors import SelvizError
 from selviz.store.files import check_name, read_json
+
+MOST_REMEMBERED = 20_000  # rows of finished runs
 
 # What the overview and scripts rely on; whatever else a summary holds as a plain value follows.
 FIELDS = {
@@ -52,7 +55,39 @@ def _column(values: list, kind: str) -> pd.Series:
 
 
 def row(data: Path, name: str) -> dict:
-    """What is known of one run folder. Never raises for what lies in it: what cannot be read is `failed`."""
+    """What is known of one run folder. Never raises for what lies in it: what cannot be read is `failed`.
+
+    The row of a finished run is remembered as long as its settings and its summary are the same files.
+    """
+    stamp = _stamp(os.path.join(data, "runs", name))
+    if stamp in _finished:
+        return dict(_finished[stamp])
+    entry = _row(data, name)
+    if entry["state"] == "finished" and stamp is not None:
+        if len(_finished) >= MOST_REMEMBERED:
+            _finished.clear()
+        _finished[stamp] = dict(entry)
+    return entry
+
+
+def _stamp(folder: str) -> tuple | None:
+    """Tells one content of a finished run's settings and summary from another; None where there is no summary."""
+    found = [folder]
+    for name in ("summary.json", "config.json"):
+        try:
+            status = os.stat(os.path.join(folder, name))
+            found += [status.st_ino, status.st_mtime_ns, status.st_size]
+        except OSError:
+            if name == "summary.json":
+                return None
+            found.append(None)
+    return tuple(found)
+
+
+_finished: dict[tuple, dict] = {}
+
+
+def _row(data: Path, name: str) -> dict:
     folder = data / "runs" / name
     config, summary, reason = {}, None, None
     try:

@@ -18,6 +18,8 @@ from selviz.store.views import TABLES, select
 
 FORMATS = {"csv": "FORMAT csv, HEADER", "parquet": "FORMAT parquet", "json": "FORMAT json, ARRAY true"}
 
+AT_ONCE = 50  # files that are opened together, of many runs
+
 WRITTEN_BY = {  # stage: command
     "ablation": "curves",
     "early": "early",
@@ -83,6 +85,29 @@ class Store:
     def layers(self, run: str) -> pd.DataFrame:
         """The unit layers in forward order: layer, units, depth 0..1, mean_si with and without dead units, its null."""
         return self._table(run, "layers")
+
+    def layers_of(self, runs: Sequence[str]) -> pd.DataFrame:
+        """`layers` of runs that have one network's layers, as one table with a column `run` first.
+
+        Files are opened many at a time. A run that is damaged, and one whose layers are others than the first run's,
+        raises SelvizError.
+        """
+        runs, parts = list(runs), []
+        names = self.layers(runs[0])[["layer", "depth", "signed", "squeeze", "units"]] if runs else None
+        for first in range(0, len(runs), AT_ONCE):
+            files = {f"m{n}": self._files(run, ("metrics",))["metrics"] for n, run in enumerate(runs[first:][:AT_ONCE])}
+            queries = (f"SELECT {first + n} AS number, * FROM m{n}.layers" for n in range(len(files)))
+            parts.append(read(files, " UNION ALL ".join(queries), (), self._fix(runs[first], ("metrics",))))
+        if not parts:
+            return pd.DataFrame({"run": []})
+        found = pd.concat(parts).sort_values(["number", "layer"], kind="stable", ignore_index=True)
+        whole = len(found) == len(runs) * len(names)
+        if not whole or (found["units"].to_numpy() != np.tile(names["units"], len(runs))).any():
+            raise SelvizError("These runs do not have the same layers.")
+        repeated = pd.concat([names.drop(columns="units")] * len(runs), ignore_index=True)
+        found = found.assign(**{name: repeated[name] for name in repeated})
+        columns = list(self.layers(runs[0]))
+        return found[columns].assign(run=np.repeat(runs, len(names)))[["run", *columns]]
 
     def units(self, run: str, layer: str | None = None) -> pd.DataFrame:
         """Every unit of the run or of one layer: si with its null, preferred_class, mean_activation, dead, ..."""
