@@ -8,6 +8,7 @@ from app import charts, common, links, perturbed, wording
 from selviz.statistics import correlation_interval, rank_correlation
 
 MEASURES = {"corruption": "Corruptions", "attack": "Attack"}
+FAMILIES = ("all", "noise", "blur", "weather", "digital", "extra")
 SCALES = {"relative": "Relative to clean", "plain": "Accuracy"}
 Found = dict[str, dict[str, pd.DataFrame]]
 
@@ -71,6 +72,36 @@ def grid(runs: pd.DataFrame, found: Found) -> None:
     )
 
 
+def families(found: Found, run: str) -> None:
+    """Mean accuracy of this network under each family of corruptions."""
+    table = _families(found[run])
+    if table.empty:
+        return
+    st.subheader("Which kind of corruption hurts this network?", anchor=False)
+    shares = {
+        name: st.column_config.NumberColumn(told, format="%.1f")
+        for name, told in (("accuracy", "accuracy, %"), ("relative", "of clean, %"))
+    }
+    between = {"interval": "95 % interval", "relative_interval": "95 % interval, of clean"}
+    columns = ["family", "corruptions", "severities", "images", "accuracy", "interval", "relative", "relative_interval"]
+    common.table(table[columns], column_config={**shares, **between}, key="families")
+    st.caption(
+        "Plain means over corruptions and severities; an image counts once, with its mean, and the intervals (t) are "
+        "for new images. *all* are the corruptions of ImageNet-C that are stored, without the extra ones."
+    )
+
+
+def _families(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """The stored summary of corruptions in per cent, in the order of FAMILIES."""
+    table = tables["robustness_summary"].query("kind == 'corruption'").set_index("family")
+    table = table.loc[[family for family in FAMILIES if family in table.index]].reset_index()
+    shares = ["accuracy", "low", "high", "relative", "relative_low", "relative_high"]
+    table[shares] = 100 * table[shares].astype(float)
+    for name, low, high in (("interval", "low", "high"), ("relative_interval", "relative_low", "relative_high")):
+        table[name] = [f"{a:.1f} to {b:.1f}" for a, b in zip(table[low], table[high])]
+    return table
+
+
 def selectivity(run: str, runs: pd.DataFrame, found: Found) -> None:
     """Robustness against mean SI, and against alpha over seeds."""
     mine = found[run]["robustness"]
@@ -79,11 +110,13 @@ def selectivity(run: str, runs: pd.DataFrame, found: Found) -> None:
         of = links.segmented("Robustness to", MEASURES, "against")
         scale = links.segmented("Measured as", SCALES, "scale")
         attack, epsilon = _strength(mine) if of == "attack" else ("", "")
-    points = _points(runs, found, of, scale, attack, epsilon)
+        family = _family(found[run]) if of == "corruption" else "all"
+    points = _points(runs, found, of, scale, attack, epsilon, family)
     if points.empty:
         st.info("Nothing of this kind is stored for these networks: `selviz robustness RUN`.")
         return
-    what = "mean corruption accuracy" if of == "corruption" else f"accuracy under {attack} {epsilon}"
+    kinds = "corruption" if family == "all" else family
+    what = f"mean {kinds} accuracy" if of == "corruption" else f"accuracy under {attack} {epsilon}"
     what += " / clean" if scale == "relative" else ""
     left, right = st.columns(2, gap="large")
     with left:
@@ -179,12 +212,25 @@ def _strength(mine: pd.DataFrame) -> tuple[str, str]:
     return attack, epsilon
 
 
-def _points(runs: pd.DataFrame, found: Found, of: str, scale: str, attack: str, epsilon: str) -> pd.DataFrame:
+def _family(tables: dict[str, pd.DataFrame]) -> str:
+    """The family of corruptions that networks are compared by."""
+    there = _families(tables)["family"].tolist() or ["all"]
+    family = links.choose("family", there, "all", "family")
+    links.widget(
+        st.selectbox, "Family", there, name="family", value=family, default="all", width=150,
+        format_func=lambda name: "all corruptions" if name == "all" else name,
+    )  # fmt: skip
+    return family
+
+
+def _points(
+    runs: pd.DataFrame, found: Found, of: str, scale: str, attack: str, epsilon: str, family: str
+) -> pd.DataFrame:
     rows = []
     for row in runs.to_dict("records"):
         tables = found[row["run"]]
         if of == "corruption":
-            part = tables["robustness_summary"].query("kind == 'corruption' and family == 'all'")
+            part = tables["robustness_summary"].query("kind == 'corruption' and family == @family")
             columns = (
                 ["relative", "relative_low", "relative_high"] if scale == "relative" else ["accuracy", "low", "high"]
             )

@@ -24,12 +24,14 @@ KEPT_MB = 100  # of answers, and as much of control draws
 REST = 15.0  # seconds without a request, after which the values that answers start from are given back
 TELL = 0.2  # seconds between two signs of how far the draws are
 SEED = 0
+QUICK = 2000  # images of the Unit page's figures, which are seen while paging through units
 
 
 class Asked(NamedTuple):
     """One question: these units (as `links.units_to_text` writes them) of a run, and what is done to them.
 
-    `keep` silences all other units of their layers instead; fold None means all evaluation images.
+    `keep` silences all other units of their layers instead; fold None means all evaluation images, `most` so many of
+    them.
     """
 
     run: str
@@ -38,6 +40,7 @@ class Asked(NamedTuple):
     factor: float | None = None
     keep: bool = False
     fold: int | None = None
+    most: int | None = None
 
 
 @st.cache_resource
@@ -79,21 +82,32 @@ def _rest() -> memory.AfterRest:
 
 
 @st.cache_resource(max_entries=8, show_spinner=False, on_release=lambda engine: engine.close())
-def _engine(folder: str, files: tuple, run: str, fold: int | None):
+def _engine(folder: str, files: tuple, run: str, fold: int | None, most: int | None):
     from selviz.pipeline import open_engine
 
-    return open_engine(Store(folder), run, fold, _memory(), common.network(run))
+    return open_engine(Store(folder), run, fold, _memory(), common.network(run), most)
 
 
-def engine(run: str, fold: int | None):
-    """The run's engine on the images of a fold (None: all); one object for all visitors."""
-    return _engine(common.data(), common.stamp(run), run, fold)
+def engine(run: str, fold: int | None, most: int | None = None):
+    """The run's engine on the images of a fold (None: all), or the first of them; one object for all visitors."""
+    return _engine(common.data(), common.stamp(run), run, fold, most)
+
+
+def sample(run: str) -> tuple[int | None, str]:
+    """How many images the Unit page's figures are of, None for all, and the sentence that says so where it is not all.
+
+    The first evaluation images are nearly balanced over classes.
+    """
+    images = len(common.read("images", run))
+    if images <= QUICK:
+        return None, ""
+    return QUICK, f" Of the {images:,} images, the first {QUICK:,}, nearly as many of each class."
 
 
 def _open(asked: Asked):
     """The engine and the chosen units by layer."""
     _rest().touch()
-    found = engine(asked.run, asked.fold)
+    found = engine(asked.run, asked.fold, asked.most)
     chosen, _ = links.text_to_units(asked.units, {layer.name: layer.units for layer in found.network.layers})
     return found, chosen
 
@@ -170,7 +184,8 @@ def effect(run: str, layer: str, unit: int) -> None:
     """What silencing this one unit changes, and the way to the page that tells more."""
     st.subheader("What breaks without it", anchor=False)
     units = links.units_to_text({layer: [unit]})
-    result = answer(Asked(run, units))
+    most, told = sample(run)
+    result = answer(Asked(run, units, most=most))
     classes = pd.DataFrame(result["per_class"]).dropna(subset="change")
     most = classes.loc[classes["change"].abs().idxmax()]
     st.markdown(
@@ -183,6 +198,7 @@ def effect(run: str, layer: str, unit: int) -> None:
             if most["change"]
             else "No class changes."
         )
+        + told
     )
     st.page_link(
         "views/ablation.py",

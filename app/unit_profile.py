@@ -84,7 +84,8 @@ def spread(activations: pd.DataFrame, names: list[str], preferred: int) -> None:
 
 def outgoing(run: str, layer: str, unit: int) -> None:
     """Which classes' logits the unit pushes."""
-    table = _push(common.data(), common.stamp(run), run, layer, unit)
+    most, told = silencing.sample(run)
+    table = _push(common.data(), common.stamp(run), run, layer, unit, most)
     table = table.assign(**{"class": common.class_names(run)})
     for name in ("removed", "slope"):
         low, high = mean_interval(table[name], table[f"{name}_std"], table["images"])
@@ -92,19 +93,19 @@ def outgoing(run: str, layer: str, unit: int) -> None:
     common.chart(
         "Which answers it pushes",
         charts.unit.push(table, common.dark()),
-        "A bar is how much the unit raises a class's logit, averaged over all images, with the 95 % interval (t) for "
+        "A bar is how much the unit raises a class's logit, averaged over images, with the 95 % interval (t) for "
         "new images: what is lost when it is silent. A hollow mark: what a small change of its map would do (gradient "
-        "times activation); where the two differ, later layers bend.",
+        f"times activation); where the two differ, later layers bend.{told}",
         table[["class", "removed", "removed_low", "removed_high", "slope", "slope_low", "slope_high", "images"]],
         "push",
     )
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
-def _push(folder: str, files: tuple, run: str, layer: str, unit: int) -> pd.DataFrame:
+def _push(folder: str, files: tuple, run: str, layer: str, unit: int, most: int | None) -> pd.DataFrame:
     from selviz.ablation import push
 
-    return push(silencing.engine(run, None), layer, unit)
+    return push(silencing.engine(run, None, most), layer, unit)
 
 
 def alike(run: dict, layer: str, unit: int) -> None:

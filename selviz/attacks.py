@@ -16,6 +16,7 @@ from torch import Tensor
 from selviz.errors import SelvizError
 
 EPSILONS = (0.5, 1.0, 2.0, 4.0, 8.0)
+STRONGER = (16.0, 32.0)  # for images of one channel: digits are black and white, and 8 leaves them as they are
 STEPS = 20
 BATCH = 250
 Logits = Callable[[Tensor], Tensor]

@@ -201,16 +201,18 @@ def open_engine(
     fold: int | None = None,
     cache: ablation.BoundaryCache | None = None,
     loaded: tuple[UnitNetwork, Dataset] | None = None,
+    most: int | None = None,
 ) -> ablation.Engine:
     """The engine that answers ablations of a run on the evaluation images of one fold, or of both (None).
 
-    Engines may share a `cache`. `loaded` is what `load_network` gave, for callers that keep it.
+    Engines may share a `cache`. `loaded` is what `load_network` gave, for callers that keep it. `most` takes the first
+    images alone, which are nearly balanced over classes.
     """
     if fold not in (None, 0, 1):
         raise SelvizError(f"fold is {fold!r}; use 0, 1, or none for all images.")
     network, dataset = loaded or load_network(store, run)
     images = torch.arange(len(dataset.eval_labels))
-    images = images if fold is None else images[dataset.eval_folds == fold]
+    images = (images if fold is None else images[dataset.eval_folds == fold])[:most]
     inputs = dataset.view(images)
     if inputs.nbytes <= MOST_INPUTS:
         inputs = inputs[:]

@@ -65,6 +65,16 @@ def robustness_text(result) -> str:
                 f"mean corruption accuracy {100 * row['accuracy']:.1f} % ± {width:.1f} over {row['corruptions']} "
                 f"corruptions x {row['severities']} severities ({row['kind']}), {100 * row['relative']:.1f} % of clean"
             )
+    if len(families := result["summary"].query("family != 'all'")):
+        shares = {
+            "accuracy, %": [
+                f"{100 * middle:.1f} ({100 * low:.1f} to {100 * high:.1f})"
+                for middle, low, high in zip(families["accuracy"], families["low"], families["high"])
+            ],
+            "of clean, %": (100 * families["relative"].astype(float)).round(1).tolist(),
+        }
+        lines += ["", "mean accuracy by family, with 95 % interval for new images"]
+        lines.append(table(families[["kind", "family", "corruptions", "severities"]].assign(**shares)))
     wide = settings[settings["kind"] != "clean"]
     for kind, title in (
         ("corruption", "severity"),

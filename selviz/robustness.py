@@ -59,7 +59,7 @@ def run_robustness(
     names: Sequence[str] | None = None,
     severities: Sequence[int] = SEVERITIES,
     kinds: Sequence[str] = ATTACKS,
-    epsilons: Sequence[float] = attacks.EPSILONS,
+    epsilons: Sequence[float] | None = None,
     attack: AttackSettings = AttackSettings(),
     folder: str | Path | None = None,
     images: int = IMAGES,
@@ -70,9 +70,10 @@ def run_robustness(
     """Accuracy and units of a run under corruptions and attacks; returns `store.robustness(run)`.
 
     Corruptions `names` (the 15 of ImageNet-C) at `severities` by corrupt-tta, or those in `folder`, which others made
-    (`corrupted_sets`); `kinds` of attack at `epsilons`, in pixel units; on the first `images` evaluation images, which
-    are nearly balanced over classes. What is stored already for the same images and seed stays, and is not computed
-    again unless `again`. Corruptions that need larger images are skipped and said in `report` as {"skipped": reason}.
+    (`corrupted_sets`); `kinds` of attack at `epsilons`, in pixel units (0.5 to 8, and for grey images to 32); on the
+    first `images` evaluation images, which are nearly balanced over classes. What is stored already for the same images
+    and seed stays, and is not computed again unless `again`. Corruptions that need larger images are skipped and said
+    in `report` as {"skipped": reason}.
     Raises SelvizError for a bad name, severity, epsilon or folder.
     """
     names = names if names is not None or folder is not None else STANDARD
@@ -82,7 +83,7 @@ def run_robustness(
     for kind in kinds:
         if kind not in ATTACKS:
             raise unknown("attack", kind, list(ATTACKS))
-    epsilons = [attacks.check_epsilon(float(epsilon)) for epsilon in epsilons]
+    epsilons = None if epsilons is None else [attacks.check_epsilon(float(epsilon)) for epsilon in epsilons]
     if images < 2:
         raise SelvizError(f"images is {images}; at least 2 are needed, and some hundreds for narrow intervals.")
     about, place = store.run(run), store.run_path(run)
@@ -90,6 +91,8 @@ def run_robustness(
         raise unknown("class", attack.target, about["classes"])
     network, dataset = load_network(store, run)
     images = min(images, len(dataset.eval_labels))
+    if epsilons is None:
+        epsilons = attacks.EPSILONS + (attacks.STRONGER if dataset.channels == 1 else ())
     weights = checksum(place / WEIGHTS)[:16]
     base = {"weights": weights, "images": images, "seed": seed}
     wanted = _wanted(dataset, names, severities, kinds, epsilons, attack, folder, report)

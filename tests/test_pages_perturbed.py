@@ -49,6 +49,15 @@ def test_with_its_study_every_part_draws_and_says_what_is_stored(visit, tested, 
     units = tested.robustness_units(tiny_run, "relu3").query("name == 'contrast' and level == 5")
     shown = page.dataframe[-1].value
     assert shown["shift"].tolist() == sorted(units["shift"].dropna(), reverse=True)
+    (families,) = [frame.value for frame in page.dataframe if "family" in frame.value]
+    summary = tested.robustness_summary(tiny_run).set_index("family")
+    assert families["family"].tolist() == ["all", "weather"]  # fog and contrast, both of the weather
+    assert families["accuracy"].tolist() == pytest.approx(100 * summary.loc[families["family"], "accuracy"])
+    low, high = families["interval"].iloc[1].split(" to ")
+    assert float(low) == pytest.approx(100 * summary.loc["weather", "low"], abs=0.06) and float(low) < float(high)
+    other = visit(tested, "robustness", run=tiny_run, family="weather")
+    assert not other.exception
+    assert "mean weather accuracy" in " ".join(str(chart.proto) for chart in other.get("plotly_chart"))
     other = visit(tested, "robustness", run=tiny_run, against="attack", strength="8", corruption="fog", curve="all")
     assert not other.exception
     assert "accuracy under pgd 8" in " ".join(str(chart.proto) for chart in other.get("plotly_chart"))

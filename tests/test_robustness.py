@@ -14,6 +14,7 @@ from selviz.cli import main
 from selviz.errors import SelvizError
 from selviz.perturbation import corruption_accuracy, layer_change, unit_changes
 from selviz.pipeline import load_network
+from selviz.printing import robustness_text
 from selviz.robustness import AttackSettings, Bench, Item, run_robustness
 from selviz.statistics import rank_correlation
 from selviz.store import Store
@@ -60,6 +61,24 @@ def test_what_is_too_small_is_left_out_and_the_summary_counts_what_is_there(stor
     assert summary.loc["all", "relative"] == pytest.approx(accuracies.mean() / clean)
     assert summary.loc["all", ["corruptions", "severities"]].tolist() == [2, 2]
     assert summary.loc["noise", "corruptions"] == 1
+
+
+def test_grey_images_are_attacked_with_larger_epsilons_too(own_store, tiny_run, monkeypatch):
+    def first(self, item, *rest):
+        raise SelvizError(str(item.levels))
+
+    monkeypatch.setattr(Bench, "measure", first)
+    with pytest.raises(SelvizError, match="0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0"):
+        run_robustness(own_store, tiny_run, [], kinds=("pgd",), images=10)
+    with pytest.raises(SelvizError, match=r"^\(2.0,\)$"):
+        run_robustness(own_store, tiny_run, [], kinds=("pgd",), epsilons=[2], images=10)
+
+
+def test_the_text_gives_the_mean_of_each_family_with_its_interval(stored, tiny_run):
+    summary = stored.robustness_summary(tiny_run)
+    told = robustness_text({"run": tiny_run, "settings": stored.robustness(tiny_run), "summary": summary})
+    row = summary.set_index("family").loc["noise"]
+    assert f"{100 * row['accuracy']:.1f} ({100 * row['low']:.1f} to {100 * row['high']:.1f})" in told
 
 
 def test_epsilon_0_is_the_clean_accuracy_and_a_strong_attack_costs_accuracy(stored, tiny_run):

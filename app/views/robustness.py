@@ -27,6 +27,7 @@ if run not in found:
 
 robustness_views.curves(run, runs, found, kind, name)
 perturbed.told_missing(without, "robustness")
+robustness_views.families(found, run)
 robustness_views.grid(runs, found)
 robustness_views.selectivity(run, runs, found)
 robustness_views.units(run, found, kind, name, level)

@@ -31,7 +31,7 @@ def _corruptions_options(sub):
 
 def robustness(args):
     """Measure accuracy and units under corruptions and attacks, and store them; started again, it resumes."""
-    from selviz.attacks import EPSILONS, STEPS
+    from selviz.attacks import STEPS
     from selviz.corruptions import FAMILIES, SEVERITIES, STANDARD
     from selviz.robustness import ATTACKS, AttackSettings, run_robustness
 
@@ -50,7 +50,7 @@ def robustness(args):
 
     with Progress() as progress:
         frame = run_robustness(
-            store, run, names, args.severity or SEVERITIES, kinds, args.epsilon or EPSILONS, attack, args.folder,
+            store, run, names, args.severity or SEVERITIES, kinds, args.epsilon, attack, args.folder,
             args.images, args.seed, tell, args.again,
         )  # fmt: skip
     result = {
@@ -82,7 +82,7 @@ def _robustness_options(sub):
         "--epsilon",
         type=float,
         action="append",
-        help="largest change of a pixel out of 255; repeat it (default: 0.5, 1, 2, 4 and 8)",
+        help="largest change of a pixel out of 255; repeat it (default: 0.5, 1, 2, 4 and 8; grey images 16 and 32 too)",
     )
     sub.add_argument("--steps", type=positive, help="of pgd (default: 20)")
     sub.add_argument("--restarts", type=positive, default=1, help="of pgd: each image keeps its worst (default: 1)")
