@@ -155,6 +155,11 @@ def network(run: str):
     return _network(data(), stamp(run), run)
 
 
+def watched(run: str) -> bool:
+    """Whether its network could not be traced: its units were watched at import, and nothing can be computed anew."""
+    return store().run(run).get("traced") == "watched"
+
+
 def superseded() -> None:
     """Ends this run of the page if its visitor has asked for something newer: Streamlit looks at each such read."""
     st.session_state.get("run")

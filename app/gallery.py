@@ -76,7 +76,7 @@ def chosen(activations: pd.DataFrame) -> int:
 def images(run: str, layer: str, unit: int, activations: pd.DataFrame) -> None:
     """Draws images in bands from most to least; a click shows the pixels of one."""
     picked = chosen(activations)
-    has_network = (common.store().run_path(run) / "weights.safetensors").exists()
+    has_network = (common.store().run_path(run) / "weights.safetensors").exists() and not common.watched(run)
     controls = st.container(horizontal=True, vertical_alignment="bottom")
     with controls:
         by = links.segmented("Images ranked by", RANKS, "by") if has_network else "activation"
@@ -128,7 +128,7 @@ def _how(by: str, spatial: bool, has_network: bool, activations: pd.DataFrame) -
     if spatial:
         how += "Colour shows where the unit responds, dark to bright on one scale for all these images. "
     else:
-        how += "A unit of a dense layer has no map. " if has_network else "Without weights there are no maps. "
+        how += "A unit of a dense layer has no map. " if has_network else "Without its network there are no maps. "
     lowest = int((activations["value"] == activations["value"].min()).sum())
     if by == "activation" and lowest > SHOWN["least"]:
         how += f"{wording.counted(lowest, 'image')} share the lowest activation; the first of them are shown."

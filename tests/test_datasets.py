@@ -167,7 +167,7 @@ def test_named_data_sets_take_the_same_options():
     assert datasets.load("digits", mean=[0.5], std=[0.25]).mean == (0.5,)
 
 
-def test_a_folder_trains_under_a_name_that_is_a_safe_folder(tmp_path, capsys):
+def test_a_folder_trains_under_a_name_that_is_a_safe_folder(tmp_path, capsys, visit):
     write_classes(tmp_path / "my pictures", images=20)
     data = str(tmp_path / "store")
     spec = f"folder:{tmp_path / 'my pictures'}"
@@ -186,6 +186,8 @@ def test_a_folder_trains_under_a_name_that_is_a_safe_folder(tmp_path, capsys):
     for file in images.rglob("*.png"):
         picture(999).save(file)
     assert "no longer those that this run was captured on" in pipeline.images_changed(store, run)
+    page = visit(store, "units", run=run)
+    assert not page.exception and [warning.value for warning in page.warning] == [pipeline.images_changed(store, run)]
     images.rename(tmp_path / "elsewhere")
     assert (
         f"say where they are now: selviz relink {run} --dataset folder:/new/place --data "

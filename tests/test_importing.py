@@ -26,6 +26,7 @@ from tests.brought import (
     made,
     trained_elsewhere,
 )
+from tests.pages import text
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "resnet20-12fca82f.th"
 DIGITS = {"dataset": "digits"}
@@ -161,7 +162,7 @@ def import_by_hand(folder, make, **options):
     return import_run(Store(folder), "brought", f"{__file__}:make", DIGITS, factory=lambda c, k: make(), **options)
 
 
-def test_a_network_that_looks_at_values_names_its_line_and_can_be_watched(place, tmp_path, capsys):
+def test_a_network_that_looks_at_values_names_its_line_and_can_be_watched(place, tmp_path, capsys, visit):
     command = f"import --name seen --model {place}/net.py:looks_at_values --dataset digits --data {tmp_path}".split()
     assert main(command) == 2
     told = capsys.readouterr().err.splitlines()[-1]
@@ -174,6 +175,11 @@ def test_a_network_that_looks_at_values_names_its_line_and_can_be_watched(place,
     for refused in (lambda: run_ablation(store, "seen", {"fc1": [1]}), lambda: capture_run(store, "seen")):
         with pytest.raises(SelvizError, match="could not be traced"):
             refused()
+    page = visit(store, "unit", run="seen", layer="fc1", unit="3")
+    assert not page.exception and not page.error
+    (told,) = page.info
+    assert "could not be traced" in told.value and "Response to each class" in text(page)
+    assert "What breaks without it" not in text(page) and "Answers it pushes" not in str(page.get("button_group"))
 
 
 def test_layers_are_chosen_by_name_glob_and_place(tmp_path):
@@ -227,6 +233,20 @@ def test_a_network_of_torchvision_comes_by_name_on_grey_images_too(tmp_path):
         f"layer4.{block}.relu{use}" for block in (0, 1) for use in ("", "_1")
     ]
     assert (found["model"], found["images"]) == ("torchvision:resnet18", 539)
+
+
+def test_a_network_of_timm_comes_by_name_with_the_logits_that_timm_gives(tmp_path):
+    timm = pytest.importorskip("timm")
+    torch.manual_seed(0)
+    found = import_run(Store(tmp_path), "small", "timm:test_resnet", {**DIGITS, "image_size": 32, "max_images": 20})
+    torch.manual_seed(0)
+    plain = timm.create_model("test_resnet", num_classes=10, in_chans=1).eval()
+    network, dataset = load_network(Store(tmp_path), "small")
+    with torch.no_grad():
+        torch.testing.assert_close(network.logits(dataset.inputs()), plain(dataset.inputs()), rtol=1e-4, atol=1e-4)
+    assert (found["model"], found["images"]) == ("timm:test_resnet", 20) and found["layers"] > 0
+    with pytest.raises(SelvizError, match="did you mean"):
+        import_run(Store(tmp_path), "other", "timm:test_resnett", DIGITS)
 
 
 @pytest.mark.parametrize(

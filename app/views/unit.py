@@ -10,6 +10,7 @@ from selviz.statistics import mean_interval
 
 MEANING = {"spread": "Spread", "answers": "Answers it pushes", "alike": "Units like it"}
 EVIDENCE = {"images": "Images", "pixels": "Pixels", "made": "Made for it", "own": "Your own image"}
+NEED_NETWORK = ("answers", "pixels", "made", "own")
 
 
 def address(units: pd.DataFrame) -> tuple[str, int]:
@@ -123,6 +124,13 @@ if row["dead"]:
     st.warning(
         "This unit is dead: it is never active on the evaluation images, so its SI is 0.", icon=":material/power_off:"
     )
+if watched := common.watched(name):
+    MEANING, EVIDENCE = ({k: v for k, v in tabs.items() if k not in NEED_NETWORK} for tabs in (MEANING, EVIDENCE))
+    st.info(
+        "This network could not be traced, so its units were watched while it ran: what was stored of them is here, "
+        "what has to be computed anew, such as silencing a unit, is left out.",
+        icon=":material/visibility:",
+    )
 activations = common.read("activations", name, layer, unit)
 preferred = int(row["preferred_index"])
 means = common.read("class_means", name, layer, unit)
@@ -138,8 +146,9 @@ with left:
         means[["class", "mean", "low", "high", "std", "images"]],
         "tuning",
     )
-    with common.failures():
-        silencing.effect(name, layer, unit)
+    if not watched:
+        with common.failures():
+            silencing.effect(name, layer, unit)
     meaning = links.segmented("More about it", MEANING, "meaning", label_visibility="collapsed")
     with common.failures():
         if meaning == "spread":
