@@ -8,10 +8,10 @@ import sys
 import numpy as np
 import pytest
 
-from app import gallery
+from app import gallery, silencing
 from selviz.ablation import relevance
 from selviz.config import RunConfig
-from selviz.pipeline import open_engine, train_run
+from selviz.pipeline import open_engine, run_ablation, train_run
 from selviz.store import Store
 from tests.pages import MAIN, address, metrics, text
 from tests.toy import toy_known
@@ -95,6 +95,20 @@ def test_a_unit_of_a_run_without_weights_still_shows_its_images_and_numbers(visi
     page = visit(own_store, "unit", layer="relu3", unit="5", meaning="answers", evidence="pixels")
     assert not page.exception
     assert text(page).count("weights.safetensors is missing") == 1
+
+
+def test_where_images_are_many_the_unit_page_computes_on_the_first_and_says_so(
+    visit, tiny_store, tiny_run, monkeypatch
+):
+    monkeypatch.setattr(silencing, "QUICK", 60)
+    page = visit(tiny_store, "unit", layer="relu3", unit="5", meaning="answers")
+    assert not page.exception and not page.error
+    engine = open_engine(tiny_store, tiny_run, most=60)
+    found = run_ablation(tiny_store, tiny_run, {"relu3": [5]}, draws=0, engine=engine)
+    engine.close()
+    assert found["images"] == 60
+    assert f"Accuracy goes from {100 * found['accuracy_before']:.1f} %" in text(page) and "(60 images)" in text(page)
+    assert text(page).count("the first 60, nearly as many of each class") == 2
 
 
 def test_the_most_similar_unit_is_that_of_the_correlations(visit, tiny_store, tiny_run):
