@@ -444,7 +444,9 @@ def moved(bench: Bench) -> dict:
     if trouble := one_sentence(status, printed, "selviz relink"):
         bench.wrong.append(f"data set moved away: {trouble}")
         return {"mended": False}
-    named = re.search(r"selviz (relink .*?) --data", printed)[1].replace("/new/place", str(bench.folder / "there"))
+    named = re.search(r"selviz (relink \S+ --dataset \S+)", printed)[1].replace(
+        "/new/place", str(bench.folder / "there")
+    )
     bench.must(named, data)
     same = json.loads(bench.must(ask, data)) == before
     if not same:
@@ -529,6 +531,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the moments and places (default: %(default)s)")
     parser.add_argument("--kills", type=int, help="so many of them (default: 100; 8 with --quick, 2 with --short)")
     parser.add_argument("--only", help="such as kills,damage")
+    parser.add_argument("--stages", help=f"only these of {','.join(COMMANDS)}")
     parser.add_argument("--inside", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     WORK.set_forkserver_preload(LOADED.split())
@@ -537,7 +540,7 @@ def main() -> None:
         return
     started = time.monotonic()
     number, limits, places = SIZES["short" if args.short else "quick" if args.quick else "full"]
-    stages = ["train", "atlas"] if args.short else list(COMMANDS)
+    stages = args.stages.split(",") if args.stages else ["train", "atlas"] if args.short else list(COMMANDS)
     free = (100_000,) if args.quick else (50_000, 400_000, 900_000)
     everything = {"kills", "disk_full", "tmpfs", "read_only", "clock", "damage", "moved"}
     chosen = set(args.only.split(",")) if args.only else everything
@@ -546,12 +549,12 @@ def main() -> None:
         bench = Bench(Path(folder), stages, args.seed)
         experiments = {
             "kills": lambda: kills(bench, args.kills or number),
-            "disk_full": lambda: disk_full(bench, limits),
-            "tmpfs": lambda: mounted(bench, "tmpfs", free),
+            "moved": lambda: moved(bench),
             "read_only": lambda: mounted(bench, "read-only", free),
             "clock": lambda: clock(bench),
+            "disk_full": lambda: disk_full(bench, limits),
+            "tmpfs": lambda: mounted(bench, "tmpfs", free),
             "damage": lambda: damage(bench, places),
-            "moved": lambda: moved(bench),
         }
         found = {}
         for name, experiment in experiments.items():

@@ -2,13 +2,14 @@
 
 import json
 import os
+import zipfile
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from selviz import datasets, pipeline
+from selviz import datasets, pipeline, places
 from selviz.cli import main
 from selviz.config import RunConfig, run_name
 from selviz.errors import SelvizError
@@ -196,6 +197,42 @@ def test_a_folder_trains_under_a_name_that_is_a_safe_folder(tmp_path, capsys, vi
     assert main(["ablate", run, "--units", "relu4:0-7", "--data", data]) == 2
     assert "selviz relink" in capsys.readouterr().err
     assert len(store.thumbnails(run, range(9))) == 9 and len(store.units(run)) == 144
+
+
+def test_a_folder_that_was_moved_is_linked_anew_for_all_runs_on_its_images_and_travels_without_its_path(
+    tmp_path, capsys
+):
+    here, there, data = tmp_path / "here", tmp_path / "there", tmp_path / "store"
+    write_classes(here, images=5)
+    store, options = Store(data), ["--model", "cnn", "--epochs", "0", "--batch-size", "4", "--data", str(data)]
+    for seed in ("0", "1"):
+        assert main(["train", "--dataset", f"folder:{here}", "--seed", seed, *options]) == 0
+    first, second = store.names()
+    ablate = ["ablate", second, "--units", "relu4:0-7", "--data", str(data)]
+    here.rename(there)
+    capsys.readouterr()
+    assert main(ablate) == 2
+    told = capsys.readouterr().err
+    command = f"selviz relink {second} --dataset folder:/new/place --data {data}"
+    assert told.count("\n") == 1 and command in told
+    before = {file: file.read_bytes() for file in store.run_path(first).glob("*.json")}
+    assert main(command.replace("/new/place", str(there)).split()[1:]) == 0
+    assert capsys.readouterr().out == f"2 runs now find their images in folder:{there}\n"
+    assert main(ablate) == 0
+    assert pipeline.images_changed(store, first) is None
+    assert {file: file.read_bytes() for file in before} == before
+    write_classes(tmp_path / "others", images=5, start=500)
+    with pytest.raises(SelvizError, match=f"are not those of run {first}"):
+        places.relink(store, first, f"folder:{tmp_path / 'others'}")
+
+    store.pack(first, tmp_path / "run.zip")
+    with zipfile.ZipFile(tmp_path / "run.zip") as archive:
+        assert not [name for name in archive.namelist() if str(tmp_path).encode() in archive.read(name)]
+    assert store.unpack(tmp_path / "run.zip") == first  # it is there, and the same
+    other = Store(tmp_path / "other")
+    assert other.run(other.unpack(tmp_path / "run.zip"))["dataset"] == "folder:here"
+    assert main(["relink", first, "--dataset", f"folder:{there}", "--data", str(other.path)]) == 0
+    assert main(["ablate", first, "--units", "relu4:0-7", "--data", str(other.path)]) == 0
 
 
 def test_a_relative_path_and_an_absolute_one_are_the_same_run(tmp_path, monkeypatch):
