@@ -30,6 +30,8 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import torch
+
 from app import wording
 from benchmarks.visitors import raised, resident
 from selviz.config import RunConfig
@@ -59,7 +61,8 @@ def plan(store: Store, run: str, units: int, selections: int, seed: int = 0) -> 
     """Everything that visitors may do with a run, with the library's answers."""
     summary, generator = store.run(run), random.Random(seed)
     about = (f"accuracy {wording.share(summary['test_accuracy'], summary['images'])}",)
-    actions = [Action("page", page, f"run={run}", about, {}) for page in PAGES]
+    pages = [page for page in PAGES if page != "lesson" or summary.get("alpha") == 0]  # the lesson is on the baseline
+    actions = [Action("page", page, f"run={run}", about, {}) for page in pages]
     engine, network = open_engine(store, run), load_network(store, run)
     for row in generator.sample(store.units(run).to_dict("records"), units):
         actions += _of_unit(store, run, row, about, engine, network, generator.choice(METHODS))
@@ -68,7 +71,7 @@ def plan(store: Store, run: str, units: int, selections: int, seed: int = 0) -> 
 
 
 def _of_unit(store: Store, run: str, row: dict, about, engine, network, method: str) -> list[Action]:
-    from selviz.attribution import Target, attribute
+    from selviz.attribution import Target, attribute, faithfulness
 
     layer, unit = row["layer"], int(row["unit"])
     found = run_ablation(store, run, {layer: [unit]}, draws=0, engine=engine)
@@ -81,9 +84,11 @@ def _of_unit(store: Store, run: str, row: dict, about, engine, network, method: 
     graph, dataset = network
     inputs = dataset.normalise(dataset.eval_pixels[image : image + 1])
     black = dataset.normalise(dataset.eval_pixels[:1] * 0)
-    flat = attribute(graph, Target(layer, unit, None), inputs, method, baseline=black).maps[0].numpy()
-    says = (f"Image {image}:",)
-    if method != "gradient_x_input":
+    target = Target(layer, unit, None)
+    flat = attribute(graph, target, inputs, method, baseline=black).maps[0]
+    faithful = faithfulness(graph, target, inputs, flat, baseline=black)
+    says = (f"Image {image}:", f"insertion: area {wording.number(faithful['insertion']['area'])}, higher than")
+    if method == "integrated_gradients":
         says += (f"The pixels account for a change of {wording.number(float(flat.sum()))}",)
     query = f"{address}&evidence=pixels&technique={method}"
     return [
@@ -250,6 +255,7 @@ async def measure(address: str, server: int, runs: dict, options) -> dict:
 
 
 def main(options) -> dict:
+    torch.set_num_threads(1)  # as the server: other sums round otherwise
     with tempfile.TemporaryDirectory(prefix="selviz-benchmark-") as made:
         place, path = Path(made) / "store", Path(made) / "server.log"
         if options.data:

@@ -30,7 +30,7 @@ def test_the_map_of_each_technique_is_the_librarys(visit, tiny_store, tiny_run, 
     page = visit(tiny_store, "unit", evidence="pixels", layer="relu3", unit="5", image="3", technique=method)
     assert not page.exception and not page.error
     found = attribute(network, Target("relu3", 5), image, method, baseline=black)
-    shown, delta, _ = attributions._attribution(str(tiny_store.path), (), tiny_run, ("relu3", 5, None), 3, method, 0)
+    shown, delta, _ = attributions._attribution(tiny_run, ("relu3", 5, None), 3, method, 0)
     assert torch.equal(torch.from_numpy(shown), found.maps[0])
     if found.delta is not None:
         assert "completeness delta" in text(page)
