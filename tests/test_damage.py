@@ -12,6 +12,7 @@ from selviz.errors import SelvizError
 from selviz.pipeline import load_network, train_run
 from selviz.store import Store, read_group, read_json, write_group
 from selviz.store.checks import check_rest, check_run
+from selviz.store.files import SEAL
 from selviz.training import train
 from tests.toy import toy_dataset, toy_known
 
@@ -61,6 +62,23 @@ def test_what_is_cut_short_is_found_too(store, name):
     path = store.run_path(run) / name
     path.write_bytes(path.read_bytes()[:-40])
     assert [problem.file.stem for problem in check_run(store, run)] == [name.partition(".")[0]]
+
+
+@pytest.mark.parametrize("name", ["summary.json", "metrics.json"])
+def test_no_changed_bit_of_a_sealed_file_gives_other_content(toy_store, tmp_path, name):
+    (run,) = toy_store.names()
+    path, content = tmp_path / name, (toy_store.run_path(run) / name).read_bytes()
+    path.write_bytes(content)
+    written, refused = read_json(path), 0
+    for position in range(len(content)):
+        changed = bytearray(content)
+        changed[position] ^= 1 << position % 8
+        path.write_bytes(changed)
+        try:
+            assert read_json(path) == written, position  # a last digit that no float can tell
+        except SelvizError:
+            refused += 1
+    assert refused > 0.99 * len(content)
 
 
 def test_settings_and_summary_that_changed_are_never_shown_as_numbers(store):
@@ -125,7 +143,9 @@ def test_a_changed_group_is_named_and_not_taken_for_another(store):
     assert check_rest(store) == []
     path = store.path / "groups" / f"{key}.json"
     document = json.loads(path.read_text())
-    path.write_text(json.dumps({name: value for name, value in document.items() if name != "seal"} | {"name": "three"}))
+    path.write_text(
+        json.dumps({name: value for name, value in document.items() if name not in SEAL} | {"name": "three"})
+    )
     with pytest.raises(SelvizError, match="does not hold the units that it was named after"):
         read_group(store.path, key)
     (problem,) = check_rest(store)
