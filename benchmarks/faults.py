@@ -384,6 +384,7 @@ def damage(bench: Bench, places: int) -> dict:
     whole = {run: readings(store, run) for run in (RUN, other)}
     own = [store.run_path(RUN), data / "images", data / "hypotheses", data / "groups"]
     files = [file for folder in own for file in sorted(folder.rglob("*")) if file.is_file()]
+    files = [file for file in files if file.parent.name != "corrupted"]  # made again where a byte changed
     done = caught = refused = 0
     missed: list[str] = []
     for file in files:

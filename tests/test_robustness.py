@@ -290,10 +290,15 @@ def test_a_network_on_paper_is_fooled_by_the_smallest_epsilon_that_can(tmp_path)
     assert table.loc[("pgd", 1.0), "accuracy"] < 1
 
 
-def test_corrupted_pictures_are_made_once_for_all_runs(own_store, tiny_run, monkeypatch):
+def test_corrupted_pictures_are_made_once_for_all_runs_and_again_where_a_bit_changed(own_store, tiny_run, monkeypatch):
     bench = Bench(*load_network(own_store, tiny_run), 30, 0, own_store.path)
     item = Item("corruption", "snow", (2.0,))
     first = [pixels.clone() for pixels, _ in bench.perturbed(item, 2.0)]
+    (file,) = own_store.path.glob("images/*/corrupted/*")
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    assert torch.equal(next(pixels for pixels, _ in bench.perturbed(item, 2.0)), first[0])
     monkeypatch.setattr(robustness.corruptions, "corrupt", None)
     again = [pixels for pixels, _ in bench.perturbed(item, 2.0)]
     assert torch.equal(first[0], again[0])
