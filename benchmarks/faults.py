@@ -405,7 +405,7 @@ def damage(bench: Bench, places: int) -> dict:
             else:
                 missed.append(told)
             seen = readings(store, RUN)
-            refused += any(value.startswith("refused") for value in seen.values())
+            refused += any(v.startswith("refused") and not whole[RUN][k].startswith("refused") for k, v in seen.items())
             lies = [k for k, v in seen.items() if not v.startswith("refused") and v != whole[RUN][k] and k != "runs"]
             if lies:
                 bench.wrong.append(f"{told}: shown with other numbers: {', '.join(lies)}")
