@@ -227,11 +227,11 @@ def downloads(name: str, behind: pd.DataFrame, figure=None, title: str = "", how
             saver.pictures(files.alone(figure, dark()), files.told(title, how, about, dark(), stem), f"pictures-{name}")
 
 
-def saving(name: str, behind: pd.DataFrame) -> None:
-    """A box with the buttons that save a table."""
+def saving(name: str, behind: pd.DataFrame | Callable[[], pd.DataFrame]) -> None:
+    """A box with the buttons that save a table, or one that is made when the box is opened."""
     with st.popover("Save", icon=":material/download:", on_change="rerun", key=f"saving-{name}") as box:
         if box.open:
-            downloads(name, behind)
+            downloads(name, behind() if callable(behind) else behind)
 
 
 def origin() -> dict[str, str]:

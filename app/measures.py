@@ -1,12 +1,9 @@
-"""What is known of every unit of a run, in one table: `table(run)`; what each column means: `MEASURES["auc"]`.
+"""The measures of a unit: `known(run)`, those that are stored; what each of them means: `MEASURES["auc"]`.
 
 The measures beside SI are there once `selviz metrics RUN` has stored them, the drop once `selviz atlas RUN` has.
 """
 
 from typing import NamedTuple
-
-import pandas as pd
-import streamlit as st
 
 from app import common
 
@@ -95,28 +92,9 @@ MEASURES = {
 WITH_CLASS = ("precision", "localist", "auc", "average_precision", "informedness", "d_prime")  # own best class
 
 
-@st.cache_data(max_entries=16, show_spinner=False)
-def _table(folder: str, files: tuple, run: str) -> pd.DataFrame:
-    table, place = common.read("units", run), ["layer", "unit"]
-    if stored(run, "unit_metrics"):
-        extra = common.read("unit_metrics", run)
-        wanted = [*MEASURES, *(f"{name}_class" for name in WITH_CLASS)]
-        new = [name for name in wanted if name in extra and name not in table]
-        table = table.merge(extra[[*place, *new]], on=place, how="left")
-    if stored(run, "atlas"):
-        drops = common.read("atlas", run)
-        table = table.merge(drops[place].assign(drop=-100 * drops["change"]), on=place, how="left")
-    return table
-
-
-def table(run: str) -> pd.DataFrame:
-    """Every unit of the run with every measure that is stored, on all evaluation images."""
-    return _table(common.data(), common.stamp(run), run)
-
-
-def known(table: pd.DataFrame) -> dict[str, str]:
-    """The measures in a table of units: column -> title."""
-    return {name: measure.title for name, measure in MEASURES.items() if name in table}
+def known(run: str) -> dict[str, str]:
+    """The measures that are stored of the run's units: column of `Store.find_units` -> title."""
+    return {name: MEASURES[name].title for name in common.store().unit_measures(run)}
 
 
 def stored(run: str, stage: str) -> bool:

@@ -7,17 +7,16 @@ import streamlit as st
 from app import charts, common, links, measures, silencing, sources, wording
 from selviz.errors import SelvizError
 from selviz.statistics import mean_interval
-from selviz.store import read_json
+from selviz.store import Wanted, read_json
 
 ALIKE = 5
 
 
 def numbers(run: str, row: dict, activations: pd.DataFrame, means: pd.DataFrame) -> None:
     """Every measure of the unit: its value, its rank in the layer, its formula, and the formula with its own values."""
-    table = measures.table(run)
-    layer = table[(table["layer"] == row["layer"]) & ~table["dead"]]
-    unit = table[(table["layer"] == row["layer"]) & (table["unit"] == row["unit"])].iloc[0]
-    own = _own_values(unit, activations, means)
+    table = common.store().find_units(run, Wanted(layer=row["layer"]), order="unit")
+    layer, unit = table[~table["dead"]], table[table["unit"] == row["unit"]].iloc[0]
+    own = _own_values(run, unit, activations, means)
     rows = []
     for name, measure in measures.MEASURES.items():
         if name not in table or pd.isna(unit[name]):
@@ -48,7 +47,7 @@ def numbers(run: str, row: dict, activations: pd.DataFrame, means: pd.DataFrame)
         st.code(f"selviz metrics {run}", language="bash")
 
 
-def _own_values(unit: pd.Series, activations: pd.DataFrame, means: pd.DataFrame) -> dict[str, str]:
+def _own_values(run: str, unit: pd.Series, activations: pd.DataFrame, means: pd.DataFrame) -> dict[str, str]:
     """The formulas with this unit's numbers in them."""
     values, show = activations["value"].to_numpy(dtype=float), wording.number
     best = means["mean"].to_numpy(dtype=float)
@@ -59,6 +58,10 @@ def _own_values(unit: pd.Series, activations: pd.DataFrame, means: pd.DataFrame)
     top = activations.loc[int(activations["value"].idxmax())]
     zeros = int((values == 0).sum())
     name = means["class"].iloc[preferred]
+    best_classes = {}
+    if measures.stored(run, "unit_metrics"):
+        of_layer = common.read("unit_metrics", run, unit["layer"]).set_index("unit").loc[unit["unit"]]
+        best_classes = {name: f"class {of_layer[f'{name}_class']}" for name in measures.WITH_CLASS}
     return {
         "si": f"({show(best[preferred])} − {show(rest)}) / ({show(best[preferred])} + {show(rest)}), class {name}",
         "mean_activation": f"sum {show(float(values.sum()))} over {len(values):,} images",
@@ -67,7 +70,7 @@ def _own_values(unit: pd.Series, activations: pd.DataFrame, means: pd.DataFrame)
         "ccmas": f"({show(best[preferred])} − {show(other)}) / ({show(best[preferred])} + {show(other)})",
         "sparseness": f"mean(μ)² = {show(float(best.mean() ** 2))}, mean(μ²) = {show(float((best**2).mean()))}, "
         f"C = {len(best)}",
-    } | {name: f"class {unit[f'{name}_class']}" for name in measures.WITH_CLASS if f"{name}_class" in unit.index}
+    } | best_classes
 
 
 def spread(activations: pd.DataFrame, names: list[str], preferred: int) -> None:

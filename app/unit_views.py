@@ -1,6 +1,8 @@
-"""Many units seen together: `VIEWS["scatter"]` draws the units of a table, each a function of (run, units).
+"""Many units seen together: `VIEWS["scatter"]` draws those that are wanted, each a function of four things.
 
-What a visitor marks or clicks comes back as rows of the table: {"open": row} or {"marked": rows}.
+run; wanted, a `selviz.store.Wanted`; found, what `Store.count_units` says of them; and whether those with the largest
+value come first. Each asks the store for the rows that it draws, and no more. What a visitor marks or clicks comes
+back as {"open": (layer, unit)} or {"marked": rows}.
 """
 
 from collections.abc import Callable
@@ -9,6 +11,7 @@ import pandas as pd
 import streamlit as st
 
 from app import charts, common, links, measures, wording, work
+from selviz.store import Wanted
 
 PAGE = 500  # rows of the table on one page
 MOST_MARKS = 4000
@@ -17,11 +20,15 @@ MOST_LAYERS = 24  # histograms below one another
 WIDE = ("tuning", "agreement")  # views that need the whole width
 SORTS = {"class": "preferred class, then SI", "si": "SI", "unit": "layer and number"}
 
+View = Callable[[str, Wanted, dict, bool], dict]
 
-def histograms(run: str, units: pd.DataFrame) -> dict:
+
+def histograms(run: str, wanted: Wanted, found: dict, largest: bool) -> dict:
     """SI, layer by layer."""
-    layers = _layers(run, units)
-    shown = _forward(run, units[units["layer"].isin(layers[:MOST_LAYERS])])
+    layers = _layers(run, found)
+    shown = common.store().find_units(run, wanted, order="unit")
+    if len(layers) > MOST_LAYERS:
+        shown = shown[shown["layer"].isin(layers[:MOST_LAYERS])]
     cut = f" The first {MOST_LAYERS} of {len(layers)} layers are shown." if len(layers) > MOST_LAYERS else ""
     with st.container(height=740 if len(layers) > 5 else "content", border=False):
         clicked = common.chart(
@@ -34,12 +41,12 @@ def histograms(run: str, units: pd.DataFrame) -> dict:
             "histograms",
             on_select="rerun",
         )
-    return _opened(units, clicked)
+    return _opened(clicked)
 
 
-def scatter(run: str, units: pd.DataFrame) -> dict:
+def scatter(run: str, wanted: Wanted, found: dict, largest: bool) -> dict:
     """Any two measures against each other."""
-    known = measures.known(units)
+    known = measures.known(run)
     axes = {}
     for column, name, told, default in zip(
         st.columns(2), ("x", "y"), ("Across", "Upwards"), ("si", "mean_activation"), strict=True
@@ -47,8 +54,8 @@ def scatter(run: str, units: pd.DataFrame) -> dict:
         axes[name] = links.choose(name, list(known), default, f"{name} axis")
         with column:
             links.widget(st.selectbox, told, list(known), name=name, value=axes[name], format_func=known.get)
-    shown = units.head(MOST_MARKS)
-    shown = shown.assign(x=shown[axes["x"]], y=shown[axes["y"]], silent=False)
+    units = common.store().find_units(run, wanted, descending=largest, limit=MOST_MARKS)
+    shown = units.assign(x=units[axes["x"]], y=units[axes["y"]], silent=False)
     names = common.class_names(run)
     figure = charts.units.unit_scatter(shown, names, {name: known[axis] for name, axis in axes.items()}, common.dark())
     return _marked(
@@ -56,17 +63,17 @@ def scatter(run: str, units: pd.DataFrame) -> dict:
         "Two measures",
         figure,
         "A mark is a unit in the colour of the class that it prefers, hollow if dead. Draw around units to use them."
-        + _cut(units, "the table's order"),
+        + _cut(found["units"], "the table's order"),
         "scatter",
     )
 
 
-def tuning(run: str, units: pd.DataFrame) -> dict:
+def tuning(run: str, wanted: Wanted, found: dict, largest: bool) -> dict:
     """Units by classes."""
     names = common.class_names(run)
     order = links.choose("order", list(SORTS), "class", "order of the map")
     fit = max(1, min(MOST_UNITS, MOST_MARKS // len(names)))
-    pages = -(-len(units) // fit)
+    pages = -(-found["units"] // fit)
     at = links.integer("at", 1, pages, 1, "page of the map")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         links.widget(
@@ -77,13 +84,7 @@ def tuning(run: str, units: pd.DataFrame) -> dict:
             links.widget(
                 st.number_input, f"Page, 1 to {pages}", 1, pages, step=1, name="at", value=at, default=1, width=150
             )
-    if order == "class":
-        units = units.sort_values(["preferred_index", "si"], ascending=[True, False], kind="stable")
-    elif order == "si":
-        units = units.sort_values("si", ascending=False, kind="stable")
-    else:
-        units = _forward(run, units)
-    page = units.iloc[(at - 1) * fit : at * fit]
+    page = common.store().find_units(run, wanted, order=order, limit=fit, offset=(at - 1) * fit)
     several = page["layer"].nunique() > 1
     parts = []
     for layer, part in page.groupby("layer", sort=False):
@@ -107,28 +108,29 @@ def tuning(run: str, units: pd.DataFrame) -> dict:
         "tuning-map",
         on_select="rerun",
     )
-    return _opened(units, clicked)
+    return _opened(clicked)
 
 
-def plane(run: str, units: pd.DataFrame) -> dict:
+def plane(run: str, wanted: Wanted, found: dict, largest: bool) -> dict:
     """Units on a map by their tuning."""
-    layers = _layers(run, units)
+    layers = _layers(run, found)
     layer = links.choose("plane", layers, layers[-1], "layer of the map")
     stored = measures.stored(run, "unit_map")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         if len(layers) > 1:
             links.widget(st.selectbox, "Layer of the map", layers, name="plane", value=layer, width=220)
         method = links.segmented("Map by", {"pca": "PCA", "tsne": "t-SNE"}, "method")
-    units = units[units["layer"] == layer]
     if method == "tsne" and not stored:
         work.study(run, "map", "Lays out the units of each layer by their tuning, with PCA and t-SNE, once.")
         return {}
     places = common.read("unit_map", run, layer) if stored else _pca(common.data(), common.stamp(run), run, layer)
     places = places.rename(columns={f"{method}_x": "x", f"{method}_y": "y"})[["layer", "unit", "x", "y"]]
-    shown = units.merge(places, on=["layer", "unit"]).assign(silent=False).head(MOST_MARKS)
+    units = common.store().find_units(run, wanted._replace(layer=layer), descending=largest, limit=MOST_MARKS)
+    shown = units.merge(places, on=["layer", "unit"]).assign(silent=False)
     if shown["x"].isna().all():
         st.info(f"t-SNE lays out 5 to 2,000 units, and this layer has {wording.whole(len(places))}. Use PCA.")
         return {}
+    in_layer = common.store().count_units(run, wanted._replace(layer=layer))["units"]
     told = (
         "the first two principal components of the units' tuning"
         if method == "pca"
@@ -140,7 +142,7 @@ def plane(run: str, units: pd.DataFrame) -> dict:
         "Units that respond alike",
         figure,
         f"A mark is a unit of {wording.plain(layer)}, near those with a like tuning over classes: {told}. Draw around "
-        f"units to use them.{_cut(units, 'the table order')}",
+        f"units to use them.{_cut(in_layer, 'the order of the table')}",
         "plane",
         shown[["layer", "unit", "preferred_class", "si", "x", "y"]],
     )
@@ -155,12 +157,12 @@ def _pca(folder: str, files: tuple, run: str, layer: str) -> pd.DataFrame:
     return pd.DataFrame({"layer": layer, "unit": means.index, "pca_x": places[:, 0], "pca_y": places[:, 1]})
 
 
-def agreement(run: str, units: pd.DataFrame) -> dict:
+def agreement(run: str, wanted: Wanted, found: dict, largest: bool) -> dict:
     """Whether the measures of selectivity agree, layer by layer."""
     if not measures.stored(run, "unit_metrics"):
         work.study(run, "metrics", "Computes every measure of class selectivity beside SI for every unit.")
         return {}
-    layers = _layers(run, units)
+    layers = _layers(run, found)
     layer = links.choose("plane", layers, layers[-1], "layer")
     if len(layers) > 1:
         links.widget(st.selectbox, "Layer", layers, name="plane", value=layer, width=220)
@@ -187,7 +189,7 @@ def _agreement(folder: str, files: tuple, run: str, layer: str) -> tuple[pd.Data
     return correlations(table)[layer], int((~table["dead"]).sum())
 
 
-VIEWS: dict[str, tuple[str, Callable[[str, pd.DataFrame], dict]]] = {
+VIEWS: dict[str, tuple[str, View]] = {
     "histogram": ("SI by layer", histograms),
     "scatter": ("Two measures", scatter),
     "tuning": ("Classes", tuning),
@@ -196,25 +198,19 @@ VIEWS: dict[str, tuple[str, Callable[[str, pd.DataFrame], dict]]] = {
 }
 
 
-def _layers(run: str, units: pd.DataFrame) -> list[str]:
+def _layers(run: str, found: dict) -> list[str]:
     """The layers of these units in forward order."""
-    there = set(units["layer"].unique())
+    there = set(found["layers"])
     return [layer for layer in common.read("layers", run)["layer"] if layer in there]
 
 
-def _forward(run: str, units: pd.DataFrame) -> pd.DataFrame:
-    """The units in the order of their layers and numbers."""
-    place = {layer: number for number, layer in enumerate(common.read("layers", run)["layer"])}
-    return units.assign(place=units["layer"].map(place)).sort_values(["place", "unit"]).drop(columns="place")
-
-
-def _cut(units: pd.DataFrame, order: str) -> str:
-    if len(units) <= MOST_MARKS:
+def _cut(count: int, order: str) -> str:
+    if count <= MOST_MARKS:
         return ""
-    return f" The first {wording.whole(MOST_MARKS)} of {wording.counted(len(units), 'unit')} in {order} are shown."
+    return f" The first {wording.whole(MOST_MARKS)} of {wording.counted(count, 'unit')} in {order} are shown."
 
 
-def _opened(units: pd.DataFrame, clicked) -> dict:
+def _opened(clicked) -> dict:
     points = [point["customdata"] for point in clicked["selection"]["points"] if point.get("customdata")]
     return {"open": tuple(points[0])} if points else {}
 

@@ -1,22 +1,25 @@
 """Which units are there, and what are they like?"""
 
+from collections.abc import Callable
+
 import pandas as pd
 import streamlit as st
 
 from app import common, links, measures, selection, unit_views, wording
+from selviz.store import Wanted
 
+ROUNDED = 1e-9  # what the address may have cut off the ends of a range
 COLUMNS = ("layer", "unit", "si", "null_p95", "preferred_class", "mean_activation", "zero_share", "dead")
 
-run = common.require_run()["name"]
+run, store = common.require_run()["name"], common.store()
 common.page(
     "Which units are there, and what are they like?",
     "A unit is one channel of a layer. Its class selectivity index (SI) says how much more it responds to one class "
     "than to the others; what shuffled labels give, its null, stands beside it. Click a row or a dot to open the unit.",
     f"store.units({run!r})",
 )
-units, names = measures.table(run), common.class_names(run)
-known = measures.known(units)
-layers = units["layer"].unique().tolist()
+known, names = measures.known(run), common.class_names(run)
+layers = common.read("layers", run)["layer"].tolist()
 
 
 def open_unit(layer: str, unit: int) -> None:
@@ -24,8 +27,8 @@ def open_unit(layer: str, unit: int) -> None:
     st.switch_page("views/unit.py", query_params={"run": run, "layer": layer, "unit": str(unit)})
 
 
-def filtered() -> pd.DataFrame:
-    """The units that the filters leave, in the order asked for."""
+def filters() -> tuple[Wanted, bool]:
+    """The widgets that say which units are wanted, and whether those with the largest value come first."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         sought = links.get("find", "").strip()
         links.widget(
@@ -46,50 +49,42 @@ def filtered() -> pd.DataFrame:
             st.selectbox, "Sorted by", list(known), name="metric", value=metric, default="si", width=190,
             format_func=known.get, clears=("page",),
         )  # fmt: skip
-        low, high = _ends(units[metric])
+        low, high = ends(metric)
         span = links.span(metric, low, high)
         step = 0.01 if high - low >= 0.1 else (high - low) / 100
         links.widget(
             st.slider, f"{known[metric]} between", low, high, step=step, name=metric, value=span, default=(low, high),
             text=lambda ends: f"{ends[0]:.3g}..{ends[1]:.3g}", width=220,
         )  # fmt: skip
-        order = links.segmented("First", {"largest": "largest", "smallest": "smallest"}, "first")
-    inside = units[metric].between(span[0] - 1e-9, span[1] + 1e-9)
-    shown = units[inside | (units[metric].isna() & (span == (low, high)))]
-    if sought:
-        shown = shown[_found(shown, sought.lower())]
-    if layer != "all":
-        shown = shown[shown["layer"] == layer]
-    if prefers != "any":
-        shown = shown[shown["preferred_class"] == prefers]
-    if state != "all":
-        shown = shown[shown["dead"] == (state == "dead")]
-    return shown.sort_values(metric, ascending=order == "smallest", kind="stable").reset_index(drop=True)
-
-
-def _found(units: pd.DataFrame, sought: str) -> pd.Series:
-    """Which units have these letters in their layer, in LAYER:UNIT (to its end), or in their preferred class."""
-    layer, preferred = units["layer"].str.lower(), units["preferred_class"].astype(str).str.lower()
-    address = layer + ":" + units["unit"].astype(str)
-    return (
-        layer.str.contains(sought, regex=False)
-        | address.str.endswith(sought)
-        | preferred.str.contains(sought, regex=False)
+        first = links.segmented("First", {"largest": "largest", "smallest": "smallest"}, "first")
+    some = span != (low, high)  # else units without a value of the measure are wanted too
+    wanted = Wanted(
+        sought,
+        None if layer == "all" else layer,
+        None if prefers == "any" else prefers,
+        None if state == "all" else state == "dead",
+        metric,
+        span[0] - ROUNDED if some else None,
+        span[1] + ROUNDED if some else None,
     )
+    return wanted, first == "largest"
 
 
-def _ends(values: pd.Series) -> tuple[float, float]:
-    low, high = float(values.min()), float(values.max())
+def ends(metric: str) -> tuple[float, float]:
+    """The ends of the slider: 0 to 1 for a measure that stays inside, else its lowest and highest value."""
+    whole = store.count_units(run, Wanted(metric=metric))
+    low, high = float(whole["lowest"]), float(whole["highest"])
+    low, high = (low, high) if low <= high else (0.0, 1.0)  # no unit has a value
     low, high = (0.0, 1.0) if low >= 0 and high <= 1 else (low, high)
     return (low, high) if high > low else (low, low + 1.0)
 
 
-def use(rows: pd.DataFrame, told: str) -> None:
+def use(count: int, rows: Callable[[int], pd.DataFrame], told: str) -> None:
     """What can be done with several units at once: silence them, or save them as a group."""
-    with st.popover(told, icon=":material/bookmark_add:", on_change="rerun", key="use", disabled=not len(rows)) as box:
+    with st.popover(told, icon=":material/bookmark_add:", on_change="rerun", key="use", disabled=not count) as box:
         if box.open:
-            count = int(st.number_input("The first", 1, len(rows), min(20, len(rows)), key="use-count"))
-            chosen = {layer: sorted(part["unit"].astype(int)) for layer, part in rows.head(count).groupby("layer")}
+            first = int(st.number_input("The first", 1, count, min(20, count), key="use-count"))
+            chosen = {layer: sorted(part["unit"].astype(int)) for layer, part in rows(first).groupby("layer")}
             text = links.units_to_text(chosen)
             st.caption(wording.code(text))
             if st.button("Silence them", icon=":material/content_cut:", key="use-silence"):
@@ -98,20 +93,27 @@ def use(rows: pd.DataFrame, told: str) -> None:
             selection.save(run, chosen)
 
 
-shown = filtered()
-if not len(shown):
+def sorted_units(limit: int | None = None, offset: int = 0) -> pd.DataFrame:
+    """The units that the filters leave, in the order asked for."""
+    return store.find_units(run, wanted, descending=largest, limit=limit, offset=offset)
+
+
+wanted, largest = filters()
+found = store.count_units(run, wanted)
+if not found["units"]:
     st.info("No unit fits these filters.", icon=":material/filter_alt_off:")
     nothing = dict.fromkeys(("find", "layer", "class", "dead", "metric", "page", *known))
     st.button("Clear the filters", on_click=lambda: links.put(**nothing))
     st.stop()
-pages = -(-len(shown) // unit_views.PAGE)
+pages = -(-found["units"] // unit_views.PAGE)
 page = links.integer("page", 1, pages, 1)
 with st.container(horizontal=True, vertical_alignment="center"):
-    counts = f"{wording.counted(len(shown), 'unit')} of {wording.whole(len(units))}, {int(shown['dead'].sum())} dead."
+    every = int(common.read("layers", run)["units"].sum())
+    counts = f"{wording.counted(found['units'], 'unit')} of {wording.whole(every)}, {found['dead']} dead."
     st.markdown(counts, width="content")
     actions = st.container(width="content")
-    common.saving("units", shown)
-common.unbounded(run, shown["layer"].unique())
+    common.saving("units", sorted_units)
+common.unbounded(run, found["layers"])
 
 view = links.segmented("Seen as", {name: title for name, (title, _) in unit_views.VIEWS.items()}, "seen")
 if view in unit_views.WIDE:
@@ -119,10 +121,9 @@ if view in unit_views.WIDE:
 else:
     listed, seen = st.columns([6, 5], gap="large")
 with listed:
-    metric = links.get("metric", "si") if links.get("metric", "si") in known else "si"
-    columns = list(dict.fromkeys([*COLUMNS[:3], metric, *COLUMNS[3:]]))
-    here = shown.iloc[(page - 1) * unit_views.PAGE : page * unit_views.PAGE]
-    low, high = _ends(units["si"])
+    columns = list(dict.fromkeys([*COLUMNS[:3], wanted.metric, *COLUMNS[3:]]))
+    here = sorted_units(unit_views.PAGE, (page - 1) * unit_views.PAGE)
+    low, high = ends("si")
     picked = common.table(
         here[columns],
         height=640,
@@ -137,12 +138,13 @@ with listed:
         )
     st.caption("A null of 0.08 means: with shuffled labels this unit reaches SI 0.08 once in twenty.")
 with seen:
-    told = unit_views.VIEWS[view][1](run, shown)
-marked = told.get("marked", shown.head(0))
+    told = unit_views.VIEWS[view][1](run, wanted, found, largest)
+marked = told.get("marked", here.head(0))
 with actions:
-    use(
-        marked if len(marked) else shown, f"Use {wording.counted(len(marked), 'marked unit')}" if len(marked) else "Use"
-    )
+    if len(marked):
+        use(len(marked), marked.head, f"Use {wording.counted(len(marked), 'marked unit')}")
+    else:
+        use(found["units"], sorted_units, "Use")
 if rows := picked["selection"]["rows"]:
     open_unit(here["layer"].iloc[rows[0]], here["unit"].iloc[rows[0]])
 if place := told.get("open"):

@@ -4,6 +4,7 @@ A run is a folder of finished files that never change. Readers attach them read-
 finished file into place. So any number of processes read while others write, and a copied folder is a copied run.
 """
 
+from selviz.store.browsing import Wanted
 from selviz.store.files import read_json, write_json
 from selviz.store.groups import delete_group, list_groups, read_group, rename_group, write_group
 from selviz.store.images import image_folder, write_images
@@ -16,6 +17,7 @@ __all__ = [
     "TABLES",
     "Chain",
     "Store",
+    "Wanted",
     "append",
     "delete_group",
     "image_folder",

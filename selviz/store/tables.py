@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 
 from selviz.errors import SelvizError, unknown
-from selviz.store import ledger, listing, sql, transfer
+from selviz.store import browsing, ledger, listing, sql, transfer
+from selviz.store.browsing import ALL, Wanted
 from selviz.store.files import check_name, quoted, read_json, writing
 from selviz.store.images import image_folder
-from selviz.store.reading import opened, read
+from selviz.store.reading import check, opened, read
 from selviz.store.views import TABLES, select
 
 FORMATS = {"csv": "FORMAT csv, HEADER", "parquet": "FORMAT parquet", "json": "FORMAT json, ARRAY true"}
@@ -229,6 +230,23 @@ class Store:
         facts = {name: found[name] for name in ("depth", "signed", "squeeze")}
         return {"run": run, **{name: _plain(value) for name, value in {**row, **facts}.items()}}
 
+    def unit_measures(self, run: str) -> list[str]:
+        """The columns of `find_units` that units can be sorted by and cut at: what is stored of the run."""
+        return browsing.measures(self._browsed(run))
+
+    def find_units(self, run: str, wanted: Wanted = ALL, **page) -> pd.DataFrame:
+        """The units that fit, with every stored measure; `page`: order, descending, limit, offset of `browsing.rows`.
+
+        Units without a value of the measure come last; of equals, those of earlier layers and lower numbers first.
+        """
+        return self._browse(run, lambda stages: browsing.rows(stages, wanted, **page))
+
+    def count_units(self, run: str, wanted: Wanted = ALL) -> dict:
+        """How many units fit, how many of them are dead, their layers, lowest and highest value of the measure."""
+        row = self._browse(run, lambda stages: browsing.summary(stages, wanted)).iloc[0]
+        layers = sorted(row["layers"]) if row["units"] else []
+        return {"units": int(row["units"]), "dead": int(row["dead"]), "layers": layers, **row[["lowest", "highest"]]}
+
     def activations(self, run: str, layer: str, unit: int) -> pd.DataFrame:
         """One unit on every evaluation image: image, label, prediction, fold, label_index, prediction_index, value."""
         found = self._layer(run, layer)
@@ -358,6 +376,18 @@ class Store:
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
         query = f"{select(table, {stage: stage for stage in stages})}{where} ORDER BY {order}"
         return read(self._files(run, stages), query, tuple(parameters), self._fix(run, stages))
+
+    def _browsed(self, run: str) -> tuple[str, ...]:
+        """The stages that the units of this run are read from."""
+        folder = self.run_path(run)
+        return browsing.STAGES + tuple(stage for stage in browsing.MORE if (folder / f"{stage}.duckdb").exists())
+
+    def _browse(self, run: str, query) -> pd.DataFrame:
+        stages = self._browsed(run)
+        files = self._files(run, stages)
+        for stage in stages:
+            check(files[stage], self._fix(run, (stage,)))
+        return read(files, *query(stages), self._fix(run))
 
     def _values(self, run: str, condition: str, parameters: tuple) -> np.ndarray:
         # The rows lie sorted by layer, unit and image, and DuckDB keeps their order.
