@@ -67,6 +67,7 @@ def ledger() -> None:
         column_config={
             "hypothesis": st.column_config.Column("key", width=90),
             "statement": st.column_config.Column("claim", width="large"),
+            "verdict": st.column_config.Column("verdict", width=100),
             "level": st.column_config.NumberColumn("level", format="%.3g"),
             "p": st.column_config.NumberColumn("p", format="%.3g"),
             "holm": st.column_config.NumberColumn("p, Holm", format="%.3g"),

@@ -16,7 +16,7 @@ import pandas as pd
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from app import colours, files, links, memory, saver, wording
+from app import colours, files, keyboard, links, memory, saver, wording
 from selviz import __version__
 from selviz.config import short_name
 from selviz.errors import SelvizError
@@ -48,25 +48,26 @@ NUMBERS = {
     "mean_activation": ("mean activation", "%.3g"),
 }
 ROOT = Path(__file__).resolve().parent.parent
-STYLE = """<style>
-.stMainBlockContainer {padding: 3.6rem 2.6rem 3rem 2.6rem}
-.stMainBlockContainer h1 {font-size: clamp(1.6rem, 2.3vw, 2.1rem); padding: .4rem 0}
-.stMainBlockContainer h2 {font-size: 1.5rem; padding: .8rem 0 .4rem 0}
-.stMainBlockContainer h3 {font-size: 1.25rem; padding: .4rem 0}
-[class*="st-key-tile-"] button {background-size: 100% auto; background-repeat: no-repeat; image-rendering: pixelated;
-  padding: calc(100% - 2px) 0 0 0; overflow: hidden; border-width: 2px; min-height: 0}
-[class*="st-key-tile-"] button p {font-size: .82rem; white-space: nowrap}
-[data-testid=stCaptionContainer] code {color: inherit; background: none; padding: 0; font-size: .95em}
-[class*=st-key-lesson-] button p {white-space: normal; text-align: left}
-[data-testid=stButtonGroup] button {min-height: 2.5rem}
-.selviz-tiles {display: grid; grid-template-columns: repeat(auto-fill, minmax(4.2rem, 1fr)); gap: .6rem}
-.selviz-tiles figure {margin: 0}
-.selviz-tiles figcaption {font-size: .82rem; white-space: nowrap; overflow: hidden; text-overflow: ellipsis}
-.selviz-facts {width: 100%; border-collapse: collapse}
-.selviz-facts :is(th, td) {text-align: left; vertical-align: top; padding: .2rem 1rem .2rem 0; font-size: .94rem;
-  border-bottom: 1px solid #8883; overflow-wrap: anywhere}
-.selviz-facts th {font-weight: 600; min-width: 9rem}
-.selviz-picture {width: 100%; image-rendering: pixelated; border-radius: .4rem; display: block}
+STYLE = f"""<style>{keyboard.STYLE}
+.stMainBlockContainer {{padding: 3.6rem 2.6rem 3rem 2.6rem}}
+.stMainBlockContainer h1 {{font-size: clamp(1.6rem, 2.3vw, 2.1rem); padding: .4rem 0}}
+.stMainBlockContainer h2 {{font-size: 1.5rem; padding: .8rem 0 .4rem 0}}
+.stMainBlockContainer h3 {{font-size: 1.25rem; padding: .4rem 0}}
+[class*="st-key-tile-"] button {{background-size: 100% auto; background-repeat: no-repeat; image-rendering: pixelated;
+  padding: calc(100% - 2px) 0 0 0; overflow: hidden; border-width: 2px; min-height: 0}}
+[class*="st-key-tile-"] button p {{font-size: .82rem; white-space: nowrap}}
+[data-testid=stCaptionContainer] code {{color: inherit; background: none; padding: 0; font-size: .95em}}
+[class*=st-key-lesson-] button p {{white-space: normal; text-align: left !important}}
+[data-testid=stHeadingDivider] {{margin-top: .5rem}}
+[data-testid=stButtonGroup] button {{min-height: 2.5rem}}
+.selviz-tiles {{display: grid; grid-template-columns: repeat(auto-fill, minmax(4.2rem, 1fr)); gap: .6rem}}
+.selviz-tiles figure {{margin: 0}}
+.selviz-tiles figcaption {{font-size: .82rem; white-space: nowrap; overflow: hidden; text-overflow: ellipsis}}
+.selviz-facts {{width: 100%; border-collapse: collapse}}
+.selviz-facts :is(th, td) {{text-align: left; vertical-align: top; padding: .2rem 1rem .2rem 0; font-size: .94rem;
+  border-bottom: 1px solid #8883; overflow-wrap: anywhere}}
+.selviz-facts th {{font-weight: 600; min-width: 9rem}}
+.selviz-picture {{width: 100%; image-rendering: pixelated; border-radius: .4rem; display: block}}
 </style>"""
 
 
@@ -183,8 +184,8 @@ def page(title: str, how: str, python: str = "", shell: str = "") -> None:
     """The title, which is the page's question, one sentence of how to read it, and link and code to take away."""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.title(title, anchor=False, width="stretch")
-        with st.popover("Share", icon=":material/share:", on_change="rerun", key="share") as box:
-            if box.open:
+        with popover("Share", ":material/share:", "share") as opened:
+            if opened:
                 st.caption("This view as a link")
                 st.code(link(), language=None, wrap_lines=True)
                 st.caption("The same numbers in Python")
@@ -194,6 +195,15 @@ def page(title: str, how: str, python: str = "", shell: str = "") -> None:
                     st.caption("The same in a shell")
                     st.code(shell, language="bash")
     st.markdown(how)
+
+
+@contextmanager
+def popover(label: str, icon: str, key: str, **options):
+    """A box that opens at a button; gives whether it is open, since what is in it is made only then."""
+    with st.popover(label, icon=icon, on_change="rerun", key=key, **options) as box:
+        if box.open:
+            keyboard.enter(key)
+        yield box.open
 
 
 def link() -> str:
@@ -229,8 +239,8 @@ def downloads(name: str, behind: pd.DataFrame, figure=None, title: str = "", how
 
 def saving(name: str, behind: pd.DataFrame | Callable[[], pd.DataFrame]) -> None:
     """A box with the buttons that save a table, or one that is made when the box is opened."""
-    with st.popover("Save", icon=":material/download:", on_change="rerun", key=f"saving-{name}") as box:
-        if box.open:
+    with popover("Save", ":material/download:", f"saving-{name}") as opened:
+        if opened:
             downloads(name, behind() if callable(behind) else behind)
 
 
@@ -244,8 +254,8 @@ def chart(title: str, figure, how: str, behind: pd.DataFrame, key: str, on_selec
     """A chart, its title, the table behind it, and one line of how to read it; gives the selection if `on_select`."""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader(title, anchor=False, width="stretch")
-        with st.popover("Table", icon=":material/table:", on_change="rerun", key=f"table-{key}") as box:
-            if box.open:
+        with popover("Table", ":material/table:", f"table-{key}") as opened:
+            if opened:
                 table(behind)
                 downloads(key, behind, figure, title, how)
     options = {} if on_select is None else {"on_select": on_select, "selection_mode": selection_mode}
@@ -260,7 +270,7 @@ def table(frame: pd.DataFrame, **options):
     heads = {name: st.column_config.NumberColumn(head, format=form) for name, (head, form) in NUMBERS.items()}
     heads |= dict.fromkeys(("preferred_class", "match_class"), "prefers")
     options["column_config"] = {**heads, **options.get("column_config", {})}
-    return st.dataframe(frame.assign(**shares), hide_index=True, **options)
+    return st.dataframe(frame.assign(**shares), hide_index=True, **{"placeholder": "–", **options})
 
 
 @contextmanager

@@ -38,7 +38,7 @@ def samples(run: str) -> tuple[str, str, float]:
             name = links.choose("corruption", names, "gaussian_noise", "corruption")
             links.widget(
                 st.selectbox, "Corruption", names, name="corruption", value=name, default="gaussian_noise", width=220,
-                format_func=lambda text: text.replace("_", " "),
+                format_func=called,
             )  # fmt: skip
             level = links.integer("severity", 1, 5, 3)
             with st.container(width=260):
@@ -64,6 +64,11 @@ def samples(run: str) -> tuple[str, str, float]:
     if skipped:
         st.caption("These images are too small for some corruptions: " + "; ".join(skipped.values()) + ".")
     return kind, name, float(level)
+
+
+def called(name: str) -> str:
+    """A corruption or an attack as it is called in a sentence: `gaussian noise`, `PGD`."""
+    return name.upper() if name in ATTACKS else name.replace("_", " ")
 
 
 @st.cache_data(max_entries=64, show_spinner="Making the images ...")

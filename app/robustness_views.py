@@ -21,13 +21,13 @@ def curves(run: str, runs: pd.DataFrame, found: Found, kind: str, name: str) -> 
     told = _told(runs, mine)
     shown = "all"
     if kind == "corruption" and name in stored:
-        choices = {"one": wording.short(name.replace("_", " "), 24), "all": "mean over corruptions"}
+        choices = {"one": wording.short(perturbed.called(name), 24), "all": "mean over corruptions"}
         shown = links.segmented("Accuracy by severity under", choices, "curve")
     left, right = st.columns(2, gap="large")
     with left:
         if stored:
             table = perturbed.by_level(runs, found, "corruption", name if shown == "one" else None)
-            what = name.replace("_", " ") if shown == "one" else "corruptions, their mean"
+            what = perturbed.called(name) if shown == "one" else "corruptions, their mean"
             common.chart(
                 "Accuracy by severity",
                 charts.perturbing.curves(table, "severity", common.dark()),
@@ -44,7 +44,7 @@ def curves(run: str, runs: pd.DataFrame, found: Found, kind: str, name: str) -> 
             common.chart(
                 "Accuracy under attack",
                 charts.perturbing.curves(table, "largest change of a pixel, of 255", common.dark()),
-                f"Accuracy under {wording.plain(attack)}; a line for each alpha. The axis is not to scale. {told}",
+                f"Accuracy under {perturbed.called(attack)}; a line for each alpha. The axis is not to scale. {told}",
                 table,
                 "attack",
             )
@@ -116,7 +116,8 @@ def selectivity(run: str, runs: pd.DataFrame, found: Found) -> None:
         st.info("Nothing of this kind is stored for these networks: `selviz robustness RUN`.")
         return
     kinds = "corruption" if family == "all" else family
-    what = f"mean {kinds} accuracy" if of == "corruption" else f"accuracy under {attack} {epsilon}"
+    under = f"accuracy under {perturbed.called(attack)} {epsilon}"
+    what = f"mean {kinds} accuracy" if of == "corruption" else under
     what += " / clean" if scale == "relative" else ""
     left, right = st.columns(2, gap="large")
     with left:
@@ -165,7 +166,7 @@ def units(run: str, found: Found, kind: str, name: str, level: float) -> None:
     layer = links.choose("layer", layers, layers[-1], "layer")
     links.widget(st.selectbox, "Layer", layers, name="layer", value=layer, default=layers[-1], width=260)
     table = _shifts(run, layer, kind, name, near)
-    at = f"{name.replace('_', ' ')} at {'severity' if kind == 'corruption' else 'epsilon'} {near:g}"
+    at = f"{perturbed.called(name)} at {'severity' if kind == 'corruption' else 'epsilon'} {near:g}"
     left, right = st.columns(2, gap="large")
     with left:
         common.chart(

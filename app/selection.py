@@ -106,15 +106,15 @@ def tools(run: str, units: Units) -> None:
                 key=title,
             )
         st.button("Clear", icon=":material/backspace:", disabled=not units, on_click=put, args=(run, {}))
-        with st.popover("Units", icon=":material/table:", on_change="rerun", key="chosen", disabled=not units) as box:
-            if box.open:
+        with common.popover("Units", ":material/table:", "chosen", disabled=not units) as opened:
+            if opened:
                 table = common.read("units", run)
                 silent = [unit in units.get(layer, ()) for layer, unit in zip(table["layer"], table["unit"])]
                 columns = ["layer", "unit", "si", "null_p95", "preferred_class", "mean_activation", "dead"]
                 common.table(table[silent][columns])
                 common.downloads("chosen", table[silent][columns])
-        with st.popover("Groups", icon=":material/bookmark:", on_change="rerun", key="groups") as box:
-            if box.open:
+        with common.popover("Groups", ":material/bookmark:", "groups") as opened:
+            if opened:
                 _groups(run, units)
 
 

@@ -3,17 +3,17 @@
     {"pages": [{"page", "model_pass", "demo_ms", "large_ms", "many_ms", "marks", "megabytes", ...}], ...}
 
 Medians over visits, each to another address of the page, of one run of its script, on three stores: two small trained
-networks (or the store in --demo); 48 million generated activations (10,000 images x 4,800 units, 200 classes); and
-50,000 generated units (200 images). --keep names a folder that keeps the generated ones for another time. `..._cpu_ms`
-is the processor's time, which other work on the machine disturbs less. `marks` (points, bars, cells of all charts) and
-`megabytes` (all messages to the browser) are the most that any visit got; `views` has them and the time for the other
-views of a page. Pages that pass images through a network are marked `model_pass`.
+networks (or the store in --demo); two networks of 48 million activations each (10,000 images x 4,800 units, 200
+classes) with weights, every stored study, two more baselines and two hypotheses; and one of 50,000 units (200 images)
+with every measure. `benchmarks/generated.py` makes the last two; --keep names a folder that keeps them for another
+time. `..._cpu_ms` is the processor's time, which other work on the machine disturbs less. `marks` (points, bars, cells
+of all charts) and `megabytes` (all messages to the browser) are the most that any visit got; `views` has them and the
+time for the other views of a page. Pages that pass images through a network are marked `model_pass`.
 """
 
 import argparse
 import base64
 import contextlib
-import io
 import json
 import os
 import statistics
@@ -24,76 +24,30 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from selviz.config import RunConfig, config_to_dict, run_name
-from selviz.store import Store, write_activations, write_images, write_json, write_stage
+from benchmarks.generated import Size
+from benchmarks.generated import store as generated_store
+from selviz.config import RunConfig
+from selviz.store import Store
 
-SIZES = {  # images, layers, units of each, classes
-    "large": (10_000, 8, 600, 200),
-    "many": (200, 40, 1_250, 10),
-}
-MODEL_PASS = ("unit", "ablation")
+SIZES = {"large": (Size(images=10_000, layers=8, units=600, classes=200), 2),  # and how many runs
+         "many": (Size(images=200, layers=40, units=1_250, classes=10), 1)}  # fmt: skip
+MODEL_PASS = ("unit", "ablation", "robustness")
 VIEWS = {  # what else a page can be asked for
-    "units": [{"seen": seen} for seen in ("scatter", "tuning", "plane", "agreement")] + [{"find": "7"}],
-    "ablation": [{"by": "plot"}, {"by": "table"}, {"show": "confusion"}],
+    "units": [{"seen": seen} for seen in ("scatter", "tuning", "plane", "agreement")]
+    + [{"find": "7"}, {"metric": "auc", "auc": "0.5..1", "page": "2"}, {"metric": "drop", "first": "smallest"}],
+    "unit": [{"evidence": shown} for shown in ("pixels", "made")]
+    + [{"meaning": shown} for shown in ("answers", "alike")],
+    "ablation": [{"by": "plot"}, {"by": "table"}, {"show": "confusion"}, {"show": "curves"}, {"show": "atlas"}],
     "compare": [{"settings": "all"}],
+    "robustness": [{"part": part} for part in ("grid", "selectivity", "units")],
+    "dimensionality": [{"count": "participation", "vary": "over_units"}],
+    "hypotheses": [{"do": "register"}],
 }
 LIMITS = {"ms": 300, "marks": 5_000, "megabytes": 2}
 MAIN = Path(__file__).resolve().parents[1] / "app" / "main.py"
-
-
-def generated_store(data: Path, images: int, layers: int, units: int, classes: int) -> Store:
-    """A run of generated activations with classes, metrics and images, written by the store's own writers."""
-    import torch
-
-    from selviz.metrics import layer_metrics
-
-    store = Store(data)
-    config = RunConfig("digits", "cnn", alpha=0, epochs=2)
-    folder = store.run_path(run_name(config))
-    if (folder / "summary.json").exists():
-        return store
-    random = np.random.default_rng(0)
-    labels, names = random.permutation(np.arange(images) % classes), [f"class {c}" for c in range(classes)]
-    picture = io.BytesIO()
-    Image.fromarray(random.integers(0, 255, (32, 32, 3), dtype=np.uint8)).save(picture, "PNG")
-    pixel = picture.getvalue()
-    write_images(store.path, data.name, [pixel] * images, labels, names)
-    write_json(folder / "config.json", config_to_dict(config))
-    found, layer_names = [], [f"layer{layer}.relu" for layer in range(layers)]
-
-    def activations():
-        for layer in range(layers):
-            tuning = random.gamma(1.0, size=(classes, units)).astype(np.float32)
-            values = tuning[labels] * random.gamma(1.0, size=(images, units)).astype(np.float32)
-            found.append(layer_metrics(torch.from_numpy(values), torch.from_numpy(labels), classes, shuffles=2))
-            yield layer, values
-
-    of_layers = pd.DataFrame({"layer": range(layers), "name": layer_names, "units": units, "signed": False})
-    of_layers = of_layers.assign(depth=np.linspace(0, 1, layers), squeeze=False)
-    of_images = {"image": range(images), "label": labels, "prediction": labels, "fold": np.arange(images) % 2}
-    write_activations(folder, of_layers, pd.DataFrame(of_images), activations(), {"device": "cpu"})
-    tables = {"layers": pd.DataFrame([{"layer": layer, **part["layer"]} for layer, part in enumerate(found)])}
-    for name in ("units", "class_means"):
-        tables[name] = pd.concat([part[name].assign(layer=layer) for layer, part in enumerate(found)])
-    write_stage(folder, "metrics", tables, {})
-    epochs = {"epoch": [1, 2], "loss": [2.0, 1.0], "penalty": 0.2, "train_accuracy": 0.5, "test_accuracy": 0.6}
-    epochs = pd.DataFrame({**epochs, "mean_si": 0.3, "learning_rate": 0.1, "seconds": 1.5, "mean_si_live": 0.3})
-    per_layer = pd.DataFrame({"epoch": [1, 2], "layer": [0, 0], "mean_si": [0.1, 0.2]})
-    write_stage(folder, "training", {"epochs": epochs, "epoch_layers": per_layer}, {})
-    facts = {
-        "fingerprint": data.name,
-        "test_accuracy": 0.6,
-        "mean_si": 0.3,
-        "mean_si_live": 0.3,
-        "units": layers * units,
-    }
-    facts |= {"dead": 0, "images": images, "classes": names, "null_mean": 0.1, "null_p95": 0.1, "layers": layers}
-    write_json(folder / "summary.json", {**facts, "kind": "trained", **config_to_dict(config)})
-    return store
 
 
 def small_store(data: Path) -> Store:
@@ -120,6 +74,10 @@ def visits(store: Store, page: str, number: int) -> list[dict[str, str]]:
         return [{"run": run, "silence": f"{row['layer']}:{row['unit']}"} for row in rows]
     if page == "compare":
         return [{"run": run, "runs": ",".join(store.names()[:6])}] * number
+    if page == "hypotheses":
+        keys = store.hypotheses()["hypothesis"].tolist()
+        return [{"run": run, **({"do": "one", "hypothesis": keys[n % len(keys)]} if keys and n % 2 else {})}
+                for n in range(number)]  # fmt: skip
     return [{"run": run}] * number
 
 
@@ -201,7 +159,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="selviz-benchmark-") as scratch:
         stores = {"demo": Store(settings.demo) if settings.demo else small_store(Path(scratch) / "demo")}
         for name, sizes in SIZES.items():
-            stores[name] = generated_store((settings.keep or Path(scratch)) / name, *sizes)
+            stores[name] = generated_store((settings.keep or Path(scratch)) / name, name, *sizes)
         sent, rows = Sent(), []
         for page in pages:
             row: dict = {"page": page, "model_pass": page in MODEL_PASS, "marks": 0, "megabytes": 0.0}
@@ -215,6 +173,9 @@ def main() -> None:
             rows.append(row)
     quick = [row for row in rows if not row["model_pass"]]
     worst = {f"{name}_ms": max((row[f"{name}_ms"] for row in quick), default=None) for name in stores}
+    for name in stores:
+        views = [view["ms"] for row in quick for view in row.get(f"{name}_views", [])]
+        worst[f"{name}_view_ms"] = round(max(views, default=0), 1)
     worst |= {name: max((row[name] for row in rows), default=None) for name in ("marks", "megabytes")}
     print(
         json.dumps(

@@ -75,7 +75,7 @@ def test_the_last_step_shows_every_guess_beside_its_measurement_and_both_sides(v
     page = visit(tiny_store, "lesson", step="8", guesses="1:3;2:20;4:1")
     table = page.dataframe[0].value.set_index("step")
     assert table.loc[2, "your guess"] == "20 units"
-    assert table.loc[5, "measured"] == "not yet: guess first"
+    assert table.loc[5, "measured"] == "guess first"
     assert "Badola" in text(page) and "Limits of what you saw" in text(page)
 
 

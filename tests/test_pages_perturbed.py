@@ -38,29 +38,35 @@ def test_without_its_study_the_images_are_shown_and_the_command_is_named(visit, 
 
 
 def test_with_its_study_every_part_draws_and_says_what_is_stored(visit, tested, tiny_run):
-    page = visit(tested, "robustness", run=tiny_run, corruption="contrast", severity="5", layer="relu3")
-    assert not page.exception and not page.error
-    heads = [head.value for head in page.subheader]
-    for head in ("Accuracy by severity", "Accuracy under attack", "Which corruptions hurt whom", "Against alpha"):
-        assert head in heads
+    heads = {
+        "curves": ["Accuracy by severity", "Accuracy under attack"],
+        "grid": ["Which kind of corruption hurts this network?", "Which corruptions hurt whom"],
+        "selectivity": ["Does selectivity go with robustness?", "Against selectivity", "Against alpha"],
+        "units": ["Which units move most?", "Shift against selectivity", "Unit by unit"],
+    }
+    asked = {"run": tiny_run, "corruption": "contrast", "severity": "5", "layer": "relu3"}
+    pages = {part: visit(tested, "robustness", part=part, **asked) for part in heads}
+    for part, page in pages.items():
+        assert not page.exception and not page.error
+        assert [head.value for head in page.subheader] == heads[part]
     row = tested.robustness_layers(tiny_run, "relu3").query("name == 'contrast' and level == 5").iloc[0]
     rho = f"{abs(row['si_to_shift']):.2f} between SI and shift"
     assert rho in text(page) and f"n = {row['units']} units that vary" in text(page)
     units = tested.robustness_units(tiny_run, "relu3").query("name == 'contrast' and level == 5")
     shown = page.dataframe[-1].value
     assert shown["shift"].tolist() == sorted(units["shift"].dropna(), reverse=True)
-    (families,) = [frame.value for frame in page.dataframe if "family" in frame.value]
+    (families,) = [frame.value for frame in pages["grid"].dataframe if "family" in frame.value]
     summary = tested.robustness_summary(tiny_run).set_index("family")
     assert families["family"].tolist() == ["all", "weather"]  # fog and contrast, both of the weather
     assert families["accuracy"].tolist() == pytest.approx(100 * summary.loc[families["family"], "accuracy"])
     low, high = families["interval"].iloc[1].split(" to ")
     assert float(low) == pytest.approx(100 * summary.loc["weather", "low"], abs=0.06) and float(low) < float(high)
-    other = visit(tested, "robustness", run=tiny_run, family="weather")
+    other = visit(tested, "robustness", run=tiny_run, part="selectivity", family="weather")
     assert not other.exception
     assert "mean weather accuracy" in " ".join(str(chart.proto) for chart in other.get("plotly_chart"))
-    other = visit(tested, "robustness", run=tiny_run, against="attack", strength="8", corruption="fog", curve="all")
+    other = visit(tested, "robustness", run=tiny_run, part="selectivity", against="attack", strength="8")
     assert not other.exception
-    assert "accuracy under pgd 8" in " ".join(str(chart.proto) for chart in other.get("plotly_chart"))
+    assert "accuracy under PGD 8" in " ".join(str(chart.proto) for chart in other.get("plotly_chart"))
 
 
 def test_a_network_without_its_weights_still_shows_its_stored_numbers(visit, tested, tiny_run, tmp_path):
@@ -68,11 +74,11 @@ def test_a_network_without_its_weights_still_shows_its_stored_numbers(visit, tes
     (tmp_path / "store" / "runs" / tiny_run / "weights.safetensors").unlink()
     page = visit(tmp_path / "store", "robustness", run=tiny_run)
     assert not page.exception and "weights.safetensors is missing" in text(page)
-    assert "Which corruptions hurt whom" in [head.value for head in page.subheader]
+    assert "Accuracy by severity" in [head.value for head in page.subheader]
 
 
 def test_a_perturbation_that_is_not_stored_names_its_command(visit, tested, tiny_run):
-    page = visit(tested, "robustness", run=tiny_run, corruption="snow")
+    page = visit(tested, "robustness", run=tiny_run, part="units", corruption="snow")
     assert not page.exception
     assert f"selviz robustness {tiny_run} --corruption snow --attack none" in text(page)
 
@@ -82,20 +88,18 @@ def test_dimensionality_draws_both_counts_over_units_and_maps(visit, tested, tin
         page = visit(tested, "dimensionality", run=tiny_run, **address)
         assert not page.exception and not page.error
         assert len(page.get("plotly_chart")) == 3
-    assert "The change under pgd" in [head.value for head in page.subheader]
+    assert "The change under PGD" in [head.value for head in page.subheader]
 
 
 def test_links_that_name_what_is_not_there_show_the_nearest(visit, tested, tiny_run):
     page = visit(
-        tested, "robustness", run=tiny_run, corruption="contras", severity="9", first="99999", layer="<b>", curve="x"
+        tested, "robustness", run=tiny_run, corruption="contras", severity="9", first="99999", layer="<b>", part="units"
     )
     assert not page.exception
     warned = " ".join(warning.value for warning in page.warning)
     for word in ("`contras`", "`9`", "99999", "`<b>`"):
         assert word in warned
-    page = visit(
-        tested, "robustness", run=tiny_run, kind="attack", epsilon="1e9", attack="cw", against="?", strength="x"
-    )
+    page = visit(tested, "robustness", run=tiny_run, kind="attack", epsilon="1e9", attack="cw", part="x")
     assert not page.exception and "1e9" in " ".join(warning.value for warning in page.warning)
     page = visit(tested, "dimensionality", run=tiny_run, count="x", over="y", change="z", vary="w")
     assert not page.exception and len(page.warning) == 4

@@ -17,6 +17,13 @@ CLIPPED = """[...document.querySelectorAll(
     && getComputedStyle(e).overflowX !== 'visible' && !e.closest('[class*=st-key-tile-], [class*=st-key-lesson-]'))
   .map(e => e.innerText.trim().slice(0, 60))"""
 
+# What has the focus, and whether a link or button shows it by an outline or a ring (a field has a frame and a caret).
+FOCUS = """(() => {
+  const one = document.activeElement, kind = one.tagName.toLowerCase(), looks = getComputedStyle(one);
+  const name = one.getAttribute('aria-label') || one.innerText || one.title || '';
+  return [`${kind}: ${name}`, looks.boxShadow != 'none' || looks.outlineStyle != 'none' || !/^(a|button)$/.test(kind)];
+})()"""
+
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_page_opens_without_an_error_and_without_a_clipped_label_at_1280_and_1920(visit, address, scheme):
@@ -89,4 +96,48 @@ def test_from_the_overview_to_a_silenced_unit_whose_link_shows_another_reader_th
         shown = one.settle().tab.get_by_test_id("stMetric").filter(has_text="Accuracy after").inner_text()
         assert number in shown
     assert f"{live['layer']}:{live['unit']}" in reader.is_well().text()
+    visitor.is_well()
+
+
+def test_units_are_found_opened_silenced_and_their_link_copied_without_a_mouse(visit, address, tiny_store, tiny_run):
+    visitor = visit()
+    visitor.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    keyboard = visitor.open(f"{address}/").tab.keyboard
+
+    def tab_to(wanted):
+        """Tab as often as it takes; wherever the focus comes by, a person must see it."""
+        for _ in range(60):
+            keyboard.press("Tab")
+            name, seen = visitor.tab.evaluate(FOCUS)
+            assert seen, f"the focus on {name!r} cannot be seen"
+            if wanted in name:
+                return
+        raise AssertionError(f"no Tab leads to {wanted!r}")
+
+    tab_to("Units")
+    keyboard.press("Enter")
+    visitor.sees(TITLES["units"]).settle()
+    tab_to("input: Find")
+    keyboard.type("relu3")
+    keyboard.press("Enter")
+    visitor.sees("32 units of 144").settle()
+    tab_to("canvas")
+    keyboard.press("ArrowDown")
+    keyboard.press("Shift+Space")
+    units = tiny_store.units(tiny_run, "relu3").sort_values("si", ascending=False, kind="stable")["unit"]
+    address_holds(visitor, "/unit?", "layer=relu3", f"unit={units.iloc[0]}")
+    after = units.iloc[0] + 1 if units.iloc[0] < 31 else 0
+    visitor.sees(f"Unit {units.iloc[0]} of layer").settle()
+    keyboard.press("ArrowRight")
+    visitor.sees(f"Unit {after} of layer").settle()
+    tab_to("Silence it on the Ablation page")
+    keyboard.press("Enter")
+    address_holds(visitor, "/ablation?", "silence=")
+    visitor.sees("Exact on").settle()
+    tab_to("Share")
+    keyboard.press("Enter")
+    visitor.tab.wait_for_function("document.activeElement.closest('[data-testid=stPopoverBody]')")
+    tab_to("Copy to clipboard")
+    keyboard.press("Enter")
+    visitor.tab.wait_for_function("navigator.clipboard.readText().then(text => text == location.href)")
     visitor.is_well()

@@ -8,6 +8,7 @@ Plotly checks everything it is given, a millisecond or two a call; `drawn(traces
 
 from collections.abc import Sequence
 
+import numpy as np
 import plotly.graph_objects as go
 
 from app import colours
@@ -84,3 +85,24 @@ def whiskers(value, low, high, dark: bool) -> dict:
         "thickness": 1.5,
         "width": 4,
     }
+
+
+def line_labels(ends: list[tuple[float, str, str]], x: float, low: float, high: float, height: int) -> list[dict]:
+    """A label at the end of each line (value, text, colour), moved apart where they would cover each other."""
+    step = (high - low) * 20 / (height - 90)
+    ends = sorted((end for end in ends if np.isfinite(end[0])), key=lambda end: end[0])
+    places: list[float] = []
+    for value, _, _ in ends:
+        places.append(max(value, places[-1] + step) if places else value)
+    excess = places[-1] - (high - step / 2) if places else 0
+    if excess > 0:
+        places[-1] -= excess
+        for number in range(len(places) - 2, -1, -1):
+            places[number] = min(places[number], places[number + 1] - step)
+    return [
+        {
+            "x": x, "y": y, "text": text, "showarrow": False, "xanchor": "left", "xshift": 12,
+            "font": {"size": FONT, "color": colour},
+        }
+        for y, (_, text, colour) in zip(places, ends)
+    ]  # fmt: skip

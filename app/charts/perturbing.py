@@ -52,7 +52,7 @@ def curves(table: pd.DataFrame, along: str, dark: bool) -> go.Figure:
             "range": [-0.2, len(levels) - 1 + 0.2 + 0.12 * len(levels)],
         },
         yaxis={"title": {"text": "accuracy, %"}, "range": [lowest, 101]},
-        annotations=_labels(ends, len(levels) - 1, lowest, 101, 400),
+        annotations=basics.line_labels(ends, len(levels) - 1, lowest, 101, 400),
     )
 
 
@@ -208,26 +208,5 @@ def profile(table: pd.DataFrame, title: str, dark: bool) -> go.Figure:
             "range": [-0.2, len(order) - 1 + 0.2 + 0.12 * max(len(order), 2)],
         },
         yaxis={"title": {"text": title}, "range": [0, top]},
-        annotations=_labels(ends, len(order) - 1, 0, top, 400),
+        annotations=basics.line_labels(ends, len(order) - 1, 0, top, 400),
     )
-
-
-def _labels(ends: list[tuple[float, str, str]], x: float, low: float, high: float, height: int) -> list[dict]:
-    """A label at the end of each line (value, text, colour), moved apart where they would cover each other."""
-    step = (high - low) * 20 / (height - 90)
-    ends = sorted((end for end in ends if np.isfinite(end[0])), key=lambda end: end[0])
-    places: list[float] = []
-    for value, _, _ in ends:
-        places.append(max(value, places[-1] + step) if places else value)
-    excess = places[-1] - (high - step / 2) if places else 0
-    if excess > 0:
-        places[-1] -= excess
-        for number in range(len(places) - 2, -1, -1):
-            places[number] = min(places[number], places[number + 1] - step)
-    return [
-        {
-            "x": x, "y": y, "text": text, "showarrow": False, "xanchor": "left", "xshift": 12,
-            "font": {"size": basics.FONT, "color": colour},
-        }
-        for y, (_, text, colour) in zip(places, ends)
-    ]  # fmt: skip

@@ -82,7 +82,7 @@ def layers(
     """A number by layer, a line an alpha with its interval over seeds. `means`: alpha, layer, mean, low, high, n;
     `null`: layer, low, high, drawn as a band; `span`: of the axis; `at`: a height to mark."""
     order = {name: number for number, name in enumerate(names)}
-    traces = []
+    traces, ends = [], []
     if null is not None:
         null = null.set_index("layer").reindex(names)
         band = {"type": "scatter", "x": list(order.values()), "mode": "lines", "hoverinfo": "skip"}
@@ -99,10 +99,7 @@ def layers(
             "type": "scatter",
             "x": x,
             "y": part["mean"],
-            "mode": "lines+markers+text",
-            "text": [None] * (len(part) - 1) + [f" {wording.alpha(alpha)}"],
-            "textposition": "middle right",
-            "textfont": {"size": basics.FONT},
+            "mode": "lines+markers",
             "line": {"color": colour, "width": 2},
             "marker": {"size": 8, "color": colour},
             "customdata": [[wording.label(row.layer), row.n] for row in part.itertuples()],
@@ -113,11 +110,15 @@ def layers(
             whiskers = basics.whiskers(part["mean"], part["low"], part["high"], dark)
             line["error_y"] = {**whiskers, "color": colour}
         traces.append(line)
+        ends.append((float(part["mean"].iloc[-1]), wording.alpha(alpha), colour))
     ticks = {"tickvals": list(order.values()), "ticktext": [wording.label(name) for name in names]}
-    x = {"title": {"text": "layer, first to last"}, "range": [-0.35, len(names) - 0.5], **ticks}
+    x = {"title": {"text": "layer, first to last"}, "range": [-0.35, len(names) - 0.4], **ticks}
     y = {"title": {"text": title}, **({"range": span} if span else {} if at else {"rangemode": "tozero"})}
     shapes = [] if at is None else [basics.across(at, colours.INK[dark])]
-    return basics.drawn(traces, 400, xaxis=x, yaxis=y, shapes=shapes)
+    heights = means[["mean", "low", "high"]].to_numpy(dtype=float)
+    low, high = span or (np.nanmin(heights) if at else 0.0, np.nanmax(heights))
+    labels = basics.line_labels(ends, len(names) - 0.8, float(low), float(high), 400)
+    return basics.drawn(traces, 400, xaxis=x, yaxis=y, shapes=shapes, annotations=labels)
 
 
 def _seeds(points: pd.DataFrame, x, y, dark: bool, hover: str) -> dict:

@@ -44,7 +44,7 @@ with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         name = links.choose("change", names, names[0], "perturbation")
         links.widget(
             st.selectbox, "Change under", names, name="change", value=name, default=names[0], width=220,
-            format_func=lambda text: text.replace("_", " "),
+            format_func=perturbed.called,
         )  # fmt: skip
 seeds = int(runs.groupby("alpha").size().max())
 images = wording.whole(mine["images"].max())
@@ -89,10 +89,10 @@ with right:
         st.info("No perturbation is stored: `selviz dimensionality RUN --corruption fog`.")
     else:
         row = changes[changes["name"] == name].iloc[0]
-        at = f"{name.replace('_', ' ')} at {'severity' if row['kind'] == 'corruption' else 'epsilon'} {row['level']:g}"
+        at = f"{perturbed.called(name)} at {'severity' if row['kind'] == 'corruption' else 'epsilon'} {row['level']:g}"
         table = lines("dimensionality", count, lambda t: (t["name"] == name) & (t["over"] == over))
         common.chart(
-            f"The change under {name.replace('_', ' ')}",
+            f"The change under {perturbed.called(name)}",
             charts.perturbing.profile(table, COUNTS[count].lower(), common.dark()),
             f"The same of perturbed minus clean, under {at}.",
             table,

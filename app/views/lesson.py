@@ -45,7 +45,7 @@ def result_table() -> pd.DataFrame:
                 "step": at,
                 "question": one.question(taught),
                 "your guess": told(one, made[at]) if at in made else "–",
-                "measured": told(one, one.measure(taught)) if at in made else "not yet: guess first",
+                "measured": told(one, one.measure(taught)) if at in made else "guess first",
             }
         )
     return pd.DataFrame(rows)
@@ -85,7 +85,9 @@ with main:
     guess = guesses().get(number)
     if step.ask is None:
         found = result_table()
-        common.table(found, height="content", column_config={"question": st.column_config.Column(width="large")})
+        widths = {"step": 50, "question": 400, "your guess": 90, "measured": 90}
+        widths = {name: st.column_config.Column(width=width) for name, width in widths.items()}
+        common.table(found, height="content", row_height=56, column_config=widths)
         common.downloads("lesson", found)
         step.show(taught, None)
     elif guess is None:
@@ -109,7 +111,7 @@ with main:
             before = lesson.STEPS[2]
             st.markdown(f"Your guess for the selective unit was {safe(before, guesses()[3])}; measured: "
                         f"{safe(before, before.measure(taught))}.")  # fmt: skip
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, vertical_alignment="center"):
         st.button("Back", icon=":material/arrow_back:", shortcut="Left", disabled=number == 1, on_click=links.put,
                   kwargs={"step": number - 1})  # fmt: skip
         st.button("Next", icon=":material/arrow_forward:", shortcut="Right", disabled=number == last,

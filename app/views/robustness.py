@@ -2,7 +2,14 @@
 
 import streamlit as st
 
-from app import common, perturbed, robustness_views, work
+from app import common, links, perturbed, robustness_views, work
+
+PARTS = {
+    "curves": "Accuracy by strength",
+    "grid": "All corruptions",
+    "selectivity": "Against selectivity",
+    "units": "Units that move",
+}
 
 run = common.require_run()["name"]
 common.page(
@@ -25,9 +32,14 @@ if run not in found:
     )
     st.stop()
 
-robustness_views.curves(run, runs, found, kind, name)
+part = links.segmented("Look at", PARTS, "part")
+if part == "curves":
+    robustness_views.curves(run, runs, found, kind, name)
+elif part == "grid":
+    robustness_views.families(found, run)
+    robustness_views.grid(runs, found)
+elif part == "selectivity":
+    robustness_views.selectivity(run, runs, found)
+else:
+    robustness_views.units(run, found, kind, name, level)
 perturbed.told_missing(without, "robustness")
-robustness_views.families(found, run)
-robustness_views.grid(runs, found)
-robustness_views.selectivity(run, runs, found)
-robustness_views.units(run, found, kind, name, level)

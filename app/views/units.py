@@ -81,8 +81,8 @@ def ends(metric: str) -> tuple[float, float]:
 
 def use(count: int, rows: Callable[[int], pd.DataFrame], told: str) -> None:
     """What can be done with several units at once: silence them, or save them as a group."""
-    with st.popover(told, icon=":material/bookmark_add:", on_change="rerun", key="use", disabled=not count) as box:
-        if box.open:
+    with common.popover(told, ":material/bookmark_add:", "use", disabled=not count) as opened:
+        if opened:
             first = int(st.number_input("The first", 1, count, min(20, count), key="use-count"))
             chosen = {layer: sorted(part["unit"].astype(int)) for layer, part in rows(first).groupby("layer")}
             text = links.units_to_text(chosen)
