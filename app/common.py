@@ -186,7 +186,7 @@ def page(title: str, how: str, python: str = "", shell: str = "") -> None:
         st.title(title, anchor=False, width="stretch")
         with popover("Share", ":material/share:", "share") as opened:
             if opened:
-                st.caption("This view as a link")
+                st.caption("This view as a link; from the keyboard, Enter copies what has the focus")
                 st.code(link(), language=None, wrap_lines=True)
                 st.caption("The same numbers in Python")
                 code = f"import selviz\n\nstore = selviz.open({data()!r})\n{python or 'store.runs()'}"

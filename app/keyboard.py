@@ -1,19 +1,25 @@
 """What pages need for being used without a mouse: `STYLE`, which shows where the focus is, and `enter(key)`.
 
-Streamlit draws what a popover holds at the end of the page, so Tab would lead past it, through everything else.
+Streamlit draws what a popover holds at the end of the page, so Tab would lead past it, through everything else; and it
+shows the button that copies a code block to a mouse alone.
 """
 
 import streamlit as st
 import streamlit.components.v2 as components
 
 STYLE = """
-:is(a, button):focus-visible {outline: 2px solid #2F8FCF; outline-offset: 1px; border-radius: .3rem}
+:is(a, button, [data-testid=stCode]):focus-visible {outline: 2px solid #2F8FCF !important; outline-offset: 1px}
 """
 ENTER = """
 export default function ({parentElement}) {
   if (parentElement.entered) return;
   parentElement.entered = true;
   const box = (parentElement.getRootNode().host ?? parentElement).closest("[data-testid=stPopoverBody]");
+  box?.addEventListener("keydown", ({key, target}) => {
+    if (key !== "Enter" || !target.matches("[data-testid=stCode]")) return;
+    navigator.clipboard.writeText(target.querySelector("code").innerText.trim());
+    target.animate([{opacity: 0.2}, {opacity: 1}], 600);
+  });
   if (!box || !document.activeElement?.matches("button:focus-visible")) return;
   const enter = (tries) => {
     for (const one of box.querySelectorAll("[tabindex='0'], button, input, a[href], textarea")) {
@@ -33,5 +39,5 @@ def _control():
 
 
 def enter(key: str) -> None:
-    """Inside a popover that was opened from the keyboard: the focus goes to the first thing in it."""
+    """In a popover that was opened from the keyboard: the focus goes to the first thing in it, Enter copies code."""
     _control()(key=f"enter-{key}", height=1)

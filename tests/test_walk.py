@@ -2,6 +2,8 @@
 
 # ruff: noqa: F811  (fixtures are imported by name)
 
+import re
+
 import pytest
 
 from app import lesson
@@ -124,12 +126,13 @@ def test_units_are_found_opened_silenced_and_their_link_copied_without_a_mouse(v
     tab_to("canvas")
     keyboard.press("ArrowDown")
     keyboard.press("Shift+Space")
-    units = tiny_store.units(tiny_run, "relu3").sort_values("si", ascending=False, kind="stable")["unit"]
-    address_holds(visitor, "/unit?", "layer=relu3", f"unit={units.iloc[0]}")
-    after = units.iloc[0] + 1 if units.iloc[0] < 31 else 0
-    visitor.sees(f"Unit {units.iloc[0]} of layer").settle()
+    address_holds(visitor, "/unit?", "layer=relu3", "unit=")
+    opened = int(re.search(r"[?&]unit=(\d+)", visitor.tab.url)[1])
+    order = tiny_store.units(tiny_run, "relu3").sort_values("si", ascending=False, kind="stable")["unit"]
+    assert opened == order.iloc[1], "the focus begins at the first row"
+    visitor.sees(f"Unit {opened} of layer").settle()
     keyboard.press("ArrowRight")
-    visitor.sees(f"Unit {after} of layer").settle()
+    visitor.sees(f"Unit {opened + 1 if opened < 31 else 0} of layer").settle()
     tab_to("Silence it on the Ablation page")
     keyboard.press("Enter")
     address_holds(visitor, "/ablation?", "silence=")
@@ -137,7 +140,8 @@ def test_units_are_found_opened_silenced_and_their_link_copied_without_a_mouse(v
     tab_to("Share")
     keyboard.press("Enter")
     visitor.tab.wait_for_function("document.activeElement.closest('[data-testid=stPopoverBody]')")
-    tab_to("Copy to clipboard")
     keyboard.press("Enter")
-    visitor.tab.wait_for_function("navigator.clipboard.readText().then(text => text == location.href)")
+    link = visitor.tab.locator("[data-testid=stPopoverBody] code").first.inner_text().strip()
+    visitor.tab.wait_for_function(f"navigator.clipboard.readText().then(text => text == {link!r})")
+    assert "/ablation?" in link and "silence=relu3:" in link
     visitor.is_well()
