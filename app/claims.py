@@ -95,6 +95,7 @@ def ledger() -> None:
 
 def form(run: str) -> None:
     """A claim put together, shown with its power, and registered."""
+    work.reading_only()
     names = {name: kind.title for name, kind in TEMPLATES.items()}
     template = links.choose("template", list(names), "selective", "kind of claim")
     links.widget(st.selectbox, "Kind of claim", list(names), name="template", value=template, format_func=names.get)

@@ -40,6 +40,12 @@ def allowed() -> bool:
     return os.environ.get("SELVIZ_NO_DEMO") != "1"
 
 
+def reading_only() -> None:
+    """Says, where a dashboard is for reading only, why what follows is disabled."""
+    if read_only():
+        st.info(READING, icon=":material/lock:")
+
+
 def control(disabled: bool = False, help: str | None = None) -> dict:
     """Options of a control that writes to the store: disabled, with the reason, where a dashboard is for reading."""
     return {"disabled": True, "help": READING} if read_only() else {"disabled": disabled, "help": help}
@@ -115,6 +121,8 @@ def study(run: str, command: str, told: str, *options: str) -> None:
             args=(key,),
             **control(busy, "One at a time: what you asked for before is still being computed." if busy else None),
         )
+    if read_only():
+        st.caption(READING)
     st.caption("Or in a shell:" if allowed() else "It is not computed yet. In a shell:")
     parts = ["selviz", command, run, *options, "--data", common.data()]
     st.code(" ".join(map(shlex.quote, parts)), language="bash", wrap_lines=True)

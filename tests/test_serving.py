@@ -121,19 +121,21 @@ def test_a_public_dashboard_shows_what_it_does_not_do_and_a_hand_that_presses_it
 
     async def press_everything(address):
         async with Visitor(address) as visitor:
-            off = {}
+            off, said = {}, {}
             for page, query in (
                 ("train", ""),
                 ("hypotheses", "do=register"),
                 ("robustness", ""),
             ):
                 await visitor.open(page, f"{query}&run={tiny_run}")
+                said[page] = any(text.startswith("This dashboard is for reading only") for text in visitor.texts())
                 buttons = [button for button in visitor.elements("button") if button.disabled]
                 off |= {button.label: button.help for button in buttons}
                 for button in buttons:
                     await visitor.press(button.label)
                     await visitor.until(lambda v: v.finished)
                 assert visitor.errors() == [], page
+            assert said == {"train": True, "hypotheses": True, "robustness": True}
             return off
 
     before = everything_below(own_store.path)

@@ -15,6 +15,7 @@ common.page(
     "stopped or cut off, it resumes where it was.",
     shell="selviz sweep --model cnn --dataset mnist-5k --alphas=-1,0,1 --seeds 0-2",
 )
+work.reading_only()
 form, watched = st.columns([1, 2], gap="large")
 with form:
     asked = training_views.settings()
