@@ -21,7 +21,7 @@ DEEDS = {
     "starts a process": "__import__('subprocess').run(['true'])",
     "unpickles code": "__import__('pickle').loads(b'cposix\\nsystem\\n.')",
     "looks a host up": "__import__('socket').getaddrinfo('localhost', 80)",
-    "compiles a stranger's code": "eval('1 + len(\"canary\")')",
+    "compiles a stranger's code": "eval(\"__import__('os').getpid(), 'canary'\")",
 }
 
 
@@ -31,12 +31,12 @@ def room(tiny_store, tmp_path_factory):
 
 
 def test_no_surface_runs_code_reads_or_writes_elsewhere_dies_or_hangs(room):
-    counts = {name: max(2, QUICK[name] // 4) for name in SURFACES}
+    counts = {name: max(2, QUICK[name] // 8) for name in SURFACES}
     told = tried(room, "test", counts, together=True)
     assert told["inputs"] == sum(counts.values())
     assert {name: surface["seen"] for name, surface in told["surfaces"].items() if surface["seen"]} == {}
     ends = [sum(surface.get(end, 0) for surface in told["surfaces"].values()) for end in ("used", "refused")]
-    assert min(ends) > 5, "the inputs should be of both kinds"
+    assert min(ends) > 3, "the inputs should be of both kinds"
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="inotify is Linux's")
@@ -55,6 +55,7 @@ for name, deed in deeds.items():
     seen[name] = list(found)
 with watch.over() as found:
     Path("/proc/self/status").read_text()
+    eval("'canary'")
 seen["nothing"] = list(found)
 print(json.dumps(seen))
 """

@@ -4,6 +4,7 @@ A surface is made in the process that is watched. `make(dice)` gives an input, `
 `refusals` are the errors that users are meant to see.
 """
 
+import contextlib
 import json
 import os
 import random
@@ -225,6 +226,10 @@ class Folders(Surface):
         return dice.randrange(2**32)
 
     def lay_out(self, thing):
+        with contextlib.suppress(OSError):  # two names that are one, or a link where a file was to be
+            self._lay_out(thing)
+
+    def _lay_out(self, thing):
         root, dice = self.room.root / "images", random.Random(thing)
         shutil.rmtree(root, ignore_errors=True)
         for name in ("ant", "bee") if thing is None else ():

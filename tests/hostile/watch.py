@@ -4,6 +4,7 @@ Two witnesses: Python's audit events, which tell of files, processes, sockets an
 of canaries, which tells of any library that opens one of them, whatever language it is written in.
 """
 
+import ast
 import ctypes
 import os
 import struct
@@ -21,6 +22,7 @@ SOCKETS = ("socket.connect", "socket.bind", "socket.getaddrinfo", "socket.sendto
 CHANGES = {"os.mkdir": 1, "os.remove": 1, "os.rmdir": 1, "os.rename": 2, "os.link": 2, "os.symlink": 2,
            "os.truncate": 1, "os.chmod": 1, "os.chown": 1, "shutil.move": 2, "shutil.copyfile": 2}  # fmt: skip
 DANGEROUS = tuple("os posix nt subprocess builtins sys shutil socket importlib runpy webbrowser".split())
+CODE = tuple("open exec eval compile __import__ system popen Popen run getattr globals load".split())
 _IN_ALL = 0x00000FFF
 _NONBLOCK = 0o4000
 
@@ -101,8 +103,8 @@ class Watch:
             return f"unpickles {arguments[0]}.{arguments[1]}"
         if event == "import" and MARK in str(arguments[0]):
             return f"imports {arguments[0]}"
-        if event == "compile" and MARK in str(arguments[0])[:100_000]:
-            return f"compiles {str(arguments[0])[:120]!r}"
+        if event == "compile" and _does_something(arguments[0]):
+            return f"compiles {str(arguments[0])[:200]!r}"
         if event == "exec" and MARK in getattr(arguments[0], "co_filename", ""):
             return f"runs {arguments[0].co_filename}"
         return None
@@ -126,6 +128,20 @@ def _changed(event: str, arguments: tuple) -> Iterator[str]:
         base = os.readlink(f"/proc/self/fd/{handle}") if handle >= 0 else os.getcwd()
         whole = os.path.join(base, os.fsdecode(path))
         yield os.path.join(os.path.realpath(os.path.dirname(whole)), os.path.basename(whole))
+
+
+def _does_something(source) -> bool:
+    """Whether code with the mark in it is more than a text between quotes, which torch writes out as such."""
+    text = source.decode(errors="replace") if isinstance(source, bytes) else source
+    if not isinstance(text, str) or MARK not in text[:100_000]:
+        return False
+    try:
+        nodes = list(ast.walk(ast.parse(text)))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return True
+    names = {getattr(node, "id", None) or getattr(node, "attr", None) for node in nodes} - {None}
+    imports = any(isinstance(node, ast.Import | ast.ImportFrom) for node in nodes)
+    return imports or bool(names & set(CODE)) or any(MARK in name for name in names)
 
 
 class _Teller:
