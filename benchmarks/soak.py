@@ -27,6 +27,8 @@ from tests.dashboard import serving
 from tests.visitor import Visitor
 
 DAY = 2880  # visits
+# Streamlit keeps the session of a visitor who left for two minutes, in case of return: three file handles each.
+SOON = {"STREAMLIT_SERVER_DISCONNECTED_SESSION_TTL": "1"}
 PAGES = (
     "overview units unit ablation compare lesson basis robustness dimensionality early hypotheses train data".split()
 )
@@ -116,7 +118,7 @@ def main(options) -> dict:
                 train_run(store, RunConfig("digits", "cnn", alpha=alpha, epochs=1), lambda news: None)
         servers: list = []
         started = time.perf_counter()
-        with serving(store.path, started=servers.append) as address:
+        with serving(store.path, started=servers.append, **SOON) as address:
             found = asyncio.run(
                 soak(
                     address, servers[0].pid, store, options.visits, options.rounds, options.visitors, rest=options.rest

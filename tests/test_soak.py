@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from benchmarks.soak import slope, soak
+from benchmarks.soak import SOON, slope, soak
 from tests.dashboard import serving
 from tests.test_visitors import sessions
 
@@ -14,7 +14,7 @@ LIGHT = ("overview", "units", "data", "hypotheses")
 
 def test_visits_that_come_and_go_leave_no_session_handle_or_thread(tiny_store):
     servers = []
-    with serving(tiny_store.path, started=servers.append) as address:
+    with serving(tiny_store.path, started=servers.append, **SOON) as address:
         found = asyncio.run(soak(address, servers[0].pid, tiny_store, 32, 4, 2, LIGHT))
         assert sessions(address) == 0
     assert (found["errors"], found["lost"]) == ([], [])
