@@ -212,3 +212,11 @@ def test_a_claim_on_networks_that_are_still_to_be_trained_waits_for_them(wide):
     for seed in range(3):
         train_run(wide, RunConfig(WIDE, "wide-selective", alpha=2, seed=seed, epochs=0))
     assert records.run_test(wide, registered["hypothesis"])["verdict"] == "supported"
+
+
+def test_a_claim_of_many_brackets_is_refused_before_it_is_read():
+    from selviz.hypotheses.claim_file import read_own
+
+    for text in ("a: " + "[" * 10_000, "{a: " * 4_000):
+        with pytest.raises(SelvizError, match="brackets; a claim has at most 200"):
+            read_own(text)

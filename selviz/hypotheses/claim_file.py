@@ -17,6 +17,7 @@ Nothing in it is executed: it is read by YAML's safe loader, and every word must
 from selviz.errors import SelvizError, near, unknown
 
 LONGEST = 20_000
+MOST_BRACKETS = 200  # YAML's reader takes a time that grows with the square of their depth
 OPERATIONS = ("is", "is not", "above", "at least", "below", "at most")
 DIRECTIONS = {"difference of means": ("greater", "less"), "rank correlation": ("positive", "negative")}
 NEEDED = ("claim", "table", "runs", "measure", "statistic", "direction", "smallest")
@@ -61,6 +62,8 @@ def read_own(text: str) -> dict:
 def _load(text: str) -> dict:
     if len(text) > LONGEST:
         raise SelvizError(f"The file has {len(text):,} characters; a claim has at most {LONGEST:,}.")
+    if (brackets := text.count("[") + text.count("{")) > MOST_BRACKETS:
+        raise SelvizError(f"The file has {brackets:,} brackets; a claim has at most {MOST_BRACKETS}.")
     import yaml
 
     try:
