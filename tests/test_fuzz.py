@@ -36,7 +36,7 @@ def test_no_surface_runs_code_reads_or_writes_elsewhere_dies_or_hangs(room):
     assert told["inputs"] == sum(counts.values())
     assert {name: surface["seen"] for name, surface in told["surfaces"].items() if surface["seen"]} == {}
     ends = [sum(surface.get(end, 0) for surface in told["surfaces"].values()) for end in ("used", "refused")]
-    assert min(ends) > 3, "the inputs should be of both kinds"
+    assert min(ends) > 0, "the inputs should be of both kinds"
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="inotify is Linux's")
