@@ -74,7 +74,7 @@ def show(run: str, layer: str, unit: int) -> None:
         return
     found = response(run, layer, decode(given.getvalue()))
     names, about = common.class_names(run), common.read("units", run, layer)
-    seen, told, ranked = st.columns([2, 3, 5], gap="medium")
+    seen, told = st.columns([1, 3], gap="medium")
     with seen:
         picture = pictures.uri(pictures.plain(found["pixels"]))
         st.html(f'<img class="selviz-picture" alt="the picture as the network sees it" src="{picture}">')
@@ -93,24 +93,23 @@ def show(run: str, layer: str, unit: int) -> None:
             delta_arrow="off",
             help="Share of the evaluation images on which this unit was less active; equal ones count half.",
         )
-    with ranked:
-        table = found["units"].merge(about[["unit", "preferred_class", "si", "dead"]], on="unit")
-        table = table[~table["dead"]].sort_values(["percentile", "activation"], ascending=False).head(SHOWN)
-        st.markdown(f"Units of {wording.code(layer)} that respond most, by percentile")
-        st.dataframe(
-            table[["unit", "activation", "percentile", "preferred_class", "si"]],
-            hide_index=True,
-            height="content",
-            column_config={
-                "unit": st.column_config.NumberColumn("unit", width="small"),
-                "activation": st.column_config.NumberColumn("activation", format="%.3g", width="small"),
-                "percentile": st.column_config.ProgressColumn(
-                    "percentile", format="%.1f", min_value=0, max_value=100, width="small"
-                ),
-                "preferred_class": st.column_config.TextColumn("preferred class", width="small"),
-                "si": st.column_config.NumberColumn("SI", format="%.2f", width="small"),
-            },
-        )
+    table = found["units"].merge(about[["unit", "preferred_class", "si", "dead"]], on="unit")
+    table = table[~table["dead"]].sort_values(["percentile", "activation"], ascending=False).head(SHOWN)
+    st.markdown(f"Units of {wording.code(layer)} that respond most, by percentile")
+    st.dataframe(
+        table[["unit", "activation", "percentile", "preferred_class", "si"]],
+        hide_index=True,
+        height="content",
+        column_config={
+            "unit": st.column_config.NumberColumn("unit", width="small"),
+            "activation": st.column_config.NumberColumn("activation", format="%.3g", width="small"),
+            "percentile": st.column_config.ProgressColumn(
+                "percentile", format="%.1f", min_value=0, max_value=100, width="small"
+            ),
+            "preferred_class": st.column_config.TextColumn("prefers", width="small"),
+            "si": st.column_config.NumberColumn("SI", format="%.2f", width="small"),
+        },
+    )
     images = len(common.read("images", run))
     st.caption(
         f"How to read this: a percentile of 99 means that the unit was less active on 99 % of the {images:,} "

@@ -3,9 +3,10 @@
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from app import perturbed
+from app import charts, perturbed
 from selviz.config import RunConfig
 from selviz.dimension_study import run_dimensionality
 from selviz.pipeline import train_run
@@ -116,3 +117,9 @@ def test_the_mean_over_seeds_has_an_interval_from_three_seeds_on(tested):
     assert row["accuracy"] == pytest.approx(expected) and row["n"] == 2 and np.isnan(row["low"])
     alone = perturbed.by_level(runs.iloc[:1], found, "corruption", None)
     assert (alone["low"] < alone["accuracy"]).all() and set(alone["n"]) == {1}
+
+
+def test_the_hardest_corruption_is_on_top():
+    table = pd.DataFrame({"name": ["easy", "hard"], "told": "α 0", "alpha": 0.0, "accuracy": [0.9, 0.1]})
+    (cells,) = charts.perturbing.grid(table, False).data
+    assert cells.y[-1] == "hard" and np.asarray(cells.z).ravel().tolist() == pytest.approx([90, 10])

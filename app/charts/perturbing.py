@@ -57,16 +57,16 @@ def curves(table: pd.DataFrame, along: str, dark: bool) -> go.Figure:
 
 
 def grid(table: pd.DataFrame, dark: bool) -> go.Figure:
-    """Accuracy of each network, across, under each corruption, down. Columns name, told, alpha, accuracy (0..1)."""
+    """Accuracy of each network, across, under each corruption, the hardest on top. Columns name, told, alpha, accuracy
+    (0..1)."""
     columns = table[["alpha", "told"]].drop_duplicates().sort_values("alpha")["told"].tolist()
     cells = 100 * table.pivot(index="name", columns="told", values="accuracy")[columns]
-    order = cells.mean(axis=1).sort_values().index
-    cells = cells.loc[order[::-1]]
+    cells = cells.loc[cells.mean(axis=1).sort_values(ascending=False).index]  # Plotly's first row is the lowest
     trace = {
         "type": "heatmap",
-        "z": cells.to_numpy()[::-1],
+        "z": cells.to_numpy(),
         "x": [wording.label(name) for name in columns],
-        "y": [wording.label(str(name).replace("_", " ")) for name in cells.index[::-1]],
+        "y": [wording.label(str(name).replace("_", " ")) for name in cells.index],
         "colorscale": SCALE[dark],
         "zmin": 0,
         "zmax": 100,
