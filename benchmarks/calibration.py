@@ -6,7 +6,8 @@ row a kind of test:
 
 rejection_rate  share of tests at level 0.05 that reject a true null, with its binomial interval; for a claim of several
                 parts the largest over its boundaries, where one part is null and the others are clearly true
-power_planned   the power shown before registering, simulated from what one pilot sample tells; mean over ten pilots
+power_planned   the power shown before registering, simulated from what one pilot sample tells; mean over many pilots,
+                with the 95 % interval of that mean
 power_observed  share of tests that support the claim where the effect is planted
 coverage        share of intervals that hold the true effect, on average over the grid
 
@@ -29,7 +30,7 @@ from selviz.hypotheses.power import power
 from selviz.hypotheses.templates import TEMPLATES
 from selviz.hypotheses.templates.replicates import contrasts
 
-LEVEL, PERMUTATIONS = 0.05, 199
+LEVEL, PERMUTATIONS, PILOTS = 0.05, 199, 50
 INSIDE, IMAGES = 50, 500  # of the class, and in all, as on fold 1 of mnist-5k
 
 
@@ -220,7 +221,7 @@ def pilot(template: str, sample: dict, facts: dict) -> dict:
         drops = max(sample["drops"].values(), key=np.mean)
         return {**facts, "drop": float(drops.mean()), "spread": float(drops.std())}
     if template == "alpha":
-        return {**facts, "spread": float(np.sqrt((sample["baseline"].var(ddof=1) + sample["other"].var(ddof=1)) / 2))}
+        return {**facts, "spread": float(max(sample[group].std(ddof=1) for group in ("baseline", "other")))}
     if template == "replicates":
         return {**facts, "spread": 1.35}  # the coefficient of variation of the world's activations
     if template == "map":
@@ -257,10 +258,12 @@ def calibrate(name: str, tests: int, seed: int = 0) -> dict:
         boundaries.append({"null_part": null, "rate": rejected / tests, "low": float(low), "high": float(high)})
     worst = max(boundaries, key=lambda row: row["rate"])
     planned = []
-    for number in range(10):  # what a pilot tells differs from pilot to pilot
+    for number in range(PILOTS):  # what a pilot tells differs from pilot to pilot
         sample, _ = world(random, planted, None)
         told = pilot(template, sample, facts)
-        planned.append(power(template, {**fixed, "seed": number}, told, max(tests // 10, 20), planted)["power"])
+        draws = max(tests // PILOTS, 10)
+        planned.append(power(template, {**fixed, "seed": number}, told, draws, planted)["power"])
+    mean = statistics.over_seeds(planned)
     supported = sum(decide(judged(planted, None, n)[0], LEVEL)[0] == "supported" for n in range(tests))
     covered = []
     for effect in grid:
@@ -275,8 +278,9 @@ def calibrate(name: str, tests: int, seed: int = 0) -> dict:
         "boundaries": boundaries,
         "continuous": continuous,
         "effect": planted,
-        "power_planned": float(np.mean(planned)),
-        "power_planned_range": [float(min(planned)), float(max(planned))],
+        "power_planned": mean.mean,
+        "power_planned_low": mean.low,
+        "power_planned_high": mean.high,
         "power_observed": supported / tests,
         "coverage": float(np.mean(covered)),
         "coverage_grid": dict(zip(map(str, grid), covered)),
