@@ -30,7 +30,7 @@ from selviz.hypotheses.power import power
 from selviz.hypotheses.templates import TEMPLATES
 from selviz.hypotheses.templates.replicates import contrasts
 
-LEVEL, PERMUTATIONS, PILOTS = 0.05, 199, 50
+LEVEL, PERMUTATIONS, PILOTS = 0.05, 199, 100
 INSIDE, IMAGES = 50, 500  # of the class, and in all, as on fold 1 of mnist-5k
 
 
@@ -221,7 +221,7 @@ def pilot(template: str, sample: dict, facts: dict) -> dict:
         drops = max(sample["drops"].values(), key=np.mean)
         return {**facts, "drop": float(drops.mean()), "spread": float(drops.std())}
     if template == "alpha":
-        return {**facts, "spread": float(max(sample[group].std(ddof=1) for group in ("baseline", "other")))}
+        return {**facts, **{group: float(sample[group].std(ddof=1)) for group in ("baseline", "other")}}
     if template == "replicates":
         return {**facts, "spread": 1.35}  # the coefficient of variation of the world's activations
     if template == "map":

@@ -14,7 +14,7 @@ from selviz.hypotheses.judging import Part
 from selviz.hypotheses.template import Resolved, Template, Work
 from selviz.store import Store, read_json
 
-LEAST_SEEDS = 3
+LEAST_SEEDS, ASSUMED_SPREAD = 3, 0.005
 
 
 def say(s: Mapping) -> dict[str, str]:
@@ -80,12 +80,11 @@ def resolve(store: Store, asked: Mapping, common: Mapping) -> Resolved:
     baseline_runs, other_runs = map(list, zip(*pairs))
     runs = [*baseline_runs, *other_runs]
     accuracy = table.set_index("run")["test_accuracy"]
-    there = [
-        accuracy[group].to_numpy() for group in ([r for r in g if r in finished] for g in (baseline_runs, other_runs))
-    ]
-    spreads = [float(values.std(ddof=1)) for values in there if len(values) >= LEAST_SEEDS]
-    facts = {"seeds": len(seeds), "spread": max(spreads) if spreads else 0.005, "assumed": not spreads}
-    facts["spread"] = facts["spread"] or 0.005
+    groups = {"baseline": baseline_runs, "other": other_runs}
+    spreads = {group: _spread(accuracy[[r for r in members if r in finished]]) for group, members in groups.items()}
+    known = [spread for spread in spreads.values() if spread]
+    facts = {"seeds": len(seeds), "assumed": not known}
+    facts |= {group: spread or max(known, default=ASSUMED_SPREAD) for group, spread in spreads.items()}
     settings = {
         "run": run, "dataset": config.dataset, "model": config.model, "alpha": other, "baseline": config.alpha,
         "claim": claim, "seeds": seeds, "baseline_runs": baseline_runs, "other_runs": other_runs,
@@ -130,12 +129,17 @@ def judge(sample: Mapping, settings: Mapping) -> list[Part]:
 
 
 def simulate(generator, settings: Mapping, facts: Mapping, effect: float) -> dict:
-    baseline, other = generator.normal(0, facts["spread"], (2, facts["seeds"]))
+    baseline, other = (generator.normal(0, facts[group], facts["seeds"]) for group in ("baseline", "other"))
     return {"baseline": baseline + effect, "other": other}
 
 
 def details(settings: Mapping, sample: Mapping, parts: list[Part]) -> dict:
     return {name: list(sample[name]) for name in ("baseline", "other")}
+
+
+def _spread(accuracies) -> float | None:
+    """Standard deviation over seeds; None below three of them, and where all are equal."""
+    return (float(accuracies.std(ddof=1)) or None) if len(accuracies) >= LEAST_SEEDS else None
 
 
 TEMPLATE = Template(
@@ -153,7 +157,7 @@ TEMPLATE = Template(
     measure=measure,
     judge=judge,
     simulate=simulate,
-    told="accuracies are normal over seeds, with a standard deviation of {spread:.3g}",
+    told="accuracies are normal over seeds, with standard deviations of {baseline:.3g} and {other:.3g}",
     details=details,
     baselines="networks of the baseline alpha, trained alike",
     intervenes="trains with another alpha",
