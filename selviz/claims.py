@@ -181,12 +181,11 @@ def _create(path: Path, record: dict) -> bool:
     except FileExistsError:
         return False
     try:
-        os.write(handle, json.dumps(record).encode())
+        with open(handle, "w") as file:  # os.write may stop half-way on a full disk and say nothing
+            file.write(json.dumps(record))
     except OSError:
         os.unlink(path)
         raise
-    finally:
-        os.close(handle)
     return True
 
 

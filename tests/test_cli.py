@@ -309,7 +309,12 @@ def test_ctrl_c_ends_training_with_one_sentence_and_the_same_command_resumes_it(
     argv = ["train", "--dataset", "digits", "--model", "cnn", "--epochs", "15", "--data", str(tmp_path), "--json"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
-        [*SELVIZ, *argv], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*SELVIZ, *argv],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
     )
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("runs/*/partial/checkpoint*")) and time.monotonic() < deadline:

@@ -1,10 +1,8 @@
 """The evaluation images of a data set, once for all its runs: `write_images(data, fingerprint, thumbnails, ...)`."""
 
-import contextlib
 import os
 import secrets
 import shutil
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -13,10 +11,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from selviz.claims import Claim, holder
 from selviz.store.files import check_name, write_json, writing
 from selviz.store.stages import make_record, record_path, stage_is_whole, write_tables
-
-_ABANDONED = 24 * 3600.0  # seconds after which the folder of a writer that was killed is swept
 
 
 def image_folder(data, fingerprint: str) -> Path:
@@ -39,7 +36,7 @@ def write_images(data, fingerprint: str, thumbnails: Iterable[bytes], labels, cl
         "classes": pd.DataFrame({"class": np.arange(len(class_names)), "name": [str(name) for name in class_names]}),
     }
     try:
-        with writing(final / file.name):
+        with writing(final / file.name), Claim(_claim(temporary), f"the images {fingerprint}"):
             temporary.mkdir(parents=True)
             _sweep(final.parent)
             rows = write_tables(file, "images", tables)
@@ -72,8 +69,13 @@ def _whole(folder: Path) -> bool:
     return stage_is_whole(folder, "images")
 
 
+def _claim(temporary: Path) -> Path:
+    return temporary.with_name(f"{temporary.name}.claim")
+
+
 def _sweep(folder: Path) -> None:
-    for path in folder.glob(".*.*"):
-        with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime > _ABANDONED:
-                shutil.rmtree(path)
+    """Remove what writers left that were killed."""
+    for claim in folder.glob(".*.claim"):
+        if holder(claim) is None:
+            shutil.rmtree(claim.with_suffix(""), ignore_errors=True)
+            claim.unlink(missing_ok=True)
