@@ -114,8 +114,8 @@ def _take(path: Path, what: str) -> str:
                 raise _held(_read(path) or {}, path, what)
     except OSError as error:
         raise SelvizError(
-            f"Cannot write {path} ({error.strerror or error}): make the folder writable, free some space, or name "
-            f"another store with --data."
+            f"Cannot write {path} ({error.strerror or error}); nothing that was stored is lost. Make the folder "
+            f"writable, free some space, or name another store with --data."
         ) from error
     return token
 
