@@ -21,19 +21,20 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from pages import MAIN, generated_store
-
 from selviz.config import RunConfig, config_to_dict, run_name
+from selviz.pipeline import train_run
 from selviz.store import Store, read_json, write_json
 
+ROOT = Path(__file__).parents[1]
 LIMIT_MS = 2_000
 ALPHAS = (-2.0, -1.0, 0.0, 1.0, 2.0)
 VISITS = 5
 
 
 def many(data: Path, number: int, families: int) -> Store:
-    """A store of `number` finished runs in `families`, all with the stages of one generated run."""
-    pattern = generated_store(data.parent / "pattern", 200, 4, 32, 10)
+    """A store of `number` finished runs in `families`, all with the stages of one real run."""
+    pattern = Store(data.parent / "pattern")
+    train_run(pattern, RunConfig("digits", "cnn", epochs=1))
     source = pattern.run_path(pattern.names()[0])
     summary = read_json(source / "summary.json")
     store = Store(data)
@@ -70,13 +71,13 @@ def measured(store: Store, small: Store, families: int) -> dict:
     from streamlit.testing.v1 import AppTest
 
     os.environ |= {"SELVIZ_DATA": str(small.path), "SELVIZ_NO_DEMO": "1"}
-    test = AppTest.from_file(str(MAIN), default_timeout=300)
+    test = AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=300)
     test.run()
     small.runs()
     found = {"families": families, "runs": len(store.names()), **timed("list_cold", store.runs)}
     found |= timed("list_warm", store.runs, VISITS)
     os.environ["SELVIZ_DATA"] = str(store.path)
-    test = AppTest.from_file(str(MAIN), default_timeout=300)
+    test = AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=300)
     found |= timed("overview_cold", test.run) | timed("overview_warm", test.run, VISITS)
     test.query_params["run"] = store.names()[-1]
     found |= timed("other_family", test.run)
