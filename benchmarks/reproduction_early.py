@@ -67,7 +67,7 @@ def page(store: Store) -> str:
     histories = {key: [over_time(store, run) for run in table["run"]] for key, table in found.items()}
 
     def si(key: tuple, done: float) -> np.ndarray:
-        return np.array([history.loc[done, "mean_si_live"] for history in histories[key]])
+        return np.array([h["mean_si_live"].iloc[np.abs(h.index - done).argmin()] for h in histories[key]])
 
     moments = [0, 0.5, 1, SOON, 3, 5, 6, 8, 10]
     rows = [
