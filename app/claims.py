@@ -96,7 +96,7 @@ def ledger() -> None:
 def form(run: str) -> None:
     """A claim put together, shown with its power, and registered."""
     work.reading_only()
-    names = {name: kind.title for name, kind in TEMPLATES.items()}
+    names = {name: kind.about.title for name, kind in TEMPLATES.items()}
     template = links.choose("template", list(names), "selective", "kind of claim")
     links.widget(st.selectbox, "Kind of claim", list(names), name="template", value=template, format_func=names.get)
     kind = TEMPLATES[template]
@@ -107,7 +107,7 @@ def form(run: str) -> None:
             asked["smallest"] = left.number_input(
                 "Smallest effect that matters",
                 min_value=0.0,
-                value=kind.smallest,
+                value=kind.about.smallest,
                 format="%.3f",
                 help="Shares are 0 to 1: 0.01 is one point. Below it the claim is of no interest, and refuted.",
             )
@@ -151,7 +151,7 @@ def _inputs(template: str, run: str) -> dict:
     asked, boxes = {}, st.columns(3)
     listed = {**CHOICES, "layer": layers, "class": classes, "method": list(METHODS), "corruption": list(STANDARD)}
     listed |= {"controls": CONTROLS} if template == "selective" else {}
-    shown = [option for option in TEMPLATES[template].options if option[0] not in ("run", "file")]
+    shown = [option for option in TEMPLATES[template].about.options if option[0] not in ("run", "file")]
     for number, (name, needed, told) in enumerate(shown):
         box, head = boxes[number % 3], name.capitalize()
         if name in listed:
@@ -210,7 +210,7 @@ def one(key: str) -> None:
         _registration(registered, statement=False)
         return
     _, result = records.find(common.store(), key)
-    unit = TEMPLATES[registered["template"]].unit
+    unit = TEMPLATES[registered["template"]].about.unit
     parts = pd.DataFrame(result["parts"])
     common.chart(
         "The effect",
@@ -257,7 +257,7 @@ def verdict(key: str) -> bool:
     if result["kind"] == "abandoned":
         st.info(f"Given up: {sentence(result['reason'])}", icon=":material/block:")
         return False
-    first, unit = result["parts"][0], TEMPLATES[registered["template"]].unit
+    first, unit = result["parts"][0], TEMPLATES[registered["template"]].about.unit
     shown = {name: report.amount(first[name], unit).replace("-", wording.MINUS) for name in ("effect", "low", "high")}
     kind = "confirmatory" if registered["confirmatory"] else "exploratory"
     show = {"supported": st.success, "refuted": st.error}.get(result["verdict"], st.info)

@@ -184,8 +184,8 @@ def effect(run: str, layer: str, unit: int) -> None:
     """What silencing this one unit changes, and the way to the page that tells more."""
     st.subheader("What breaks without it", anchor=False)
     units = links.units_to_text({layer: [unit]})
-    most, told = sample(run)
-    result = answer(Asked(run, units, most=most))
+    images, told = sample(run)
+    result = answer(Asked(run, units, most=images))
     classes = pd.DataFrame(result["per_class"]).dropna(subset="change")
     most = classes.loc[classes["change"].abs().idxmax()]
     st.markdown(

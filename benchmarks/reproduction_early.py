@@ -18,7 +18,7 @@ from reproduction import grid, interval, p_value, signed
 from selviz.statistics import equivalence, over_seeds, welch
 from selviz.store import Store
 
-MARGIN, LEVEL = 0.01, 0.05
+MARGIN, LEVEL, CLASSES = 0.01, 0.05, 10
 SOON = 2  # epochs after which selective units are asked for
 SWEEP = "selviz sweep --model cnn --dataset mnist-5k --seeds 0-9 --epochs 10 --snapshots 4 --data STORE"
 GROUPS = {  # (alpha, first epoch in which it acts): what it is called
@@ -81,8 +81,18 @@ def page(store: Store) -> str:
     rows_of_claims = [[claim, told, "reproduced" if holds else "not reproduced"] for claim, told, holds in claims]
     return "\n\n".join([
         HEAD, "## Mean SI by epochs trained", grid(head, rows),
-        "## Claims", grid(["claim", "measured here", "verdict"], rows_of_claims),
+        "## Claims", grid(["claim", "measured here", "verdict"], rows_of_claims), *at_chance(found),
     ]) + "\n"  # fmt: skip
+
+
+def at_chance(found: dict[tuple, pd.DataFrame]) -> list[str]:
+    """A warning for each group whose networks did not learn."""
+    return [
+        f"The networks of {name} ended at chance: they learned nothing. What is said of them shows what a penalty "
+        "costs that stops training, not what it costs to lack selective units."
+        for key, name in GROUPS.items()
+        if found[key]["test_accuracy"].mean() < 1.5 / CLASSES
+    ]
 
 
 def appearance(si, null: np.ndarray) -> list[tuple[str, str, bool]]:

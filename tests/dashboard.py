@@ -25,6 +25,25 @@ def free_port() -> int:
 
 
 @contextmanager
+def answering(process: subprocess.Popen, address: str, words=lambda: "the dashboard did not start") -> Iterator[None]:
+    """From when the server that `process` is answers at `address`, which it must, until it is ended."""
+    try:
+        for _ in range(600):
+            assert process.poll() is None, words()
+            try:
+                urllib.request.urlopen(address, timeout=5)
+                break
+            except OSError:
+                time.sleep(0.1)
+        else:
+            raise AssertionError(words())
+        yield
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+@contextmanager
 def serving(data, *, started=lambda process: None, log=None, **environment) -> Iterator[str]:
     """The address of a dashboard over the store in `data`; `started` is given its process, `log` (a file) its words."""
     port = free_port()
@@ -41,16 +60,6 @@ def serving(data, *, started=lambda process: None, log=None, **environment) -> I
         stderr=subprocess.STDOUT,
     )
     address = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(300):
-            try:
-                urllib.request.urlopen(f"{address}/_stcore/health", timeout=1)
-                break
-            except OSError:
-                assert process.poll() is None, "the dashboard did not start"
-                time.sleep(0.1)
+    with answering(process, f"{address}/_stcore/health"):
         started(process)
         yield address
-    finally:
-        process.terminate()
-        process.wait(60)

@@ -21,7 +21,7 @@ from selviz import jobs
 from selviz.cli import main
 from selviz.errors import SelvizError
 from selviz.store import append, delete_group, rename_group, write_group, write_json, write_stage
-from tests.dashboard import ROOT, free_port
+from tests.dashboard import ROOT, answering, free_port
 from tests.visitor import Visitor
 
 TYPED = "select 'somebody typed this' as words"
@@ -37,18 +37,8 @@ def served(data, *options, **environment):
     with open(log, "w") as file, open(log.with_suffix(".out"), "w") as out:
         process = subprocess.Popen(command, cwd=Path(data).parent, env=settings, stdout=out, stderr=file)
     address = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(300):
-            assert process.poll() is None, log.read_text()
-            try:
-                urllib.request.urlopen(f"{address}/health", timeout=5)
-                break
-            except OSError:
-                time.sleep(0.1)
+    with answering(process, f"{address}/health", log.read_text):
         yield address, process, log
-    finally:
-        process.terminate()
-        process.wait(60)
 
 
 def asked(address: str, method: str = "GET") -> tuple[int, dict, bytes]:

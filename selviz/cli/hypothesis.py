@@ -10,7 +10,7 @@ from selviz.wording import p_value
 
 LEDGER_COLUMNS = "hypothesis template kind study level state verdict p holm bh power statement".split()
 # Every option of every template, once.
-OPTIONS = {name: text for kind in TEMPLATES.values() for name, _, text in kind.options if name != "file"}
+OPTIONS = {name: text for kind in TEMPLATES.values() for name, _, text in kind.about.options if name != "file"}
 
 
 def hypothesis(args):
@@ -110,7 +110,7 @@ def _list(args, frame) -> None:
 def _verdict_text(registered, record) -> str:
     from selviz.hypotheses.report import amount
 
-    unit = TEMPLATES[registered["template"]].unit
+    unit = TEMPLATES[registered["template"]].about.unit
     lines = [
         registered["statement"],
         f"{record['verdict'].upper()}: {p_value(record['p'])}, level {registered['level']:.3g}",

@@ -41,5 +41,5 @@ def power(template: str, settings: Mapping, facts: Mapping, draws: int = 0, effe
         "draws": draws,
         "effect": effect,
         "assumed": bool(facts.get("assumed")),
-        "told": kind.told.format(**{k: v for k, v in facts.items() if isinstance(v, int | float | str)}),
+        "told": kind.about.told.format(**{k: v for k, v in facts.items() if isinstance(v, int | float | str)}),
     }

@@ -206,7 +206,7 @@ def _outcome(store: Store, registered: Mapping, folder: Path, report) -> dict:
 
 def _checklist(registered: Mapping, parts: list[Part]) -> list[dict]:
     """What METHODS asks of a falsifiable claim, and whether it was done here; None where it does not apply."""
-    kind = TEMPLATES[registered["template"]]
+    kind = TEMPLATES[registered["template"]].about
     entries = [
         ("claim, quantity and direction stated before looking", registered["confirmatory"], registered["why"]),
         ("the observation that would refute it is named", True, registered["refuted"]),

@@ -58,7 +58,7 @@ def amount(value: float, unit: str) -> str:
 
 def _blocks(store: Store, key: str) -> tuple[str, list[tuple]]:
     registered, result = find(store, key)
-    key, unit = registered["hypothesis"], TEMPLATES[registered["template"]].unit
+    key, unit = registered["hypothesis"], TEMPLATES[registered["template"]].about.unit
     chain = read_chain(store.path)
     verdict = result["verdict"] if result and result["kind"] == "result" else None
     kind = "confirmatory" if registered["confirmatory"] else "exploratory"

@@ -19,16 +19,16 @@ def resolve(store: Store, template: str, asked: Mapping, level: float, seed: int
     if template not in TEMPLATES:
         raise unknown("template", template, list(TEMPLATES))
     kind = TEMPLATES[template]
-    known = {*kind.names, "smallest"} | ({"yaml"} if template == "own" else set())
+    known = {*kind.about.names, "smallest"} | ({"yaml"} if template == "own" else set())
     asked = {name: value for name, value in asked.items() if value not in (None, "", [], ())}
     if wrong := sorted(set(asked) - known):
         raise unknown(f"option of {template}", wrong[0], sorted(known))
     common = {"level": level, "seed": seed, "permutations": asking.permutations(level)}
     if template == "own":
         return kind.resolve(store, asked, common)
-    if missing := [name for name, needed, _ in kind.options if needed and name not in asked]:
-        told = ", ".join(f"{name} ({text})" for name, _, text in kind.options if name in missing)
-        raise SelvizError(f"{kind.title}: it needs {told}.")
-    common["smallest"] = asking.smallest(asked.get("smallest", kind.smallest))
+    if missing := [name for name, needed, _ in kind.about.options if needed and name not in asked]:
+        told = ", ".join(f"{name} ({text})" for name, _, text in kind.about.options if name in missing)
+        raise SelvizError(f"{kind.about.title}: it needs {told}.")
+    common["smallest"] = asking.smallest(asked.get("smallest", kind.about.smallest))
     found = kind.resolve(store, asked, common)
     return found._replace(settings={**common, **found.settings})

@@ -41,31 +41,16 @@ class Work(NamedTuple):
         return {key: table["v"].to_numpy() for key, table in tables.items()}
 
 
-class Template(NamedTuple):
-    """One kind of claim.
-
-    words(settings)                         statement, quantity, direction, refuted, controls, statistic and sample
-    resolve(store, asked, common)           Resolved; SelvizError for what does not exist or cannot be tested
-    measure(store, settings, work)          the sample: arrays by name
-    judge(sample, settings)                 the claim's parts; ValueError for a sample that cannot be judged
-    simulate(generator, settings, facts, effect)    a sample of a model in which the effect is planted
-    told                                    that model in words, with `facts` put in
-    details(settings, sample, parts)        every control's result that is not in a null distribution already
-    """
+class About(NamedTuple):
+    """What is told of one kind of claim; `told` is the model behind its power, in words, with `facts` put in."""
 
     title: str
     options: tuple
     smallest: float  # default of the smallest effect that matters
     unit: str  # of the effect: points are shares of 0..1 times 100
-    words: Callable[[Mapping], dict[str, str]]
-    resolve: Callable[..., Resolved]
-    measure: Callable[..., dict]
-    judge: Callable[..., list]
-    simulate: Callable[..., dict]
     told: str
     baselines: str
     intervenes: str  # "" where nothing is silenced
-    details: Callable[..., dict] = lambda settings, sample, parts: {}
     replicates: bool = False
     distributed: bool = False
     saliency: bool = False
@@ -73,3 +58,23 @@ class Template(NamedTuple):
     @property
     def names(self) -> list[str]:
         return [name for name, _, _ in self.options]
+
+
+class Template(NamedTuple):
+    """One kind of claim, as its file in `templates/` has it.
+
+    words(settings)                         statement, quantity, direction, refuted, controls, statistic and sample
+    resolve(store, asked, common)           Resolved; SelvizError for what does not exist or cannot be tested
+    measure(store, settings, work)          the sample: arrays by name
+    judge(sample, settings)                 the claim's parts; ValueError for a sample that cannot be judged
+    simulate(generator, settings, facts, effect)    a sample of a model in which the effect is planted
+    details(settings, sample, parts)        every control's result that is not in a null distribution already
+    """
+
+    about: About
+    words: Callable[[Mapping], dict[str, str]]
+    resolve: Callable[..., Resolved]
+    measure: Callable[..., dict]
+    judge: Callable[..., list]
+    simulate: Callable[..., dict]
+    details: Callable[..., dict]

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +20,7 @@ import websockets
 from selviz.hypotheses.records import register
 from selviz.store import Store, write_group, write_images, write_json
 from selviz.store.stages import make_record, record_path
-from tests.dashboard import ROOT, free_port
+from tests.dashboard import ROOT, answering, free_port
 from tests.hostile.surfaces import Room
 from tests.hostile.texts import CLAIM, address, word
 from tests.hostile.watch import Watch
@@ -52,18 +51,8 @@ def serving(room: Room) -> Iterator[tuple[str, subprocess.Popen, Path]]:
         command, cwd=room.root / "cwd", env=settings, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     where = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(600):
-            assert process.poll() is None, "the dashboard did not start"
-            try:
-                urllib.request.urlopen(f"{where}/_stcore/health", timeout=2)
-                break
-            except OSError:
-                time.sleep(0.1)
+    with answering(process, f"{where}/_stcore/health"):
         yield where, process, told
-    finally:
-        process.terminate()
-        process.wait(60)
 
 
 def make_hostile_store(room: Room) -> dict[str, list[str]]:

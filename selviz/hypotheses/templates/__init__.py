@@ -18,15 +18,10 @@ from selviz.hypotheses.templates import (
     sufficient,
 )
 
+MODULES = (necessary, sufficient, selective, predicts, alpha, replicates, map, single, robust, own)
 TEMPLATES: dict[str, Template] = {
-    "necessary": necessary.TEMPLATE,
-    "sufficient": sufficient.TEMPLATE,
-    "selective": selective.TEMPLATE,
-    "predicts": predicts.TEMPLATE,
-    "alpha": alpha.TEMPLATE,
-    "replicates": replicates.TEMPLATE,
-    "map": map.TEMPLATE,
-    "single": single.TEMPLATE,
-    "robust": robust.TEMPLATE,
-    "own": own.TEMPLATE,
+    module.__name__.rpartition(".")[2]: Template(
+        module.ABOUT, module.say, module.resolve, module.measure, module.judge, module.simulate, module.details
+    )
+    for module in MODULES
 }

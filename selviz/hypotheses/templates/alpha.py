@@ -11,7 +11,7 @@ from selviz.config import config_from_dict, run_name
 from selviz.errors import SelvizError, unknown
 from selviz.hypotheses import asking, judging, lookups, words
 from selviz.hypotheses.judging import Part
-from selviz.hypotheses.template import Resolved, Template, Work
+from selviz.hypotheses.template import About, Resolved, Work
 from selviz.store import Store, read_json
 
 LEAST_SEEDS, ASSUMED_SPREAD = 3, 0.005
@@ -142,7 +142,7 @@ def _spread(accuracies) -> float | None:
     return (float(accuracies.std(ddof=1)) or None) if len(accuracies) >= LEAST_SEEDS else None
 
 
-TEMPLATE = Template(
+ABOUT = About(
     title="Changing alpha costs accuracy, or does not",
     options=(
         ("run", True, "a network of the baseline: its settings, but for alpha and seed, are those of all"),
@@ -152,13 +152,7 @@ TEMPLATE = Template(
     ),
     smallest=0.01,
     unit="points",
-    words=say,
-    resolve=resolve,
-    measure=measure,
-    judge=judge,
-    simulate=simulate,
     told="accuracies are normal over seeds, with standard deviations of {baseline:.3g} and {other:.3g}",
-    details=details,
     baselines="networks of the baseline alpha, trained alike",
     intervenes="trains with another alpha",
     replicates=True,

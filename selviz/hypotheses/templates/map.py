@@ -10,7 +10,7 @@ from selviz.errors import SelvizError
 from selviz.hypotheses import asking, judging, lookups, words
 from selviz.hypotheses.folds import fold
 from selviz.hypotheses.judging import Part
-from selviz.hypotheses.template import DRAWS, RUN, UNIT, Resolved, Template, Work
+from selviz.hypotheses.template import DRAWS, RUN, UNIT, About, Resolved, Work
 from selviz.store import Store, stage_is_whole
 
 LEAST_IMAGES = 20
@@ -155,7 +155,7 @@ def details(settings: Mapping, sample: Mapping, parts: list[Part]) -> dict:
     return {name: np.asarray(sample[name]).tolist() for name in ("correlation", "worse")}
 
 
-TEMPLATE = Template(
+ABOUT = About(
     title="An attribution map shows what was learned",
     options=(
         RUN,
@@ -168,14 +168,8 @@ TEMPLATE = Template(
     ),
     smallest=0.2,
     unit="",
-    words=say,
-    resolve=resolve,
-    measure=measure,
-    judge=judge,
-    simulate=simulate,
     told="correlations with the random network's map lie about {correlation:.2g} with a standard deviation of "
     "{spread:.2g}, and places among random orders about one half plus the effect, with one of {place_spread:.2g}",
-    details=details,
     baselines="random weights, random orders of pixels",
     intervenes="takes pixels away",
     saliency=True,

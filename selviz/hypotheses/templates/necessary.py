@@ -9,7 +9,7 @@ from selviz.errors import SelvizError
 from selviz.hypotheses import asking, judging, lookups, simulating, words
 from selviz.hypotheses.folds import fold
 from selviz.hypotheses.judging import Part
-from selviz.hypotheses.template import CLASS, RUN, UNIT, Resolved, Template, Work
+from selviz.hypotheses.template import CLASS, RUN, UNIT, About, Resolved, Work
 from selviz.store import Store, stage_is_whole
 
 
@@ -122,19 +122,13 @@ def _spread(store, run, layer, label) -> dict:
     return {"spread": 0.01, "shape": "exponentially", "assumed": True}
 
 
-TEMPLATE = Template(
+ABOUT = About(
     title="A unit is necessary for a class",
     options=(RUN, UNIT, CLASS, ("controls", False, "number of matched units")),
     smallest=0.1,
     unit="points",
-    words=say,
-    resolve=resolve,
-    measure=measure,
-    judge=judge,
-    simulate=simulate,
     told="matched units lose {spread:.3g} of the class's images on average, unevenly ({shape}), and the unit "
     "that much more",
-    details=details,
     baselines="units matched on mean activation, other classes",
     intervenes="silences the unit: tests that it is necessary, not that it suffices",
 )

@@ -11,7 +11,7 @@ from selviz import statistics
 from selviz.errors import SelvizError, unknown
 from selviz.hypotheses import asking, claim_file, judging, lookups, simulating, words
 from selviz.hypotheses.judging import Part
-from selviz.hypotheses.template import Resolved, Template, Work
+from selviz.hypotheses.template import About, Resolved, Work
 from selviz.store import TABLES, Store, stage_is_whole
 
 
@@ -88,6 +88,10 @@ def judge(sample: Mapping, settings: Mapping) -> list[Part]:
     )
 
 
+def details(settings: Mapping, sample: Mapping, parts: list[Part]) -> dict:
+    return {}  # the parts have it all
+
+
 def simulate(generator, settings: Mapping, facts: Mapping, effect: float) -> dict:
     if settings["statistic"] == "rank correlation":
         return simulating.correlated(generator, settings, facts, effect)
@@ -160,16 +164,11 @@ def _differs(sample: Mapping, settings: Mapping) -> list[Part]:
     ]  # fmt: skip
 
 
-TEMPLATE = Template(
+ABOUT = About(
     title="A claim of one's own",
     options=(("file", True, "a YAML file: table, measure, groups, statistic (docs/hypotheses.md)"),),
     smallest=0.0,
     unit="",
-    words=say,
-    resolve=resolve,
-    measure=measure,
-    judge=judge,
-    simulate=simulate,
     told="the measure is normal",
     baselines="a control group of rows, or random orders",
     intervenes="",

@@ -10,7 +10,7 @@ from selviz.errors import SelvizError, unknown
 from selviz.hypotheses import judging, lookups, simulating, words
 from selviz.hypotheses.folds import class_indices, fold
 from selviz.hypotheses.judging import Part
-from selviz.hypotheses.template import RUN, Resolved, Template, Work
+from selviz.hypotheses.template import RUN, About, Resolved, Work
 from selviz.store import Store
 
 
@@ -120,7 +120,7 @@ def details(settings: Mapping, sample: Mapping, parts: list[Part]) -> dict:
     return {"layers": rows}
 
 
-TEMPLATE = Template(
+ABOUT = About(
     title="SI predicts importance",
     options=(
         RUN,
@@ -130,13 +130,7 @@ TEMPLATE = Template(
     ),
     smallest=0.2,
     unit="",
-    words=say,
-    resolve=resolve,
-    measure=measure,
-    judge=judge,
-    simulate=simulate,
     told="SI and importance are normal, with that rank correlation in every layer",
-    details=details,
     baselines="random orders of SI",
     intervenes="silences every unit alone",
 )

@@ -9,7 +9,7 @@ from selviz.errors import SelvizError
 from selviz.hypotheses import asking, judging, lookups, words
 from selviz.hypotheses.folds import fold
 from selviz.hypotheses.judging import Part
-from selviz.hypotheses.template import RUN, UNIT, Resolved, Template, Work
+from selviz.hypotheses.template import RUN, UNIT, About, Resolved, Work
 from selviz.store import Store
 
 RESAMPLES = 1999
@@ -51,17 +51,11 @@ def resolve(store: Store, asked: Mapping, common: Mapping) -> Resolved:
         if lookups.width_of(store, name, layer) != width:
             raise SelvizError(f"{layer} of {name} is not as wide as that of {run}; name networks of the same kind.")
     row = store.unit(run, layer, unit)
-    settings = {
-        "run": run,
-        "layer": layer,
-        "unit": unit,
-        **label,
-        "others": others,
-        **lookups.images_of(store, run, label),
-    }
+    images = lookups.images_of(store, run, label)
+    settings = {"run": run, "layer": layer, "unit": unit, **label, "others": others, **images}
     scale = row["std"] / row["mean_activation"] if row["mean_activation"] > 0 else 1.0
     facts = {
-        **lookups.images_of(store, run, label), "classes": len(store.run(run)["classes"]), "networks": 1 + len(others),
+        **images, "classes": len(store.run(run)["classes"]), "networks": 1 + len(others),
         "spread": float(scale), "assumed": False,
     }  # fmt: skip
     return Resolved(settings, [run, *others], facts, ["the unit's SI over both folds"], chosen)
@@ -181,7 +175,7 @@ def _siblings(store, run) -> list[str]:
     return [name for name in table[table["alpha"].eq(alpha)]["run"] if name != run]
 
 
-TEMPLATE = Template(
+ABOUT = About(
     title="A unit's selectivity is real and replicates",
     options=(
         RUN,
@@ -191,13 +185,7 @@ TEMPLATE = Template(
     ),
     smallest=0.2,
     unit="",
-    words=say,
-    resolve=resolve,
-    measure=measure,
-    judge=judge,
-    simulate=simulate,
     told="activations follow a gamma distribution with a coefficient of variation of {spread:.2g}, in every network",
-    details=details,
     baselines="shuffled labels",
     intervenes="",
     replicates=True,

@@ -8,7 +8,7 @@ import numpy as np
 from selviz import families
 from selviz.errors import SelvizError, unknown
 from selviz.hypotheses import asking, judging, lookups, simulating, words
-from selviz.hypotheses.template import Resolved, Template, Work
+from selviz.hypotheses.template import About, Resolved, Work
 from selviz.store import Store, stage_is_whole
 
 LEAST_RUNS = 5
@@ -81,7 +81,9 @@ def details(settings: Mapping, sample: Mapping, parts: list[judging.Part]) -> di
     return {"networks": [{"run": run, "mean_si": si, "relative_accuracy": share} for run, si, share in rows]}
 
 
-TEMPLATE = Template(
+judge, simulate = judging.correlates, simulating.correlated
+
+ABOUT = About(
     title="Less selective networks are more robust",
     options=(
         ("corruption", True, "such as gaussian_noise"),
@@ -90,13 +92,7 @@ TEMPLATE = Template(
     ),
     smallest=0.3,
     unit="",
-    words=say,
-    resolve=resolve,
-    measure=measure,
-    judge=judging.correlates,
-    simulate=simulating.correlated,
     told="mean SI and robustness are normal, with that rank correlation",
-    details=details,
     baselines="random orders of the networks",
     intervenes="",
     replicates=True,

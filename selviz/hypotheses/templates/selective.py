@@ -9,7 +9,7 @@ from selviz.errors import SelvizError, unknown
 from selviz.hypotheses import asking, judging, lookups, words
 from selviz.hypotheses.folds import class_indices, fold
 from selviz.hypotheses.judging import Part
-from selviz.hypotheses.template import CONTROLS, DRAWS, RUN, Resolved, Template, Work
+from selviz.hypotheses.template import CONTROLS, DRAWS, RUN, About, Resolved, Work
 from selviz.store import Store
 
 
@@ -46,15 +46,9 @@ def resolve(store: Store, asked: Mapping, common: Mapping) -> Resolved:
             f"random controls only: --controls random"
         )
     draws = asking.draws(asked, common["level"])
-    settings = {
-        "run": run,
-        "layers": layers,
-        "k": k,
-        "controls": controls,
-        "draws": draws,
-        **lookups.images_of(store, run),
-    }
-    facts = {**lookups.images_of(store, run), "draws": draws, "layers": len(layers), "drop": 0.02, "spread": 0.015}
+    images = lookups.images_of(store, run)
+    settings = {"run": run, "layers": layers, "k": k, "controls": controls, "draws": draws, **images}
+    facts = {**images, "draws": draws, "layers": len(layers), "drop": 0.02, "spread": 0.015}
     stored = lookups.stored(store, run, ablation="the removal curves")
     return Resolved(settings, [run], {**facts, "assumed": True}, stored, f"the {k} most selective units of each layer")
 
@@ -157,7 +151,7 @@ def _kinds(controls: str) -> tuple[str, ...]:
     return ("random", "matched") if controls == "both" else (controls,)
 
 
-TEMPLATE = Template(
+ABOUT = About(
     title="Selective units matter more than random ones",
     options=(
         RUN,
@@ -172,13 +166,7 @@ TEMPLATE = Template(
     ),
     smallest=0.03,
     unit="points",
-    words=say,
-    resolve=resolve,
-    measure=measure,
-    judge=judge,
-    simulate=simulate,
     told="control sets lose {drop:.0%} of the images, with a standard deviation of {spread:.3g} between sets",
-    details=details,
     baselines="random units of the layer, units matched on mean activation",
     intervenes="silences them: tests that they are necessary",
 )

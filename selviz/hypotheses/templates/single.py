@@ -10,7 +10,7 @@ from selviz.errors import SelvizError
 from selviz.hypotheses import judging, lookups, simulating
 from selviz.hypotheses.folds import fold
 from selviz.hypotheses.judging import Part
-from selviz.hypotheses.template import CLASS, LAYER, RUN, Resolved, Template, Work
+from selviz.hypotheses.template import CLASS, LAYER, RUN, About, Resolved, Work
 from selviz.store import Store
 
 
@@ -87,6 +87,10 @@ def judge(sample: Mapping, settings: Mapping) -> list[Part]:
     ]  # fmt: skip
 
 
+def details(settings: Mapping, sample: Mapping, parts: list[Part]) -> dict:
+    return {}  # the parts have it all
+
+
 def simulate(generator, settings: Mapping, facts: Mapping, effect: float) -> dict:
     from scipy import special
 
@@ -100,16 +104,11 @@ def simulate(generator, settings: Mapping, facts: Mapping, effect: float) -> dic
     return {"unit": unit, "readout": readout, "labels": simulating.labels(settings, n, of)}
 
 
-TEMPLATE = Template(
+ABOUT = About(
     title="The information is in a single unit",
     options=(RUN, LAYER, CLASS),
     smallest=0.05,
     unit="",
-    words=say,
-    resolve=resolve,
-    measure=measure,
-    judge=judge,
-    simulate=simulate,
     told="unit and readout are equally good (area {area:.2f}), normal, and {alike:g} correlated",
     baselines="a linear readout of the layer",
     intervenes="",

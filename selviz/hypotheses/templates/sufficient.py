@@ -9,7 +9,7 @@ from selviz.errors import SelvizError
 from selviz.hypotheses import asking, judging, lookups, simulating, words
 from selviz.hypotheses.folds import class_indices, fold
 from selviz.hypotheses.judging import Part
-from selviz.hypotheses.template import CLASS, DRAWS, LAYER, RUN, Resolved, Template, Work
+from selviz.hypotheses.template import CLASS, DRAWS, LAYER, RUN, About, Resolved, Work
 from selviz.store import Store
 
 
@@ -43,8 +43,9 @@ def resolve(store: Store, asked: Mapping, common: Mapping) -> Resolved:
     if len(units) >= width:
         raise SelvizError(f"Keeping all {width} units of {layer} silences nothing; keep fewer.")
     settings = {"run": run, "layer": layer, "units": units, "width": width, **label, "draws": draws}
-    facts = {**lookups.images_of(store, run, label), "draws": draws, "kept": 0.3, "spread": 0.15, "assumed": True}
-    return Resolved({**settings, **lookups.images_of(store, run, label)}, [run], facts, [], chosen)
+    images = lookups.images_of(store, run, label)
+    facts = {**images, "draws": draws, "kept": 0.3, "spread": 0.15, "assumed": True}
+    return Resolved({**settings, **images}, [run], facts, [], chosen)
 
 
 def measure(store: Store, settings: Mapping, work: Work) -> dict:
@@ -118,7 +119,7 @@ def _most_selective(store, run, layer, k, label) -> list[int]:
     return sorted(np.argsort(-by_class[label], kind="stable")[:k].tolist())
 
 
-TEMPLATE = Template(
+ABOUT = About(
     title="A set of units is sufficient for a class",
     options=(
         RUN,
@@ -130,14 +131,8 @@ TEMPLATE = Template(
     ),
     smallest=0.3,
     unit="points",
-    words=say,
-    resolve=resolve,
-    measure=measure,
-    judge=judge,
-    simulate=simulate,
     told="random sets keep {kept:.0%} of the class, with a standard deviation of {spread:.2g} between sets, "
     "and 5 % of other images are called it; the set keeps that much more",
-    details=details,
     baselines="random sets of the same size",
     intervenes="keeps only the set: tests that it suffices, not that it is necessary",
 )
