@@ -6,13 +6,16 @@ the images by the untouched network, in batches of 250, or all at once if that i
 process. Differences and moves of logits are in units of their standard deviation. Times are of answers from cached
 values; `cold_first_estimate_ms` computes them first. Figures that end in `_cpu` are ratios of processor time, which
 other work on the machine disturbs less. `plain_64_over_plain` is the time of the plain way in batches of 64, over that
-in the batches that it takes here. `--quick` takes 200 images.
+in the batches that it takes here. `convolutions_ms` is the time of the convolutions after a layer that resuming cannot
+spare, each alone on channels last, and `bound` the plain way's time over it: what any engine that calls the same
+convolutions can reach (null where none is left). `--quick` takes 200 images.
 """
 
 import argparse
 import contextlib
 import copy
 import json
+import math
 import os
 import statistics
 import sys
@@ -97,6 +100,30 @@ def tail_shares(model: nn.Module, layers) -> tuple[list[float], list[float]]:
     return after, left
 
 
+@torch.inference_mode()
+def convolution_times(model: nn.Module, inputs: torch.Tensor, batch: int) -> list[float]:
+    """Seconds of each convolution alone on all images: no norm, activation function, addition or copy around it."""
+    times, handles = [], []
+
+    def time_alone(module, args, out):
+        image = args[0][:batch].contiguous(memory_format=torch.channels_last)
+        runs = -(-len(inputs) // batch)
+
+        def alone():
+            for _ in range(runs):
+                module._conv_forward(image, module.weight, None)
+
+        times.append(min(timed(alone)[0][0] for _ in range(5)) * len(inputs) / (runs * batch))
+
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            handles.append(module.register_forward_hook(time_alone))
+    model(inputs[:batch])
+    for handle in handles:
+        handle.remove()
+    return times
+
+
 def figures(images: int, repeats: int, units_a_layer: int) -> dict:
     model, inputs = network_and_images(images)
     network = UnitNetwork(copy.deepcopy(model), inputs[:1]).frozen()
@@ -112,6 +139,7 @@ def figures(images: int, repeats: int, units_a_layer: int) -> dict:
     estimates, cold = [], []
     plain_atlas = ours_atlas = plain_atlas_cpu = ours_atlas_cpu = 0.0
     after, left = tail_shares(model, network.layers)
+    convolutions = convolution_times(copy.deepcopy(model).to(memory_format=torch.channels_last), inputs, BATCH)
     for position, layer in enumerate(network.layers):
         units = [layer.units * k // units_a_layer for k in range(units_a_layer)]
         ratios, plain_times, our_times = [], [], []
@@ -148,6 +176,7 @@ def figures(images: int, repeats: int, units_a_layer: int) -> dict:
         ours_atlas += statistics.mean(our_wall) * layer.units
         plain_atlas_cpu += statistics.mean(plain_cpu) * layer.units
         ours_atlas_cpu += statistics.mean(our_cpu) * layer.units
+        alone = sum(convolutions[position + 2 :])
         rows.append(
             {
                 "layer": layer.name,
@@ -155,6 +184,8 @@ def figures(images: int, repeats: int, units_a_layer: int) -> dict:
                 "speedup_cpu": min(plain_cpu) / min(our_cpu),
                 "plain_ms": 1e3 * statistics.median(plain_wall),
                 "resumed_ms": 1e3 * statistics.median(our_wall),
+                "convolutions_ms": 1e3 * alone,
+                "bound": statistics.median(plain_wall) / alone if alone else None,
                 "flop_share": after[position],
                 "flop_share_left": left[position],
                 "speedup_over_limit": speedup * after[position],
@@ -164,6 +195,7 @@ def figures(images: int, repeats: int, units_a_layer: int) -> dict:
     return {
         **summary([row["speedup"] for row in rows], ""),
         **summary([row["speedup_cpu"] for row in rows], "_cpu"),
+        "last_third_bound": last_third([row["bound"] or math.inf for row in rows]),
         "first_estimate_ms": 1e3 * statistics.median(estimates),
         "cold_first_estimate_ms": 1e3 * statistics.median(cold),
         "atlas_speedup": plain_atlas / ours_atlas,
@@ -183,12 +215,15 @@ def figures(images: int, repeats: int, units_a_layer: int) -> dict:
 
 
 def summary(speedups: list[float], ending: str) -> dict:
-    last_third = speedups[-round(len(speedups) / 3) :]
     return {
         f"median_speedup{ending}": statistics.median(speedups),
-        f"last_third_speedup{ending}": statistics.median(last_third),
+        f"last_third_speedup{ending}": last_third(speedups),
         f"min_speedup{ending}": min(speedups),
     }
+
+
+def last_third(figures: list[float]) -> float:
+    return statistics.median(figures[-round(len(figures) / 3) :])
 
 
 def first_estimate(engine: Engine, layer: str, unit: int):

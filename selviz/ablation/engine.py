@@ -25,10 +25,11 @@ from selviz.datasets import Inputs
 from selviz.errors import SelvizError
 from selviz.network import UnitNetwork
 
-FIRST, LEAST, MOST = 50, 8, 250  # images in the first batch, and in the others
+FIRST, LEAST, MOST = 50, 8, 500  # images in the first batch, and in the others
 # Bytes of the widest layer in one batch. Larger blocks go back to the system when they are freed, and taking them again
 # costs more than an activation function (tried: 8 MB takes a quarter less time than 16 MB, and 2 MB as long as 8).
 BLOCK = 8 * 2**20
+WIDER = 4  # times as many images at once where a tail's maps are small; the part before it still takes the widest ones
 CACHE_GB = 2.0
 NOTHING = "No unit is chosen; name units as LAYER:3,5, such as relu1:3,5."
 Turn = Callable[[int], AbstractContextManager]
@@ -121,7 +122,10 @@ class Engine:
         self.cache = BoundaryCache() if cache is None else cache
         self.compiled = compiled and has_compiler()
         self.computed = 0
-        self.slices = batches(len(labels), first, batch or batch_size(network))
+        self._first = first
+        self._batch = batch or fitting(max(4 * math.prod(layer.shape[1:]) for layer in network.layers))
+        self._most = batch or WIDER * self._batch
+        self.slices = batches(len(labels), first, self._batch)
         self._owner = next(_numbers)
         self._lock = threading.Lock()
         self._tails: dict[tuple, Tail] = {}
@@ -152,7 +156,7 @@ class Engine:
             raise SelvizError(NOTHING)
         turn = turn or nullcontext
         tail = self.tail(changes)
-        for number, rows in enumerate(self.slices):
+        for number, rows in enumerate(self._slices(tail)):
             with turn(number):
                 boundary = self._boundary(tail, number)
                 after = tail.logits(boundary, {name: change.rows(rows) for name, change in changes.items()})
@@ -167,7 +171,7 @@ class Engine:
         """The intact maps [N, k, *positions] of some units of a layer."""
         tail = self.tail([name])
         units = torch.as_tensor(units)
-        parts = [self._boundary(tail, number) for number in range(len(self.slices))]
+        parts = [self._boundary(tail, number) for number in range(len(self._slices(tail)))]
         picked = [tail.map(boundary, name).movedim(1, -1).index_select(-1, units) for boundary in parts]
         return torch.cat(picked).movedim(-1, 1)
 
@@ -191,18 +195,22 @@ class Engine:
                     self._tails[key].module = torch.compile(self._tails[key].module, dynamic=True)
             return self._tails[key]
 
+    def _slices(self, tail: Tail) -> list[slice]:
+        """A tail's batches: the later its layers, the smaller its maps and the more images at once."""
+        return batches(len(self), self._first, max(self._batch, min(self._most, fitting(tail.widest))))
+
     def _boundary(self, tail: Tail, number: int) -> list:
         key = (self._owner, tuple(layer.name for layer in tail.layers), number)
-        value, held = self.cache.get(key, lambda: tail.boundary(self.inputs[self.slices[number]]))
+        rows = self._slices(tail)[number]
+        value, held = self.cache.get(key, lambda: tail.boundary(self.inputs[rows]))
         if not held:
             with self._lock:
                 self.computed += 1
         return value
 
 
-def batch_size(network: UnitNetwork) -> int:
-    """How many images at once: few enough that a layer's maps are a block of memory that is reused."""
-    widest = max(4 * math.prod(layer.shape[1:]) for layer in network.layers)
+def fitting(widest: int) -> int:
+    """How many images at once: few enough that `widest` bytes of each are a block of memory that is reused."""
     return max(LEAST, min(MOST, BLOCK // widest))
 
 

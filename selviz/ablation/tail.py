@@ -68,6 +68,8 @@ class Tail:
         self._position = {node: position for position, node in enumerate(self._cached)}
         sizes = (network.shapes.get(name, ()) for name in self._cached)
         self.bytes_per_image = 4 * sum(math.prod(size) for size in sizes)
+        reached = (network.shapes.get(name, ()) for name in {*self._cached, *inside})
+        self.widest = 4 * max(math.prod(size[1:]) for size in reached)  # bytes of an image's largest value
         self._prefix = network.graph_module(with_outputs(network.graph, [*self._cached, builder.output]))
 
     def boundary(self, inputs: Tensor) -> list[Tensor]:
