@@ -55,7 +55,7 @@ STYLE = f"""<style>{keyboard.STYLE}
 .stMainBlockContainer h3 {{font-size: 1.25rem; padding: .4rem 0}}
 [class*="st-key-tile-"] button {{background-size: 100% auto; background-repeat: no-repeat; image-rendering: pixelated;
   padding: calc(100% - 2px) 0 0 0; overflow: hidden; border-width: 2px; min-height: 0}}
-[class*="st-key-tile-"] button p {{font-size: .82rem; white-space: nowrap}}
+[class*="st-key-tile-"] button p {{font-size: .82rem; white-space: pre; line-height: 1.25}}
 [data-testid=stCaptionContainer] code {{color: inherit; background: none; padding: 0; font-size: .95em}}
 [class*=st-key-lesson-] button p {{white-space: normal; text-align: left !important}}
 [data-testid=stHeadingDivider] {{margin-top: .5rem}}
@@ -63,6 +63,7 @@ STYLE = f"""<style>{keyboard.STYLE}
 .selviz-tiles {{display: grid; grid-template-columns: repeat(auto-fill, minmax(4.2rem, 1fr)); gap: .6rem}}
 .selviz-tiles figure {{margin: 0}}
 .selviz-tiles figcaption {{font-size: .82rem; white-space: nowrap; overflow: hidden; text-overflow: ellipsis}}
+.st-key-strip [data-testid=stMetricValue] {{font-size: clamp(1.2rem, 1.9vw, 2.25rem)}}
 .selviz-facts {{width: 100%; border-collapse: collapse}}
 .selviz-facts :is(th, td) {{text-align: left; vertical-align: top; padding: .2rem 1rem .2rem 0; font-size: .94rem;
   border-bottom: 1px solid #8883; overflow-wrap: anywhere}}
@@ -195,6 +196,7 @@ def page(title: str, how: str, python: str = "", shell: str = "") -> None:
                     st.caption("The same in a shell")
                     st.code(shell, language="bash")
     st.markdown(how)
+    st.session_state["notices"] = get_script_run_ctx().cursors, st.container()
 
 
 @contextmanager
@@ -286,6 +288,8 @@ def failures():
             st.caption("This cannot be shown either, for the same reason.")
             return
         st.session_state["failures"] = drawing, told | {str(error)}
+        if st.session_state.get("notices", (None,))[0] is not drawing:
+            st.title("This page cannot be shown", anchor=False)
         st.error("This could not be shown; nothing was lost.", icon=":material/error:")
         st.code(str(error), language=None, wrap_lines=True)
 

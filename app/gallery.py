@@ -104,7 +104,7 @@ def images(run: str, layer: str, unit: int, activations: pd.DataFrame) -> None:
             style.append(_tile_style(f"{band}-{rank}", picture, row, image == picked, wrong))
             told = f"Image {image}: {wording.plain(row['label'])}, taken for {wording.plain(row['prediction'])}"
             columns[rank % COLUMNS].button(
-                f"{'✗ ' if wrong else ''}{wording.plain(row['label'])} · {wording.number(row['rank_by'])}",
+                f"{'✗ ' if wrong else ''}{wording.plain(row['label'])}\n{wording.number(row['rank_by'])}",
                 key=f"tile-{band}-{rank}",
                 width="stretch",
                 help=told + f"; activation {wording.number(row['value'])}",

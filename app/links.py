@@ -208,8 +208,10 @@ def span(name: str, low: float, high: float) -> tuple[float, float]:
 
 
 def not_found(what: str, asked: str, instead: str) -> None:
-    """The notice of a link that names something that is not there."""
-    st.warning(
+    """The notice of a link that names something that is not there: under the page's title, where it has one by now."""
+    drawing, place = st.session_state.get("notices", (None, st))
+    place = place if drawing is get_script_run_ctx().cursors else st
+    place.warning(
         f"This link names {what} {code(asked)}, which is not here. Shown instead: {code(instead)}.",
         icon=":material/link_off:",
     )

@@ -83,7 +83,7 @@ def panel() -> None:
     elif state == "stopped":
         st.info("The demo was stopped, and no run is finished yet.", icon=":material/stop_circle:")
     else:
-        st.info("There is no run in this store yet.", icon=":material/inbox:")
+        st.title("There is no run in this store yet", anchor=False)
     st.markdown(EXPLAINED)
     if allowed():
         st.button("Start the demo", type="primary", icon=":material/play_arrow:", on_click=_start, **control())

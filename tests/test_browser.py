@@ -194,7 +194,7 @@ def test_an_empty_store_shows_the_command_on_every_page(visit, tmp_path):
         visitor = visit()
         for page in OF_RUNS:
             visitor.open(f"{address}/{page}").is_well()
-            visitor.sees("There is no run in this store yet.").sees("selviz demo")
+            visitor.sees("There is no run in this store yet").sees("selviz demo")
         visitor.open(f"{address}/train").sees("No sweep was started in this store yet.").is_well()
 
 

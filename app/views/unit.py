@@ -102,7 +102,8 @@ def strip(units: pd.DataFrame, row: dict) -> None:
             "Images on which the unit is not active.",
         ),
     )
-    for column, (name, value, beside, why) in zip(st.columns(len(cells)), cells):
+    columns = st.container(key="strip").columns(len(cells))
+    for column, (name, value, beside, why) in zip(columns, cells):
         column.metric(name, value, delta=beside, delta_color="off", delta_arrow="off", help=why)
 
 

@@ -130,7 +130,13 @@ with listed:
         key="units-table",
         on_select="rerun",
         selection_mode="single-row",
-        column_config={"si": st.column_config.ProgressColumn("SI", format="%.2f", min_value=low, max_value=high)},
+        column_config={
+            "layer": st.column_config.TextColumn(width=105),
+            "unit": st.column_config.NumberColumn(width=45),
+            "si": st.column_config.ProgressColumn("SI", format="%.2f", min_value=low, max_value=high, width=105),
+            "null_p95": st.column_config.NumberColumn("null 95 %", format="%.3f", width=75),
+            "preferred_class": st.column_config.TextColumn("prefers", width=90),
+        },
     )
     if pages > 1:
         links.widget(
