@@ -25,6 +25,7 @@ from selviz.interventions import run_curves
 from selviz.pipeline import WEIGHTS, train_run
 from selviz.robustness import run_robustness
 from selviz.store import Store, read_json, write_json, write_stage
+from selviz.store.checks import LISTED, checksums
 from selviz.studies import run_metrics, run_unit_map
 
 SIDE, TRAINING = 16, 512  # pixels of an image, training images
@@ -139,7 +140,7 @@ def _baseline(found: Store, run: str, seed: int) -> str:
     model = models.build(config.model, len(about["classes"]), 3)
     safetensors.torch.save_file(model.state_dict(), other / WEIGHTS)
     write_json(other / "config.json", config_to_dict(config))
-    write_json(other / "summary.json", about)
+    write_json(other / "summary.json", {**about, LISTED: checksums(other)})
     return other.name
 
 
