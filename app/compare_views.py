@@ -171,8 +171,8 @@ def _summary(found: pd.DataFrame, shuffles: int, rows: dict, base: str, other: s
 def _match_table(found: pd.DataFrame, base: str, other: str, layer: str, other_layer: str) -> None:
     table = found.sort_values("correlation", ascending=False, na_position="last")
     for side, run, at, numbers in (("baseline", base, layer, "unit"), ("other", other, other_layer, "match")):
-        addresses = [urlencode({"run": run, "layer": at, "unit": number}) for number in table[numbers]]
-        table[side] = [f"unit?{query}" if number >= 0 else None for query, number in zip(addresses, table[numbers])]
+        place = urlencode({"run": run, "layer": at})
+        table[side] = [f"unit?{place}&unit={number}" if number >= 0 else None for number in table[numbers]]
     number = r"unit=(\d+)$"
     heads = {
         "baseline": st.column_config.LinkColumn("unit", display_text=number),

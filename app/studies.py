@@ -8,7 +8,7 @@ import streamlit as st
 from app import charts, common, heavy, links, silencing, wording, work
 from selviz.statistics import correlation_interval, rank_among, rank_correlation
 
-MOST_MARKS = 4000
+MOST_MARKS = 3000
 ORDERS = {"descending": "largest first", "ascending": "smallest first"}
 
 

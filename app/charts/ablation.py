@@ -212,7 +212,6 @@ def si_against_effect(units: pd.DataFrame, class_names: list[str], title: str, d
     """Each unit's SI against what its silence does to the class that it prefers. Columns si, value, told, layer, unit,
     preferred_index, dead. customdata is [layer, unit]."""
     figure = basics.empty(height=360)
-    hues = colours.classes(len(class_names), dark)
     figure.add_hline(0, line={"color": colours.OTHER[dark], "width": 1})
     figure.add_scattergl(
         x=units["si"],
@@ -220,8 +219,8 @@ def si_against_effect(units: pd.DataFrame, class_names: list[str], title: str, d
         mode="markers",
         marker={
             "size": 11,
-            "symbol": ["circle-open" if dead else "circle" for dead in units["dead"]],
-            "color": [hues[index] for index in units["preferred_index"]],
+            "symbol": basics.hollow(units["dead"]),
+            **basics.coloured(units["preferred_index"], len(class_names), dark),
             "line": {"width": 1, "color": colours.INK[dark]},
         },
         customdata=[[layer, int(unit)] for layer, unit in zip(units["layer"], units["unit"])],

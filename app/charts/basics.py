@@ -9,6 +9,7 @@ Plotly checks everything it is given, a millisecond or two a call; `drawn(traces
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 
 from app import colours
@@ -28,6 +29,7 @@ LOOKS = {
     "hoverlabel": {"font": {"size": FONT}},
     "dragmode": False,
 }
+CIRCLE, CIRCLE_OPEN = 0, 100
 LEGEND = {
     "orientation": "h",
     "y": 1,
@@ -49,6 +51,20 @@ def drawn(traces: Sequence[dict], height: int, **layout) -> go.Figure:
     axes = {"xaxis": {}, "yaxis": {}, **{name: value for name, value in layout.items() if name[1:5] == "axis"}}
     looks = {**LOOKS, **layout, **{name: _merged(AXIS, axis) for name, axis in axes.items()}}
     return go.Figure(data=list(traces), layout={"height": height, **looks})
+
+
+def hollow(flags) -> np.ndarray:
+    """A marker's symbols: open circles where a flag is set, else filled ones. As numbers, which Plotly checks fast."""
+    return np.where(np.asarray(flags, dtype=bool), CIRCLE_OPEN, CIRCLE)
+
+
+def coloured(preferred: pd.Series, classes: int, dark: bool) -> dict:
+    """A marker's {"color", ...} by preferred class: numbers on a scale of steps, which Plotly checks fastest."""
+    hues = colours.classes(classes, dark)
+    if len(set(hues)) == 1:
+        return {"color": hues[0]}
+    steps = [[end / classes, hue] for number, hue in enumerate(hues) for end in (number, number + 1)]
+    return {"color": preferred.to_numpy(), "colorscale": steps, "cmin": -0.5, "cmax": classes - 0.5}
 
 
 def finish(figure: go.Figure, height: int) -> go.Figure:

@@ -153,11 +153,11 @@ def si_strips(units: pd.DataFrame, dark: bool) -> go.Figure:
             "mode": "markers",
             "marker": {
                 "size": 7,
-                "symbol": ["circle-open" if dead else "circle" for dead in part["dead"]],
+                "symbol": basics.hollow(part["dead"]),
                 "color": colours.alpha(row["alpha"], dark),
                 "line": {"width": 0.8, "color": colours.INK[dark]},
             },
-            "customdata": part[["run", "layer", "unit"]].to_numpy(dtype=object).tolist(),
+            "customdata": part[["run", "layer", "unit"]].to_numpy(dtype=object),
             "hovertemplate": "unit %{customdata[2]}: SI %{x:.2f}<extra></extra>",
             "unselected": {"marker": {"opacity": 1}},
         }
@@ -195,7 +195,6 @@ def matched(pairs: pd.DataFrame, nulls: dict[str, np.ndarray], class_names: list
     layer, unit].
     """
     found = pairs.dropna(subset="correlation")
-    hues = colours.classes(len(class_names), dark)
     low = min(0.0, float(found["correlation"].min()) - 0.03) if len(found) else 0.0
     same = found["preferred_class"] == found["match_class"]
     heights = _piles(found["correlation"], low, 1.0, top=1.4)
@@ -206,12 +205,12 @@ def matched(pairs: pd.DataFrame, nulls: dict[str, np.ndarray], class_names: list
         "mode": "markers",
         "marker": {
             "size": 10,
-            "symbol": ["circle" if equal else "circle-open" for equal in same],
-            "color": [hues[number] for number in found["preferred_index"]],
-            "line": {"width": [1 if equal else 2.5 for equal in same]},
+            "symbol": basics.hollow(~same),
+            **basics.coloured(found["preferred_index"], len(class_names), dark),
+            "line": {"width": np.where(same, 1, 2.5)},
         },
         "text": [_pair(row) for row in found.to_dict("records")],
-        "customdata": found[["run", "layer", "unit"]].to_numpy(dtype=object).tolist(),
+        "customdata": found[["run", "layer", "unit"]].to_numpy(dtype=object),
         "hovertemplate": "%{text}<extra></extra>",
         "unselected": {"marker": {"opacity": 1}},
     }

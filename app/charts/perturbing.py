@@ -147,7 +147,7 @@ def shifts(units: pd.DataFrame, class_names: list[str], dark: bool) -> go.Figure
         "mode": "markers",
         "marker": {
             "size": 11,
-            "symbol": ["circle-open" if moved else "circle" for moved in units["moved_class"]],
+            "symbol": basics.hollow(units["moved_class"]),
             "color": [hues[number] for number in units["preferred_index"]],
             "line": {"width": [2.5 if moved else 1 for moved in units["moved_class"]]},
         },

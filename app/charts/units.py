@@ -43,7 +43,7 @@ def si_histograms(units: pd.DataFrame, class_names: list[str], dark: bool) -> go
                 "mode": "markers",
                 "marker": {
                     **looks,
-                    "symbol": ["circle-open" if dead else "circle" for dead in part["dead"]],
+                    "symbol": basics.hollow(part["dead"]),
                     "color": colour,
                 },
                 "customdata": [[layer, int(unit)] for unit in part["unit"]],
@@ -112,7 +112,7 @@ def unit_scatter(units: pd.DataFrame, class_names: list[str], titles: dict[str, 
             "y": part["y"].to_numpy(),
             "mode": "markers",
             "showlegend": False,
-            "marker": {**ring, **_coloured(part["preferred_index"], len(class_names), dark)},
+            "marker": {**ring, **basics.coloured(part["preferred_index"], len(class_names), dark)},
             "customdata": [[layer, unit] for layer, unit, _, _ in rows],
             "text": [
                 f"{labels[layer]} unit {unit}" + ("" if dead else f", {labels[preferred]}")
@@ -122,7 +122,7 @@ def unit_scatter(units: pd.DataFrame, class_names: list[str], titles: dict[str, 
             "unselected": {"marker": {"opacity": 0.35}},
         }
         if part["dead"].any():
-            marks["marker"]["symbol"] = ["circle-open" if dead else "circle" for dead in part["dead"]]
+            marks["marker"]["symbol"] = basics.hollow(part["dead"])
         traces.append(marks)
     return basics.drawn(
         traces,
@@ -225,15 +225,6 @@ def _key(name: str, marker: dict) -> dict:
         "name": wording.label(name),
         "marker": marker,
     }
-
-
-def _coloured(preferred: pd.Series, classes: int, dark: bool) -> dict:
-    """The colours of marks by preferred class, as numbers on a scale of steps, which Plotly checks fastest."""
-    hues = colours.classes(classes, dark)
-    if len(set(hues)) == 1:
-        return {"color": hues[0]}
-    steps = [[end / classes, hue] for number, hue in enumerate(hues) for end in (number, number + 1)]
-    return {"color": preferred.to_numpy(), "colorscale": steps, "cmin": -0.5, "cmax": classes - 0.5}
 
 
 def _stack(units: pd.DataFrame, low: float, high: float) -> pd.DataFrame:
