@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from app import lesson
+from app import lesson, lesson_measures
 from selviz.hypotheses import records
 from selviz.pipeline import run_ablation
 from tests.pages import address, text
@@ -44,7 +44,7 @@ def test_committing_to_nothing_asks_again(visit, tiny_store):
 
 def test_the_count_of_selective_units_is_that_of_the_store(visit, tiny_store, tiny_run):
     page = visit(tiny_store, "lesson", step="2", guesses="2:20")
-    count = int((tiny_store.units(tiny_run)["si"] > lesson.HIGH).sum())
+    count = int((tiny_store.units(tiny_run)["si"] > lesson_measures.HIGH).sum())
     assert measured(page) == {"Your guess": "20 units", "Measured": f"{count} units"}
 
 

@@ -5,13 +5,13 @@ import re
 import pandas as pd
 import streamlit as st
 
-from app import common, lesson, links, wording
+from app import common, lesson, lesson_measures, links, wording
 
 run = common.require_run()
-if name := lesson.baseline(run):
+if name := lesson_measures.baseline(run):
     links.put(run=name)
     links.again()
-taught = lesson.start(run)
+taught = lesson_measures.start(run)
 last = len(lesson.STEPS)
 number = links.integer("step", 1, last, 1)
 step = lesson.STEPS[number - 1]
