@@ -25,7 +25,9 @@ import torchvision
 from torch import Tensor, fx, nn
 
 from selviz.errors import SelvizError
-from selviz.tracing import Traced, UnitLayer, node_shapes, placed
+from selviz.graph_steps import node_shapes
+from selviz.tracing import Traced
+from selviz.unit_layers import UnitLayer, placed
 
 FORMAT = 1
 MOST_NODES = 100_000

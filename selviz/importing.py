@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from selviz import graphs, models, tracing, zoo
+from selviz import graphs, models, tracing, unit_layers, zoo
 from selviz.checkpoints import load_weights
 from selviz.claims import Claim
 from selviz.datasets import Dataset
@@ -60,7 +60,7 @@ def import_run(
     `model` names the network, or says where `factory`, a function of (classes, channels), comes from; `settings` are
     the data set and its preparation as `load_dataset` takes them. `weights` are a library's pretrained ones,
     `checkpoint` a file of weights; without either the network is as it was made. `layers` chooses unit layers
-    (`tracing.choose`), `watch` modules of a network that cannot be traced; `outputs` are those of the data set's
+    (`unit_layers.choose`), `watch` modules of a network that cannot be traced; `outputs` are those of the data set's
     classes, in their order, of a network that has more. `command` is kept until the run is finished, to resume it.
 
     The same call again returns a finished run. Raises SelvizError, and leaves nothing, if the network cannot be made or
@@ -177,7 +177,7 @@ def _stored(plain: nn.Module, expected: Tensor, dataset: Dataset, layers, output
         except SelvizError as error:
             errors.append(error)
         else:
-            chosen = graphs.graph_document(graphs.with_layers(traced, tracing.choose(traced.layers, layers)))
+            chosen = graphs.graph_document(graphs.with_layers(traced, unit_layers.choose(traced.layers, layers)))
             return _read_back(chosen, tensors, dataset), chosen, tensors, way
     raise SelvizError(
         f"{errors[0]} torch.export cannot follow it either. Watch some of its modules instead: --watch 'layer*'"

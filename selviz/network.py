@@ -18,10 +18,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, fx, nn
 
-from selviz import subgraphs, tracing
+from selviz import graph_steps, subgraphs, tracing
 from selviz.errors import SelvizError, unknown
 from selviz.subgraphs import descendants, with_outputs
-from selviz.tracing import Traced, UnitLayer
+from selviz.tracing import Traced
+from selviz.unit_layers import UnitLayer
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class UnitNetwork:
         self.root, self.graph, self.shapes, self.layers = traced.root, traced.graph, traced.shapes, traced.layers
         self._by_name = {layer.name: layer for layer in self.layers}
         nodes = {node.name: node for node in self.graph.nodes}
-        self._relus = {layer.name for layer in self.layers if tracing.is_relu(self.root, nodes[layer.node])}
+        self._relus = {layer.name for layer in self.layers if graph_steps.is_relu(self.root, nodes[layer.node])}
         self._modules: dict = {}
         self._lock = threading.Lock()
         self.observer = self.graph_module(subgraphs.observing(self.graph, self.layers))
@@ -171,14 +172,14 @@ class UnitNetwork:
 
         A layer leads to itself.
         """
-        end = self.layer(target).node if target else subgraphs.output(self.graph).args[0].name
+        end = self.layer(target).node if target else graph_steps.output(self.graph).args[0].name
         node, inputs = self.layer(name).node, [node.name for node in self.graph.nodes if node.op == "placeholder"]
         feeds = node == end or end in descendants(self.graph, [node])
         return feeds, feeds and end not in descendants(self.graph, inputs, without=node)
 
     def weights_before(self, target: str | None = None) -> list[tuple[str, list[Tensor]]]:
         """The modules with parameters that lead to a layer, or to the logits, the last first: (path, parameters)."""
-        end = self.layer(target).node if target else subgraphs.output(self.graph).args[0].name
+        end = self.layer(target).node if target else graph_steps.output(self.graph).args[0].name
         found: dict[str, list[Tensor]] = {}
         for node in reversed(self.graph.nodes):
             if node.op not in ("call_module", "get_attr") or node.target in found:

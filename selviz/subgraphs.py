@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from selviz.tracing import UnitLayer
+from selviz.graph_steps import output
+from selviz.unit_layers import UnitLayer
 
 
 def observing(graph: fx.Graph, layers: Sequence[UnitLayer]) -> fx.Graph:
@@ -60,10 +61,6 @@ def with_outputs(graph: fx.Graph, names: Sequence[str]) -> fx.Graph:
     end = output(graph)
     end.args = ([nodes[name] for name in names],)
     return graph
-
-
-def output(graph: fx.Graph) -> fx.Node:
-    return next(node for node in graph.nodes if node.op == "output")
 
 
 def own_module(root: nn.Module, graph: fx.Graph, node: fx.Node, path: str, module: nn.Module) -> None:

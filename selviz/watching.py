@@ -10,8 +10,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from selviz.activation_functions import MODULE_SIGNED
 from selviz.errors import SelvizError, unknown
-from selviz.tracing import LAST, MODULE_SIGNED, SECOND, SQUEEZE_CLASSES, UnitLayer, pick_logits, placed
+from selviz.tracing import pick_logits
+from selviz.unit_layers import LAST, SECOND, SQUEEZE_CLASSES, UnitLayer, placed
 
 
 class WatchedNetwork:
