@@ -145,7 +145,7 @@ def runs() -> pd.DataFrame:
 
 @st.cache_resource(max_entries=4, show_spinner="Loading the network ...")
 def _network(folder: str, files: tuple, run: str):
-    from selviz.pipeline import load_network
+    from selviz.opening import load_network
 
     loaded = load_network(Store(folder), run)
     memory.settle()

@@ -83,7 +83,7 @@ def _rest() -> memory.AfterRest:
 
 @st.cache_resource(max_entries=8, show_spinner=False, on_release=lambda engine: engine.close())
 def _engine(folder: str, files: tuple, run: str, fold: int | None, most: int | None):
-    from selviz.pipeline import open_engine
+    from selviz.opening import open_engine
 
     return open_engine(Store(folder), run, fold, _memory(), common.network(run), most)
 
@@ -113,8 +113,8 @@ def _open(asked: Asked):
 
 
 def answer(asked: Asked, watch: Callable = lambda estimate: None) -> dict:
-    """What `selviz.pipeline.run_ablation` gives without controls; `watch` gets every estimate on the way to it."""
-    from selviz.pipeline import run_ablation
+    """What `selviz.interventions.run_ablation` gives without controls; `watch` gets every estimate on the way to it."""
+    from selviz.interventions import run_ablation
 
     key = (common.data(), common.stamp(asked.run), asked)
     result = _answers().get(key)
@@ -134,7 +134,7 @@ def control(asked: Asked, kind: str, draws: int, watch: Callable[[int], None] = 
     the draws of `selviz ablate --draws`. `watch` gets the number of draws that are there.
     """
     from selviz import ablation
-    from selviz.pipeline import unit_statistics
+    from selviz.interventions import unit_statistics
 
     key = (common.data(), common.stamp(asked.run), asked, kind)
     found: list[float] = _draws().get(key, [])
@@ -164,7 +164,7 @@ def python(asked: Asked, units: dict, draws: int) -> str:
     defaults = {"mode": "zero", "factor": None, "keep": False, "fold": None}
     told = "".join(f", {name}={value!r}" for name, value in settings.items() if value != defaults[name])
     return (
-        "from selviz.pipeline import run_ablation\n\n"
+        "from selviz.interventions import run_ablation\n\n"
         f"result = run_ablation(store, {asked.run!r}, {units!r}{told}, draws={draws}, seed={SEED})"
     )
 

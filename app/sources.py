@@ -30,7 +30,7 @@ def line() -> None:
 
 @st.cache_data(ttl=60, max_entries=64, show_spinner="Looking whether the images are still the same ...")
 def _problem(folder: str, files: tuple, run: str) -> str | None:
-    from selviz.pipeline import images_changed
+    from selviz.opening import images_changed
 
     return images_changed(Store(folder), run)
 

@@ -22,10 +22,11 @@ from selviz.config import RunConfig, config_to_dict, run_name
 from selviz.dimension_study import run_dimensionality
 from selviz.hypotheses.records import register, run_test
 from selviz.interventions import run_curves
-from selviz.pipeline import WEIGHTS, train_run
+from selviz.pipeline import train_run
 from selviz.robustness import run_robustness
 from selviz.store import Store, read_json, write_json, write_stage
 from selviz.store.checks import LISTED, checksums
+from selviz.store.files import WEIGHTS
 from selviz.studies import run_metrics, run_unit_map
 
 SIDE, TRAINING = 16, 512  # pixels of an image, training images

@@ -35,7 +35,9 @@ import torch
 from app import wording
 from benchmarks.visitors import raised, resident
 from selviz.config import RunConfig
-from selviz.pipeline import load_network, open_engine, run_ablation, train_run
+from selviz.interventions import run_ablation
+from selviz.opening import load_network, open_engine
+from selviz.pipeline import train_run
 from selviz.store import Store
 from tests.crowd import MODES, Question, Tally, browse_all, questions, shows_exactly, shows_something
 from tests.dashboard import serving

@@ -14,7 +14,8 @@ from selviz import families, linear_maps, similarity
 from selviz.capture import sample
 from selviz.claims import Claim
 from selviz.errors import SelvizError
-from selviz.pipeline import load_network, provenance
+from selviz.opening import load_network
+from selviz.run_stages import provenance
 from selviz.store import Store, stage_is_whole, write_stage
 from selviz.store.merging import merged
 from selviz.store.parts import kept

@@ -16,10 +16,11 @@ from selviz.capture import BATCH
 from selviz.claims import Claim
 from selviz.dimensionality import gradient_variability, profile
 from selviz.errors import SelvizError
-from selviz.pipeline import WEIGHTS, load_network, provenance
+from selviz.opening import load_network
 from selviz.robustness import ATTACK, CLEAN, CORRUPTION, Bench, Item
+from selviz.run_stages import provenance
 from selviz.store import Store, stage_is_whole, write_stage
-from selviz.store.files import checksum
+from selviz.store.files import WEIGHTS, checksum
 from selviz.store.parts import kept
 from selviz.store.stages import record
 

@@ -12,7 +12,8 @@ from selviz import ablation, selectivity
 from selviz.capture import observe
 from selviz.claims import Claim
 from selviz.errors import SelvizError
-from selviz.pipeline import load_network, open_engine, provenance
+from selviz.opening import load_network, open_engine
+from selviz.run_stages import provenance
 from selviz.snapshots import STAGE, weights_path
 from selviz.store import Store, write_stage
 from selviz.store.listing import resume_command

@@ -19,9 +19,10 @@ from selviz.claims import Claim
 from selviz.datasets import Dataset
 from selviz.errors import SelvizError, unknown
 from selviz.network import UnitNetwork
-from selviz.pipeline import WEIGHTS, load_network, provenance
+from selviz.opening import load_network
+from selviz.run_stages import provenance
 from selviz.store import Store, stage_is_whole, write_stage
-from selviz.store.files import checksum
+from selviz.store.files import WEIGHTS, checksum
 from selviz.store.merging import merged
 
 Report = Callable[[dict], None]

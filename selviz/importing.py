@@ -19,18 +19,10 @@ from selviz.claims import Claim
 from selviz.datasets import Dataset
 from selviz.errors import SelvizError
 from selviz.network import UnitNetwork
-from selviz.pipeline import (
-    NETWORK,
-    WEIGHTS,
-    Report,
-    capture_stage,
-    load_dataset,
-    provenance,
-    summarise,
-    write_training,
-)
+from selviz.opening import load_dataset
+from selviz.run_stages import Report, capture_stage, provenance, summarise, write_training
 from selviz.store import Store, read_json, write_json
-from selviz.store.files import file_sha256
+from selviz.store.files import NETWORK, WEIGHTS, file_sha256
 from selviz.store.stages import clear_partial
 from selviz.tracing import Traced, fault, pick_logits
 from selviz.watching import WatchedNetwork

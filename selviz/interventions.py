@@ -1,25 +1,90 @@
-"""Stored studies of a run's units: `run_curves(Store("data"), run)`, `run_atlas(Store("data"), run)`.
+"""What silencing a run's units does: `run_ablation(store, run, {"relu2": [5]})`; `run_curves(store, run)`, `run_atlas`.
 
-Both write a stage of their own beside the run's others. The atlas is resumable: each finished layer lies in `partial/`.
+The first answers at once. The other two are stored: both write a stage of their own beside the run's others. The atlas
+is resumable: each finished layer lies in `partial/`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 import torch
+from torch import Tensor
 
 from selviz import ablation, metrics
 from selviz.claims import Claim
+from selviz.datasets import Dataset
 from selviz.errors import SelvizError, unknown
-from selviz.pipeline import WEIGHTS, load_network, open_engine, provenance
+from selviz.network import UnitNetwork
+from selviz.opening import load_network, open_engine
+from selviz.run_stages import provenance
 from selviz.statistics import rank_correlation
 from selviz.store import Store, stage_is_whole, write_stage
-from selviz.store.files import checksum
+from selviz.store.files import WEIGHTS, checksum
 from selviz.store.merging import merged
 from selviz.store.parts import kept
 
 Report = Callable[[dict], None]
 NETWORK = "network"  # the name that the whole network has among the layers of the curves
+
+
+def run_ablation(
+    store: Store,
+    run: str,
+    units: Mapping[str, Sequence[int]],
+    mode: str = "zero",
+    fold: int | None = None,
+    draws: int = 20,
+    seed: int = 0,
+    loaded: tuple[UnitNetwork, Dataset] | None = None,
+    *,
+    factor: float | None = None,
+    keep: bool = False,
+    matched: int | None = None,
+    cache: ablation.BoundaryCache | None = None,
+    engine: ablation.Engine | None = None,
+    turn=None,
+    report: Report = lambda news: None,
+    watch: Callable[[ablation.Estimate], None] = lambda estimate: None,
+) -> dict:
+    """What silencing units (layer -> numbers) of a run does: `ablation.ablate`'s result, with its controls.
+
+    Adds {"run", "fold"}; fold None means all images. `engine` is what `open_engine` gave for this run and fold, for
+    callers that keep it. `keep` silences all units of these layers but the given ones. `watch` gets every Estimate on
+    the way, `report` every draw.
+    """
+    ours = engine is None
+    engine = engine or open_engine(store, run, fold, cache, loaded)
+    try:
+        chosen = ablation.check_choice(engine.network, units)
+        result = ablation.ablate(
+            engine,
+            chosen,
+            store.run(run)["classes"],
+            mode,
+            factor,
+            keep,
+            draws,
+            matched,
+            unit_statistics(store, run, list(chosen)),
+            seed,
+            turn,
+            report,
+            watch,
+        )
+    finally:
+        if ours:
+            engine.close()
+    return {"run": run, "fold": fold, **result}
+
+
+def unit_statistics(store: Store, run: str, layers: Sequence[str]) -> dict[str, tuple[Tensor, Tensor]]:
+    """Each layer's stored means and standard deviations of activations, ([U], [U]), for the modes of ablation."""
+    columns = ("mean_activation", "std")
+    tables = {name: store.units(run, name) for name in layers}
+    return {
+        name: tuple(torch.tensor(table[column].to_numpy(), dtype=torch.float32) for column in columns)
+        for name, table in tables.items()
+    }
 
 
 def run_curves(

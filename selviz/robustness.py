@@ -25,10 +25,11 @@ from selviz.corruptions import SEVERITIES, STANDARD
 from selviz.datasets import Dataset
 from selviz.errors import SelvizError, unknown
 from selviz.network import UnitNetwork
+from selviz.opening import load_network
 from selviz.perturbation import corruption_accuracy, layer_change, unit_changes
-from selviz.pipeline import WEIGHTS, load_network, provenance
+from selviz.run_stages import provenance
 from selviz.store import Store, image_folder, stage_is_whole, write_stage
-from selviz.store.files import checksum, writing
+from selviz.store.files import WEIGHTS, checksum, writing
 from selviz.store.merging import merged
 from selviz.store.parts import kept
 from selviz.store.reading import read

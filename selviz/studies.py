@@ -17,9 +17,10 @@ from selviz.access import read_only
 from selviz.claims import Claim
 from selviz.errors import SelvizError, unknown
 from selviz.network import check_units
-from selviz.pipeline import WEIGHTS, load_network, provenance
+from selviz.opening import load_network
+from selviz.run_stages import provenance
 from selviz.store import Store, stage_is_whole, write_stage
-from selviz.store.files import checksum, writing
+from selviz.store.files import WEIGHTS, checksum, writing
 from selviz.store.parts import kept
 from selviz.store.stages import record
 

@@ -355,7 +355,7 @@ def _check(configs: Sequence[RunConfig], backend: str, gpus: float) -> None:
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise SelvizError(f"The sweep has the same run twice: {twice}.")
     from selviz import models
-    from selviz.pipeline import load_dataset
+    from selviz.opening import load_dataset
 
     for model in {config.model for config in configs}:
         models.check(model)

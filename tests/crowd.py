@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
 from app.links import units_to_text
-from selviz.pipeline import open_engine, run_ablation
+from selviz.interventions import run_ablation
+from selviz.opening import open_engine
 from selviz.store import Store
 from tests.dashboard import CHROMIUM, FLAGS
 from tests.visitor import PATIENCE, Visitor

@@ -8,7 +8,7 @@ import torch
 from selviz import attacks
 from selviz.attacks import fgsm, pgd
 from selviz.errors import SelvizError
-from selviz.pipeline import load_network
+from selviz.opening import load_network
 
 IMAGES = 200
 

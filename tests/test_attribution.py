@@ -12,7 +12,7 @@ from toy import ToyNetwork, toy_dataset
 from selviz.attribution import METHODS, Response, Target, attribute, faithfulness, sanity, ssim
 from selviz.errors import SelvizError
 from selviz.network import UnitNetwork
-from selviz.pipeline import load_network
+from selviz.opening import load_network
 
 GRADIENT = ("integrated_gradients", "gradient_x_input", "guided_backprop", "gradcam")
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from selviz import demo
-from selviz.pipeline import run_ablation
+from selviz.interventions import run_ablation
 from selviz.store import Store, image_folder, read_json, write_images, write_json
 from tests.dashboard import CHROMIUM, FLAGS, serving
 

@@ -9,7 +9,8 @@ import torch
 from selviz.cli import main
 from selviz.config import RunConfig, config_to_dict
 from selviz.errors import SelvizError
-from selviz.pipeline import load_network, train_run
+from selviz.opening import load_network
+from selviz.pipeline import train_run
 from selviz.store import Store, read_group, read_json, write_group
 from selviz.store.checks import check_rest, check_run
 from selviz.store.files import SEAL

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from selviz import datasets, pipeline, places
+from selviz import datasets, opening, places
 from selviz.cli import main
 from selviz.config import RunConfig, run_name
 from selviz.errors import SelvizError
@@ -181,18 +181,17 @@ def test_a_folder_trains_under_a_name_that_is_a_safe_folder(tmp_path, capsys, vi
     assert main(["ablate", summary["run"], "--units", "relu4:0-7", "--data", data, "--json"]) == 0
     capsys.readouterr()
     store, run, images = Store(data), summary["run"], tmp_path / "my pictures"
-    assert summary["available_images"] == 12 and pipeline.images_changed(store, run) is None
+    assert summary["available_images"] == 12 and opening.images_changed(store, run) is None
     os.utime(images / "ant" / "0.png")  # written again, the same pixels
-    assert pipeline.images_changed(store, run) is None
+    assert opening.images_changed(store, run) is None
     for file in images.rglob("*.png"):
         picture(999).save(file)
-    assert "no longer those that this run was captured on" in pipeline.images_changed(store, run)
+    assert "no longer those that this run was captured on" in opening.images_changed(store, run)
     page = visit(store, "units", run=run)
-    assert not page.exception and [warning.value for warning in page.warning] == [pipeline.images_changed(store, run)]
+    assert not page.exception and [warning.value for warning in page.warning] == [opening.images_changed(store, run)]
     images.rename(tmp_path / "elsewhere")
-    assert (
-        f"say where they are now: selviz relink {run} --dataset folder:/new/place --data "
-        in pipeline.images_changed(store, run)
+    assert f"say where they are now: selviz relink {run} --dataset folder:/new/place --data " in opening.images_changed(
+        store, run
     )
     assert main(["ablate", run, "--units", "relu4:0-7", "--data", data]) == 2
     assert "selviz relink" in capsys.readouterr().err
@@ -219,7 +218,7 @@ def test_a_folder_that_was_moved_is_linked_anew_for_all_runs_on_its_images_and_t
     assert main(command.replace("/new/place", str(there)).split()[1:]) == 0
     assert capsys.readouterr().out == f"2 runs now find their images in folder:{there}\n"
     assert main(ablate) == 0
-    assert pipeline.images_changed(store, first) is None
+    assert opening.images_changed(store, first) is None
     assert {file: file.read_bytes() for file in before} == before
     write_classes(tmp_path / "others", images=5, start=500)
     with pytest.raises(SelvizError, match=f"are not those of run {first}"):

@@ -21,7 +21,7 @@ from selviz.dimensionality import (
     streamed_eigenvalues,
 )
 from selviz.errors import SelvizError
-from selviz.pipeline import load_network
+from selviz.opening import load_network
 
 SPECTRUM = np.array([9.0, 4.0, 4.0, 1.0, 0.25])
 

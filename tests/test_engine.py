@@ -338,7 +338,7 @@ def test_the_atlas_of_a_run_is_stored_resumes_and_agrees_with_single_ablations(t
     import shutil
 
     from selviz import interventions
-    from selviz.pipeline import run_ablation
+    from selviz.interventions import run_ablation
     from selviz.store import Store
 
     shutil.copytree(tiny_store.path, tmp_path / "data")

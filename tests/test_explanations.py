@@ -12,7 +12,7 @@ from selviz.attribution import Target, attribute, faithfulness, sanity, sanity_s
 from selviz.cli import main
 from selviz.errors import SelvizError
 from selviz.explanations import explain, run_sanity
-from selviz.pipeline import load_network
+from selviz.opening import load_network
 from selviz.store import Store
 
 

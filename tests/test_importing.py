@@ -13,7 +13,9 @@ from selviz.cli import main
 from selviz.errors import SelvizError
 from selviz.factories import factory
 from selviz.importing import import_run
-from selviz.pipeline import capture_run, load_network, run_ablation
+from selviz.interventions import run_ablation
+from selviz.opening import load_network
+from selviz.pipeline import capture_run
 from selviz.store import Store
 from tests.brought import (
     FILE,

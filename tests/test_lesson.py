@@ -5,7 +5,7 @@ import pytest
 
 from app import lesson, lesson_measures
 from selviz.hypotheses import records
-from selviz.pipeline import run_ablation
+from selviz.interventions import run_ablation
 from tests.pages import address, text
 
 

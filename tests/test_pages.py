@@ -11,7 +11,9 @@ import pytest
 from app import gallery, silencing
 from selviz.ablation import relevance
 from selviz.config import RunConfig
-from selviz.pipeline import open_engine, run_ablation, train_run
+from selviz.interventions import run_ablation
+from selviz.opening import open_engine
+from selviz.pipeline import train_run
 from selviz.store import Store
 from tests.pages import MAIN, address, metrics, text
 from tests.toy import toy_known

@@ -11,8 +11,7 @@ import selviz
 from app import links, silencing
 from selviz.cli import main
 from selviz.errors import SelvizError
-from selviz.interventions import run_atlas, run_curves
-from selviz.pipeline import run_ablation
+from selviz.interventions import run_ablation, run_atlas, run_curves
 from selviz.store import list_groups, read_group, write_group
 from tests.pages import address, metrics, text
 

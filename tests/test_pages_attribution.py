@@ -8,7 +8,7 @@ import torch
 from app import attributions, heavy, wording, work
 from selviz.attribution import METHODS, Target, attribute
 from selviz.explanations import run_sanity
-from selviz.pipeline import load_network
+from selviz.opening import load_network
 from tests.pages import text
 
 

@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from selviz import pipeline
+from selviz import interventions, opening, pipeline
 from selviz.claims import Claim
 from selviz.config import RunConfig, run_name
 from selviz.errors import SelvizError
@@ -54,7 +54,7 @@ def test_toy_run_stores_the_numbers_worked_out_on_paper(toy_store):
 
 def test_toy_ablation_gives_the_accuracies_worked_out_on_paper(toy_store):
     store, run = toy_store
-    result = pipeline.run_ablation(store, run, {"relu": [1]}, draws=50)
+    result = interventions.run_ablation(store, run, {"relu": [1]}, draws=50)
     assert result["accuracy_before"] == 1 and result["accuracy_after"] == pytest.approx(2 / 3)
     assert [(row["class"], row["after"]) for row in result["per_class"]] == [("a", 1), ("b", 0), ("c", 1)]
     # Silencing unit 0 or 1 costs a class, silencing 2 or 3 costs nothing.
@@ -126,23 +126,23 @@ def test_a_network_is_not_opened_on_images_that_are_not_its_own(toy_store):
     path = store.run_path(run) / "summary.json"
     write_json(path, {**read_json(path), "fingerprint": "0" * 16})
     with pytest.raises(SelvizError, match="not those that run"):
-        pipeline.load_network(store, run)
+        opening.load_network(store, run)
 
 
 def test_damaged_or_missing_weights_are_one_clear_sentence(toy_store):
     store, run = toy_store
     (store.run_path(run) / "weights.safetensors").write_bytes(b"\0" * 50)
     with pytest.raises(SelvizError, match="weights.safetensors is damaged"):
-        pipeline.load_network(store, run)
+        opening.load_network(store, run)
     (store.run_path(run) / "weights.safetensors").unlink()
     with pytest.raises(SelvizError, match="weights.safetensors is missing"):
-        pipeline.load_network(store, run)
+        opening.load_network(store, run)
 
 
 @pytest.mark.parametrize("units", [{}, {"relu": []}])
 def test_silencing_nothing_is_refused_with_an_example(toy_store, units):
     with pytest.raises(SelvizError, match="LAYER:3,5"):
-        pipeline.run_ablation(*toy_store, units)
+        interventions.run_ablation(*toy_store, units)
 
 
 TRAIN = ("train", "--dataset", "digits", "--model", "cnn", "--epochs", "4", "--device", "cpu", "--json")

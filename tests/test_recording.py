@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from selviz import metrics, pipeline, recording
+from selviz import metrics, recording, run_stages
 from selviz.capture import batch_size, observe
 from selviz.errors import SelvizError
 from selviz.network import UnitNetwork
@@ -99,9 +99,9 @@ def test_metrics_in_blocks_of_units_are_those_of_the_whole_layer(monkeypatch):
 def test_thumbnails_keep_small_pixels_exactly_and_reduce_large_ones():
     generator = torch.Generator().manual_seed(0)
     small = torch.randint(256, (2, 3, 12, 10), generator=generator, dtype=torch.uint8)
-    pictures = [Image.open(io.BytesIO(data)) for data in pipeline.thumbnails(small)]
+    pictures = [Image.open(io.BytesIO(data)) for data in run_stages.thumbnails(small)]
     for picture, pixels in zip(pictures, small.numpy(), strict=True):
         np.testing.assert_array_equal(np.moveaxis(np.asarray(picture), -1, 0), pixels)
-    (large,) = pipeline.thumbnails(torch.full((1, 3, 200, 150), 77, dtype=torch.uint8))
+    (large,) = run_stages.thumbnails(torch.full((1, 3, 200, 150), 77, dtype=torch.uint8))
     large = Image.open(io.BytesIO(large))
     assert large.format == "WEBP" and large.size == (72, 96) and abs(int(np.asarray(large).mean()) - 77) <= 2

@@ -12,8 +12,8 @@ from selviz import corruptions, robustness, selectivity
 from selviz.capture import observe
 from selviz.cli import main
 from selviz.errors import SelvizError
+from selviz.opening import load_network
 from selviz.perturbation import corruption_accuracy, layer_change, unit_changes
-from selviz.pipeline import load_network
 from selviz.printing import robustness_text
 from selviz.robustness import AttackSettings, Bench, Item, run_robustness
 from selviz.statistics import rank_correlation

@@ -10,7 +10,7 @@ from scipy import linalg
 
 from selviz import selectivity, similarity
 from selviz.capture import observe, sample
-from selviz.pipeline import load_network
+from selviz.opening import load_network
 
 
 def values(rows: int, first: int, second: int, seed: int = 0):

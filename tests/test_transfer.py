@@ -17,7 +17,8 @@ from stored import CLASSES, IMAGES, LABELS, everything_below, make_run
 
 from selviz.cli import main
 from selviz.errors import SelvizError
-from selviz.pipeline import images_changed, load_network, run_ablation
+from selviz.interventions import run_ablation
+from selviz.opening import images_changed, load_network
 from selviz.store import Store, image_folder, write_images, write_json
 from selviz.store.files import sealed
 from selviz.store.stages import make_record, record_path

@@ -6,7 +6,7 @@ import torch
 
 from selviz.errors import SelvizError
 from selviz.network import UnitNetwork
-from selviz.pipeline import load_network
+from selviz.opening import load_network
 from selviz.studies import run_visualisation
 from selviz.visualisation import synthesise
 from tests.toy import ToyNetwork

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from app import lesson
-from selviz.pipeline import run_ablation
+from selviz.interventions import run_ablation
 from tests.test_browser import TITLES, address, address_holds, browser, visit  # noqa: F401  (fixtures)
 
 pytestmark = pytest.mark.browser

@@ -81,7 +81,7 @@ def readings(store, run: str) -> dict:
     import pandas as pd
 
     from selviz.errors import SelvizError
-    from selviz.pipeline import load_network
+    from selviz.opening import load_network
     from selviz.store import read_chain
 
     def weights():

@@ -10,7 +10,7 @@ def ablate(args):
     """Silence units and compare the accuracy, overall and by class, before and after."""
     chosen = parse_units(args.units)
     from selviz.ablation import BoundaryCache
-    from selviz.pipeline import run_ablation
+    from selviz.interventions import run_ablation
 
     cache = BoundaryCache(args.cache_gb)
     store, run = store_and_run(args)

@@ -7,7 +7,7 @@ import torch
 
 from selviz import ablation
 from selviz.hypotheses.template import Work
-from selviz.pipeline import open_engine as open_fold
+from selviz.opening import open_engine as open_fold
 
 BLOCK = 25
 

@@ -23,12 +23,11 @@ from selviz.hypotheses.power import ENOUGH, power
 from selviz.hypotheses.template import Work
 from selviz.hypotheses.templates import TEMPLATES
 from selviz.store import Store, append, read_chain, read_json
-from selviz.store.files import checksum
+from selviz.store.files import WEIGHTS, checksum
 from selviz.store.ledger import FOLDER, KEY, hypotheses
 
 ALPHA = 0.05
 MOST_PLANNED = 1000
-WEIGHTS = "weights.safetensors"
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "captum", "duckdb")
 RULE = (
     "supported: every part has p at most the corrected level and none is refuted; refuted: the interval of some part "

@@ -20,6 +20,8 @@ from selviz.errors import SelvizError
 
 SCHEMA = 1
 SEAL = ("schema", "selviz", "seal")
+WEIGHTS = "weights.safetensors"
+NETWORK = "network.json"  # an imported run's network, as `selviz.graphs` stores it
 
 # Names come from command lines and URLs and become folders, so nothing in them may leave the folder.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,199}")

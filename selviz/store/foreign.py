@@ -12,13 +12,11 @@ import safetensors
 
 from selviz.errors import SelvizError
 from selviz.store.checks import LISTED
-from selviz.store.files import connect, file_sha256, quoted, read_json
+from selviz.store.files import NETWORK, WEIGHTS, connect, file_sha256, quoted, read_json
 from selviz.store.reading import CONFIG
 from selviz.store.stages import COLUMNS, record, stage_is_whole
 
-WEIGHTS = "weights.safetensors"
-NETWORK = "network.json"  # of an imported run: data, which is checked step by step each time it is opened
-OPTIONAL = (WEIGHTS, NETWORK)
+OPTIONAL = (WEIGHTS, NETWORK)  # the second is data too, and checked step by step each time it is opened
 UNFIT = "does not fit its record"
 OTHERS = """
     SELECT database_name FROM duckdb_views() WHERE NOT internal

@@ -142,7 +142,7 @@ class Zips(Surface):
         (self.room.inputs / "run.zip").write_bytes(thing)
 
     def use(self, thing):
-        from selviz.pipeline import images_changed, load_network
+        from selviz.opening import images_changed, load_network
 
         target = Store(self.room.inputs / "target")
         try:
@@ -327,7 +327,7 @@ class Calls(Surface):
                 store.path, first, *([str(others)] if name == "rename_group" else [])
             )
         elif name == "ablate":
-            from selviz.pipeline import run_ablation
+            from selviz.interventions import run_ablation
 
             run_ablation(store, first, others[0] if others else {}, draws=0)
         elif name == "hypothesis":

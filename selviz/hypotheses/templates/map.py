@@ -76,7 +76,7 @@ def measure(store: Store, settings: Mapping, work: Work) -> dict:
     from selviz.attribution.faithfulness import STEPS, pixel_curves
     from selviz.attribution.targets import Response
     from selviz.explanations import baseline_image
-    from selviz.pipeline import load_network
+    from selviz.opening import load_network
 
     network, dataset = load_network(store, settings["run"])
     numbers, method = settings["image_numbers"], settings["method"]
