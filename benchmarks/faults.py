@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="less than a minute")
     parser.add_argument("--short", action="store_true", help="a few seconds: what a test runs")
     parser.add_argument("--seed", type=int, default=0, help="of the moments and places (default: %(default)s)")
-    parser.add_argument("--kills", type=int, help="so many of them (default: 100; 8 with --quick, 2 with --short)")
+    parser.add_argument("--kills", type=int, help="so many of them (default: 100; 12 with --quick, 3 with --short)")
     parser.add_argument("--only", help="such as kills,damage")
     parser.add_argument("--stages", help=f"only these of {','.join(COMMANDS)}")
     parser.add_argument("--inside", nargs=2, help=argparse.SUPPRESS)

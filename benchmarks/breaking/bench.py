@@ -23,7 +23,7 @@ LOADED += " selviz.hypotheses.samples selviz.printing selviz.studies sklearn.dat
 
 RUN = "digits-cnn-a-1-s0-906936d8"
 TRAIN = "train --dataset digits --model cnn --alpha=-1 --epochs 1 --max-images 60"
-COMMANDS = {  # "new": begins with an empty store, the others with one that holds a run and a registered hypothesis
+COMMANDS = {  # those in EMPTY begin with an empty store, the others with a run and a registered hypothesis
     "train": TRAIN,
     "capture": f"capture {RUN}",
     "atlas": f"atlas {RUN}",
