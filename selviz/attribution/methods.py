@@ -121,7 +121,7 @@ def integrated_gradients(
     baseline: Tensor,
     steps: int = 32,
     tolerance: float = 0.01,
-    most: int = 600,
+    most: int = 480,
     scale: float = 0.0,
 ) -> tuple[Tensor, float]:
     """Integrated gradients (Sundararajan et al. 2017, arXiv 1703.01365) over the straight path from the baseline.
