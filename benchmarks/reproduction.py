@@ -222,7 +222,7 @@ def basis_claim(found: pd.DataFrame) -> list[str]:
     """P1's claim that suppressed selectivity has not just moved to another basis."""
     claim = "What is suppressed is not just hidden in another basis"
     if found.empty:
-        return [claim, "`selviz basis` was not run on these networks", NO]
+        return [claim, "`selviz basis` was not run on these networks", YET]
     lines, verdicts = [], []
     for alpha, part in found[found["alpha"] < 0].groupby("alpha"):
         ratio = over_seeds(part["ratio"])
@@ -271,7 +271,8 @@ def claims(table: pd.DataFrame, control: pd.DataFrame) -> list[list[str]]:
     verdict = "reproduced" if upper and len(harmed) == len(upper) else "not reproduced"
     if upper and 0 < len(harmed) < len(upper):
         verdict = f"reproduced at {len(harmed)} of {len(upper)} alphas"
-    found.append(["More selectivity costs accuracy, significantly, in every network", told, verdict if upper else NO])
+    found.append(["More selectivity costs accuracy, significantly, in every network", told or FEW,
+                  verdict if upper else YET])  # fmt: skip
 
     for claim, fold in (("Mean SI can be cut 2.5-fold without a loss of accuracy", 2.5),):
         lines, kept = [], False
@@ -283,7 +284,7 @@ def claims(table: pd.DataFrame, control: pd.DataFrame) -> list[list[str]]:
                 f"α {a:g}: SI cut {ratio:.1f}-fold, {signed(change[a], 2)} points "
                 f"(loss below {100 * MARGIN:g} point: {p_value(tost.p_not_lower)})"
             )
-        found.append([claim, "; ".join(lines), ("reproduced" if kept else "not reproduced") if lower else NO])
+        found.append([claim, "; ".join(lines) or FEW, ("reproduced" if kept else "not reproduced") if lower else YET])
 
     lines, verdict = [], "not reproduced"
     for a in lower:
@@ -291,17 +292,21 @@ def claims(table: pd.DataFrame, control: pd.DataFrame) -> list[list[str]]:
         if above_null < 0.05:
             lines.append(f"α {a:g}: SI {mean['mean_si_live'][a]:.3f}, {signed(change[a], 2)} points")
             verdict = "reproduced" if change[a] > -4 else verdict
-    lowest = mean["mean_si_live"][lower].min() if lower else np.nan
-    told = "; ".join(lines) or f"no alpha here brings mean SI within 0.05 of its null (the lowest is {lowest:.3f})"
+    near = bool(lines)
+    if lower and not near:
+        lowest = mean["mean_si_live"][lower].min()
+        lines = [f"no alpha here brings mean SI within 0.05 of its null (the lowest is {lowest:.3f})"]
+    told = "; ".join(lines) or FEW
     found.append(
         ["Mean SI can be cut nearly to zero at a loss of about 2 points (rule here: below 4)", told,
-         verdict if lines else NO]
+         verdict if near else NO if lower else YET]
     )  # fmt: skip
 
     better = [a for a in lower if change[a] > 0 and tests[a] < LEVEL]
     told = "; ".join(f"α {a:g}: {signed(change[a], 2)} points, {p_value(tests[a])}" for a in lower)
-    verdict = ("reproduced" if better else "not reproduced") if lower else NO
-    found.append(["Less selectivity can even raise accuracy (the inverted U of the paper's figure)", told, verdict])
+    verdict = ("reproduced" if better else "not reproduced") if lower else YET
+    found.append(["Less selectivity can even raise accuracy (the inverted U of the paper's figure)", told or FEW,
+                  verdict])  # fmt: skip
 
     both = sorted(set(control["alpha"]) & set(enough)) if len(control) else []
     lines, selective = [], 0
@@ -317,11 +322,13 @@ def claims(table: pd.DataFrame, control: pd.DataFrame) -> list[list[str]]:
         )
     verdict = "selectivity itself" if both and selective == len(both) else "not told apart"
     found.append(["(Control, ours) What the penalty does is due to selectivity, not to any penalty of its kind",
-                  "; ".join(lines) or "the control was not run", verdict if both else NO])  # fmt: skip
+                  "; ".join(lines) or "the control was not run", verdict if both else YET])  # fmt: skip
     return found
 
 
 NO = "not testable here"
+YET = "not tested yet"
+FEW = "fewer than three seeds at each such alpha"
 ELSEWHERE = [
     ["ResNet18 on Tiny ImageNet gains more than 2 points, ResNet50 more than 1, from less selectivity",
      "the data set is not at hand", NO],
