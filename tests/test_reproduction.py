@@ -31,18 +31,23 @@ NONE = pd.DataFrame({"alpha": []})
     [
         (
             {"m5": 0.94, "m1": 0.965, "0": 0.96, "p1": 0.95, "p5": 0.9},
-            ["reproduced", "reproduced", "reproduced", "reproduced", "not testable here"],
+            ["reproduced", "reproduced", "reproduced", "reproduced", "not tested yet"],
         ),
         (
             {"m5": 0.7, "m1": 0.94, "0": 0.96, "p1": 0.96, "p5": 0.9},
-            ["reproduced at 1 of 2 alphas", "not reproduced", "not reproduced", "not reproduced", "not testable here"],
+            ["reproduced at 1 of 2 alphas", "not reproduced", "not reproduced", "not reproduced", "not tested yet"],
         ),
-        ({"m1": 0.96, "0": 0.96}, ["not testable here", "reproduced", "not testable here", "not reproduced",
-                                   "not testable here"]),
+        ({"m1": 0.96, "0": 0.96}, ["not tested yet", "reproduced", "not testable here", "not reproduced",
+                                   "not tested yet"]),
     ],
 )  # fmt: skip
 def test_the_verdicts_follow_the_rules(accuracies, verdicts):
     assert [row[2] for row in reproduction.claims(table(**accuracies), NONE)] == verdicts
+
+
+def test_nothing_is_decided_from_two_seeds():
+    few = table(m1=0.96, p1=0.6, **{"0": 0.96}).query("seed < 2")
+    assert {row[2] for row in reproduction.claims(few, NONE)} == {"not tested yet"}
 
 
 def test_a_penalty_on_permuted_labels_tells_selectivity_from_any_penalty():
