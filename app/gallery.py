@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from app import colours, common, heavy, links, pictures, silencing, wording
+from selviz.store.files import WEIGHTS
 
 SHOWN = {"most": 12, "middle": 6, "random": 6, "least": 6}  # images in each band
 BANDS = {"most": "Highest", "middle": "In the middle", "random": "At random", "least": "Lowest"}
@@ -76,7 +77,7 @@ def chosen(activations: pd.DataFrame) -> int:
 def images(run: str, layer: str, unit: int, activations: pd.DataFrame) -> None:
     """Draws images in bands from most to least; a click shows the pixels of one."""
     picked = chosen(activations)
-    has_network = (common.store().run_path(run) / "weights.safetensors").exists() and not common.watched(run)
+    has_network = (common.store().run_path(run) / WEIGHTS).exists() and not common.watched(run)
     controls = st.container(horizontal=True, vertical_alignment="bottom")
     with controls:
         by = links.segmented("Images ranked by", RANKS, "by") if has_network else "activation"

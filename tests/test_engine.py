@@ -234,7 +234,7 @@ def test_what_is_cached_is_never_changed_by_a_request(family):
     layer = network.layers[len(network.layers) // 2]
     edits = ablation.changes(engine, {layer.name: [0, 1]}, "scale", 3)
     tail = engine.tail([layer.name])
-    held = [engine._boundary(tail, number) for number in range(3)]
+    held = [engine._boundary(tail, number, rows) for number, rows in enumerate(engine.slices[:3])]
     copies = [[part.clone() if torch.is_tensor(part) else part for part in parts] for parts in held]
     once = engine.logits(edits)
     assert torch.equal(engine.logits(edits), once)

@@ -139,7 +139,6 @@ def by_alpha(table: pd.DataFrame, what: str, dark: bool) -> go.Figure:
 def shifts(units: pd.DataFrame, class_names: list[str], dark: bool) -> go.Figure:
     """How far each unit moves against its SI on clean images, in the colour of its preferred class there; hollow where
     it prefers another class on the perturbed images. Columns unit, si, shift, preferred_index, moved_class, told."""
-    hues = colours.classes(len(class_names), dark)
     dots = {
         "type": "scatter",
         "x": units["si"],
@@ -148,8 +147,8 @@ def shifts(units: pd.DataFrame, class_names: list[str], dark: bool) -> go.Figure
         "marker": {
             "size": 11,
             "symbol": basics.hollow(units["moved_class"]),
-            "color": [hues[number] for number in units["preferred_index"]],
-            "line": {"width": [2.5 if moved else 1 for moved in units["moved_class"]]},
+            **basics.coloured(units["preferred_index"], len(class_names), dark),
+            "line": {"width": np.where(units["moved_class"], 2.5, 1)},
         },
         "text": units["told"],
         "hovertemplate": "%{text}<extra></extra>",

@@ -158,7 +158,7 @@ class Engine:
         tail = self.tail(changes)
         for number, rows in enumerate(self._slices(tail)):
             with turn(number):
-                boundary = self._boundary(tail, number)
+                boundary = self._boundary(tail, number, rows)
                 after = tail.logits(boundary, {name: change.rows(rows) for name, change in changes.items()})
             yield rows, boundary[-1], after
 
@@ -171,7 +171,7 @@ class Engine:
         """The intact maps [N, k, *positions] of some units of a layer."""
         tail = self.tail([name])
         units = torch.as_tensor(units)
-        parts = [self._boundary(tail, number) for number in range(len(self._slices(tail)))]
+        parts = [self._boundary(tail, number, rows) for number, rows in enumerate(self._slices(tail))]
         picked = [tail.map(boundary, name).movedim(1, -1).index_select(-1, units) for boundary in parts]
         return torch.cat(picked).movedim(-1, 1)
 
@@ -199,9 +199,8 @@ class Engine:
         """A tail's batches: the later its layers, the smaller its maps and the more images at once."""
         return batches(len(self), self._first, max(self._batch, min(self._most, fitting(tail.widest))))
 
-    def _boundary(self, tail: Tail, number: int) -> list:
+    def _boundary(self, tail: Tail, number: int, rows: slice) -> list:
         key = (self._owner, tuple(layer.name for layer in tail.layers), number)
-        rows = self._slices(tail)[number]
         value, held = self.cache.get(key, lambda: tail.boundary(self.inputs[rows]))
         if not held:
             with self._lock:

@@ -4,6 +4,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from selviz import graph_steps
 from selviz.ablation.engine import Engine
 from selviz.ablation.modes import changes
 from selviz.subgraphs import with_outputs
@@ -46,7 +47,7 @@ def relevance(engine: Engine, layer: str) -> Tensor:
     """
     found = engine.network.layer(layer)
     network = engine.network
-    output = next(node for node in network.graph.nodes if node.op == "output").args[0].name
+    output = graph_steps.output(network.graph).args[0].name
     module = network.graph_module(with_outputs(network.graph, [found.node, output])).eval()
     parts = []
     for rows in engine.slices:
