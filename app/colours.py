@@ -4,6 +4,7 @@ Alpha and classes never share a colour, and all of them stay apart under simulat
 tritanopia (Machado et al. 2009), in light and in dark; tests/test_colours.py measures it.
 """
 
+import functools
 import math
 
 from plotly.colors import sample_colorscale
@@ -48,6 +49,7 @@ HEAT = "Viridis"  # perceptually even
 STRONGEST = 10.0  # alphas beyond it have the full colour
 
 
+@functools.lru_cache(maxsize=1024)
 def alpha(value: float | None, dark: bool = False) -> str:
     """The colour of an alpha: blue below 0, grey at 0 and for runs without one, orange above, fuller with its size."""
     low, middle, high = ALPHA[dark]

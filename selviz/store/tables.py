@@ -4,6 +4,7 @@ import os
 import secrets
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from selviz.store.views import TABLES, select
 
 FORMATS = {"csv": "FORMAT csv, HEADER", "parquet": "FORMAT parquet", "json": "FORMAT json, ARRAY true"}
 
-AT_ONCE = 50  # files that are opened together, of many runs
+AT_ONCE, READERS = 50, 2  # files that are opened together, of many runs, and threads that do so
 
 WRITTEN_BY = {  # stage: command
     "ablation": "curves",
@@ -93,14 +94,18 @@ class Store:
         Files are opened many at a time. A run that is damaged, and one whose layers are others than the first run's,
         raises SelvizError.
         """
-        runs, parts = list(runs), []
-        names = self.layers(runs[0])[["layer", "depth", "signed", "squeeze", "units"]] if runs else None
-        for first in range(0, len(runs), AT_ONCE):
+        runs = list(runs)
+        if not runs:
+            return pd.DataFrame({"run": []})
+        names = self.layers(runs[0])[["layer", "depth", "signed", "squeeze", "units"]]
+
+        def together(first: int) -> pd.DataFrame:
             files = {f"m{n}": self._files(run, ("metrics",))["metrics"] for n, run in enumerate(runs[first:][:AT_ONCE])}
             queries = (f"SELECT {first + n} AS number, * FROM m{n}.layers" for n in range(len(files)))
-            parts.append(read(files, " UNION ALL ".join(queries), (), self._fix(runs[first], ("metrics",))))
-        if not parts:
-            return pd.DataFrame({"run": []})
+            return read(files, " UNION ALL ".join(queries), (), self._fix(runs[first], ("metrics",)))
+
+        with ThreadPoolExecutor(READERS) as readers:
+            parts = list(readers.map(together, range(0, len(runs), AT_ONCE)))
         found = pd.concat(parts).sort_values(["number", "layer"], kind="stable", ignore_index=True)
         whole = len(found) == len(runs) * len(names)
         if not whole or (found["units"].to_numpy() != np.tile(names["units"], len(runs))).any():
@@ -405,8 +410,10 @@ class Store:
         return {name: _plain(table[name].iat[position]) for name in table.columns}
 
     def _files(self, run: str, stages) -> dict[str, Path]:
-        about = self.run(run)
         folder = self.run_path(run)
+        about = listing.row(self.path, run)
+        if about["state"] != "finished":
+            about = self.run(run)  # says why not
         files = {stage: folder / f"{stage}.duckdb" for stage in stages if stage != "images"}
         if "images" in stages:
             files["images"] = image_folder(self.path, about.get("fingerprint")) / "images.duckdb"
