@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from selviz.errors import SelvizError, unknown
-from selviz.store import browsing, ledger, listing, sql, transfer
+from selviz.store import browsing, ledger, listing, remedies, sql, transfer
 from selviz.store.browsing import ALL, Wanted
 from selviz.store.files import check_name, quoted, read_json, writing
 from selviz.store.images import image_folder
@@ -21,19 +21,6 @@ from selviz.store.views import TABLES, select
 FORMATS = {"csv": "FORMAT csv, HEADER", "parquet": "FORMAT parquet", "json": "FORMAT json, ARRAY true"}
 
 AT_ONCE, READERS = 50, 2  # files that are opened together, of many runs, and threads that do so
-
-WRITTEN_BY = {  # stage: command
-    "ablation": "curves",
-    "early": "early",
-    "atlas": "atlas",
-    "unit_metrics": "metrics",
-    "unit_map": "map",
-    "sanity": "sanity",
-    "robustness": "robustness",
-    "dimensionality": "dimensionality",
-    "similarity": "basis",
-    "linear_maps": "basis",
-}
 
 
 class Store:
@@ -424,34 +411,14 @@ class Store:
         return SelvizError(f"{file} is damaged: {problem}; {self._fix(run)}")
 
     def _fix(self, run: str, stages=("capture",)) -> str:
-        """How to get back the files of these stages: what comes from the weights is captured again."""
-        again = None
-        if "snapshots" in stages:
-            settings = {**(read_json(self.run_path(run) / "config.json") or {}), "snapshots": 4}
-            return f"train it with snapshots: {listing.resume_command(self.path, settings)}"
-        for stage, command in WRITTEN_BY.items():
-            if stage in stages:
-                return f"write it with: selviz {command} {run}{self._data()}"
-        if "training" in stages:
-            again = listing.resume_command(self.path, read_json(self.run_path(run) / "config.json") or {})
-        if again:
-            return f"remove the folder {self.run_path(run)}, then train it again with: {again}"
-        return f"write it again with: selviz capture {run}{self._data()}"
+        return remedies.sentence(self.path, run, stages)
 
     def remake(self, run: str, what: str = "capture") -> str:
         """The command that makes a file of a finished run anew: of a stage, "weights", config.json or summary.json."""
-        folder = self.run_path(run)
-        if what in WRITTEN_BY:
-            return f"selviz {WRITTEN_BY[what]} {run}{self._data()}"
-        if what in ("capture", "metrics"):
-            return f"selviz capture {run}{self._data()}"
-        again = listing.resume_command(self.path, listing.settings(folder)) or f"selviz import ... --name {run}"
-        if what.endswith(".json"):
-            return f"rm -f {folder / 'config.json'} {folder / 'summary.json'}; {again}"
-        return f"rm -r {folder}; {again}"
+        return remedies.command(self.path, self.run_path(run).name, what)
 
     def _data(self) -> str:
-        return "".join(f" {part}" for part in listing.data_option(self.path))
+        return remedies.in_store(self.path)
 
     def _empty(self) -> str:
         return f"The store {self.path} has no runs yet: selviz demo{self._data()}"
