@@ -1,7 +1,8 @@
 """The second paper on stored networks, as Markdown: `python benchmarks/reproduction_robustness.py --data STORE RUN`.
 
 Measures robustness and dimensionality of every network like RUN where they are not stored yet (resumable; `--stored`
-measures nothing), then prints docs/reproduction-robustness.md. Settings that are not the defaults are named in it.
+measures nothing), then prints docs/reproduction-robustness.md. `--beside STORE RUN` adds the section of another family
+of networks, as it is stored.
 """
 
 import argparse
@@ -28,10 +29,10 @@ with a t interval and a sign-flip test. p is Holm-corrected over all rows. *Repr
 expected side of 0 and p < 0.05. *Not testable*: fewer than 8 networks or 3 alphas.
 
 The networks of one alpha are alike, so they are fewer independent observations than their number: the intervals are
-narrower than they would be over alphas drawn at random.
+narrower than they would be over alphas drawn at random. p is corrected within a section.
 
-This page is the output of `python benchmarks/reproduction_robustness.py --data STORE RUN`; robustness is accuracy
-relative to clean accuracy.
+This page is the output of `python benchmarks/reproduction_robustness.py --data STORE RUN --beside STORE RUN`.
+Robustness is accuracy relative to clean accuracy; the number after an attack is its epsilon, out of 255.
 """
 
 
@@ -46,12 +47,11 @@ def measure(store: Store, names: list[str], arguments: argparse.Namespace) -> No
             run_dimensionality(store, name, images=min(500, arguments.images), draws=20, report=report)
 
 
-def page(store: Store, run: str) -> str:
-    """The page, in Markdown."""
-    table = directions.measures(store, run)
+def section(store: Store, run: str) -> str:
+    """What one family of networks shows, in Markdown."""
+    table, about = directions.measures(store, run), store.run(run)
     lines = [
-        HEAD,
-        "## Networks",
+        f"\n## {about['model']} on {about['dataset'].rpartition('/')[2]}",
         "",
         "| alpha | networks | mean SI, live units | corruptions / clean |",
         "|---|---|---|---|",
@@ -59,15 +59,11 @@ def page(store: Store, run: str) -> str:
     for alpha, part in table.groupby("alpha"):
         si, survived = part["mean_si_live"].mean(), 100 * part["corruptions"].mean()
         lines.append(f"| {alpha:g} | {len(part)} | {si:.3f} | {survived:.1f} % |")
-    about, stages = store.run(run), [record(store.run_path(run) / f"{stage}.duckdb") for stage in directions.STAGES]
+    stages = [record(store.run_path(run) / f"{stage}.duckdb") for stage in directions.STAGES]
     images = [stage["provenance"]["images"] if stage else 0 for stage in stages]
     lines += [
         "",
-        f"{about['model']} on {about['dataset']}; {images[0]} images for robustness, {images[1]} for dimensionality.",
-    ]
-    lines += [
-        "",
-        "## Directions",
+        f"{images[0]} evaluation images for robustness, {images[1]} for dimensionality.",
         "",
         "| direction | measure | expected | n | effect | 95 % interval | p (Holm) | verdict |",
     ]
@@ -99,6 +95,7 @@ if __name__ == "__main__":
     parser.add_argument("--epsilon", type=float, action="append")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--seeds", type=int, help="only seeds below this one")
+    parser.add_argument("--beside", nargs=2, metavar=("STORE", "RUN"), action="append", default=[])
     parser.add_argument("--stored", action="store_true", help="measure nothing")
     chosen = parser.parse_args()
     chosen.epsilon = chosen.epsilon or [2.0, 8.0]
@@ -107,4 +104,5 @@ if __name__ == "__main__":
     if not chosen.stored:
         wanted = alike[alike["seed"] < (chosen.seeds or 10**9)]
         measure(found, wanted.sort_values(["seed", "alpha"])["run"].tolist(), chosen)  # each seed at every alpha first
-    print(page(found, chosen.run))
+    families = [(found, chosen.run), *((Store(data), run) for data, run in chosen.beside)]
+    print(HEAD + "\n".join(section(*family) for family in families))
