@@ -11,10 +11,13 @@ the slope does not lie above 0, or what it may rise by in a day is below a twent
 import argparse
 import asyncio
 import json
+import os
 import random
 import sys
 import tempfile
 import time
+from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -50,6 +53,16 @@ def link(dice: random.Random, page: str, run: str, sizes: dict[str, int], images
     return {"run": run, **told.get(page, {})}
 
 
+def kinds(process: int) -> dict[str, int]:
+    """What the file handles of a process are now: sockets, pipes, files by their ending, ... (Linux)."""
+    found = Counter()
+    for handle in Path(f"/proc/{process}/fd").iterdir():
+        with suppress(OSError):  # closed in between
+            name = os.readlink(handle)
+            found[Path(name).suffix or name if name.startswith("/") else name.partition(":")[0]] += 1
+    return dict(found.most_common())
+
+
 def sample(process: int) -> dict[str, float]:
     """Memory (MB), file handles and threads of a process now (Linux)."""
     lines = dict(line.split(":", 1) for line in Path(f"/proc/{process}/status").read_text().splitlines())
@@ -83,7 +96,7 @@ async def soak(
         await asyncio.sleep(rest)  # the server puts sessions away after its clients are gone
         samples.append({"visits": (rounded + 1) * each * visitors, **sample(process)})
         print(f"round {rounded + 1} of {rounds}: {samples[-1]}", file=sys.stderr, flush=True)
-    return {"run": run, "samples": samples, "errors": errors, "lost": lost}
+    return {"run": run, "samples": samples, "errors": errors, "lost": lost, "kinds": kinds(process)}
 
 
 def slope(samples: list[dict], name: str) -> dict:
@@ -132,6 +145,7 @@ def main(options) -> dict:
             "lost_visits": len(found["lost"]),
             **{name: slope(found["samples"], name) for name in ("memory_mb", "handles", "threads")},
             "examples": {"errors": found["errors"][:5], "lost": found["lost"][:5]},
+            "handles_at_the_end": found["kinds"],
             "samples": found["samples"],
         }
 
