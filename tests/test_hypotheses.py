@@ -125,6 +125,7 @@ REFUSED = [
     ("sufficient", {"run": S, "layer": "relu", "class": "b", "k": 97}, "allows at most 96"),
     ("sufficient", {"run": S, "layer": "relu", "class": "b", "units": "1,999"}, "numbers 0 to 95"),
     ("predicts", {"run": S, "layer": "relu_1"}, "needs"),
+    ("predicts", {"run": S, "layer": "relu,magic"}, "Unknown layer 'magic'"),
     ("alpha", {"run": S, "alpha": -1, "claim": "cost"}, "at least 3 of them, and there are 0 seeds"),
     ("alpha", {"run": S, "alpha": 1, "claim": "cost", "seeds": "0"}, "there is 1 seed"),
     ("alpha", {"run": S, "alpha": 0, "claim": "cost"}, "the baseline's own"),
@@ -163,6 +164,12 @@ def test_what_cannot_be_tested_is_refused_in_a_sentence_and_leaves_no_record(wid
     with pytest.raises(SelvizError, match=f"(?s){told}"):
         records.register(wide, template, asked)
     assert len(records.ledger(wide)) == before
+
+
+def test_a_claim_on_several_layers_has_them_in_forward_order_and_once(tiny_store, tiny_run):
+    asked = {"run": tiny_run, "layer": "relu3, relu2,relu3"}
+    assert records.preview(tiny_store, "predicts", asked)["settings"]["layers"] == ["relu2", "relu3"]
+    assert len(records.preview(tiny_store, "predicts", {"run": tiny_run})["settings"]["layers"]) == 4
 
 
 def test_the_verdict_uses_the_level_of_its_family_and_a_study_cannot_grow(wide):

@@ -3,6 +3,7 @@
 import numpy as np
 
 from selviz.errors import SelvizError, unknown
+from selviz.hypotheses import asking
 from selviz.hypotheses.folds import class_indices, fold
 from selviz.store import Store, stage_is_whole
 
@@ -57,8 +58,10 @@ def width_of(store, run, layer) -> int:
 
 
 def layers_of(store, run, layer) -> tuple[list[str], list[int]]:
-    table = store.layers(run)
-    names = table["layer"].tolist() if layer is None else [layer]
+    """Names and widths of all layers, or of those that are named, in forward order."""
+    known = store.layers(run)["layer"].tolist()
+    named = set(known) if layer is None else set(asking.names(layer))
+    names = [name for name in known if name in named] + sorted(named - set(known))  # width_of refuses these
     return names, [width_of(store, run, name) for name in names]
 
 

@@ -124,7 +124,7 @@ ABOUT = About(
     title="SI predicts importance",
     options=(
         RUN,
-        ("layer", False, "one layer (default: every layer)"),
+        ("layer", False, "one layer, or several such as A,B (default: every layer)"),
         ("measure", False, "loss (default) or drop, of accuracy"),
         ("direction", False, "positive (default) or negative"),
     ),

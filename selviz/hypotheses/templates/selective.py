@@ -155,7 +155,7 @@ ABOUT = About(
     title="Selective units matter more than random ones",
     options=(
         RUN,
-        ("layer", False, "one layer (default: every layer)"),
+        ("layer", False, "one layer, or several such as A,B (default: every layer)"),
         ("k", False, "units of each layer (default: a tenth of the narrowest)"),
         (
             "controls",
