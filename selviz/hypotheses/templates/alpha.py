@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from selviz import statistics
-from selviz.config import config_from_dict, run_name
+from selviz.config import config_from_dict, run_name, short_name
 from selviz.errors import SelvizError, unknown
 from selviz.hypotheses import asking, judging, lookups, words
 from selviz.hypotheses.judging import Part
@@ -19,7 +19,7 @@ LEAST_SEEDS, ASSUMED_SPREAD = 3, 0.005
 
 def say(s: Mapping) -> dict[str, str]:
     a, b, m = f"{s['alpha']:g}", f"{s['baseline']:g}", words.points(s["smallest"])
-    kind = f"{s['dataset']} {s['model']}"
+    kind = f"{short_name(s['dataset'])} {s['model']}"
     claim, direction, refuted = {
         "no cost": (
             f"costs no more than {m} of test accuracy",
