@@ -450,11 +450,20 @@ counts as none if a one-sided t test says so, a difference counts as one at p < 
 whatever comes out is printed. Mean SI is given with and without dead units, since a large positive alpha silences
 units, and a dead unit's SI is 0."""
 
+FURTHER = """## Further
+
+- [Robustness and dimensionality against selectivity](reproduction-robustness.md): each direction that the second paper
+  (Leavitt and Morcos 2020, arXiv 2007.04440) reports, on these networks of both data sets.
+- [When selective units matter](reproduction-early.md), early in training.
+- [Claims on these networks](ledger.md), registered before they were tested."""
+
 
 def document(mnist: str | None, cifar: str | None, folder: Path) -> str:
     """The whole page."""
     elsewhere = "## Not testable here\n\n" + grid(["claim", "why", "verdict"], ELSEWHERE)
-    return "\n\n".join([OPENING, section(MNIST, mnist, folder), section(CIFAR, cifar, folder), elsewhere]) + "\n"
+    return (
+        "\n\n".join([OPENING, section(MNIST, mnist, folder), section(CIFAR, cifar, folder), elsewhere, FURTHER]) + "\n"
+    )
 
 
 if __name__ == "__main__":
