@@ -12,6 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from selviz import directions
+from selviz.config import short_name
 from selviz.dimension_study import run_dimensionality
 from selviz.families import siblings
 from selviz.printing import Progress
@@ -25,11 +26,11 @@ What Leavitt and Morcos 2020 (arXiv 2007.04440) report, tried on networks of sel
 measure of it; which measures stand for a direction is selviz's choice. A network counts once. The effect is Spearman's
 correlation with mean SI (without dead units) over networks, with a permutation test; for the comparison of attacks with
 corruptions it is the mean difference in principal components for 95 % of variance, over the first third of the layers,
-with a t interval and a sign-flip test. p is Holm-corrected over all rows. *Reproduced*: the 95 % interval lies on the
-expected side of 0 and p < 0.05. *Not testable*: fewer than 8 networks or 3 alphas.
+with a t interval and a sign-flip test. p is Holm-corrected over the rows of a section. *Reproduced*: the 95 % interval
+lies on the expected side of 0 and p < 0.05. *Not testable*: fewer than 8 networks or 3 alphas.
 
 The networks of one alpha are alike, so they are fewer independent observations than their number: the intervals are
-narrower than they would be over alphas drawn at random. p is corrected within a section.
+narrower than they would be over alphas drawn at random.
 
 This page is the output of `python benchmarks/reproduction_robustness.py --data STORE RUN --beside STORE RUN`.
 Robustness is accuracy relative to clean accuracy; the number after an attack is its epsilon, out of 255.
@@ -51,7 +52,7 @@ def section(store: Store, run: str) -> str:
     """What one family of networks shows, in Markdown."""
     table, about = directions.measures(store, run), store.run(run)
     lines = [
-        f"\n## {about['model']} on {about['dataset'].rpartition('/')[2]}",
+        f"\n## {about['model']} on {short_name(about['dataset'])}",
         "",
         "| alpha | networks | mean SI, live units | corruptions / clean |",
         "|---|---|---|---|",
