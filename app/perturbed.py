@@ -16,8 +16,8 @@ EPSILONS = ("0.5", "1", "2", "4", "8", "16", "32", "64")
 KINDS = {"corruption": "A corruption", "attack": "An attack"}
 ATTACKS = {"pgd": "PGD, 20 steps", "fgsm": "FGSM, one step"}
 STRIP = """<style>
-.selviz-strip {display: grid; grid-template-columns: 6.4rem repeat(var(--n), minmax(0, 1fr)); gap: .5rem .6rem;
-  align-items: center}
+.selviz-strip {display: grid; grid-template-columns: 6.4rem repeat(var(--n), minmax(4.6rem, 1fr)); gap: .5rem .6rem;
+  align-items: center; overflow-x: auto}
 .selviz-strip img {width: 100%; max-width: 9rem; image-rendering: pixelated; border-radius: .4rem; display: block}
 .selviz-strip div {font-size: .88rem; line-height: 1.25}
 .selviz-wrong {font-weight: 700; text-decoration: underline; text-decoration-thickness: 2px; text-underline-offset: 3px}
