@@ -1,8 +1,9 @@
 """Log-in, proxy and two replicas as docs/serving.md has them: `python benchmarks/exposure.py` prints one JSON document.
 
-Two `selviz serve --public` over one store, behind nginx with the block of docs/serving.md as it stands there (a
-certificate of our own, an upstream of two), and Streamlit's log-in with an OpenID Connect provider. A real browser then
-does what a visitor does; each step is true or false. Needs Linux, root (port 443), nginx, openssl, Chromium, and
+Two `selviz serve --public` over one store, behind nginx (or `--proxy caddy`) with the block of docs/serving.md as it
+stands there (a certificate of our own, an upstream of two), and Streamlit's log-in with an OpenID Connect provider. A
+real browser then does what a visitor does; each step is true or false. Needs Linux, root (port 443), nginx or Caddy,
+openssl, Chromium, and
 
     pip install -e '.[app,login]' playwright oidc-provider-mock
 
@@ -30,25 +31,45 @@ HOST, PORTS, PROVIDER = "selviz.example.org", (8601, 8602), 9400
 PATIENCE = 60_000  # ms for a page, on a machine that has other work
 
 
-def block() -> str:
-    """The server block of docs/serving.md."""
-    return re.search(r"```nginx\n(.*?)```", (ROOT / "docs/serving.md").read_text(), re.DOTALL)[1]
+def block(begins: str) -> str:
+    """The block of docs/serving.md that begins so."""
+    text = (ROOT / "docs/serving.md").read_text()
+    return re.search(rf"```\w*\n({re.escape(begins)}.*?)```", text, re.DOTALL)[1]
 
 
-def configured(folder: Path) -> Path:
-    """nginx's settings: the block, with a certificate and two replicas in place of one."""
-    key, certificate = folder / "selviz.key", folder / "selviz.pem"
-    words = f"openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN={HOST} -keyout {key} -out {certificate}"
-    subprocess.run(words.split(), check=True, capture_output=True)
-    server = block().replace("/etc/ssl/selviz.pem", str(certificate)).replace("/etc/ssl/selviz.key", str(key))
-    server = server.replace("http://127.0.0.1:8501", "http://selviz")
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """Certificate and key of our own for HOST."""
+    key, public = folder / "selviz.key", folder / "selviz.pem"
+    words = f"openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN={HOST} -keyout {key} -out {public}"
+    subprocess.run([*words.split(), "-addext", f"subjectAltName=DNS:{HOST}"], check=True, capture_output=True)
+    return public, key
+
+
+def nginx(folder: Path) -> list[str]:
+    """The command that starts nginx with the block, a certificate, and two replicas in place of one."""
+    public, key = certificate(folder)
+    server = block("map $http_upgrade").replace("/etc/ssl/selviz.pem", str(public))
+    server = server.replace("/etc/ssl/selviz.key", str(key)).replace("http://127.0.0.1:8501", "http://selviz")
     replicas = " ".join(f"server 127.0.0.1:{port};" for port in PORTS)
     path = folder / "nginx.conf"
     path.write_text(
         f"pid {folder}/nginx.pid; error_log {folder}/nginx.log; events {{}}\n"
         f"http {{ access_log off; upstream selviz {{ ip_hash; {replicas} }}\n{server}}}\n"
     )
-    return path
+    return ["nginx", "-c", str(path), "-g", "daemon off;"]
+
+
+def caddy(folder: Path) -> list[str]:
+    """The command that starts Caddy with the block, a certificate, and two replicas in place of one."""
+    public, key = certificate(folder)
+    one, replicas = "reverse_proxy localhost:8501", " ".join(f"127.0.0.1:{port}" for port in PORTS)
+    two = f"tls {public} {key}\n    reverse_proxy {replicas} {{\n        lb_policy ip_hash\n    }}"
+    path = folder / "Caddyfile"
+    path.write_text(f"{{\n    admin off\n}}\n{block(HOST).replace(one, two)}")
+    return ["caddy", "run", "--config", str(path)]
+
+
+PROXIES = {"nginx": (nginx, ["nginx", "-v"]), "caddy": (caddy, ["caddy", "version"])}
 
 
 def secret(folder: Path) -> None:
@@ -72,8 +93,8 @@ def answers(port: int, seconds: float = 90) -> None:
 
 
 @contextlib.contextmanager
-def started(folder: Path, data: str):
-    """Provider, replicas and proxy; gives the replicas by port."""
+def started(folder: Path, data: str, proxy: list[str]):
+    """Provider, replicas and proxy; gives the processes by port."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "SELVIZ_NO_DEMO": "1"}
     serve = [sys.executable, "-m", "selviz", "serve", "--public", "--address", "localhost", "--data", data, "--port"]
     commands = {port: [*serve, str(port)] for port in PORTS}
@@ -83,8 +104,7 @@ def started(folder: Path, data: str):
     try:
         for port in running:
             answers(port)
-        proxy = subprocess.Popen(["nginx", "-c", str(configured(folder)), "-g", "daemon off;"], **quiet)
-        running[443] = proxy
+        running[443] = subprocess.Popen(proxy, env={**os.environ, "XDG_DATA_HOME": str(folder / "share")}, **quiet)
         answers(443)
         yield running
     finally:
@@ -160,18 +180,25 @@ def connections(port: int) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="a store with finished runs")
+    parser.add_argument("--proxy", choices=PROXIES, default="nginx")
     parser.add_argument("--chromium", default=shutil.which("chromium") or "chromium")
     arguments = parser.parse_args()
     data = str(Path(arguments.data).resolve())
+    command, asks_version = PROXIES[arguments.proxy]
     with tempfile.TemporaryDirectory(prefix="selviz-exposure-") as folder:
         os.chmod(folder, 0o755)  # nginx's workers are another user
         secret(Path(folder))
-        with started(Path(folder), data) as replicas:
+        with started(Path(folder), data, command(Path(folder))) as replicas:
             with urllib.request.urlopen(f"http://127.0.0.1:{PORTS[0]}/health", timeout=20) as answer:
                 runs = json.load(answer)["runs"]
             told = visit(replicas, arguments.chromium)
-    version = subprocess.run(["nginx", "-v"], capture_output=True, text=True).stderr.strip()
-    print(json.dumps({"runs": runs, "proxy": version, "met": all(told.values()), **told}, indent=1))
+    asked = subprocess.run(asks_version, capture_output=True, text=True)
+    version = (asked.stdout + asked.stderr).strip()
+    print(
+        json.dumps(
+            {"runs": runs, "proxy": f"{arguments.proxy}: {version}", "met": all(told.values()), **told}, indent=1
+        )
+    )
 
 
 if __name__ == "__main__":

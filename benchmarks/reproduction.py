@@ -1,8 +1,8 @@
 """What of the first paper selviz reproduces: `python benchmarks/reproduction.py --mnist DATA --cifar DATA`.
 
 Reads the runs of two sweeps from their stores and writes docs/reproduction.md and its figures: a table by alpha, the
-control with permuted labels, and for each claim whether it is reproduced, not reproduced, or not testable here. The
-rules are fixed here, before any run; what is not in a store is said to be missing.
+control with permuted labels, and for each claim whether it is reproduced, not reproduced, or not testable here
+(`verdicts.py`). What is not in a store is said to be missing.
 """
 
 import argparse
@@ -10,19 +10,17 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.reported import grid, interval, named, p_value, signed
+from benchmarks.verdicts import ELSEWHERE, claims, differences, loss_sentence, not_hidden, two_sided_p
 from selviz import bases
 from selviz.config import RunConfig
-from selviz.statistics import equivalence, equivalence_power, holm, over_seeds
 from selviz.store import Store
 
 ROOT = Path(__file__).parents[1]
-MARGIN = 0.01  # of accuracy: a smaller loss counts as none
-LEVEL = 0.05
 VARIANTS = ("penalty_layers", "penalty_labels", "alpha_from", "alpha_until", "alpha_ramp", "label_noise", "augment")
 
 
@@ -104,30 +102,7 @@ def by_layer(data: str, table: pd.DataFrame, column: str) -> pd.DataFrame:
     return found[sorted(found.columns)]
 
 
-# ------------------------------------------------------------------------------------------------------------- wording
-
-
-def grid(columns: list[str], rows: list[list[str]]) -> str:
-    """A table in Markdown."""
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def interval(values, scale: float = 1.0, digits: int = 1) -> str:
-    """`96.3 [96.1, 96.5]`: mean and 95 % interval over seeds; the mean alone where there are too few."""
-    found = over_seeds(np.asarray(values, dtype=float) * scale)
-    told = f"{found.mean:.{digits}f}"
-    return told if np.isnan(found.low) else f"{told} [{found.low:.{digits}f}, {found.high:.{digits}f}]"
-
-
-def p_value(p: float) -> str:
-    """`p = 0.012`, `p < 0.001`; a dash for none."""
-    return "–" if np.isnan(p) else "p < 0.001" if p < 0.0005 else f"p = {p:.3f}"
-
-
-def signed(value: float, digits: int = 1) -> str:
-    """Points, with their sign."""
-    return f"{value:+.{digits}f}".replace("-", "−")
+# -------------------------------------------------------------------------------------------------------------- tables
 
 
 def main_table(table: pd.DataFrame) -> str:
@@ -160,7 +135,7 @@ def layer_table(data: str, table: pd.DataFrame) -> str:
     found = by_layer(data, table, "mean_si_live")
     null = by_layer(data, table[table["alpha"] == 0], "null_p95")[0.0]
     rows = [[f"`{layer}`", *(f"{v:.3f}" for v in line), f"{null[layer]:.3f}"] for layer, line in found.iterrows()]
-    return grid(["layer", *(f"α {alpha:g}".replace("-", "−") for alpha in found), "null 95 %, α 0"], rows)
+    return grid(["layer", *map(named, found), "null 95 %, α 0"], rows)
 
 
 def control_table(table: pd.DataFrame, control: pd.DataFrame) -> str:
@@ -168,7 +143,7 @@ def control_table(table: pd.DataFrame, control: pd.DataFrame) -> str:
     rows = []
     for alpha, part in control.groupby("alpha"):
         real = table[table["alpha"] == alpha]
-        p = welch(real["test_accuracy"], part["test_accuracy"])
+        p = two_sided_p(real["test_accuracy"], part["test_accuracy"])
         rows.append(
             [
                 f"{alpha:g}".replace("-", "−"),
@@ -216,139 +191,6 @@ def basis_table(found: pd.DataFrame) -> str:
         rows.append(told)
     columns = ["alpha", "seeds", "PWCCA distance to baselines", "ratio to the null", "linear CKA to baselines"]
     return grid([*columns, "mean SI, unit basis", "best mean SI found over linear maps"], rows)
-
-
-def basis_claim(found: pd.DataFrame) -> list[str]:
-    """P1's claim that suppressed selectivity has not just moved to another basis."""
-    claim = "What is suppressed is not just hidden in another basis"
-    if found.empty:
-        return [claim, "`selviz basis` was not run on these networks", YET]
-    lines, verdicts = [], []
-    for alpha, part in found[found["alpha"] < 0].groupby("alpha"):
-        ratio = over_seeds(part["ratio"])
-        if np.isnan(ratio.low):
-            continue
-        lines.append(f"α {alpha:g}: PWCCA distance {interval(part['ratio'], 1, 2)} times that between baseline seeds")
-        verdicts.append(ratio.low > 1)
-    if "found_si" in found and lines:
-        at = found.groupby("alpha")["found_si"].mean().dropna()
-        lines.append("best mean SI found over linear maps: " + ", ".join(f"α {a:g}: {v:.2f}" for a, v in at.items()))
-        lines.append("a linear map finds what can be decoded, at any alpha, so it does not decide this")
-    verdict = NO if not verdicts else "reproduced, by PWCCA" if all(verdicts) else "not reproduced"
-    return [claim, "; ".join(lines) or "too few seeds", verdict]
-
-
-# -------------------------------------------------------------------------------------------------------------- claims
-
-
-def welch(one, other) -> float:
-    """Two-sided p of Welch's t test; NaN below two values."""
-    from scipy import stats
-
-    return float(stats.ttest_ind(one, other, equal_var=False).pvalue) if min(len(one), len(other)) > 1 else np.nan
-
-
-def differences(table: pd.DataFrame) -> dict[float, float]:
-    """p of each alpha's accuracy against the baseline's, Holm-corrected over alphas; NaN below three seeds."""
-    baseline = table[table["alpha"] == 0]["test_accuracy"]
-    raw = {a: part["test_accuracy"] for a, part in table.groupby("alpha") if a != 0}
-    found = {a: welch(values, baseline) if len(values) >= 3 else np.nan for a, values in raw.items()}
-    tested = [a for a, p in found.items() if not np.isnan(p)]
-    return {**found, **dict(zip(tested, holm([found[a] for a in tested]), strict=True))} if tested else found
-
-
-def claims(table: pd.DataFrame, control: pd.DataFrame) -> list[list[str]]:
-    """Each claim, what was measured, and the verdict by the rule of this file."""
-    tests, base = differences(table), table[table["alpha"] == 0]
-    mean = table.groupby("alpha")[["test_accuracy", "mean_si_live", "mean_si"]].mean()
-    change = 100 * (mean["test_accuracy"] - mean["test_accuracy"][0])
-    enough = [alpha for alpha, p in tests.items() if not np.isnan(p)]
-    lower, upper = [a for a in enough if a < 0], [a for a in enough if a > 0]
-    found = []
-
-    harmed = [a for a in upper if change[a] < 0 and tests[a] < LEVEL]
-    told = "; ".join(f"α {a:g}: {signed(change[a], 2)} points, {p_value(tests[a])}" for a in upper)
-    verdict = "reproduced" if upper and len(harmed) == len(upper) else "not reproduced"
-    if upper and 0 < len(harmed) < len(upper):
-        verdict = f"reproduced at {len(harmed)} of {len(upper)} alphas"
-    found.append(["More selectivity costs accuracy, significantly, in every network", told or FEW,
-                  verdict if upper else YET])  # fmt: skip
-
-    for claim, fold in (("Mean SI can be cut 2.5-fold without a loss of accuracy", 2.5),):
-        lines, kept = [], False
-        for a in lower:
-            ratio = mean["mean_si_live"][0] / mean["mean_si_live"][a]
-            tost = equivalence(table[table["alpha"] == a]["test_accuracy"], base["test_accuracy"], MARGIN)
-            kept |= ratio >= fold and tost.p_not_lower < LEVEL
-            lines.append(
-                f"α {a:g}: SI cut {ratio:.1f}-fold, {signed(change[a], 2)} points "
-                f"(loss below {100 * MARGIN:g} point: {p_value(tost.p_not_lower)})"
-            )
-        found.append([claim, "; ".join(lines) or FEW, ("reproduced" if kept else "not reproduced") if lower else YET])
-
-    lines, verdict = [], "not reproduced"
-    for a in lower:
-        above_null = mean["mean_si_live"][a] - table[table["alpha"] == a]["null_mean"].mean()
-        if above_null < 0.05:
-            lines.append(f"α {a:g}: SI {mean['mean_si_live'][a]:.3f}, {signed(change[a], 2)} points")
-            verdict = "reproduced" if change[a] > -4 else verdict
-    near = bool(lines)
-    if lower and not near:
-        lowest = mean["mean_si_live"][lower].min()
-        lines = [f"no alpha here brings mean SI within 0.05 of its null (the lowest is {lowest:.3f})"]
-    told = "; ".join(lines) or FEW
-    found.append(
-        ["Mean SI can be cut nearly to zero at a loss of about 2 points (rule here: below 4)", told,
-         verdict if near else NO if lower else YET]
-    )  # fmt: skip
-
-    better = [a for a in lower if change[a] > 0 and tests[a] < LEVEL]
-    told = "; ".join(f"α {a:g}: {signed(change[a], 2)} points, {p_value(tests[a])}" for a in lower)
-    verdict = ("reproduced" if better else "not reproduced") if lower else YET
-    found.append(["Less selectivity can even raise accuracy (the inverted U of the paper's figure)", told or FEW,
-                  verdict])  # fmt: skip
-
-    both = sorted(set(control["alpha"]) & set(enough)) if len(control) else []
-    lines, selective = [], 0
-    for a in both:
-        real, permuted = table[table["alpha"] == a], control[control["alpha"] == a]
-        p, cut = welch(real["mean_si_live"], permuted["mean_si_live"]), welch(real["test_accuracy"],
-                                                                               permuted["test_accuracy"])  # fmt: skip
-        selective += p < LEVEL
-        lines.append(
-            f"α {a:g}: SI {real['mean_si_live'].mean():.3f} against {permuted['mean_si_live'].mean():.3f} with "
-            f"permuted labels ({p_value(p)}), accuracy {100 * real['test_accuracy'].mean():.2f} against "
-            f"{100 * permuted['test_accuracy'].mean():.2f} % ({p_value(cut)})"
-        )
-    verdict = "selectivity itself" if both and selective == len(both) else "not told apart"
-    found.append(["(Control, ours) What the penalty does is due to selectivity, not to any penalty of its kind",
-                  "; ".join(lines) or "the control was not run", verdict if both else YET])  # fmt: skip
-    return found
-
-
-NO = "not testable here"
-YET = "not tested yet"
-FEW = "fewer than three seeds at each such alpha"
-ELSEWHERE = [
-    ["ResNet18 on Tiny ImageNet gains more than 2 points, ResNet50 more than 1, from less selectivity",
-     "the data set is not at hand", NO],
-]  # fmt: skip
-
-
-def tost_sentence(table: pd.DataFrame) -> str:
-    """Whether the loss at alpha -1 is smaller than the margin, and the power of this test."""
-    one, base = (table[table["alpha"] == a]["test_accuracy"] for a in (-1, 0))
-    if min(len(one), len(base)) < 3:
-        return f"Too few seeds at alpha −1 and 0 ({len(one)} and {len(base)}) for an equivalence test."
-    found = equivalence(one, base, MARGIN)
-    power = equivalence_power(MARGIN, (one.std(ddof=1), base.std(ddof=1)), len(one), len(base))
-    return (
-        f"Is the loss at alpha −1 smaller than {100 * MARGIN:g} point? The difference is "
-        f"{signed(100 * found.difference, 2)} points (90 % interval {signed(100 * found.low, 2)} to "
-        f"{signed(100 * found.high, 2)}; n = {found.n[0]} and {found.n[1]}). Not lower by a point: "
-        f"{p_value(found.p_not_lower)}; equivalent within ±1 point (TOST): {p_value(found.p)}. With this spread and "
-        f"these seeds, two networks that are really equal would pass that test {100 * power:.0f} % of the time."
-    )
 
 
 # -------------------------------------------------------------------------------------------------------------- output
@@ -414,7 +256,7 @@ def section(experiment: Experiment, data: str | None, folder: Path) -> str:
         main_table(table),
         f"![Accuracy against mean SI: a point a network, a diamond the mean of an alpha; hollow: permuted labels]"
         f"({picture.name})",
-        tost_sentence(table),
+        loss_sentence(table),
         "### By layer\n\nMean SI of live units, mean over seeds.",
         layer_table(data, table),
     ]
@@ -431,7 +273,7 @@ def section(experiment: Experiment, data: str | None, folder: Path) -> str:
             "The best map found is a lower bound of what any linear map reaches.",
             basis_table(found),
         ]
-    verdicts = [[cell.replace("α -", "α −") for cell in row] for row in (*claims(table, control), basis_claim(found))]
+    verdicts = [*claims(table, control), not_hidden(found)]
     parts += ["### The claims", grid(["claim", "measured here", "verdict"], verdicts)]
     return "\n\n".join(parts)
 

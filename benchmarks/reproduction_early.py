@@ -13,8 +13,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from reproduction import grid, interval, p_value, signed
-
+from benchmarks.reported import grid, interval, p_value, signed
 from selviz.statistics import equivalence, over_seeds, welch
 from selviz.store import Store
 

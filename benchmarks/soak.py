@@ -104,7 +104,7 @@ def slope(samples: list[dict], name: str) -> dict:
     later = samples[int(len(samples) * SETTLED) :]
     x, y = np.array([one["visits"] for one in later]) / 1000, np.array([one[name] for one in later])
     found = stats.linregress(x, y)
-    half = stats.t.ppf(0.975, len(x) - 2) * found.stderr
+    half = stats.t.ppf(0.975, len(x) - 2) * np.nan_to_num(found.stderr)  # NaN where the quantity never changed
     low, high = found.slope - half, found.slope + half
     level = float(np.median(y))
     return {

@@ -14,14 +14,15 @@ import keyword
 import math
 import operator
 import re
+import sys
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cache
+from importlib import import_module
 
 import torch
 import torch.overrides
-import torchvision
 from torch import Tensor, fx, nn
 
 from selviz.errors import SelvizError
@@ -47,15 +48,20 @@ FORBIDDEN = (
     "register_hook register_post_accumulate_grad_hook module_load retain_grad set_ set_data unsafe_set_data resize_ "
     "resize_as_ cuda cpu to_sparse"
 ).split()
+# Of torchvision, whose import takes as long as torch's: it is left until a network has one of these.
 WRAPPED = {
-    f"torchvision.models.swin_transformer.{name}": getattr(torchvision.models.swin_transformer, name)
-    for name in ("_get_relative_position_bias", "shifted_window_attention", "_patch_merging_pad")
-} | {"torchvision.ops.stochastic_depth": torchvision.ops.stochastic_depth}
+    "torchvision.models.swin_transformer": (
+        "_get_relative_position_bias",
+        "shifted_window_attention",
+        "_patch_merging_pad",
+    ),
+    "torchvision.ops": ("stochastic_depth",),
+}
 MODULES = {
     name: kind
     for name, kind in vars(nn).items()
     if isinstance(kind, type) and issubclass(kind, nn.Module) and kind.forward is not nn.Module.forward
-} | {"StochasticDepth": torchvision.ops.StochasticDepth}
+}
 ATEN_WORDS = ("gelu", "einsum", "div", "scatter_reduce", "pad")  # aten operators that take words, none of them a path
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PATH = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
@@ -74,7 +80,21 @@ def functions() -> dict[str, object]:
             name = getattr(function, "__name__", "")
             if _plain(name) and getattr(home, name, None) is function:
                 found[f"{home.__name__}.{name}"] = function
-    return found | WRAPPED
+    return found
+
+
+@cache
+def wrapped() -> dict[str, object]:
+    """The functions of WRAPPED by qualified name."""
+    homes = {home: import_module(home) for home in WRAPPED}
+    return {f"{home}.{name}": getattr(homes[home], name) for home, names in WRAPPED.items() for name in names}
+
+
+def _kind(name: str) -> type[nn.Module] | None:
+    """The class of modules of that name, if a graph may hold it."""
+    if name == "StochasticDepth":
+        return import_module("torchvision.ops").StochasticDepth
+    return MODULES.get(name)
 
 
 @cache
@@ -99,7 +119,9 @@ def graph_document(traced: Traced) -> dict:
     SelvizError names the step that a document cannot hold.
     """
     nodes, modules, parameters = [], {}, []
-    known = {function: name for name, function in functions().items()}
+    # Only where torchvision is imported can a network have a function of it.
+    everything = functions() | (wrapped() if "torchvision" in sys.modules else {})
+    known = {function: name for name, function in everything.items()}
     for node in traced.graph.nodes:
         target = node.target
         if node.op == "call_module":
@@ -146,7 +168,7 @@ def _module_entry(path: str, module: nn.Module) -> dict:
     """The class and settings that make a module anew; torch.nn keeps most of them as attributes of the same names."""
     kind = type(module)
     settings = {}
-    if MODULES.get(kind.__name__) is not kind:
+    if _kind(kind.__name__) is not kind:
         raise SelvizError(f"The module {path} ({kind.__name__}) is none that a stored graph can hold.")
     for name, parameter in inspect.signature(kind.__init__).parameters.items():
         if name in ("self", "device", "dtype", "inplace") or parameter.kind in (
@@ -291,20 +313,26 @@ def with_layers(traced: Traced, layers: Iterable[UnitLayer]) -> Traced:
     return replace(traced, layers=tuple(layers))
 
 
+def _needs_torchvision(entries: list) -> bool:
+    return any(str(entry["target"]).startswith("torchvision.") for entry in entries)
+
+
 def _graph(document: dict, tensors: Mapping[str, Tensor]) -> tuple[nn.Module, fx.Graph]:
     root, graph, made, stored = nn.Module(), fx.Graph(), {}, set()
     entries = document["nodes"]
     if not isinstance(entries, list) or len(entries) > MOST_NODES:
         raise ValueError("its steps are no list, or too many")
     for path, entry in document["modules"].items():
-        kind = MODULES[entry["class"]]
+        kind = _kind(entry["class"])
+        if kind is None:
+            raise ValueError(f"the class of {path}")
         settings = {_identifier(key): _decoded(value, {}) for key, value in entry["settings"].items()}
         with torch.device("meta"):
             module = kind(**settings)
         names = [name for name, _ in (*module.named_parameters(), *module.named_buffers())]
         module.load_state_dict({name: tensors[f"{path}.{name}"] for name in names}, assign=True)
         _place(root, path, module)
-    known = functions()
+    known = functions() | (wrapped() if _needs_torchvision(entries) else {})
     for entry in entries:
         op, name, target = entry["op"], _identifier(entry["name"]), entry["target"]
         if not isinstance(target, str) or name in made:

@@ -6,7 +6,6 @@ To add a network, write a function of (classes, channels) that returns an nn.Mod
 from collections.abc import Callable
 
 import torch
-import torchvision
 from torch import Tensor, nn
 
 from selviz import zoo
@@ -124,11 +123,13 @@ class SmallVGG(nn.Module):
         return self.head(self.features(x).mean(dim=(2, 3)))
 
 
-def _small_stem(make: Callable[..., nn.Module]) -> Callable[[int, int], nn.Module]:
+def _small_stem(name: str) -> Callable[[int, int], nn.Module]:
     """A torchvision ResNet for small images: its first convolution is 3 x 3 and keeps the size, nothing is pooled."""
 
     def build(classes: int, channels: int) -> nn.Module:
-        model = make(num_classes=classes)
+        from torchvision.models import get_model
+
+        model = get_model(name, weights=None, num_classes=classes)
         model.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
         nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
         model.maxpool = nn.Identity()
@@ -145,8 +146,8 @@ MODELS: dict[str, Callable[[int, int], nn.Module]] = {
     "cnn": SmallCNN,
     **{f"resnet{layers}": _cifar_resnet(layers) for layers in (20, 32, 44, 56)},
     "vgg16": SmallVGG,
-    "resnet18": _small_stem(torchvision.models.resnet18),
-    "resnet50": _small_stem(torchvision.models.resnet50),
+    "resnet18": _small_stem("resnet18"),
+    "resnet50": _small_stem("resnet50"),
 }
 
 

@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-import torchvision
 from torch import Tensor, fx, nn
 from torch.utils import _pytree
 
@@ -72,8 +71,11 @@ def trace(model: nn.Module, example: Tensor, way: str = "fx") -> Traced:
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, module: nn.Module, path: str) -> bool:
-        # Its functional form would freeze the training switch into the graph.
-        return isinstance(module, torchvision.ops.StochasticDepth) or super().is_leaf_module(module, path)
+        # Its functional form would freeze the training switch into the graph. Told by its name: importing torchvision
+        # takes as long as importing torch.
+        kind = type(module)
+        depth = kind.__name__ == "StochasticDepth" and kind.__module__.startswith("torchvision.")
+        return depth or super().is_leaf_module(module, path)
 
 
 def _by_fx(model: nn.Module, example: Tensor) -> tuple[nn.Module, fx.Graph, object]:

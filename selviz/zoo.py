@@ -7,7 +7,6 @@ import copy
 import warnings
 from collections.abc import Sequence
 
-import torchvision
 from torch import nn
 
 from selviz.errors import SelvizError, unknown
@@ -32,7 +31,9 @@ def split(name: str) -> tuple[str, str]:
 def names(library: str) -> Sequence[str]:
     """The classifiers that the library ships; SelvizError if it is not installed."""
     if library == "torchvision":
-        return torchvision.models.list_models(module=torchvision.models)
+        from torchvision import models
+
+        return models.list_models(module=models)
     return _timm().list_models()
 
 
@@ -48,13 +49,15 @@ def build(name: str, classes: int, channels: int, weights: str = "") -> nn.Modul
 
 
 def _from_torchvision(name: str, classes: int, channels: int, weights: str) -> nn.Module:
+    from torchvision import models
+
     options = {"init_weights": False} if name in SLOW_TO_DRAW and weights else {}
     if not weights:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
-            return _with_channels(torchvision.models.get_model(name, num_classes=classes, **options), channels)
-    known = {entry.name: entry for entry in torchvision.models.get_model_weights(name)}
-    default = torchvision.models.get_model_weights(name).DEFAULT
+            return _with_channels(models.get_model(name, num_classes=classes, **options), channels)
+    known = {entry.name: entry for entry in models.get_model_weights(name)}
+    default = models.get_model_weights(name).DEFAULT
     if weights != "DEFAULT" and weights not in known:
         raise unknown("pretrained weight", weights, ["DEFAULT", *known])
     chosen = default if weights == "DEFAULT" else known[weights]
@@ -62,7 +65,7 @@ def _from_torchvision(name: str, classes: int, channels: int, weights: str) -> n
         state = chosen.get_state_dict(progress=True, check_hash=True, weights_only=True)
     except Exception as error:  # no network, no such file there, a broken one
         raise _no_download(f"torchvision:{name}", chosen.name, chosen.url, error) from error
-    model = torchvision.models.get_model(name, **options, **WITH_WEIGHTS.get(name, {}))
+    model = models.get_model(name, **options, **WITH_WEIGHTS.get(name, {}))
     model.load_state_dict(state)
     return model
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import reproduction
+from benchmarks import reproduction, verdicts
 from selviz.config import RunConfig
 from selviz.pipeline import train_run
 from selviz.store import Store
@@ -27,7 +27,7 @@ NONE = pd.DataFrame({"alpha": []})
 
 
 @pytest.mark.parametrize(
-    ("accuracies", "verdicts"),
+    ("accuracies", "expected"),
     [
         (
             {"m5": 0.94, "m1": 0.965, "0": 0.96, "p1": 0.95, "p5": 0.9},
@@ -41,19 +41,19 @@ NONE = pd.DataFrame({"alpha": []})
                                    "not tested yet"]),
     ],
 )  # fmt: skip
-def test_the_verdicts_follow_the_rules(accuracies, verdicts):
-    assert [row[2] for row in reproduction.claims(table(**accuracies), NONE)] == verdicts
+def test_the_verdicts_follow_the_rules(accuracies, expected):
+    assert [row[2] for row in verdicts.claims(table(**accuracies), NONE)] == expected
 
 
 def test_nothing_is_decided_from_two_seeds():
     few = table(m1=0.96, p1=0.6, **{"0": 0.96}).query("seed < 2")
-    assert {row[2] for row in reproduction.claims(few, NONE)} == {"not tested yet"}
+    assert {row[2] for row in verdicts.claims(few, NONE)} == {"not tested yet"}
 
 
 def test_a_penalty_on_permuted_labels_tells_selectivity_from_any_penalty():
     real, control = table(m1=0.96, **{"0": 0.96}), table(m1=0.96)
-    assert reproduction.claims(real, control)[4][2] == "not told apart"
-    assert reproduction.claims(real, control.assign(mean_si_live=control["mean_si_live"] + 0.1))[4][2] == (
+    assert verdicts.claims(real, control)[4][2] == "not told apart"
+    assert verdicts.claims(real, control.assign(mean_si_live=control["mean_si_live"] + 0.1))[4][2] == (
         "selectivity itself"
     )
 

@@ -27,6 +27,7 @@ def test_visits_that_come_and_go_leave_no_session_handle_or_thread(tiny_store):
 def test_a_leak_has_a_slope_and_a_level_that_wavers_has_none():
     wavering = [{"visits": 100 * n, "memory_mb": 500 + 3 * (-1) ** n} for n in range(1, 31)]
     leaking = [{**one, "memory_mb": one["memory_mb"] + 0.1 * one["visits"]} for one in wavering]
-    assert slope(wavering, "memory_mb")["flat"]
+    still = [{**one, "threads": 32} for one in wavering]
+    assert slope(wavering, "memory_mb")["flat"] and slope(still, "threads")["flat"]
     found = slope(leaking, "memory_mb")
     assert found["low"] < 100 < found["high"] and found["rounds"] == 20 and not found["flat"]

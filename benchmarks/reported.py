@@ -1,0 +1,33 @@
+"""How numbers are written in the documents of the reproductions: tables, intervals, p values, signs."""
+
+import numpy as np
+
+from selviz.statistics import over_seeds
+
+
+def grid(columns: list[str], rows: list[list[str]]) -> str:
+    """A table in Markdown."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def interval(values, scale: float = 1.0, digits: int = 1) -> str:
+    """`96.3 [96.1, 96.5]`: mean and 95 % interval over seeds; the mean alone where there are too few."""
+    found = over_seeds(np.asarray(values, dtype=float) * scale)
+    told = f"{found.mean:.{digits}f}"
+    return told if np.isnan(found.low) else f"{told} [{found.low:.{digits}f}, {found.high:.{digits}f}]"
+
+
+def p_value(p: float) -> str:
+    """`p = 0.012`, `p < 0.001`; a dash for none."""
+    return "–" if np.isnan(p) else "p < 0.001" if p < 0.0005 else f"p = {p:.3f}"
+
+
+def signed(value: float, digits: int = 1) -> str:
+    """A difference with its sign, a minus for a hyphen."""
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
+def named(alpha: float) -> str:
+    """`α −1`."""
+    return f"α {alpha:g}".replace("-", "−")
