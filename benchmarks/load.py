@@ -108,6 +108,8 @@ class Counts:
         self.lost: list[str] = []
         self.errors: list[str] = []
         self.checked = 0
+        self.greedy: list[float] = []
+        self.left_alone = 0
 
 
 async def do(visitor: Visitor, action: Action, counts: Counts) -> None:
@@ -163,24 +165,32 @@ async def visit(address: str, runs: dict, end: float, think: float, counts: Coun
 
 
 async def greed(address: str, runs: dict, counts: Counts, seed: int) -> None:
-    """A visitor who asks for all that is heavy and never reads, until it is cancelled."""
+    """A visitor who asks for all that is heavy and never reads, until it is cancelled.
+
+    One whose page has not ended after PATIENCE goes on to the next, as somebody would whom the fair line keeps waiting.
+    """
     generator = random.Random(seed)
-    async with Visitor(address) as visitor:
+
+    async def ask(path: str, query: str) -> None:
+        sent = time.perf_counter()
         try:
-            while True:
-                run = generator.choice(list(runs))
-                actions, asked = runs[run]
-                await visitor.open("ablation", f"run={run}&show=atlas&{generator.choice(asked).query()}")
-                if visitor.enabled("Compute it now"):
-                    await visitor.press("Compute it now")
-                    await visitor.until(lambda v: v.finished)
-                await visitor.open("ablation", f"run={run}&draws=1000&{generator.choice(asked).query()}")
-                counts.errors += visitor.errors()
-                query = generator.choice([one for one in actions if one.kind == "unit"]).query
-                await visitor.open("unit", f"{query}&evidence=made&drawn={generator.randrange(10**6)}")
-                counts.errors += visitor.errors()
-        finally:
-            counts.errors += visitor.errors()
+            await visitor.open(path, query)
+            if path == "ablation" and visitor.enabled("Compute it now"):
+                await visitor.press("Compute it now")
+                await visitor.until(lambda v: v.finished)
+            counts.greedy.append(time.perf_counter() - sent)
+        except TimeoutError:
+            counts.left_alone += 1
+        counts.errors += visitor.errors()
+
+    async with Visitor(address) as visitor:
+        while True:
+            run = generator.choice(list(runs))
+            actions, asked = runs[run]
+            await ask("ablation", f"run={run}&show=atlas&{generator.choice(asked).query()}")
+            await ask("ablation", f"run={run}&draws=1000&{generator.choice(asked).query()}")
+            query = generator.choice([one for one in actions if one.kind == "unit"]).query
+            await ask("unit", f"{query}&evidence=made&drawn={generator.randrange(10**6)}")
 
 
 async def crowd(address: str, runs: dict, seconds: float, options, counts: Counts) -> Tally:
@@ -195,7 +205,9 @@ async def crowd(address: str, runs: dict, seconds: float, options, counts: Count
     await asyncio.gather(*people)
     for task in greedy:
         task.cancel()
-    await asyncio.gather(*greedy, return_exceptions=True)
+    for ended in await asyncio.gather(*greedy, return_exceptions=True):
+        if not isinstance(ended, asyncio.CancelledError):
+            counts.errors.append(f"a greedy visitor: {type(ended).__name__}: {ended}")
     return tally
 
 
@@ -236,6 +248,7 @@ async def measure(address: str, server: int, runs: dict, options) -> dict:
     for kind in ("silence", "link"):
         kinds[kind]["first"] = summary(counts.first[kind])
     kinds["browser"] = {"settled": summary(tally.browser_settled), "first": summary(tally.browser_first)}
+    kinds["greedy"] = {"settled": summary(counts.greedy), "not_ended_in_time": counts.left_alone}
     wrong, lost = counts.wrong + tally.wrong, counts.lost + tally.lost
     errors = warm.errors + warm.wrong + counts.errors + tally.errors
     return {

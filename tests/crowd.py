@@ -32,7 +32,7 @@ LOOK = """text => {
     if (part('Label') === 'Accuracy after') shown.exact = part('Delta').startsWith('±');
   }
   shown.exact &&= main.innerText.includes('Exact on');
-  return shown['Accuracy after'] ? shown : null;
+  return shown['Accuracy before'] && shown['Accuracy after'] ? shown : null;
 }"""
 
 
