@@ -10,9 +10,9 @@ computed beforehand in this process: `wrong_answers`. `lost`: what was asked for
 `errors`: exceptions and error boxes on a page, and exceptions in the server's log. Times run from sending a request to
 the last number (`settled`), for silenced units also to the first estimate (`first`): median and 95th percentile.
 
-Memory is the server's (resident set, MB): `before` at rest, --rest seconds after one visitor has done everything once;
-`over_time`; `after`, --rest seconds after all have left. The store in --data is copied first. `--quick` takes less than
-a minute.
+Memory is the server's (resident set, MB): `before` at rest, --rest seconds after one visitor has seen every page of
+every run; `over_time`; `after`, --rest seconds after all have left. The store in --data is copied first. `--quick`
+takes less than a minute.
 """
 
 import argparse
@@ -227,8 +227,9 @@ async def measure(address: str, server: int, runs: dict, options) -> dict:
     warm = Counts()
     async with Visitor(address) as visitor:
         for run, (actions, asked) in runs.items():
-            for kind in ("page", "unit", "attribution"):
-                await do(visitor, next(one for one in actions if one.kind == kind), warm)
+            once = [next(one for one in actions if one.kind == kind) for kind in ("unit", "attribution")]
+            for action in [*(one for one in actions if one.kind == "page"), *once]:
+                await do(visitor, action, warm)
             await silence(visitor, run, asked[0], warm, "silence")
     await asyncio.sleep(options.rest)
     before, over_time, started = resident(server), [], time.perf_counter()
@@ -307,7 +308,8 @@ def arguments(words: list[str] | None = None):
     parser.add_argument("--units", type=int, default=20, help="units that are looked at, of each run")
     parser.add_argument("--selections", type=int, default=20, help="sets of units, each silenced in every mode")
     parser.add_argument("--runs", type=int, default=3, help="runs of the store that are visited")
-    parser.add_argument("--rest", type=float, default=45, help="seconds after all have left")
+    rest = "seconds after all have left; the server keeps their sessions for 120"
+    parser.add_argument("--rest", type=float, default=130, help=rest)
     parser.add_argument("--data", help="a store with finished runs")
     parser.add_argument("--quick", action="store_true", help="ten visitors for fifteen seconds")
     options = parser.parse_args(words)

@@ -5,7 +5,9 @@ store's folder, in which every run tells how far it is; so a finished run is ski
 the same sweep again continues.
 """
 
+import atexit
 import contextlib
+import gc
 import hashlib
 import itertools
 import math
@@ -175,6 +177,8 @@ def _one(data: str, config: RunConfig, place: str, threads: int, device: str, gp
     import torch
 
     from selviz.pipeline import train_run
+
+    atexit.register(gc.freeze)  # a last collection among all that torch made would keep the sweep waiting for a second
 
     def look(news: dict) -> None:
         # A worker whose parent was killed would go on unseen, and hold its run.

@@ -279,6 +279,15 @@ def test_listing_runs_and_units_does_not_import_torch(tiny_store, tiny_run):
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.DEVNULL).returncode == 0
 
 
+def test_silencing_units_does_not_wait_for_torchvision(tiny_store, tiny_run):
+    program = (
+        "import sys; from selviz.cli import main\n"
+        f"assert main(['ablate', {tiny_run!r}, '--units', 'relu1:0', '--data', {str(tiny_store.path)!r}]) == 0\n"
+        "sys.exit('torchvision' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.DEVNULL).returncode == 0
+
+
 def test_a_reader_that_closes_the_pipe_early_gets_no_error(tiny_store, tiny_run):
     command = f"{sys.executable} -m selviz units {tiny_run} --json --data {tiny_store.path}"
     script = f"set -o pipefail; ({command}; echo status $? >&2) | head -c 10"

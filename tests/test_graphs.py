@@ -1,6 +1,9 @@
 """Unit layers of all families, and traced networks as documents: the same network back, and no code in them."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +15,8 @@ from selviz.errors import SelvizError
 from selviz.network import UnitNetwork, silence
 from tests.hostile.networks import HOSTILE, X, step
 from tests.toy import ToyNetwork, toy_dataset
+
+ROOT = Path(__file__).parents[1]
 
 # A member of each torchvision family: side of its images, unit layers, units, unit axes, first and last layer.
 FAMILIES = {
@@ -63,6 +68,28 @@ def test_a_network_comes_back_from_its_document_the_same(name):
         last = network.layers[-1].name
         resumed = network.resume(network.boundary(inputs, [last]), {last: silence(network.layers[-1], [])})
         torch.testing.assert_close(resumed, model(inputs))
+
+
+def test_a_network_with_torchvision_s_own_steps_comes_back_where_torchvision_was_not_imported_yet(tmp_path):
+    torch.manual_seed(0)
+    model = torchvision.models.SwinTransformer([4, 4], 8, [1, 1], [2, 2], [4, 4], stochastic_depth_prob=0.5).eval()
+    inputs = torch.randn(2, 3, 32, 32)
+    traced = tracing.trace(model, inputs[:1])
+    (tmp_path / "graph.json").write_text(json.dumps(graphs.graph_document(traced)))
+    torch.save({"tensors": graphs.tensors_of(traced), "inputs": inputs}, tmp_path / "stored.pt")
+    program = f"""
+import json, pathlib, sys, torch
+from selviz import graphs
+from selviz.network import UnitNetwork
+assert "torchvision" not in sys.modules
+folder = pathlib.Path({str(tmp_path)!r})
+stored = torch.load(folder / "stored.pt")
+again = graphs.rebuilt(json.loads((folder / "graph.json").read_text()), stored["tensors"], stored["inputs"][:1])
+torch.save(UnitNetwork.of(again).logits(stored["inputs"]), folder / "logits.pt")
+"""
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+    with torch.no_grad():
+        torch.testing.assert_close(torch.load(tmp_path / "logits.pt").detach(), model(inputs))
 
 
 def test_the_units_that_a_module_puts_last_are_found_where_they_end_up():
