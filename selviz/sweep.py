@@ -75,8 +75,9 @@ def run_sweep(
     unknown name, for a cluster that does not answer, for a worker that died, and if the sweep was stopped; finished
     runs are kept whatever happens.
     """
-    _check(configs, backend, gpus)
     data = store.path.resolve()
+    with _starting(sum(not is_finished(data, config) for config in configs), backend, workers, threads, gpus):
+        _check(configs, backend, gpus)
     place = jobs.place(data, sweep_name(configs))
     with jobs.working(place, "this sweep"):
         jobs.describe(place, shape(configs, arguments))
@@ -115,10 +116,8 @@ def work_off(
         return {}
     import joblib
 
-    cores = joblib.cpu_count()
     if backend == "loky":
-        workers = min(workers or _local_workers(cores, gpus), len(configs))
-        threads = threads or max(1, cores // workers)
+        workers, threads = _shared_out(len(configs), workers, threads, gpus)
     told = {"threads": threads or 1, "device": device, "gpus": gpus if backend == "loky" else 0}
     told["parent"] = os.getpid() if backend == "loky" else None
     with _backend(backend, address, workers, told["threads"], gpus) as count:
@@ -222,6 +221,43 @@ def _own_gpu(data: Path, share: float) -> int:
         else:
             raise SelvizError("Every GPU of this machine is taken; use fewer --workers, or a smaller --gpus.")
     return _gpu[0][0]
+
+
+def _shared_out(runs: int, workers: int | None, threads: int | None, gpus: float) -> tuple[int, int]:
+    """Workers of this machine for so many runs, and torch's threads in each."""
+    import joblib
+
+    cores = joblib.cpu_count()
+    workers = min(workers or _local_workers(cores, gpus), runs)
+    return workers, threads or max(1, cores // workers)
+
+
+@contextlib.contextmanager
+def _starting(runs: int, backend: str, workers: int | None, threads: int | None, gpus: float) -> Iterator[None]:
+    """While the block checks what is asked, the workers of this machine start and import what they need."""
+    workers, threads = _shared_out(runs, workers, threads, gpus) if backend == "loky" and runs else (1, 1)
+    if workers == 1:  # that is this process
+        yield
+        return
+    import joblib
+
+    def start() -> None:
+        with (
+            contextlib.suppress(Exception),  # the runs themselves will tell
+            joblib.parallel_config("loky", inner_max_num_threads=threads),
+        ):
+            joblib.Parallel(n_jobs=workers, batch_size=1)(joblib.delayed(_ready)() for _ in range(workers))
+
+    thread = threading.Thread(target=start, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+
+
+def _ready() -> None:
+    import selviz.pipeline  # noqa: F401
 
 
 def _local_workers(cores: int, gpus: float) -> int:
