@@ -296,6 +296,8 @@ FURTHER = """## Further
 
 - [Robustness and dimensionality against selectivity](reproduction-robustness.md): each direction that the second paper
   (Leavitt and Morcos 2020, arXiv 2007.04440) reports, on these networks of both data sets.
+- [The control on CIFAR-10](reproduction-control.md) with three seeds of each kind, in a store of
+  its own: one network of three collapsed there at alpha 1, with the seeds of those above.
 - [When selective units matter](reproduction-early.md), early in training.
 - [Claims on these networks](ledger.md), registered before they were tested."""
 
