@@ -296,9 +296,11 @@ def _save(path: Path, config: RunConfig, network: UnitNetwork, optimizer, histor
         os.replace(temporary, path)
     except (OSError, RuntimeError) as error:
         temporary.unlink(missing_ok=True)
+        # torch names a line of C++ where less came to the disk than was written.
+        reason = getattr(error, "strerror", None) or "it is not whole"
         raise SelvizError(
-            f"The checkpoint {path} cannot be written ({error}); free some space and start the same training again, "
-            "it goes on from the last finished epoch."
+            f"Cannot write the checkpoint {path} ({reason}); free some space and start the same training again, it "
+            "goes on from the last finished epoch."
         ) from error
 
 

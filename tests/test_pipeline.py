@@ -181,6 +181,18 @@ def test_a_run_killed_at_any_stage_is_resumable_and_ends_in_the_same_weights(tmp
     assert store.units(run).equals(whole.units(run))
 
 
+def test_a_run_killed_before_its_settings_were_written_is_not_called_damaged_and_leaves_nothing_behind(tmp_path):
+    store, config = Store(tmp_path), RunConfig("digits", "cnn", alpha=0, epochs=1)
+    folder = store.run_path(run_name(config))
+    folder.mkdir(parents=True)
+    (folder / ".config.json.1e234e4a").write_text('{"data')
+    (row,) = store.runs().to_dict("records")
+    assert row["state"] == "unfinished" and row["reason"].startswith("it was cut off before it began: type its command")
+    pipeline.train_run(store, config)
+    assert store.runs()["state"].tolist() == ["finished"]
+    assert not list(folder.glob(".*"))
+
+
 def test_while_one_process_trains_another_reads_and_sees_the_run_land(tmp_path):
     store = Store(tmp_path)
     pipeline.train_run(store, RunConfig("digits", "cnn", alpha=1, epochs=0))

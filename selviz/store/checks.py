@@ -3,13 +3,12 @@
 Stage files have a record with their SHA-256, JSON files a seal; a run's summary lists the SHA-256 of the rest.
 """
 
-import re
 from pathlib import Path
 from typing import NamedTuple
 
 from selviz.claims import holder
 from selviz.errors import SelvizError
-from selviz.store.files import file_sha256, is_sealed, read_json
+from selviz.store.files import file_sha256, is_sealed, leftovers, read_json
 from selviz.store.groups import damaged_groups
 from selviz.store.images import image_folder
 from selviz.store.ledger import read_chain
@@ -17,7 +16,6 @@ from selviz.store.stages import COLUMNS, record, record_path, stage_is_whole
 
 LISTED = "files"  # in a summary: {path below the run's folder: SHA-256}
 STAGES = ("capture", "metrics", "training")  # those of every run
-_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}")
 
 
 class Problem(NamedTuple):
@@ -62,9 +60,8 @@ def check_run(store, run: str) -> list[Problem]:
         told = f"run {run} was written by the first selviz: its settings, summary and weights have no checksum"
         problems.append(Problem(folder, told, f"selviz migrate --data {store.path} --to NEW", note=True))
     if not holder(folder / "claim.json"):
-        left = [path for path in folder.rglob(".*") if _TEMPORARY.fullmatch(path.name)]
         told = "was left by a process that was killed"
-        problems += [Problem(path, f"{path} {told}", f"rm {path}", note=True) for path in left]
+        problems += [Problem(path, f"{path} {told}", f"rm {path}", note=True) for path in leftovers(folder, "**/.*")]
     return problems
 
 

@@ -25,6 +25,7 @@ NETWORK = "network.json"  # an imported run's network, as `selviz.graphs` stores
 
 # Names come from command lines and URLs and become folders, so nothing in them may leave the folder.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,199}")
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}")
 
 
 def check_name(kind: str, name) -> str:
@@ -144,6 +145,11 @@ def file_sha256(path) -> str:
 
 MOST_CHECKSUMS = 10_000
 _checksums: dict[tuple, str] = {}
+
+
+def leftovers(folder: Path, pattern: str = ".*") -> list[Path]:
+    """The temporary files in a folder that nobody is at work in: their writers were killed."""
+    return [path for path in folder.glob(pattern) if _TEMPORARY.fullmatch(path.name)]
 
 
 @contextlib.contextmanager

@@ -120,6 +120,9 @@ def _cut_off(folder: Path, config: dict) -> dict:
         return {"state": "failed", "reason": str(error)}
     if failure is not None:
         return {"state": "failed", "reason": str(failure.get("reason") or "it failed")}
+    if not config and all(name.startswith(".") or name == "claim.json" for name in os.listdir(folder)):
+        told = f"it was cut off before it began: type its command again, or remove {folder}"
+        return {"state": "unfinished", "reason": told}
     if not config:
         return {"state": "failed", "reason": f"{folder} has no config.json, so nobody knows what it was: remove it"}
     return {"state": "unfinished", "reason": None}

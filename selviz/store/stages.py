@@ -27,6 +27,7 @@ from selviz.store.files import (
     checksum,
     connect,
     file_sha256,
+    leftovers,
     quoted,
     read_json,
     write_json,
@@ -230,10 +231,12 @@ def settle(file: Path) -> None:
 
 
 def clear_partial(run_dir: Path) -> None:
-    """Remove a run's work in progress once it is finished."""
+    """Remove a finished run's work in progress and what killed writers left of it; the run's claim must be held."""
     with writing(run_dir / "partial"):
         for file in run_dir.glob("*.duckdb"):
             settle(file)
+        for file in leftovers(run_dir):
+            file.unlink(missing_ok=True)
     shutil.rmtree(run_dir / "partial", ignore_errors=True)
 
 
