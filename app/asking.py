@@ -16,11 +16,11 @@ import streamlit as st
 
 from app import common, files, links
 from selviz.errors import SelvizError
-from selviz.store import Store
+from selviz.store import Store, apart
 
 SECONDS = 10.0
 MOST_BYTES = 20_000_000  # that a browser is sent at once
-AT_ONCE = 2  # queries of all visitors together; each may take 1 GB, and half of that for its result
+AT_ONCE = 2  # queries of all visitors together
 MARK = "too-long-"
 
 
@@ -58,7 +58,7 @@ def _gate() -> threading.BoundedSemaphore:
 
 def _ask(folder: str, query: str, runs: tuple | None, limit: int) -> pd.DataFrame:
     with _gate():
-        return Store(folder).sql(query, runs, limit, SECONDS)
+        return apart.ask(folder, query, runs, limit, SECONDS)
 
 
 @st.cache_data(max_entries=16, show_spinner="Asking the store ...")

@@ -130,6 +130,30 @@ def image_settings(settings: Mapping) -> dict:
     return {name: settings[name] for name in IMAGE_SETTINGS if name in settings}
 
 
+def odd_setting(settings: Mapping) -> str | None:
+    """The first setting that is there and of another kind than a RunConfig's; None if all fit.
+
+    An imported run has no alpha, seed and epochs, and mean and std may be lists of numbers.
+    """
+    for field in dataclasses.fields(RunConfig):
+        if field.name not in settings:
+            continue
+        value, kind = settings[field.name], str if field.default is dataclasses.MISSING else type(field.default)
+        fits = is_number(value) if kind is float else type(value) is kind and (kind is str or is_number(value))
+        if field.name in ("alpha", "seed", "epochs"):
+            fits = fits or value is None
+        if field.name in ("mean", "std"):
+            fits = fits or (isinstance(value, list) and all(map(is_number, value)))
+        if not fits:
+            return field.name
+    return None
+
+
+def is_number(value) -> bool:
+    """Whether it is a finite number that a table can hold, and no truth value."""
+    return type(value) in (int, float) and abs(value) < 2**53 and math.isfinite(value)
+
+
 def config_to_dict(config: RunConfig) -> dict:
     """All settings by name, defaults included."""
     return dataclasses.asdict(config)

@@ -124,7 +124,7 @@ def numbers(name: str, value: str | Sequence[float]) -> tuple[float, ...]:
     """ "0.485,0.456,0.406" -> (0.485, 0.456, 0.406), numbers as they are; SelvizError for anything else."""
     try:
         found = tuple(float(part) for part in (value.split(",") if isinstance(value, str) and value else value))
-    except ValueError:
+    except (ValueError, TypeError, OverflowError):
         found = (float("nan"),)
     if not all(np.isfinite(found)) or (name == "std" and not all(part > 0 for part in found)):
         above = " above 0" if name == "std" else ""

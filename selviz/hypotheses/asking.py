@@ -52,7 +52,7 @@ def attainable(controls: int, level: float, what: str, limit: str) -> None:
 def number(value, name: str) -> float:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
         raise SelvizError(f"{name} is {value!r}; give a number.")

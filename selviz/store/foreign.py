@@ -4,12 +4,12 @@ A DuckDB file can hold more than tables: a view in it could read other files of 
 """
 
 import contextlib
-import math
 from pathlib import Path
 
 import duckdb
 import safetensors
 
+from selviz.config import is_number, odd_setting
 from selviz.errors import SelvizError
 from selviz.store.checks import LISTED
 from selviz.store.files import NETWORK, WEIGHTS, connect, file_sha256, quoted, read_json
@@ -36,9 +36,14 @@ def problem(run: Path, images: Path, fingerprint: str) -> str | None:
     config, summary = (_object(run / name) for name in ("config.json", "summary.json"))
     if config is None or summary is None or not all(isinstance(config.get(key), str) for key in ("dataset", "model")):
         return "its settings or its summary are not those of a run"
+    for settings in (config, summary):
+        if odd := odd_setting(settings):
+            return f"its {odd} cannot be {str(settings[odd])[:80]!r}"
+    if not isinstance(summary.get("origin") or {}, dict):
+        return "its summary does not say where its images are from"
     numbers = [summary.get(key) for key in ("test_accuracy", "mean_si", "images", "units")]
     classes = summary.get("classes")
-    if not all(type(value) in (int, float) and math.isfinite(value) for value in numbers):
+    if not all(map(is_number, numbers)):
         return "its summary lacks numbers that every run has"
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
         return "its summary lacks the names of the classes"

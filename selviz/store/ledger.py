@@ -18,7 +18,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from selviz.errors import SelvizError
-from selviz.store.files import SCHEMA, newer, writing
+from selviz.store.files import SCHEMA, leftovers, newer, writing
 
 FOLDER = "hypotheses"
 _FILE = re.compile(r"(\d{6})\.json")
@@ -66,11 +66,15 @@ def append(data, make: Callable[[list[dict]], dict]) -> dict:
                 os.fsync(file.fileno())
             try:
                 os.link(temporary, final)  # fails where the number is taken, also between machines
-            except FileExistsError:
+            except (FileExistsError, FileNotFoundError):  # or who was quicker has removed the temporary file
                 continue
             finally:
                 with contextlib.suppress(OSError):
                     temporary.unlink()
+        for left in leftovers(folder):  # of writers who were killed, or who come too late for a number that is taken
+            if left.name[1:7] <= final.name[:6]:
+                with contextlib.suppress(OSError):
+                    left.unlink()
         return record
 
 

@@ -51,7 +51,7 @@ def _column(values: list, kind: str) -> pd.Series:
         return pd.Series(values, dtype="object").astype("str")
     # What is no number is unknown, and whole numbers stay whole beside unknown ones.
     numbers = pd.to_numeric(pd.Series(values, dtype="object"), errors="coerce").astype("float64")
-    return numbers.round().astype("Int64") if kind == "BIGINT" else numbers
+    return numbers.where(numbers.abs() < 2**53).round().astype("Int64") if kind == "BIGINT" else numbers
 
 
 def row(data: Path, name: str) -> dict:
@@ -120,12 +120,21 @@ def _cut_off(folder: Path, config: dict) -> dict:
         return {"state": "failed", "reason": str(error)}
     if failure is not None:
         return {"state": "failed", "reason": str(failure.get("reason") or "it failed")}
-    if not config and all(name.startswith(".") or name == "claim.json" for name in os.listdir(folder)):
+    if not config and _hardly_begun(folder):
         told = f"it was cut off before it began: type its command again, or remove {folder}"
         return {"state": "unfinished", "reason": told}
     if not config:
         return {"state": "failed", "reason": f"{folder} has no config.json, so nobody knows what it was: remove it"}
     return {"state": "unfinished", "reason": None}
+
+
+def _hardly_begun(folder: Path) -> bool:
+    """Whether nothing but a claim or a temporary file is there yet."""
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return False
+    return bool(names) and all(name.startswith(".") or name == "claim.json" for name in names)
 
 
 def settings(folder: Path) -> dict:

@@ -25,6 +25,11 @@ _ALLOWED = "one SELECT, WITH or EXPLAIN over the views " + ", ".join(VIEWS)
 
 def wanted_views(query: str) -> list[str]:
     """The views that `query` names. Anything but exactly one statement that only reads raises SelvizError."""
+    try:
+        query.encode()
+    except UnicodeEncodeError as error:
+        half = error.object[error.start : error.end]
+        raise SelvizError(f"The query has {half!r}, half a character; write it anew.") from None
     with _instance() as connection:
         _harden(connection)  # first, because looking for the names in a query opens the files among them
         kind = _statement(connection, query)

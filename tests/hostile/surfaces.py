@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from selviz.errors import SelvizError
-from selviz.store import Store, delete_group, read_group, rename_group, write_group
+from selviz.store import Store, apart, delete_group, read_group, rename_group, write_group
 from tests.hostile import checkpoints, networks, pictures, texts, zips
 
 
@@ -122,7 +122,7 @@ class Queries(Surface):
         return texts.query(dice, self.room.canaries)
 
     def use(self, thing):
-        return self.store.sql(thing, limit=100, seconds=1).to_csv()
+        return apart.ask(self.store.path, thing, None, 100, 1).to_csv()
 
 
 class Zips(Surface):

@@ -22,6 +22,8 @@ SOCKETS = ("socket.connect", "socket.bind", "socket.getaddrinfo", "socket.sendto
 CHANGES = {"os.mkdir": 1, "os.remove": 1, "os.rmdir": 1, "os.rename": 2, "os.link": 2, "os.symlink": 2,
            "os.truncate": 1, "os.chmod": 1, "os.chown": 1, "shutil.move": 2, "shutil.copyfile": 2}  # fmt: skip
 DANGEROUS = tuple("os posix nt subprocess builtins sys shutil socket importlib runpy webbrowser".split())
+HARMLESS = ("slice", "bytearray")  # what Streamlit's own memory of tables holds
+OWN = ([sys.executable, "-m", "selviz.store.apart"], ["fc-list"])  # a query's process; matplotlib looks for fonts
 CODE = tuple("open exec eval compile __import__ system popen Popen run getattr globals load".split())
 _IN_ALL = 0x00000FFF
 _NONBLOCK = 0o4000
@@ -95,11 +97,12 @@ class Watch:
             return self._outside(os.path.realpath(os.fsdecode(path)), writing)
         if event in CHANGES:
             return next(filter(None, (self._outside(path, True) for path in _changed(event, arguments))), None)
-        if event in PROCESSES:
+        if event in PROCESSES and not _own(arguments):
             return f"{event} {str(arguments)[:120]}"
         if event in SOCKETS and not self._sockets:
             return f"{event} {str(arguments[1:])[:120]}"
-        if event == "pickle.find_class" and str(arguments[0]).partition(".")[0] in DANGEROUS:
+        dangerous = event == "pickle.find_class" and str(arguments[0]).partition(".")[0] in DANGEROUS
+        if dangerous and arguments[1] not in HARMLESS:
             return f"unpickles {arguments[0]}.{arguments[1]}"
         if event == "import" and MARK in str(arguments[0]):
             return f"imports {arguments[0]}"
@@ -114,6 +117,12 @@ class Watch:
                for place in (self._writes if writing else self._reads)):  # fmt: skip
             return None
         return f"{'writes' if writing else 'reads'} {real}"
+
+
+def _own(arguments: tuple) -> bool:
+    """Whether selviz or a library of its own starts this process, and no input says how."""
+    words = [str(word) for word in arguments[1]] if len(arguments) > 1 and isinstance(arguments[1], list) else []
+    return any(words[: len(own)] == own for own in OWN)
 
 
 def _changed(event: str, arguments: tuple) -> Iterator[str]:
