@@ -221,6 +221,21 @@ def test_a_claim_on_networks_that_are_still_to_be_trained_waits_for_them(wide):
     assert records.run_test(wide, registered["hypothesis"])["verdict"] == "supported"
 
 
+@pytest.mark.parametrize("text", ["claim: !!bool z", "claim: !!int z", "claim: !!timestamp z", "claim: !!float z"])
+def test_a_claim_with_a_value_that_is_none_of_its_tag_is_one_sentence(text):
+    from selviz.hypotheses.claim_file import read_own
+
+    with pytest.raises(SelvizError, match="cannot be read"):
+        read_own(text)
+
+
+def test_a_number_beyond_all_numbers_is_one_sentence():
+    from selviz.hypotheses.asking import number
+
+    with pytest.raises(SelvizError, match="give a number"):
+        number(10**400, "effect")
+
+
 def test_a_claim_of_many_brackets_is_refused_before_it_is_read():
     from selviz.hypotheses.claim_file import read_own
 

@@ -106,6 +106,16 @@ def test_a_test_that_was_cut_off_keeps_its_registration_and_goes_on_where_it_sto
     assert records.repeat(wide, key) == {"hypothesis": key, "same": True, "differences": []}
 
 
+def test_what_a_killed_writer_left_of_a_record_goes_with_the_next_one(tmp_path):
+    folder = tmp_path / "hypotheses"
+    folder.mkdir()
+    for name in (".000001.json.f8068350", ".000002.json.f8068351"):
+        (folder / name).write_text("{")
+    append(tmp_path, lambda records: {"statement": "one"})
+    # The second may be of somebody who writes at this moment.
+    assert sorted(path.name for path in folder.iterdir()) == [".000002.json.f8068351", "000001.json"]
+
+
 def test_an_abandoned_hypothesis_stays_and_cannot_be_tested(wide):
     first, second = necessary(wide)["hypothesis"], necessary(wide, controls=30)["hypothesis"]
     records.abandon(wide, first, "the wrong unit")

@@ -14,9 +14,7 @@ import pytest
 from stored import activations, everything_below, make_run, python
 
 from selviz.errors import SelvizError
-from selviz.store import (
-    write_stage,
-)
+from selviz.store import apart, write_stage
 
 
 def test_views_hold_the_same_tables_as_the_methods_with_the_run_beside(shared, run):
@@ -34,6 +32,28 @@ def test_views_hold_the_same_tables_as_the_methods_with_the_run_beside(shared, r
     for name, seed in zip(sorted(shared.names()), (1, 0)):
         np.testing.assert_array_equal(found[found["run"] == name]["value"], activations(seed)[0][:, 2])
     assert shared.sql("SELECT run, alpha FROM runs ORDER BY alpha")["alpha"].tolist() == [-1.0, 0.0]
+
+
+def test_a_stranger_s_query_has_the_same_answer_in_a_process_of_its_own(shared, run):
+    query = "SELECT run, layer, avg(si) AS si, max(dead) AS dead FROM units GROUP BY ALL ORDER BY ALL"
+    for runs in (None, (run,)):
+        found, expected = apart.ask(shared.path, query, runs, 3, 10), shared.sql(query, runs, 3)
+        pd.testing.assert_frame_equal(found, expected)
+        assert found.attrs == expected.attrs
+    with pytest.raises(SelvizError, match="Only reading is allowed here, not DROP"):
+        apart.ask(shared.path, "drop table units", None, 3, 10)
+
+
+def test_what_duckdb_neither_counts_nor_interrupts_is_ended(shared, monkeypatch):
+    monkeypatch.setattr(apart, "START", 9.0)
+    with pytest.raises(SelvizError, match="took longer than 1 seconds|needs more than 3 GB of memory"):
+        apart.ask(shared.path, "EXPLAIN SELECT md5(repeat('A', 1000000000)) FROM runs", None, 3, 1)
+
+
+def test_a_query_with_half_a_character_is_one_sentence(shared):
+    for ask in (shared.sql, lambda query: apart.ask(shared.path, query, None, 3, 10)):
+        with pytest.raises(SelvizError, match="half a character"):
+            ask("select '\ud800'")
 
 
 def test_class_means_can_be_worked_out_from_activations_and_images_in_sql(shared, run):

@@ -424,6 +424,14 @@ def test_tables_that_do_not_fit_together_are_refused(store, run, refuse, tmp_pat
         ({"images": 41}, "its images do not fit its summary"),
         ({"units": 6}, "200 activations of 5 units"),
         ({"fingerprint": "f2"}, "its images are not those of its run"),
+        ({"test_accuracy": 10**400}, "lacks numbers"),
+        ({"model": 3}, "its model cannot be '3'"),
+        ({"max_images": None}, "its max_images cannot be 'None'"),
+        ({"image_size": "32"}, "its image_size cannot be '32'"),
+        ({"mean": 5}, "its mean cannot be '5'"),
+        ({"seed": 1e300}, "its seed cannot be"),
+        ({"alpha": True}, "its alpha cannot be 'True'"),
+        ({"origin": "home"}, "where its images are from"),
     ],
 )
 def test_a_summary_that_does_not_fit_is_refused(packed, refuse, change, told):

@@ -78,7 +78,7 @@ def _load(text: str) -> dict:
             f"The file cannot be read{where} ({reason}); it may hold texts, numbers, lists and keys, and nothing in it "
             "is executed."
         ) from None
-    except (ValueError, LookupError, OverflowError, RecursionError) as error:  # such as !!bool z
+    except (ValueError, LookupError, AttributeError, OverflowError, RecursionError) as error:  # such as !!bool z
         raise SelvizError(f"The file cannot be read ({error}); see docs/hypotheses.md for an example.") from None
     if not isinstance(found, dict):
         raise SelvizError("The file must hold keys and values, such as claim: ...; see docs/hypotheses.md.")
