@@ -4,6 +4,7 @@ Stored as stage `robustness`, resumable: each finished corruption and attack lie
 kept beside the data set's images, so that the next run on these need not make them again.
 """
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -29,7 +30,7 @@ from selviz.opening import load_network
 from selviz.perturbation import corruption_accuracy, layer_change, unit_changes
 from selviz.run_stages import provenance
 from selviz.store import Store, image_folder, stage_is_whole, write_stage
-from selviz.store.files import WEIGHTS, checksum, writing
+from selviz.store.files import WEIGHTS, checksum, leftovers, writing
 from selviz.store.merging import merged
 from selviz.store.parts import kept
 from selviz.store.reading import read
@@ -378,5 +379,8 @@ def _kept_pictures(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
             np.savez(file, pixels=pixels)
-        temporary.replace(path)
+        with contextlib.suppress(FileNotFoundError):  # another process made the same pictures, and tidied up
+            temporary.replace(path)
+    for left in leftovers(path.parent, f".{path.name}.*"):
+        left.unlink(missing_ok=True)
     return pixels

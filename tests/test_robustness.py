@@ -298,7 +298,9 @@ def test_corrupted_pictures_are_made_once_for_all_runs_and_again_where_a_bit_cha
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
+    file.with_name(f".{file.name}.4d7aa877").write_bytes(b"of a process that was killed")
     assert torch.equal(next(pixels for pixels, _ in bench.perturbed(item, 2.0)), first[0])
+    assert list(own_store.path.glob("images/*/corrupted/*")) == [file]
     monkeypatch.setattr(robustness.corruptions, "corrupt", None)
     again = [pixels for pixels, _ in bench.perturbed(item, 2.0)]
     assert torch.equal(first[0], again[0])
