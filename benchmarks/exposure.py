@@ -63,10 +63,7 @@ def caddy(folder: Path) -> list[str]:
     """The command that starts Caddy with the block, a certificate, and two replicas in place of one."""
     public, key = certificate(folder)
     one, replicas = "reverse_proxy localhost:8501", " ".join(f"127.0.0.1:{port}" for port in PORTS)
-    several = re.search(r"reverse_proxy a:8501 b:8501 (\{.*?\n\})", (ROOT / "docs/serving.md").read_text(), re.DOTALL)[
-        1
-    ]
-    two = f"tls {public} {key}\n    reverse_proxy {replicas} {several}"
+    two = f"tls {public} {key}\n    " + block("reverse_proxy").replace("a:8501 b:8501", replicas)
     path = folder / "Caddyfile"
     path.write_text(f"{{\n    admin off\n}}\n{block(HOST).replace(one, two)}")
     return ["caddy", "run", "--config", str(path)]
