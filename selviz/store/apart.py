@@ -47,7 +47,7 @@ def ask(folder: str, query: str, runs: Sequence[str] | None, limit: int, seconds
             f"The query needs more than {MEMORY / 2**30:g} GB of memory or ended its process; name fewer runs, layers "
             "or units, or make no long texts or lists in it."
         )
-    return pickle.loads(done.stdout)
+    return pickle.loads(done.stdout)  # of our own process, which nobody else can write to
 
 
 def answer(asked: dict) -> bytes:
