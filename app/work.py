@@ -13,6 +13,7 @@ import streamlit as st
 from app import common, heavy, links, wording
 from selviz import demo, jobs
 from selviz.access import read_only
+from selviz.processes import environment
 
 WORDS = {"finished": "done", "running": "training", "unfinished": "waiting", "failed": "failed"}
 READING = "This dashboard is for reading only: nothing is trained, computed and kept, registered, saved or uploaded."
@@ -136,14 +137,13 @@ def _begin(key: tuple) -> None:
 def _compute(studies: dict, data: str, run: str, command: str, *options: str) -> None:
     """Runs the command to its end, after everybody else where the processor is busy."""
     messages = tempfile.TemporaryFile()  # noqa: SIM115  (read as long as somebody asks how it went)
-    path = os.pathsep.join(filter(None, [str(common.ROOT), os.environ.get("PYTHONPATH")]))
     process = subprocess.Popen(
         [*NICE, sys.executable, "-m", "selviz", command, run, *options, "--data", data, "--json"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=messages,
         start_new_session=True,
-        env={**os.environ, "PYTHONPATH": path},
+        env=environment(),
     )
     studies[data, run, command, *options] = (process, messages)
     process.wait()

@@ -193,12 +193,8 @@ def main() -> None:
                 runs = json.load(answer)["runs"]
             told = visit(replicas, arguments.chromium)
     asked = subprocess.run(asks_version, capture_output=True, text=True)
-    version = (asked.stdout + asked.stderr).strip()
-    print(
-        json.dumps(
-            {"runs": runs, "proxy": f"{arguments.proxy}: {version}", "met": all(told.values()), **told}, indent=1
-        )
-    )
+    proxy = f"{arguments.proxy}: {(asked.stdout + asked.stderr).strip()}"
+    print(json.dumps({"runs": runs, "proxy": proxy, "met": all(told.values()), **told}, indent=1))
 
 
 if __name__ == "__main__":

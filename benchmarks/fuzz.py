@@ -26,7 +26,7 @@ from tests.hostile.watch import MARK, Watch  # noqa: E402
 
 INPUTS = {"uploads": 2000, "queries": 800, "zips": 500, "checkpoints": 1500, "networks": 1200, "claims": 1800,
           "folders": 250, "calls": 2000, "links": 200, "paths": 800, "messages": 250}  # fmt: skip
-QUICK = {"uploads": 60, "queries": 20, "zips": 25, "checkpoints": 60, "networks": 50, "claims": 60, "folders": 10,
+QUICK = {"uploads": 60, "queries": 40, "zips": 25, "checkpoints": 60, "networks": 50, "claims": 60, "folders": 10,
          "calls": 60, "links": 12, "paths": 40, "messages": 20}  # fmt: skip
 OVER_THE_NETWORK = ("links", "paths", "messages")
 PATIENCE = 60.0  # seconds for one input, a busy machine included

@@ -28,6 +28,11 @@ def signed(value: float, digits: int = 1) -> str:
     return f"{value:+.{digits}f}".replace("-", "−")
 
 
+def written(alpha: float) -> str:
+    """`−1`."""
+    return f"{alpha:g}".replace("-", "−")
+
+
 def named(alpha: float) -> str:
     """`α −1`."""
-    return f"α {alpha:g}".replace("-", "−")
+    return f"α {written(alpha)}"

@@ -14,7 +14,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.reported import grid, interval, named, p_value, signed
+from benchmarks.reported import grid, interval, named, p_value, signed, written
 from benchmarks.verdicts import ELSEWHERE, claims, differences, loss_sentence, not_hidden, two_sided_p
 from selviz import bases
 from selviz.config import RunConfig
@@ -114,7 +114,7 @@ def main_table(table: pd.DataFrame) -> str:
         test = tests.get(alpha)
         rows.append(
             [
-                f"{alpha:g}".replace("-", "−"),
+                written(alpha),
                 str(len(part)),
                 interval(part["test_accuracy"], 100, 2),
                 "baseline"
@@ -146,7 +146,7 @@ def control_table(table: pd.DataFrame, control: pd.DataFrame) -> str:
         p = two_sided_p(real["test_accuracy"], part["test_accuracy"])
         rows.append(
             [
-                f"{alpha:g}".replace("-", "−"),
+                written(alpha),
                 f"{len(real)} / {len(part)}",
                 interval(real["test_accuracy"], 100, 2),
                 interval(part["test_accuracy"], 100, 2),
@@ -185,7 +185,7 @@ def basis_table(found: pd.DataFrame) -> str:
     """One row an alpha of what `basis` gave."""
     rows = []
     for alpha, part in found.groupby("alpha"):
-        told = [f"{alpha:g}".replace("-", "−"), str(len(part))]
+        told = [written(alpha), str(len(part))]
         for name in ("pwcca", "ratio", "cka", "unit_si", "found_si"):
             told.append(interval(part[name], 1, 3) if name in part and part[name].notna().any() else "–")
         rows.append(told)

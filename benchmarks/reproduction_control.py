@@ -41,9 +41,8 @@ def page(data: str, model: str = "resnet20") -> str:
     """The page, in Markdown; ends with a sentence where there are too few networks."""
     everything = runs_of(data, model)
     kinds = {"true": plain(everything), "permuted": plain(everything, "shuffled")}
-    counts = [set(table.groupby("alpha").filter(lambda part: len(part) >= SEEDS)["alpha"]) if len(table) else set()
-              for table in kinds.values()]  # fmt: skip
-    alphas = sorted(alpha for alpha in set.intersection(*counts) if alpha > 0)
+    enough = pd.concat(kinds).groupby("alpha")["penalty_labels"].value_counts().unstack(fill_value=0)
+    alphas = [alpha for alpha, seeds in enough.iterrows() if alpha > 0 and len(seeds) == 2 and seeds.min() >= SEEDS]
     if not alphas:
         raise SystemExit(f"No alpha above 0 has {SEEDS} networks of each kind; run the sweep that {__file__} names.")
     parts = [HEAD]
@@ -72,15 +71,15 @@ def networks(kinds: dict[str, pd.DataFrame]) -> str:
 def verdicts(real: pd.DataFrame, permuted: pd.DataFrame) -> str:
     """True against permuted labels: accuracy and SI, difference, and what follows by the rules."""
     rows = []
-    for name, scale, digits, unit, lower, told in (
-        ("test_accuracy", 100, 2, " points", True,
+    for name, what, scale, digits, unit, lower, told in (
+        ("test_accuracy", "accuracy", 100, 2, " points", True,
          ("due to selectivity for classes", "not told apart from any such penalty")),
-        ("mean_si_live", 1, 3, "", False, ("one of selectivity", "no control of selectivity: SI did not differ so")),
+        ("mean_si_live", "mean SI", 1, 3, "", False,
+         ("one of selectivity", "no control of selectivity: SI did not differ so")),
     ):  # fmt: skip
         difference, low, high, _ = welch(scale * real[name], scale * permuted[name])
         p = two_sided_p(real[name], permuted[name])
         holds = p < LEVEL and (difference < 0) == lower
-        what = {"test_accuracy": "accuracy", "mean_si_live": "mean SI"}[name]
         between = f"[{signed(low, digits)}, {signed(high, digits)}]"
         rows.append([what, f"{signed(difference, digits)}{unit} {between}", p_value(p), told[not holds]])
     return grid(["", "true minus permuted", "p", "verdict"], rows)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from selviz.claims import Claim, holder, release
 from selviz.errors import SelvizError
+from selviz.processes import environment
 from selviz.store.files import check_name, read_json, write_json
 
 TOKEN = "SELVIZ_JOB_TOKEN"
@@ -48,12 +49,7 @@ def start(place: Path, arguments: Sequence[str], data, what: str) -> bool:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                # The app's folder is not on the child's path.
-                env={
-                    **os.environ,
-                    TOKEN: token,
-                    "PYTHONPATH": os.pathsep.join(filter(None, [_package_home(), os.environ.get("PYTHONPATH")])),
-                },
+                env={**environment(), TOKEN: token},  # the app's folder is not on the child's path
             )
     except OSError as error:
         release(_beside(place, ".lock"), token)
@@ -143,7 +139,3 @@ def names(data) -> list[str]:
 
 def _beside(place: Path, suffix: str) -> Path:
     return place.with_name(place.name + suffix)
-
-
-def _package_home() -> str:
-    return str(Path(__file__).resolve().parent.parent)

@@ -5,9 +5,7 @@ store's folder, in which every run tells how far it is; so a finished run is ski
 the same sweep again continues.
 """
 
-import atexit
 import contextlib
-import gc
 import hashlib
 import itertools
 import math
@@ -24,6 +22,7 @@ from selviz import jobs
 from selviz.claims import Claim, holder
 from selviz.config import RunConfig, config_to_dict, image_settings, run_name
 from selviz.errors import SelvizError, unknown
+from selviz.processes import end_soon
 from selviz.store import Store, read_json
 
 BACKENDS = ("loky", "ray", "dask")
@@ -75,9 +74,10 @@ def run_sweep(
     unknown name, for a cluster that does not answer, for a worker that died, and if the sweep was stopped; finished
     runs are kept whatever happens.
     """
+    _check(configs, backend, gpus)
     data = store.path.resolve()
     with _starting(sum(not is_finished(data, config) for config in configs), backend, workers, threads, gpus):
-        _check(configs, backend, gpus)
+        _check_parts(configs)
     place = jobs.place(data, sweep_name(configs))
     with jobs.working(place, "this sweep"):
         jobs.describe(place, shape(configs, arguments))
@@ -177,7 +177,7 @@ def _one(data: str, config: RunConfig, place: str, threads: int, device: str, gp
 
     from selviz.pipeline import train_run
 
-    atexit.register(gc.freeze)  # a last collection among all that torch made would keep the sweep waiting for a second
+    end_soon()  # the sweep waits for its workers
 
     def look(news: dict) -> None:
         # A worker whose parent was killed would go on unseen, and hold its run.
@@ -234,7 +234,7 @@ def _shared_out(runs: int, workers: int | None, threads: int | None, gpus: float
 
 @contextlib.contextmanager
 def _starting(runs: int, backend: str, workers: int | None, threads: int | None, gpus: float) -> Iterator[None]:
-    """While the block checks what is asked, the workers of this machine start and import what they need."""
+    """While the block looks for networks and images, the workers of this machine start and import what they need."""
     workers, threads = _shared_out(runs, workers, threads, gpus) if backend == "loky" and runs else (1, 1)
     if workers == 1:  # that is this process
         yield
@@ -394,6 +394,10 @@ def _check(configs: Sequence[RunConfig], backend: str, gpus: float) -> None:
     names = [run_name(config) for config in configs]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise SelvizError(f"The sweep has the same run twice: {twice}.")
+
+
+def _check_parts(configs: Sequence[RunConfig]) -> None:
+    """The networks and the images that the runs need."""
     from selviz import models
     from selviz.opening import load_dataset
 

@@ -5,8 +5,6 @@ they run.
 """
 
 import argparse
-import atexit
-import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -28,6 +26,7 @@ from selviz.cli import (
     sweeping,
 )
 from selviz.errors import SelvizError, unknown
+from selviz.processes import end_soon
 
 INTERRUPTED = 130  # what a shell expects of a command that Ctrl-C ended
 COMMANDS: common.Commands = {
@@ -50,7 +49,7 @@ COMMANDS: common.Commands = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Returns 0, 1 where a check found something, 2 after one sentence on stderr, 130 after Ctrl-C."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    atexit.register(gc.freeze)  # a last collection among all that torch made takes longer than most commands
+    end_soon()
     try:
         if argv and not argv[0].startswith("-") and argv[0] not in COMMANDS:
             raise unknown("command", argv[0], list(COMMANDS), "See: selviz --help")

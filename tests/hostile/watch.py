@@ -22,7 +22,7 @@ SOCKETS = ("socket.connect", "socket.bind", "socket.getaddrinfo", "socket.sendto
 CHANGES = {"os.mkdir": 1, "os.remove": 1, "os.rmdir": 1, "os.rename": 2, "os.link": 2, "os.symlink": 2,
            "os.truncate": 1, "os.chmod": 1, "os.chown": 1, "shutil.move": 2, "shutil.copyfile": 2}  # fmt: skip
 DANGEROUS = tuple("os posix nt subprocess builtins sys shutil socket importlib runpy webbrowser".split())
-HARMLESS = ("slice", "bytearray")  # what Streamlit's own memory of tables holds
+HARMLESS = (("builtins", "slice"), ("builtins", "bytearray"))  # what Streamlit's own memory of tables holds
 OWN = ([sys.executable, "-m", "selviz.store.apart"], ["fc-list"])  # a query's process; matplotlib looks for fonts
 CODE = tuple("open exec eval compile __import__ system popen Popen run getattr globals load".split())
 _IN_ALL = 0x00000FFF
@@ -102,7 +102,7 @@ class Watch:
         if event in SOCKETS and not self._sockets:
             return f"{event} {str(arguments[1:])[:120]}"
         dangerous = event == "pickle.find_class" and str(arguments[0]).partition(".")[0] in DANGEROUS
-        if dangerous and arguments[1] not in HARMLESS:
+        if dangerous and tuple(arguments[:2]) not in HARMLESS:
             return f"unpickles {arguments[0]}.{arguments[1]}"
         if event == "import" and MARK in str(arguments[0]):
             return f"imports {arguments[0]}"
