@@ -1,6 +1,8 @@
 """The dashboard: `streamlit run app/main.py`. The list of pages, and the start of the demo in an empty store."""
 
 import sys
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -10,47 +12,68 @@ if str(ROOT) not in sys.path:  # Streamlit puts this folder on the path, not the
 import streamlit as st  # noqa: E402
 from streamlit.runtime.scriptrunner import get_script_run_ctx  # noqa: E402
 
-from app import common, log, login, memory, sources, work  # noqa: E402
+from app.compute import jobs  # noqa: E402
+from app.look import theme  # noqa: E402
+from app.page import data_sources, frame, run_picker  # noqa: E402
+from app.server import log, login  # noqa: E402
+from app.state import caches  # noqa: E402
+
+DEFAULT = "overview"
+# Group -> pages: folder in app/views, title, icon, and the address where it is not the folder's name.
+PAGES = {
+    "Learn": [
+        ("lesson", "Lesson", ":material/school:"),
+        ("overview", "Overview", ":material/insights:"),
+    ],
+    "Explore": [
+        ("units", "Units", ":material/grid_view:"),
+        ("unit", "Unit", ":material/adjust:"),
+        ("ablation", "Ablation", ":material/content_cut:"),
+        ("compare", "Compare", ":material/compare_arrows:"),
+    ],
+    "Test": [
+        ("basis", "Basis", ":material/360:"),
+        ("robustness", "Robustness", ":material/cloudy_snowing:"),
+        ("dimensionality", "Dimensionality", ":material/stacked_line_chart:"),
+        ("early_training", "Early training", ":material/timeline:", "early"),
+        ("hypotheses", "Hypotheses", ":material/gavel:"),
+    ],
+    "Make": [
+        ("train", "Train", ":material/model_training:"),
+        ("data", "Data", ":material/table:"),
+    ],
+}
+
+
+def view(folder: str) -> Callable[[], None]:
+    """Return the function that draws a page; its module is imported when the page is first opened."""
+
+    def show() -> None:
+        import_module(f"app.views.{folder}.page").show()
+
+    return show
+
+
+def registered(folder: str, title: str, icon: str, address: str = "") -> st.Page:
+    """Return a page of `PAGES` as Streamlit registers it."""
+    return st.Page(view(folder), title=title, icon=icon, url_path=address or folder, default=folder == DEFAULT)
 
 
 def show() -> None:
-    """One run of the page that the visitor is on."""
-    memory.share()
+    """Draw the page that the visitor is on, once."""
+    caches.share()
     st.set_page_config(page_title="selviz", page_icon=str(ROOT / "app" / "icon.png"), layout="wide")
-    st.html(common.STYLE)
+    st.html(theme.STYLE)
     page = st.navigation(
-        {
-            "Learn": [
-                st.Page("views/lesson.py", title="Lesson", icon=":material/school:"),
-                st.Page("views/overview.py", title="Overview", icon=":material/insights:", default=True),
-            ],
-            "Explore": [
-                st.Page("views/units.py", title="Units", icon=":material/grid_view:"),
-                st.Page("views/unit.py", title="Unit", icon=":material/adjust:"),
-                st.Page("views/ablation.py", title="Ablation", icon=":material/content_cut:"),
-                st.Page("views/compare.py", title="Compare", icon=":material/compare_arrows:"),
-            ],
-            "Test": [
-                st.Page("views/basis.py", title="Basis", icon=":material/360:"),
-                st.Page("views/robustness.py", title="Robustness", icon=":material/cloudy_snowing:"),
-                st.Page("views/dimensionality.py", title="Dimensionality", icon=":material/stacked_line_chart:"),
-                st.Page("views/early.py", title="Early training", icon=":material/timeline:"),
-                st.Page("views/hypotheses.py", title="Hypotheses", icon=":material/gavel:"),
-            ],
-            "Make": [
-                st.Page("views/train.py", title="Train", icon=":material/model_training:"),
-                st.Page("views/data.py", title="Data", icon=":material/table:"),
-            ],
-        },
-        expanded=True,
+        {group: [registered(*about) for about in pages] for group, pages in PAGES.items()}, expanded=True
     )
-    with log.request(page.url_path or "overview"), common.failures():
+    with log.request(page.url_path or DEFAULT), frame.show_errors():
         login.require()
-        work.begin_once()
-        common.pick_run()
+        jobs.begin_once()
+        run_picker.pick_run()
         with st.sidebar:
-            sources.line()
-            work.line()
+            data_sources.line()
+            jobs.line()
         page.run()
 
 

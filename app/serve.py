@@ -21,8 +21,8 @@ from starlette.responses import JSONResponse, PlainTextResponse  # noqa: E402
 from starlette.routing import Route  # noqa: E402
 from streamlit.runtime import Runtime  # noqa: E402
 
-from app import log  # noqa: E402
-from selviz.access import read_only  # noqa: E402
+from app.server import log  # noqa: E402
+from selviz.system.write_access import read_only  # noqa: E402
 
 PATIENCE = 5.0  # seconds that a store on a network may take to answer
 UPLOAD = "/_stcore/upload_file/"
@@ -74,17 +74,18 @@ async def health(request: Request) -> JSONResponse:
 
 def _readable() -> int:
     """The number of runs in the store, counted from its folders now; OSError where that fails."""
-    from app import common
+    from app.state import reads
 
-    os.listdir(common.data())
-    runs = Path(common.data(), "runs")
+    os.listdir(reads.data())
+    runs = Path(reads.data(), "runs")
     return sum(not name.startswith(".") for name in os.listdir(runs)) if runs.exists() else 0
 
 
 @asynccontextmanager
 async def lifespan(app):
     """Says what is exposed at the start; at the end, what goes on without the server."""
-    from app import exposure, work  # what they cache belongs to the runtime, which is there only now
+    from app.compute import jobs  # what they cache belongs to the runtime, which is there only now
+    from app.server import exposure
 
     told = exposure.facts()
     if os.environ.get("SELVIZ_SERVE_JSON") == "1":
@@ -93,7 +94,7 @@ async def lifespan(app):
         print(exposure.screen(told), file=sys.stderr, flush=True)
     yield
     if os.environ.get("SELVIZ_LOG") == "1":
-        log.write("stopped", jobs_that_go_on=work.running_jobs())
+        log.write("stopped", jobs_that_go_on=jobs.running_jobs())
 
 
 dashboard = st.App("main.py", lifespan=lifespan, routes=[Route("/health", health)], middleware=[Middleware(Guard)])

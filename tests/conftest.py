@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from selviz.config import RunConfig
-from tests.pages import MAIN
+from selviz.testing.dashboard import switch_page
+from tests.helpers.pages import MAIN
 
 os.environ["SELVIZ_NO_DEMO"] = "1"  # a test that wants the demo asks for it
 
@@ -15,7 +16,7 @@ os.environ["SELVIZ_NO_DEMO"] = "1"  # a test that wants the demo asks for it
 @pytest.fixture(scope="session")
 def tiny_store(tmp_path_factory):
     """A store with the one run `tiny_run`. For reading only; a test that writes makes a store of its own."""
-    from selviz.pipeline import train_run
+    from selviz.runs.train import train_run
     from selviz.store import Store
 
     store = Store(tmp_path_factory.mktemp("store"))
@@ -49,9 +50,8 @@ def store(tmp_path):
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory):
     """A store of two runs with made-up numbers that no test changes: alpha -1 from seed 1, alpha 0 from seed 0."""
-    from stored import make_run
-
     from selviz.store import Store
+    from tests.helpers.stored import make_run
 
     store = Store(tmp_path_factory.mktemp("shared") / "data")
     make_run(store, alpha=0)
@@ -79,7 +79,7 @@ def visit(monkeypatch):
         for name, value in address.items():
             page.query_params[name] = value
         if view != "overview":
-            page.run().switch_page(f"views/{view}.py")
+            switch_page(page.run(), view)
             for name, value in address.items():
                 page.query_params[name] = value
         return page.run()

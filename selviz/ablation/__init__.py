@@ -10,11 +10,9 @@ what comes of it; curves: many units one after the other; atlas: every unit alon
 """
 
 from selviz.ablation.atlas import atlas_layer, gradient_estimates
+from selviz.ablation.class_effects import push, relevance
 from selviz.ablation.curves import DRAWS, STEPS, area, curves
-from selviz.ablation.engine import CACHE_GB, BoundaryCache, Engine
-from selviz.ablation.modes import MODES, changes, check_choice, complement, matched_sets, random_sets
-from selviz.ablation.outgoing import push, relevance
-from selviz.ablation.readouts import (
+from selviz.ablation.effects import (
     UNMATCHED,
     Estimate,
     ablate,
@@ -26,6 +24,8 @@ from selviz.ablation.readouts import (
     progress,
     ranked,
 )
+from selviz.ablation.engine import CACHE_GB, BoundaryCache, Engine
+from selviz.ablation.modes import MODES, changes, check_choice, complement, matched_sets, random_sets
 from selviz.ablation.tail import Change
 
 __all__ = [

@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from selviz import graph_steps
 from selviz.ablation.engine import Engine
 from selviz.ablation.modes import changes
-from selviz.subgraphs import with_outputs
+from selviz.networks import graph_nodes
+from selviz.networks.graph_surgery import with_outputs
 
 
 def gradient_estimates(
@@ -28,7 +28,7 @@ def gradient_estimates(
     """
     network = engine.network
     nodes = [layer.node for layer in network.layers]
-    output = graph_steps.output(network.graph).args[0].name
+    output = graph_nodes.output(network.graph).args[0].name
     module = network.graph_module(with_outputs(network.graph, [*nodes, output])).eval()
     sums = {layer.name: torch.zeros(classes, layer.units) for layer in network.layers}
     for rows in engine.slices:

@@ -23,7 +23,7 @@ from torch import Tensor
 from selviz.ablation.tail import Change, Tail
 from selviz.datasets import Inputs
 from selviz.errors import SelvizError
-from selviz.network import UnitNetwork
+from selviz.networks.unit_network import UnitNetwork
 
 FIRST, LEAST, MOST = 50, 8, 500  # images in the first batch, and in the others
 # Bytes of the widest layer in one batch. Larger blocks go back to the system when they are freed, and taking them again

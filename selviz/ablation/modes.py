@@ -10,7 +10,7 @@ from torch import Tensor
 from selviz.ablation.engine import NOTHING, Engine
 from selviz.ablation.tail import Change
 from selviz.errors import SelvizError, unknown
-from selviz.network import UnitNetwork, check_units
+from selviz.networks.unit_network import UnitNetwork, check_units
 
 MODES = ("zero", "mean", "shuffle", "noise", "scale")
 MOST_FACTOR = 3.0

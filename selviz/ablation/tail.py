@@ -19,8 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from selviz.network import UnitNetwork
-from selviz.subgraphs import descendants, with_outputs
+from selviz.networks.graph_surgery import descendants, with_outputs
+from selviz.networks.unit_network import UnitNetwork
 
 ADDITIONS = (operator.add, torch.add)
 POOLINGS = (nn.AdaptiveAvgPool2d, nn.AvgPool2d)

@@ -12,7 +12,7 @@ from torch import Tensor
 from selviz.attribution.methods import _batch, _values
 from selviz.attribution.targets import Response, Target
 from selviz.errors import SelvizError
-from selviz.network import UnitNetwork
+from selviz.networks.unit_network import UnitNetwork
 from selviz.statistics import rank_among
 
 STEPS, ORDERS, SAMPLES = 20, 10, 64

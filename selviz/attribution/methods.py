@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from selviz.attribution.targets import Response, Target
 from selviz.errors import SelvizError, unknown
-from selviz.network import UnitNetwork
+from selviz.networks.unit_network import UnitNetwork
 
 warnings.filterwarnings("ignore", message="Setting backward hooks on ReLU", module="captum")
 

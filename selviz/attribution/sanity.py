@@ -15,7 +15,7 @@ from torch import Tensor
 from selviz.attribution.methods import attribute
 from selviz.attribution.targets import Target
 from selviz.errors import SelvizError
-from selviz.network import UnitNetwork
+from selviz.networks.unit_network import UnitNetwork
 from selviz.statistics import mean_interval, rank_correlation
 
 MEASURES = ("rank_correlation", "rank_correlation_abs", "ssim")

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from selviz.errors import SelvizError
-from selviz.network import Edit, UnitNetwork, check_units
+from selviz.networks.unit_network import Edit, UnitNetwork, check_units
 
 
 @dataclass(frozen=True)

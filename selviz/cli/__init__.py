@@ -10,39 +10,39 @@ import sys
 from collections.abc import Sequence
 
 from selviz.cli import (
+    ablation,
+    attribution,
     basis,
+    browse,
     common,
-    explaining,
-    grouping,
+    groups,
     hypothesis,
-    keeping,
-    listing,
-    making,
-    measuring,
-    moving,
-    perturbing,
-    serving,
-    silencing,
-    sweeping,
+    import_export,
+    maintenance,
+    robustness,
+    serve,
+    sweep,
+    train,
+    unit_measures,
 )
 from selviz.errors import SelvizError, unknown
-from selviz.processes import end_soon
+from selviz.system.processes import end_soon
 
 INTERRUPTED = 130  # what a shell expects of a command that Ctrl-C ended
 COMMANDS: common.Commands = {
-    **making.COMMANDS,
-    **sweeping.COMMANDS,
-    **listing.COMMANDS,
-    **silencing.COMMANDS,
-    **grouping.COMMANDS,
-    **measuring.COMMANDS,
-    **explaining.COMMANDS,
-    **perturbing.COMMANDS,
+    **train.COMMANDS,
+    **sweep.COMMANDS,
+    **browse.COMMANDS,
+    **ablation.COMMANDS,
+    **groups.COMMANDS,
+    **unit_measures.COMMANDS,
+    **attribution.COMMANDS,
+    **robustness.COMMANDS,
     **basis.COMMANDS,
     **hypothesis.COMMANDS,
-    **moving.COMMANDS,
-    **serving.COMMANDS,
-    **keeping.COMMANDS,
+    **import_export.COMMANDS,
+    **serve.COMMANDS,
+    **maintenance.COMMANDS,
 }
 
 

@@ -3,15 +3,15 @@
 import sys
 
 from selviz.cli.common import Commands, full_name, positive, show
-from selviz.printing import Progress, basis_text
+from selviz.text.tables import Progress, basis_text
 
 
 def basis(args):
     """Compare a run's layers with baselines' in any basis, and look for each layer's most selective linear map."""
-    from selviz import bases
     from selviz.errors import SelvizError
-    from selviz.families import siblings
+    from selviz.runs.families import siblings
     from selviz.store import Store
+    from selviz.studies import basis as basis_study
 
     store = Store(args.data)
     runs = [full_name(store, name) for name in args.run]
@@ -20,12 +20,12 @@ def basis(args):
     if args.family:
         runs = list(dict.fromkeys([*runs, *siblings(store.runs(), runs[0])["run"]]))
     named = [full_name(store, name) for name in args.baseline.split(",") if name]
-    baselines = named or bases.baselines_of(store, runs[0])
+    baselines = named or basis_study.baselines_of(store, runs[0])
     with Progress() as progress:
         similar = None
         try:
-            bases.check_baselines(store, baselines)
-            similar = bases.run_similarity(store, runs, baselines, args.images, report=progress, again=args.again)
+            basis_study.check_baselines(store, baselines)
+            similar = basis_study.run_similarity(store, runs, baselines, args.images, report=progress, again=args.again)
         except SelvizError as error:
             if named or args.no_maps:
                 raise
@@ -33,8 +33,8 @@ def basis(args):
             baselines = []
         settings = {"restarts": args.restarts, "steps": args.steps, "images": args.images, "again": args.again}
         every = [] if args.no_maps else list(dict.fromkeys([*baselines, *runs]))
-        maps = {run: bases.run_linear_maps(store, run, **settings, report=progress) for run in every}
-    frame = bases.summary(store, similar, maps)
+        maps = {run: basis_study.run_linear_maps(store, run, **settings, report=progress) for run in every}
+    frame = basis_study.summary(store, similar, maps)
     show(args, {"baselines": baselines, "layers": frame}, lambda: basis_text(frame, baselines))
 
 

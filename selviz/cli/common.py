@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Callable, Sequence
 
 from selviz.errors import SelvizError, unknown
-from selviz.printing import as_json
+from selviz.text.tables import as_json
 
 # Name -> (function, example, what adds its options to a parser).
 Commands = dict[str, tuple[Callable, str, Callable]]

@@ -5,8 +5,8 @@ from pathlib import Path
 from selviz.cli.common import Commands, positive, show, whole
 from selviz.errors import SelvizError
 from selviz.hypotheses.templates import TEMPLATES
-from selviz.printing import Progress, as_json, table
-from selviz.wording import p_value
+from selviz.text.numbers import p_value
+from selviz.text.tables import Progress, as_json, table
 
 LEDGER_COLUMNS = "hypothesis template kind study level state verdict p holm bh power statement".split()
 # Every option of every template, once.
@@ -15,12 +15,12 @@ OPTIONS = {name: text for kind in TEMPLATES.values() for name, _, text in kind.a
 
 def hypothesis(args):
     """Register a claim, test it, list the ledger, or write the report of one."""
-    from selviz.hypotheses import records
+    from selviz.hypotheses import registry
     from selviz.store import Store
 
     store = Store(args.data)
     if args.action == "list":
-        _list(args, records.ledger(store))
+        _list(args, registry.ledger(store))
         return
     if not args.what:
         what = f"a template: {', '.join(TEMPLATES)}" if args.action == "register" else "a hypothesis"
@@ -30,22 +30,22 @@ def hypothesis(args):
     elif args.action == "report":
         _report(args, store)
     elif args.abandon:
-        record = records.abandon(store, args.what, args.abandon)
+        record = registry.abandon(store, args.what, args.abandon)
         show(args, record, lambda: f"Hypothesis {record['hypothesis']} is given up; it stays in the ledger.")
     elif args.again:
         with Progress() as progress:
-            found = records.repeat(store, args.what, lambda news: progress({"stage": "hypothesis", **news}))
+            found = registry.repeat(store, args.what, lambda news: progress({"stage": "hypothesis", **news}))
         told = "the same, bit for bit" if found["same"] else f"not the same: {', '.join(found['differences'])} differ"
         show(args, found, lambda: f"Computed anew: {told}.")
     else:
         with Progress() as progress:
-            record = records.run_test(store, args.what, lambda news: progress({"stage": "hypothesis", **news}))
-        registered, _ = records.find(store, record["hypothesis"])
+            record = registry.run_test(store, args.what, lambda news: progress({"stage": "hypothesis", **news}))
+        registered, _ = registry.find(store, record["hypothesis"])
         show(args, record, lambda: _verdict_text(registered, record))
 
 
 def _register(args, store) -> None:
-    from selviz.hypotheses import records
+    from selviz.hypotheses import registry
 
     asked = {name: getattr(args, name.replace("-", "_")) for name in OPTIONS} | {"smallest": args.smallest}
     if args.file:
@@ -53,7 +53,7 @@ def _register(args, store) -> None:
             asked["yaml"] = Path(args.file).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise SelvizError(f"Cannot read {args.file} ({error}); give a YAML file (docs/hypotheses.md).") from None
-    make = records.preview if args.dry_run else records.register
+    make = registry.preview if args.dry_run else registry.register
     record = make(store, args.what, asked, args.study or "", args.planned or 0, args.seed)
 
     def text() -> str:
@@ -61,7 +61,7 @@ def _register(args, store) -> None:
         lines = [f"{name + ':':<11} {record[name]}" for name in names]
         kind = "confirmatory" if record["confirmatory"] else "exploratory"
         lines += [f"kind:       {kind}: {record['why']}", f"level:      {record['level']:.3g}"]
-        lines += [f"power:      {records.told_power(record['power'])}"]
+        lines += [f"power:      {registry.told_power(record['power'])}"]
         end = "Not registered (--dry-run)." if args.dry_run else (
             f"Registered as {record['hypothesis']}. Test it with: selviz hypothesis test {record['hypothesis']}"
         )  # fmt: skip
@@ -71,11 +71,11 @@ def _register(args, store) -> None:
 
 
 def _report(args, store) -> None:
-    from selviz.hypotheses import records
+    from selviz.hypotheses import registry
     from selviz.hypotheses.report import html_report, markdown_report
 
     if args.json:
-        registered, result = records.find(store, args.what)
+        registered, result = registry.find(store, args.what)
         print(as_json({"registered": registered, "result": result}))
         return
     path = Path(args.output) if args.output else None

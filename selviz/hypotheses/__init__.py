@@ -1,6 +1,6 @@
 """Claims that can fail: registered before they are tested, with a verdict that could have gone the other way.
 
-    from selviz.hypotheses.records import register, run_test
+    from selviz.hypotheses.registry import register, run_test
 
     key = register(store, "selective", {"run": run, "k": 5})["hypothesis"]
     run_test(store, key)["verdict"]  # supported, refuted or inconclusive

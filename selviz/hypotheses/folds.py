@@ -16,8 +16,8 @@ def class_indices(values: np.ndarray, labels: np.ndarray, classes: int) -> tuple
     """(SI [U], preferred class [U], contrast of each class [C, U]) of activations [N, U]."""
     import torch
 
-    from selviz import selectivity
+    from selviz.selectivity import index
 
-    means, counts = selectivity.class_means(torch.from_numpy(values).double(), torch.from_numpy(labels).long(), classes)
-    by_class = torch.stack([selectivity.index_of_class(means, label) for label in range(classes)])
-    return selectivity.index(means, counts).numpy(), selectivity.preferred_class(means).numpy(), by_class.numpy()
+    means, counts = index.class_means(torch.from_numpy(values).double(), torch.from_numpy(labels).long(), classes)
+    by_class = torch.stack([index.index_of_class(means, label) for label in range(classes)])
+    return index.index(means, counts).numpy(), index.preferred_class(means).numpy(), by_class.numpy()

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from selviz import statistics
-from selviz.hypotheses.judging import decide
+from selviz.hypotheses.decision import decide
 from selviz.hypotheses.templates import TEMPLATES
 
 DRAWS, ENOUGH = 200, 0.8

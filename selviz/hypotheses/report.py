@@ -9,12 +9,12 @@ import math
 import shlex
 from collections.abc import Mapping, Sequence
 
-from selviz.hypotheses.records import changed_runs, find, told_power
+from selviz.hypotheses.registry import changed_runs, find, told_power
 from selviz.hypotheses.templates import TEMPLATES
-from selviz.printing import cell
 from selviz.store import Store, read_chain
-from selviz.store.listing import data_option
-from selviz.wording import p_value
+from selviz.store.run_list import data_option
+from selviz.text.numbers import p_value
+from selviz.text.tables import cell
 
 WIDTH, HEIGHT, BINS = 640, 220, 48
 MARK = {True: "✓", False: "✗", None: "–"}

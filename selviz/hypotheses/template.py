@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from selviz.store.parts import kept
+from selviz.store.partial_results import kept
 
 # Each option: how it is called, whether it must be given, and what it means.
 RUN = ("run", True, "the network")

@@ -15,13 +15,13 @@ from pathlib import Path
 import duckdb
 
 from selviz import __version__
-from selviz.access import check_writing
 from selviz.errors import SelvizError
+from selviz.system.write_access import check_writing
 
 SCHEMA = 1
 SEAL = ("schema", "selviz", "seal")
 WEIGHTS = "weights.safetensors"
-NETWORK = "network.json"  # an imported run's network, as `selviz.graphs` stores it
+NETWORK = "network.json"  # an imported run's network, as `selviz.networks.graph_format` stores it
 
 # Names come from command lines and URLs and become folders, so nothing in them may leave the folder.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,199}")

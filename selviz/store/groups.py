@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from selviz.access import check_writing
 from selviz.errors import SelvizError, unknown
 from selviz.store.files import read_json, write_json
+from selviz.system.write_access import check_writing
 
 LONGEST_NAME = 80
 

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from selviz.claims import Claim, holder
 from selviz.store.files import check_name, write_json, writing
-from selviz.store.stages import make_record, record_path, stage_is_whole, write_tables
+from selviz.store.stage_files import make_record, record_path, stage_is_whole, write_tables
+from selviz.system.locks import Claim, holder
 
 
 def image_folder(data, fingerprint: str) -> Path:

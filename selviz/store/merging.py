@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from selviz.store.reading import read
-from selviz.store.stages import stage_is_whole
+from selviz.store.queries import read
+from selviz.store.stage_files import stage_is_whole
 
 
 def merged(folder: Path, stage: str, tables: dict[str, pd.DataFrame], key: Sequence[str]) -> dict[str, pd.DataFrame]:

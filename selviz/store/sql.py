@@ -10,9 +10,9 @@ import pandas as pd
 
 from selviz.errors import SelvizError
 from selviz.store.files import connect
-from selviz.store.reading import CONFIG, attach, check
-from selviz.store.stages import stage_is_whole
-from selviz.store.views import TABLES, create_hypotheses, create_runs, create_views
+from selviz.store.queries import CONFIG, attach, check
+from selviz.store.schema.views import TABLES, create_hypotheses, create_runs, create_views
+from selviz.store.stage_files import stage_is_whole
 
 MOST_RUNS = 64  # attached at once; 1,000 files would take 930 MB and 1,006 file handles
 MEMORY = "1GB"

@@ -9,8 +9,8 @@ import numpy as np
 from selviz import statistics
 from selviz.config import config_from_dict, run_name, short_name
 from selviz.errors import SelvizError, unknown
-from selviz.hypotheses import asking, judging, lookups, words
-from selviz.hypotheses.judging import Part
+from selviz.hypotheses import decision, name_lookup, option_parsing, words
+from selviz.hypotheses.decision import Part
 from selviz.hypotheses.template import About, Resolved, Work
 from selviz.store import Store, read_json
 
@@ -51,11 +51,11 @@ def say(s: Mapping) -> dict[str, str]:
 
 
 def resolve(store: Store, asked: Mapping, common: Mapping) -> Resolved:
-    run, claim = lookups.run_of(store, asked["run"]), asked["claim"]
+    run, claim = name_lookup.run_of(store, asked["run"]), asked["claim"]
     if claim not in ("no cost", "equivalent", "cost"):
         raise unknown("claim", claim, ["no cost", "equivalent", "cost"])
     config = config_from_dict(read_json(store.run_path(run) / "config.json") or {})
-    other = asking.number(asked["alpha"], "alpha")
+    other = option_parsing.number(asked["alpha"], "alpha")
     if other == config.alpha:
         raise SelvizError(f"alpha {other:g} is the baseline's own; name another one.")
     table = store.runs()
@@ -65,7 +65,7 @@ def resolve(store: Store, asked: Mapping, common: Mapping) -> Resolved:
         return run_name(dataclasses.replace(config, alpha=alpha, seed=seed))
 
     if "seeds" in asked:
-        seeds = asking.numbers(asked["seeds"], 10**6, "seeds")
+        seeds = option_parsing.numbers(asked["seeds"], 10**6, "seeds")
     else:
         known = sorted(set(table["seed"].dropna().astype(int)))
         seeds = [s for s in known if {named(config.alpha, s), named(other, s)} <= finished]
@@ -116,9 +116,9 @@ def judge(sample: Mapping, settings: Mapping) -> list[Part]:
     }[settings["claim"]]
     parts = []
     for name, first, second, boundary, smallest in asked:
-        effect, low, high, p = statistics.welch(first, second, boundary, judging.confidence(level))
+        effect, low, high, p = statistics.welch(first, second, boundary, decision.confidence(level))
         error = math.sqrt(first.var(ddof=1) / len(first) + second.var(ddof=1) / len(second))
-        null = boundary + error * judging.t_quantiles(len(first) + len(second) - 2)
+        null = boundary + error * decision.t_quantiles(len(first) + len(second) - 2)
         parts.append(
             Part(
                 name, "Welch's t over seeds, one-sided", effect, low, high, p, 0.0, effect, null.tolist(),

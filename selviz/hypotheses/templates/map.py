@@ -7,9 +7,9 @@ import numpy as np
 
 from selviz import statistics
 from selviz.errors import SelvizError
-from selviz.hypotheses import asking, judging, lookups, words
+from selviz.hypotheses import decision, name_lookup, option_parsing, words
+from selviz.hypotheses.decision import Part
 from selviz.hypotheses.folds import fold
-from selviz.hypotheses.judging import Part
 from selviz.hypotheses.template import DRAWS, RUN, UNIT, About, Resolved, Work
 from selviz.store import Store, stage_is_whole
 
@@ -34,21 +34,21 @@ def say(s: Mapping) -> dict[str, str]:
 def resolve(store: Store, asked: Mapping, common: Mapping) -> Resolved:
     from selviz import attribution
 
-    run, layer, unit, _, chosen = lookups.unit_of(store, asked, any_class=True)
+    run, layer, unit, _, chosen = name_lookup.unit_of(store, asked, any_class=True)
     method = asked.get("method", "integrated_gradients")
     attribution.parameters(method)  # says so if there is none of that name
     values, _, images = fold(store, run, layer, 1)
     active = [int(image) for image in images[values[:, unit] != 0]]
-    wanted = asking.count(asked.get("images", min(24, max(len(active), LEAST_IMAGES))), 2, "images")
+    wanted = option_parsing.count(asked.get("images", min(24, max(len(active), LEAST_IMAGES))), 2, "images")
     if wanted < LEAST_IMAGES or len(active) < wanted:
         raise SelvizError(
             f"The claim needs at least {LEAST_IMAGES} images on which the unit is not 0, and unit {unit} of {layer} "
             f"has {len(active)} on fold 1 ({wanted} are asked for)."
         )
-    alike = asking.number(asked.get("alike", 0.5), "alike")
+    alike = option_parsing.number(asked.get("alike", 0.5), "alike")
     if not 0 < alike < 1:
         raise SelvizError(f"alike is {alike:g}; it is a correlation between 0 and 1.")
-    draws = asking.count(asked.get("draws", 19), 1, "draws")
+    draws = option_parsing.count(asked.get("draws", 19), 1, "draws")
     settings = {
         "run": run, "layer": layer, "unit": unit, "method": method, "images": wanted, "draws": draws, "alike": alike,
         "image_numbers": active[:wanted],
@@ -75,8 +75,8 @@ def measure(store: Store, settings: Mapping, work: Work) -> dict:
     from selviz.attribution import Target
     from selviz.attribution.faithfulness import STEPS, pixel_curves
     from selviz.attribution.targets import Response
-    from selviz.explanations import baseline_image
-    from selviz.opening import load_network
+    from selviz.runs.load import load_network
+    from selviz.studies.attribution import baseline_image
 
     network, dataset = load_network(store, settings["run"])
     numbers, method = settings["image_numbers"], settings["method"]
@@ -116,20 +116,20 @@ def judge(sample: Mapping, settings: Mapping) -> list[Part]:
     level, orders = settings["level"], int(sample["orders"])
     correlation = correlation[~np.isnan(correlation)]
     boundary = 1 - settings["alike"]
-    effect, low, high, p = judging.one_sample(1 - correlation, boundary, level)
+    effect, low, high, p = decision.one_sample(1 - correlation, boundary, level)
     error = float(correlation.std(ddof=1) / math.sqrt(len(correlation)))
     first = Part(
         "the map depends on the weights",
         f"Student's t over images: 1 - rank correlation with the random network's map is above {boundary:g}, one-sided",
-        effect, low, high, p, 0.0, effect, (boundary + error * judging.t_quantiles(len(correlation) - 1)).tolist(),
+        effect, low, high, p, 0.0, effect, (boundary + error * decision.t_quantiles(len(correlation) - 1)).tolist(),
         boundary, boundary, len(correlation), "images",
     )  # fmt: skip
     generator = np.random.default_rng(settings["seed"])
     # Of a map that is one more random order each place among the others is as likely.
     null = generator.integers(0, orders + 1, (settings["permutations"], len(worse))).mean(axis=1) / orders - 0.5
     observed = float(worse.mean() - 0.5)
-    rank = statistics.rank_among(judging.settled(observed), judging.settled(null))
-    _, low, high, _ = judging.one_sample(worse - 0.5, 0.0, level)
+    rank = statistics.rank_among(decision.settled(observed), decision.settled(null))
+    _, low, high, _ = decision.one_sample(worse - 0.5, 0.0, level)
     second = Part(
         "what it highlights drives the unit",
         f"mean place among {orders} random orders of pixels, {len(null):,} draws if it were one of them, one-sided",

@@ -6,9 +6,9 @@ import numpy as np
 
 from selviz import statistics
 from selviz.errors import SelvizError
-from selviz.hypotheses import asking, judging, lookups, simulating, words
+from selviz.hypotheses import decision, name_lookup, option_parsing, simulating, words
+from selviz.hypotheses.decision import Part
 from selviz.hypotheses.folds import fold
-from selviz.hypotheses.judging import Part
 from selviz.hypotheses.template import CLASS, RUN, UNIT, About, Resolved, Work
 from selviz.store import Store, stage_is_whole
 
@@ -31,31 +31,33 @@ def say(s: Mapping) -> dict[str, str]:
 
 
 def resolve(store: Store, asked: Mapping, common: Mapping) -> Resolved:
-    run, layer, unit, label, chosen = lookups.unit_of(store, asked)
+    run, layer, unit, label, chosen = name_lookup.unit_of(store, asked)
     values, _, _ = fold(store, run, layer, 0)
     live = [int(other) for other in np.flatnonzero((values != 0).any(axis=0)) if other != unit]
-    enough = min(len(live), max(39, asking.reaching(common["level"])))
-    wanted = asking.count(asked.get("controls", enough), 1, "controls")
+    enough = min(len(live), max(39, option_parsing.reaching(common["level"])))
+    wanted = option_parsing.count(asked.get("controls", enough), 1, "controls")
     if wanted > len(live):
         raise SelvizError(f"{layer} has {len(live)} other live units, not {wanted}; ask for {len(live)} controls.")
-    asking.attainable(wanted, common["level"], "matched units", f"{layer} has {len(live)} other live units")
+    option_parsing.attainable(wanted, common["level"], "matched units", f"{layer} has {len(live)} other live units")
     means = values.mean(axis=0)
     matched = sorted(sorted(live, key=lambda other: (abs(means[other] - means[unit]), other))[:wanted])
-    images = lookups.images_of(store, run, label)
+    images = name_lookup.images_of(store, run, label)
     settings = {"run": run, "layer": layer, "unit": unit, **label, "controls": matched, **images}
     facts = {**images, "controls": wanted, **_spread(store, run, layer, label)}
-    return Resolved(settings, [run], facts, lookups.stored(store, run, atlas="every unit's drop in the atlas"), chosen)
+    return Resolved(
+        settings, [run], facts, name_lookup.stored(store, run, atlas="every unit's drop in the atlas"), chosen
+    )
 
 
 def measure(store: Store, settings: Mapping, work: Work) -> dict:
     """Which images the unit, and each control, loses: 1 lost, -1 gained, 0 the same."""
-    from selviz.hypotheses import measuring
+    from selviz.hypotheses import ablation_samples
 
-    engine, layer = measuring.open_engine(store, settings["run"]), settings["layer"]
+    engine, layer = ablation_samples.open_engine(store, settings["run"]), settings["layer"]
     units = [settings["unit"], *settings["controls"]]
     rows = [
-        work.keep(f"unit-{unit}", lambda unit=unit: {"lost": measuring.lost(engine, {layer: [unit]})})["lost"]
-        for unit in measuring.told(units, work)
+        work.keep(f"unit-{unit}", lambda unit=unit: {"lost": ablation_samples.lost(engine, {layer: [unit]})})["lost"]
+        for unit in ablation_samples.told(units, work)
     ]
     engine.close()
     return {"unit": rows[0], "controls": np.stack(rows[1:]), "labels": engine.labels.numpy()}
@@ -68,7 +70,7 @@ def judge(sample: Mapping, settings: Mapping) -> list[Part]:
     level, margin = settings["level"], settings["smallest"]
     drop, drops = float(unit[inside].mean()), controls[:, inside].mean(axis=1)
     rank = statistics.rank_among(drop, drops)
-    low, high = statistics.bounded_mean_interval((unit - controls.mean(axis=0))[inside], judging.confidence(level))
+    low, high = statistics.bounded_mean_interval((unit - controls.mean(axis=0))[inside], decision.confidence(level))
     first = Part(
         "more than matched units",
         f"rank of the drop among {len(drops)} units matched on mean activation, one-sided",
@@ -83,8 +85,8 @@ def judge(sample: Mapping, settings: Mapping) -> list[Part]:
     net, members = drawn[:, 0] - drawn[:, 1], int(inside.sum())
     null = net / members - (counts[0] - counts[1] - net) / (len(unit) - members)
     observed = drop - float(unit[~inside].mean())
-    rank = statistics.rank_among(judging.settled(observed), judging.settled(null))
-    low, high = statistics.bounded_difference_interval(unit[inside], unit[~inside], judging.confidence(level))
+    rank = statistics.rank_among(decision.settled(observed), decision.settled(null))
+    low, high = statistics.bounded_difference_interval(unit[inside], unit[~inside], decision.confidence(level))
     second = Part(
         "more than in other classes",
         f"permutation of the images' classes, {len(null):,} orders, one-sided",

@@ -9,8 +9,8 @@ import pandas as pd
 
 from selviz import statistics
 from selviz.errors import SelvizError, unknown
-from selviz.hypotheses import asking, claim_file, judging, lookups, simulating, words
-from selviz.hypotheses.judging import Part
+from selviz.hypotheses import decision, name_lookup, option_parsing, simulating, words, yaml_claims
+from selviz.hypotheses.decision import Part
 from selviz.hypotheses.template import About, Resolved, Work
 from selviz.store import TABLES, Store, stage_is_whole
 
@@ -40,11 +40,11 @@ def resolve(store: Store, asked: Mapping, common: Mapping) -> Resolved:
     if "yaml" not in asked:
         raise SelvizError("A claim of one's own needs a YAML file: --file claim.yaml (docs/hypotheses.md).")
     level = common["level"]
-    settings = claim_file.read_own(asked["yaml"])
+    settings = yaml_claims.read_own(asked["yaml"])
     if settings["table"] not in TABLES:
         raise unknown("table", settings["table"], list(TABLES))
-    runs = [lookups.run_of(store, name) for name in settings["runs"]]
-    smallest = asking.smallest(asked.get("smallest", settings["smallest"]))
+    runs = [name_lookup.run_of(store, name) for name in settings["runs"]]
+    smallest = option_parsing.smallest(asked.get("smallest", settings["smallest"]))
     settings |= {
         "runs": runs,
         "smallest": smallest,
@@ -84,7 +84,7 @@ def judge(sample: Mapping, settings: Mapping) -> list[Part]:
     return (
         _differs(sample, settings)
         if settings["statistic"] == "difference of means"
-        else judging.correlates(sample, settings)
+        else decision.correlates(sample, settings)
     )
 
 
@@ -107,7 +107,7 @@ def rows(store: Store, settings: Mapping) -> dict:
     if method is None or table == "activations":
         raise SelvizError(f"The table {table} cannot be used in a claim; see: selviz sql --help")
     frame = pd.concat([method(run).assign(run=run) for run in settings["runs"]], ignore_index=True)
-    frame = frame[claim_file.rows(frame, settings["where"])]
+    frame = frame[yaml_claims.rows(frame, settings["where"])]
     if settings["statistic"] == "rank correlation":
         pair = frame[[_numeric(frame, settings[name]) for name in ("with", "measure")]].dropna()
         first, second = (pair[settings[name]].to_numpy(float) for name in ("with", "measure"))
@@ -117,7 +117,7 @@ def rows(store: Store, settings: Mapping) -> dict:
             )
         return {"first": first, "second": second}
     measure = frame[_numeric(frame, settings["measure"])].to_numpy(float)
-    kept_rows = {name: claim_file.rows(frame, settings[name]) & ~np.isnan(measure) for name in ("group", "control")}
+    kept_rows = {name: yaml_claims.rows(frame, settings[name]) & ~np.isnan(measure) for name in ("group", "control")}
     if (kept_rows["group"] & kept_rows["control"]).any():
         raise SelvizError(
             "Some rows are in the group and in the control group; make the conditions exclude each other."
@@ -141,9 +141,9 @@ def _differs(sample: Mapping, settings: Mapping) -> list[Part]:
     """`group` and `control`: a measure of two groups of rows; their difference of means in the claim's direction."""
     sign = -1.0 if settings["direction"] == "less" else 1.0
     group, control = sign * np.asarray(sample["group"], float), sign * np.asarray(sample["control"], float)
-    effect, low, high, _ = statistics.welch(group, control, 0.0, judging.confidence(settings["level"]))
+    effect, low, high, _ = statistics.welch(group, control, 0.0, decision.confidence(settings["level"]))
     everything, ways = np.concatenate([group, control]), math.comb(len(group) + len(control), len(group))
-    if exact := ways <= judging.MOST_EXACT:
+    if exact := ways <= decision.MOST_EXACT:
         sums = np.array(
             [everything[list(rows)].sum() for rows in itertools.combinations(range(len(everything)), len(group))]
         )
@@ -152,7 +152,7 @@ def _differs(sample: Mapping, settings: Mapping) -> list[Part]:
         orders = (generator.permutation(everything) for _ in range(settings["permutations"]))
         sums = np.array([order[: len(group)].sum() for order in orders])
     null = sums / len(group) - (everything.sum() - sums) / len(control)
-    p, smallest = judging.permutation_p(effect, null, exact)
+    p, smallest = decision.permutation_p(effect, null, exact)
     how = "all" if exact else "random"
     return [
         Part(

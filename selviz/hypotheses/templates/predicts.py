@@ -7,9 +7,9 @@ import numpy as np
 
 from selviz import statistics
 from selviz.errors import SelvizError, unknown
-from selviz.hypotheses import judging, lookups, simulating, words
+from selviz.hypotheses import decision, name_lookup, simulating, words
+from selviz.hypotheses.decision import Part
 from selviz.hypotheses.folds import class_indices, fold
-from selviz.hypotheses.judging import Part
 from selviz.hypotheses.template import RUN, About, Resolved, Work
 from selviz.store import Store
 
@@ -31,8 +31,8 @@ def say(s: Mapping) -> dict[str, str]:
 
 
 def resolve(store: Store, asked: Mapping, common: Mapping) -> Resolved:
-    run = lookups.run_of(store, asked["run"])
-    layers, _ = lookups.layers_of(store, run, asked.get("layer"))
+    run = name_lookup.run_of(store, asked["run"])
+    layers, _ = name_lookup.layers_of(store, run, asked.get("layer"))
     measure, direction = asked.get("measure", "loss"), asked.get("direction", "positive")
     if measure not in ("loss", "drop"):
         raise unknown("measure", measure, ["loss", "drop"])
@@ -45,16 +45,16 @@ def resolve(store: Store, asked: Mapping, common: Mapping) -> Resolved:
         raise SelvizError(f"No layer of {run} has 4 live units, which a rank correlation needs.")
     settings = {"run": run, "layers": layers, "measure": measure, "direction": direction}
     facts = {"sizes": [sizes[name] for name in layers], "assumed": False}
-    return Resolved(settings, [run], facts, lookups.stored(store, run, atlas="every unit's drop in the atlas"), "")
+    return Resolved(settings, [run], facts, name_lookup.stored(store, run, atlas="every unit's drop in the atlas"), "")
 
 
 def measure(store: Store, settings: Mapping, work: Work) -> dict:
     """SI on fold 0 and what each live unit's silence costs on fold 1, unit by unit."""
     from selviz import ablation
-    from selviz.hypotheses import measuring
+    from selviz.hypotheses import ablation_samples
 
     run = settings["run"]
-    engine = measuring.open_engine(store, run)
+    engine = ablation_samples.open_engine(store, run)
     classes, parts = len(store.run(run)["classes"]), []
     for number, layer in enumerate(settings["layers"]):
         values, labels, _ = fold(store, run, layer, 0)
@@ -80,19 +80,19 @@ def judge(sample: Mapping, settings: Mapping) -> list[Part]:
     z, null_z, variances = [], [], []
     for name in np.unique(layer):
         here = layer == name
-        first, second = judging.ranks(si[here]), judging.ranks(sign * importance[here])
+        first, second = decision.ranks(si[here]), decision.ranks(sign * importance[here])
         if here.sum() < 4 or not first.any() or not second.any():
             continue
         rho = float(first @ second)
-        z.append(judging.atanh(rho))
+        z.append(decision.atanh(rho))
         shuffled = generator.permuted(np.tile(first, (settings["permutations"], 1)), axis=1)
-        null_z.append(judging.atanh(shuffled @ second))
+        null_z.append(decision.atanh(shuffled @ second))
         variances.append((1 + rho**2 / 2) / (here.sum() - 3))
     if not z:
         raise ValueError("no layer has 4 live units whose SI and importance vary")
     observed, null = math.tanh(np.mean(z)), np.tanh(np.mean(null_z, axis=0))
-    rank = statistics.rank_among(judging.settled(observed), judging.settled(null))
-    low, high = judging.fisher_interval(z, variances, judging.confidence(settings["level"]))
+    rank = statistics.rank_among(decision.settled(observed), decision.settled(null))
+    low, high = decision.fisher_interval(z, variances, decision.confidence(settings["level"]))
     return [
         Part(
             "rank correlation",

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from selviz import families, statistics
+from selviz import statistics
 from selviz.errors import SelvizError
-from selviz.hypotheses import asking, judging, lookups, words
+from selviz.hypotheses import decision, name_lookup, option_parsing, words
+from selviz.hypotheses.decision import Part
 from selviz.hypotheses.folds import fold
-from selviz.hypotheses.judging import Part
 from selviz.hypotheses.template import RUN, UNIT, About, Resolved, Work
+from selviz.runs import families
 from selviz.store import Store
 
 RESAMPLES = 1999
@@ -33,9 +34,9 @@ def say(s: Mapping) -> dict[str, str]:
 
 
 def resolve(store: Store, asked: Mapping, common: Mapping) -> Resolved:
-    run, layer, unit, label, chosen = lookups.unit_of(store, asked, any_class=True)
+    run, layer, unit, label, chosen = name_lookup.unit_of(store, asked, any_class=True)
     if "runs" in asked:
-        others = [lookups.run_of(store, name) for name in asking.names(asked["runs"])]
+        others = [name_lookup.run_of(store, name) for name in option_parsing.names(asked["runs"])]
     else:
         others = _siblings(store, run)
     others = [name for name in dict.fromkeys(others) if name != run]
@@ -44,14 +45,14 @@ def resolve(store: Store, asked: Mapping, common: Mapping) -> Resolved:
             f"Replication needs at least one other network, and none in the store differs from {run} only in its seed; "
             f"name others with --runs, or train one with another --seed."
         )
-    width = lookups.width_of(store, run, layer)
+    width = name_lookup.width_of(store, run, layer)
     for name in others:
         if store.run(name).get("fingerprint") != store.run(run).get("fingerprint"):
             raise SelvizError(f"{name} was measured on other images than {run}; units are matched on the same ones.")
-        if lookups.width_of(store, name, layer) != width:
+        if name_lookup.width_of(store, name, layer) != width:
             raise SelvizError(f"{layer} of {name} is not as wide as that of {run}; name networks of the same kind.")
     row = store.unit(run, layer, unit)
-    images = lookups.images_of(store, run, label)
+    images = name_lookup.images_of(store, run, label)
     settings = {"run": run, "layer": layer, "unit": unit, **label, "others": others, **images}
     scale = row["std"] / row["mean_activation"] if row["mean_activation"] > 0 else 1.0
     facts = {
@@ -64,7 +65,7 @@ def resolve(store: Store, asked: Mapping, common: Mapping) -> Resolved:
 def measure(store: Store, settings: Mapping, work: Work) -> dict:
     """The contrast of the class on fold 1 for the unit and its matches in other networks, with shuffles of the labels
     and resampled images; units are matched by their correlation on fold 0."""
-    from selviz import comparison
+    from selviz.geometry import matching
 
     run, layer, unit, label = (settings[name] for name in ("run", "layer", "unit", "class_index"))
     first, _, _ = fold(store, run, layer, 0)
@@ -73,7 +74,7 @@ def measure(store: Store, settings: Mapping, work: Work) -> dict:
         match, correlation = unit, 1.0
         if name != run:
             other, _, _ = fold(store, name, layer, 0)
-            row = comparison.matches(first[:, [unit]], other).iloc[0]
+            row = matching.matches(first[:, [unit]], other).iloc[0]
             match, correlation = int(row["match"]), float(row["correlation"])
             if match < 0:
                 raise SelvizError(f"No unit of {layer} in {name} can be matched: unit {unit} of {run} never changes.")
@@ -96,14 +97,14 @@ def judge(sample: Mapping, settings: Mapping) -> list[Part]:
 
     # (m - r) / (m + r) is tanh of half the logarithm of m / r, on which scale resampled images are nearly normal.
     quantile = float(
-        special.stdtrit(max(int(sample["of_class"]) - 1, 1), 0.5 + judging.confidence(settings["level"]) / 2)
+        special.stdtrit(max(int(sample["of_class"]) - 1, 1), 0.5 + decision.confidence(settings["level"]) / 2)
     )
     parts = []
     for name, observed, null, resampled in zip(
         sample["names"], sample["observed"], np.asarray(sample["null"]), np.asarray(sample["resampled"])
     ):
         rank = statistics.rank_among(float(observed), null)
-        middle, half = judging.atanh(float(observed)), quantile * float(judging.atanh(resampled).std(ddof=1))
+        middle, half = decision.atanh(float(observed)), quantile * float(decision.atanh(resampled).std(ddof=1))
         low, high = np.tanh(middle - half), np.tanh(middle + half)
         parts.append(
             Part(
@@ -139,20 +140,20 @@ def contrasts(values, labels, label: int, shuffles: int, seed: int, resamples: i
     """(contrast of a class for activations [N], the same under shuffled labels [R], under resampled images [B])."""
     import torch
 
-    from selviz import selectivity
+    from selviz.selectivity import index
 
     classes, generator = int(labels.max()) + 1, np.random.default_rng(seed)
     values = values.astype(np.float64)
     truth, column = torch.from_numpy(labels).long(), torch.from_numpy(values).unsqueeze(1)
 
     def contrast(means) -> np.ndarray:
-        return selectivity.index_of_class(means, label).numpy()
+        return index.index_of_class(means, label).numpy()
 
-    observed = float(contrast(selectivity.class_means(column, truth, classes)[0])[0])
+    observed = float(contrast(index.class_means(column, truth, classes)[0])[0])
     null = []
     for count in _pieces(shuffles):
         orders = generator.permuted(np.tile(values, (count, 1)), axis=1)
-        null.append(contrast(selectivity.class_means(torch.from_numpy(orders.T), truth, classes)[0]))
+        null.append(contrast(index.class_means(torch.from_numpy(orders.T), truth, classes)[0]))
     means = np.empty((classes, resamples))
     for number in range(classes):
         inside = values[labels == number]

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from selviz import families
 from selviz.errors import SelvizError, unknown
-from selviz.hypotheses import asking, judging, lookups, simulating, words
+from selviz.hypotheses import decision, name_lookup, option_parsing, simulating, words
 from selviz.hypotheses.template import About, Resolved, Work
+from selviz.runs import families
 from selviz.store import Store, stage_is_whole
 
 LEAST_RUNS = 5
@@ -29,12 +29,12 @@ def say(s: Mapping) -> dict[str, str]:
 
 
 def resolve(store: Store, asked: Mapping, common: Mapping) -> Resolved:
-    from selviz.corruptions import CORRUPTIONS
+    from selviz.robustness.corruptions import CORRUPTIONS
 
     if "runs" in asked:
-        runs = list(dict.fromkeys(lookups.run_of(store, name) for name in asking.names(asked["runs"])))
+        runs = list(dict.fromkeys(name_lookup.run_of(store, name) for name in option_parsing.names(asked["runs"])))
     elif "run" in asked:
-        runs = families.siblings(store.runs(), lookups.run_of(store, asked["run"]))["run"].tolist()
+        runs = families.siblings(store.runs(), name_lookup.run_of(store, asked["run"]))["run"].tolist()
     else:
         raise SelvizError("Name the networks with --runs A,B,C, or one network of the kind that is meant with --run.")
     if len(runs) < LEAST_RUNS:
@@ -46,7 +46,9 @@ def resolve(store: Store, asked: Mapping, common: Mapping) -> Resolved:
     if asked["corruption"] not in CORRUPTIONS:
         raise unknown("corruption", asked["corruption"], list(CORRUPTIONS))
     ways = math.factorial(min(len(runs), 12))
-    asking.attainable(min(ways, common["permutations"] + 1) - 1, common["level"], "other orders", "name more networks")
+    option_parsing.attainable(
+        min(ways, common["permutations"] + 1) - 1, common["level"], "other orders", "name more networks"
+    )
     settings = {"runs": runs, "corruption": asked["corruption"], "direction": "negative", "of": "networks"}
     stored = [
         f"the robustness of {run}"
@@ -60,7 +62,7 @@ def resolve(store: Store, asked: Mapping, common: Mapping) -> Resolved:
 def measure(store: Store, settings: Mapping, work: Work) -> dict:
     """Mean SI of each network, and its accuracy under the corruption, mean over severities, relative to clean; what is
     not in the store yet is computed and stored as `selviz robustness` does."""
-    from selviz.robustness import CLEAN, CORRUPTION, run_robustness
+    from selviz.studies.robustness import CLEAN, CORRUPTION, run_robustness
 
     first, second, name = [], [], settings["corruption"]
     for done, run in enumerate(settings["runs"]):
@@ -76,12 +78,12 @@ def measure(store: Store, settings: Mapping, work: Work) -> dict:
     return {"first": np.array(first), "second": np.array(second)}
 
 
-def details(settings: Mapping, sample: Mapping, parts: list[judging.Part]) -> dict:
+def details(settings: Mapping, sample: Mapping, parts: list[decision.Part]) -> dict:
     rows = zip(settings["runs"], sample["first"], sample["second"])
     return {"networks": [{"run": run, "mean_si": si, "relative_accuracy": share} for run, si, share in rows]}
 
 
-judge, simulate = judging.correlates, simulating.correlated
+judge, simulate = decision.correlates, simulating.correlated
 
 ABOUT = About(
     title="Less selective networks are more robust",

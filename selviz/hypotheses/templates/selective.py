@@ -6,9 +6,9 @@ import numpy as np
 
 from selviz import statistics
 from selviz.errors import SelvizError, unknown
-from selviz.hypotheses import asking, judging, lookups, words
+from selviz.hypotheses import decision, name_lookup, option_parsing, words
+from selviz.hypotheses.decision import Part
 from selviz.hypotheses.folds import class_indices, fold
-from selviz.hypotheses.judging import Part
 from selviz.hypotheses.template import CONTROLS, DRAWS, RUN, About, Resolved, Work
 from selviz.store import Store
 
@@ -32,11 +32,11 @@ def say(s: Mapping) -> dict[str, str]:
 
 
 def resolve(store: Store, asked: Mapping, common: Mapping) -> Resolved:
-    run = lookups.run_of(store, asked["run"])
-    layers, widths = lookups.layers_of(store, run, asked.get("layer"))
+    run = name_lookup.run_of(store, asked["run"])
+    layers, widths = name_lookup.layers_of(store, run, asked.get("layer"))
     k = asked.get("k", max(1, min(widths) // 10))
     for name, width in zip(layers, widths):
-        k = asking.count(k, 1, "k", width - 1, name)
+        k = option_parsing.count(k, 1, "k", width - 1, name)
     controls = asked.get("controls", "both" if 2 * k <= min(widths) else "random")
     if controls not in CONTROLS:
         raise unknown("kind of controls", controls, CONTROLS)
@@ -45,11 +45,11 @@ def resolve(store: Store, asked: Mapping, common: Mapping) -> Resolved:
             f"Matching needs twice as many units as k, and the narrowest layer has {min(widths)}; give a smaller k, or "
             f"random controls only: --controls random"
         )
-    draws = asking.draws(asked, common["level"])
-    images = lookups.images_of(store, run)
+    draws = option_parsing.draws(asked, common["level"])
+    images = name_lookup.images_of(store, run)
     settings = {"run": run, "layers": layers, "k": k, "controls": controls, "draws": draws, **images}
     facts = {**images, "draws": draws, "layers": len(layers), "drop": 0.02, "spread": 0.015}
-    stored = lookups.stored(store, run, ablation="the removal curves")
+    stored = name_lookup.stored(store, run, ablation="the removal curves")
     return Resolved(settings, [run], {**facts, "assumed": True}, stored, f"the {k} most selective units of each layer")
 
 
@@ -58,10 +58,10 @@ def measure(store: Store, settings: Mapping, work: Work) -> dict:
     import torch
 
     from selviz import ablation
-    from selviz.hypotheses import measuring
+    from selviz.hypotheses import ablation_samples
 
     run, k = settings["run"], settings["k"]
-    engine = measuring.open_engine(store, run)
+    engine = ablation_samples.open_engine(store, run)
     names = store.run(run)["classes"]
     kinds, draws, layers = _kinds(settings["controls"]), settings["draws"], settings["layers"]
     change, chosen, drops, typical = [], {}, {kind: [] for kind in kinds}, {kind: [] for kind in kinds}
@@ -70,10 +70,10 @@ def measure(store: Store, settings: Mapping, work: Work) -> dict:
         """What each set loses: [sets, N]."""
         nonlocal done
         rows = []
-        for place, block in measuring.blocks(sets):
+        for place, block in ablation_samples.blocks(sets):
 
             def make(block=block) -> dict[str, np.ndarray]:
-                return {"lost": np.concatenate([measuring.lost(engine, drawn) for drawn in block])}
+                return {"lost": np.concatenate([ablation_samples.lost(engine, drawn) for drawn in block])}
 
             rows.append(work.keep(f"{name}-{place}", make)["lost"].reshape(len(block), -1))
             done += len(block)
@@ -112,9 +112,9 @@ def judge(sample: Mapping, settings: Mapping) -> list[Part]:
     observed = float(change.mean())
     for kind, drops in sample["drops"].items():
         null = np.asarray(drops, float).mean(axis=1)
-        rank = statistics.rank_among(judging.settled(observed), judging.settled(null))
+        rank = statistics.rank_among(decision.settled(observed), decision.settled(null))
         beyond = (change - np.asarray(sample["typical"][kind], float)).mean(axis=0)
-        low, high = statistics.bounded_mean_interval(beyond, judging.confidence(settings["level"]))
+        low, high = statistics.bounded_mean_interval(beyond, decision.confidence(settings["level"]))
         parts.append(
             Part(
                 f"more than {kind} sets",

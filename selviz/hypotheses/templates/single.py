@@ -7,9 +7,9 @@ import numpy as np
 
 from selviz import statistics
 from selviz.errors import SelvizError
-from selviz.hypotheses import judging, lookups, simulating
+from selviz.hypotheses import decision, name_lookup, simulating
+from selviz.hypotheses.decision import Part
 from selviz.hypotheses.folds import fold
-from selviz.hypotheses.judging import Part
 from selviz.hypotheses.template import CLASS, LAYER, RUN, About, Resolved, Work
 from selviz.store import Store
 
@@ -31,12 +31,12 @@ def say(s: Mapping) -> dict[str, str]:
 
 
 def resolve(store: Store, asked: Mapping, common: Mapping) -> Resolved:
-    run, layer = lookups.run_of(store, asked["run"]), asked["layer"]
-    width, label = lookups.width_of(store, run, layer), lookups.class_of(store, run, asked["class"])
-    images = lookups.images_of(store, run, label)
+    run, layer = name_lookup.run_of(store, asked["run"]), asked["layer"]
+    width, label = name_lookup.width_of(store, run, layer), name_lookup.class_of(store, run, asked["class"])
+    images = name_lookup.images_of(store, run, label)
     if min(images["images"], images["of_images"] - images["images"]) < 2:
         raise SelvizError(f"Class {label['class']} has {images['images']} images on fold 1; a readout needs 2.")
-    from selviz.unit_metrics import Responses, auc
+    from selviz.selectivity.other_measures import Responses, auc
 
     values, labels, _ = fold(store, run, layer, 0)
     of_class = auc(Responses(values, labels, len(store.run(run)["classes"])))[label["class_index"]]
@@ -71,13 +71,13 @@ def judge(sample: Mapping, settings: Mapping) -> list[Part]:
     positive = np.asarray(sample["labels"]) == settings["class_index"]
     margin = settings["smallest"]
     effect, low, high, p = statistics.delong(
-        positive, sample["unit"], sample["readout"], -margin, judging.confidence(settings["level"])
+        positive, sample["unit"], sample["readout"], -margin, decision.confidence(settings["level"])
     )
     from scipy import special
 
     fewer = min(int(positive.sum()), int((~positive).sum())) - 1
-    error = (high - effect) / float(special.stdtrit(fewer, 0.5 + judging.confidence(settings["level"]) / 2))
-    null = -margin + error * judging.t_quantiles(fewer)
+    error = (high - effect) / float(special.stdtrit(fewer, 0.5 + decision.confidence(settings["level"]) / 2))
+    null = -margin + error * decision.t_quantiles(fewer)
     return [
         Part(
             "no more than the margin below the readout",

@@ -6,9 +6,9 @@ import numpy as np
 
 from selviz import statistics
 from selviz.errors import SelvizError
-from selviz.hypotheses import asking, judging, lookups, simulating, words
+from selviz.hypotheses import decision, name_lookup, option_parsing, simulating, words
+from selviz.hypotheses.decision import Part
 from selviz.hypotheses.folds import class_indices, fold
-from selviz.hypotheses.judging import Part
 from selviz.hypotheses.template import CLASS, DRAWS, LAYER, RUN, About, Resolved, Work
 from selviz.store import Store
 
@@ -29,21 +29,21 @@ def say(s: Mapping) -> dict[str, str]:
 
 
 def resolve(store: Store, asked: Mapping, common: Mapping) -> Resolved:
-    run, layer = lookups.run_of(store, asked["run"]), asked["layer"]
-    width, label = lookups.width_of(store, run, layer), lookups.class_of(store, run, asked["class"])
-    draws = asking.draws(asked, common["level"])
+    run, layer = name_lookup.run_of(store, asked["run"]), asked["layer"]
+    width, label = name_lookup.width_of(store, run, layer), name_lookup.class_of(store, run, asked["class"])
+    draws = option_parsing.draws(asked, common["level"])
     if "units" in asked and "k" in asked:
         raise SelvizError("Name the units, or k for the most selective ones; not both.")
     if "units" in asked:
-        units, chosen = asking.numbers(asked["units"], width, layer), ""
+        units, chosen = option_parsing.numbers(asked["units"], width, layer), ""
     else:
-        k = asking.count(asked.get("k", min(10, width // 2)), 1, "k", width, layer)
+        k = option_parsing.count(asked.get("k", min(10, width // 2)), 1, "k", width, layer)
         units = _most_selective(store, run, layer, k, label["class_index"])
         chosen = f"the {k} units of {layer} that are most selective for class {label['class']}"
     if len(units) >= width:
         raise SelvizError(f"Keeping all {width} units of {layer} silences nothing; keep fewer.")
     settings = {"run": run, "layer": layer, "units": units, "width": width, **label, "draws": draws}
-    images = lookups.images_of(store, run, label)
+    images = name_lookup.images_of(store, run, label)
     facts = {**images, "draws": draws, "kept": 0.3, "spread": 0.15, "assumed": True}
     return Resolved({**settings, **images}, [run], facts, [], chosen)
 
@@ -51,9 +51,13 @@ def resolve(store: Store, asked: Mapping, common: Mapping) -> Resolved:
 def measure(store: Store, settings: Mapping, work: Work) -> dict:
     """Which images are called the class when only the set is kept, and only each random set."""
     from selviz import ablation
-    from selviz.hypotheses import measuring
+    from selviz.hypotheses import ablation_samples
 
-    engine, layer, label = measuring.open_engine(store, settings["run"]), settings["layer"], settings["class_index"]
+    engine, layer, label = (
+        ablation_samples.open_engine(store, settings["run"]),
+        settings["layer"],
+        settings["class_index"],
+    )
     generator = np.random.default_rng(settings["seed"])
     sets = [
         np.sort(generator.choice(settings["width"], len(settings["units"]), replace=False)).tolist()
@@ -65,7 +69,7 @@ def measure(store: Store, settings: Mapping, work: Work) -> dict:
         return (engine.logits(ablation.changes(engine, rest)).argmax(dim=1) == label).numpy().astype(np.int8)
 
     rows = []
-    for name, block in measuring.blocks([settings["units"], *sets]):
+    for name, block in ablation_samples.blocks([settings["units"], *sets]):
         found = work.keep(name, lambda block=block: {"called": np.concatenate([called(units) for units in block])})
         rows.append(found["called"].reshape(len(block), -1))
         work.report({"done": sum(map(len, rows)), "of": 1 + len(sets)})
@@ -81,10 +85,10 @@ def judge(sample: Mapping, settings: Mapping) -> list[Part]:
     inside = np.asarray(sample["labels"]) == settings["class_index"]
     observed = float(called[inside].mean() - called[~inside].mean())
     null = controls[:, inside].mean(axis=1) - controls[:, ~inside].mean(axis=1)
-    rank = statistics.rank_among(judging.settled(observed), judging.settled(null))
+    rank = statistics.rank_among(decision.settled(observed), decision.settled(null))
     beyond = called - controls.mean(axis=0)
     low, high = statistics.bounded_difference_interval(
-        beyond[inside], beyond[~inside], judging.confidence(settings["level"])
+        beyond[inside], beyond[~inside], decision.confidence(settings["level"])
     )
     return [
         Part(

@@ -1,0 +1,33 @@
+"""The look of all pages: `st.html(STYLE)` once a run, `dark()` for figures."""
+
+import streamlit as st
+
+from app.look import keyboard
+
+STYLE = f"""<style>{keyboard.STYLE}
+.stMainBlockContainer {{padding: 3.6rem 2.6rem 3rem 2.6rem}}
+.stMainBlockContainer h1 {{font-size: clamp(1.6rem, 2.3vw, 2.1rem); padding: .4rem 0}}
+.stMainBlockContainer h2 {{font-size: 1.5rem; padding: .8rem 0 .4rem 0}}
+.stMainBlockContainer h3 {{font-size: 1.25rem; padding: .4rem 0}}
+[class*="st-key-tile-"] button {{background-size: 100% auto; background-repeat: no-repeat; image-rendering: pixelated;
+  padding: calc(100% - 2px) 0 0 0; overflow: hidden; border-width: 2px; min-height: 0}}
+[class*="st-key-tile-"] button p {{font-size: .82rem; white-space: pre; line-height: 1.25}}
+[data-testid=stCaptionContainer] code {{color: inherit; background: none; padding: 0; font-size: .95em}}
+[class*=st-key-lesson-] button p {{white-space: normal; text-align: left !important}}
+[data-testid=stHeadingDivider] {{margin-top: .5rem}}
+[data-testid=stButtonGroup] button {{min-height: 2.5rem}}
+.selviz-tiles {{display: grid; grid-template-columns: repeat(auto-fill, minmax(4.2rem, 1fr)); gap: .6rem}}
+.selviz-tiles figure {{margin: 0}}
+.selviz-tiles figcaption {{font-size: .82rem; white-space: nowrap; overflow: hidden; text-overflow: ellipsis}}
+.st-key-strip [data-testid=stMetricValue] {{font-size: clamp(1.2rem, 1.9vw, 2.25rem)}}
+.selviz-facts {{width: 100%; border-collapse: collapse}}
+.selviz-facts :is(th, td) {{text-align: left; vertical-align: top; padding: .2rem 1rem .2rem 0; font-size: .94rem;
+  border-bottom: 1px solid #8883; overflow-wrap: anywhere}}
+.selviz-facts th {{font-weight: 600; min-width: 9rem}}
+.selviz-picture {{width: 100%; image-rendering: pixelated; border-radius: .4rem; display: block}}
+</style>"""
+
+
+def dark() -> bool:
+    """Whether the visitor sees the dark theme."""
+    return getattr(st.context.theme, "type", None) == "dark"

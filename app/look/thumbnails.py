@@ -1,0 +1,72 @@
+"""Small images for the browser: `uri(overlay(grey, heat, top))` is a data address of an image with a map over it."""
+
+import base64
+import io
+from functools import cache
+
+import numpy as np
+from PIL import Image
+
+from selviz.errors import SelvizError
+from selviz.figures import colors
+
+STRONGEST = 0.85  # of the picture is colour where the map is at its top
+UNDER = 0.7  # brightness of the grey image under a map, so that bright colours stand out from bright pixels
+
+
+def uri(pixels: np.ndarray) -> str:
+    """uint8 [H, W, 3] or [H, W] as a PNG in a `data:` address."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def decoded(thumbnails: dict[int, bytes]) -> dict[int, np.ndarray]:
+    """Stored pictures (image -> PNG) as uint8 [C, H, W], C 1 or 3. A damaged one raises SelvizError."""
+    found = {}
+    for image, data in thumbnails.items():
+        try:
+            picture = Image.open(io.BytesIO(data))
+            picture = np.asarray(picture if picture.mode == "L" else picture.convert("RGB"))
+        except (OSError, SyntaxError, ValueError) as error:
+            fix = "remove the store's folder images/ and write it again with: selviz capture RUN"
+            raise SelvizError(f"The stored picture of image {image} is damaged ({error}); {fix}") from error
+        found[image] = picture[None] if picture.ndim == 2 else picture.transpose(2, 0, 1)
+    return found
+
+
+def plain(pixels: np.ndarray) -> np.ndarray:
+    """uint8 [C, H, W], C 1 or 3, as an RGB picture [H, W, 3]."""
+    return np.repeat(pixels, 3, axis=0).transpose(1, 2, 0) if len(pixels) == 1 else pixels.transpose(1, 2, 0)
+
+
+def overlay(pixels: np.ndarray, heat: np.ndarray, top: float) -> np.ndarray:
+    """The image in grey under the map: uint8 [C, H, W] and float [h, w], 0..top, give RGB [H', W', 3].
+
+    The map's cells keep their hard edges, so the picture is enlarged until each cell has whole pixels. Where the map is
+    0 the image is plain grey; colour and its strength grow with the map.
+    """
+    grey = pixels.astype(np.float32).mean(axis=0)
+    height, width = (_common(a, b) for a, b in zip(grey.shape, heat.shape))
+    grey = UNDER * _enlarge(grey, height, width)[..., None]
+    strength = np.clip(_enlarge(heat, height, width) / max(top, 1e-12), 0, 1)
+    colour = _table()[(255 * strength).astype(np.uint8)]
+    mix = STRONGEST * np.sqrt(strength)[..., None]
+    return ((1 - mix) * grey + mix * colour).astype(np.uint8)
+
+
+def _common(image: int, cells: int) -> int:
+    """A size that shows every pixel and every cell; maps that do not divide it are off by less than a pixel."""
+    both = np.lcm(image, cells)
+    return int(both) if both <= 512 else max(image, cells)
+
+
+def _enlarge(values: np.ndarray, height: int, width: int) -> np.ndarray:
+    rows = np.arange(height) * values.shape[0] // height
+    columns = np.arange(width) * values.shape[1] // width
+    return values[rows][:, columns]
+
+
+@cache
+def _table() -> np.ndarray:
+    return np.array(colors.heat_table(), dtype=np.float32)

@@ -1,0 +1,253 @@
+"""What came of silencing, drawn: `result = overall(asked)` streams the headline, then one function for each reading.
+
+`against_controls(asked, result, draws)`, `by_class(result)`, `flips(run, result)`, `confusion(run, result)`.
+"""
+
+import base64
+import html
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from app.compute import ablation
+from app.compute.ablation import Asked
+from app.look import theme
+from app.page import tables
+from app.state import address, reads
+from selviz import figures
+from selviz.statistics import change_interval
+from selviz.text import numbers as number_text
+from selviz.text import safe_text
+
+TILES = 32  # flipped images on one page
+MOST_CLASSES = 30  # beyond it a confusion matrix is a list of its largest cells
+TOLD = {
+    "control": "random sets of as many units of the same layers",
+    "matched": "sets of other units with nearly the same mean activation",
+}
+
+
+def overall(asked: Asked) -> dict:
+    """Accuracy before, after, and the change: first estimates as they come, then the exact result, which it gives."""
+    place = st.empty()
+
+    def watch(estimate) -> None:
+        if not estimate.exact:
+            with place.container():
+                _estimate(estimate)
+
+    result = ablation.answer(asked, watch)
+    with place.container():
+        _exact(result)
+    return result
+
+
+def _cells(before: tuple[str, str], after: tuple[str, str], change: tuple[str, str]) -> None:
+    names = ("Accuracy before", "Accuracy after", "Change")
+    for column, name, (value, beside) in zip(st.columns([1, 1, 1.3]), names, (before, after, change)):
+        column.metric(name, value, delta=beside, delta_color="off", delta_arrow="off")
+
+
+def _estimate(estimate) -> None:
+    ends = {when: (getattr(estimate, f"{when}_low"), getattr(estimate, f"{when}_high")) for when in ("before", "after")}
+    cells = {
+        when: (
+            number_text.percent(getattr(estimate, f"accuracy_{when}")),
+            f"{100 * low:.1f} to {100 * high:.1f} % for this split",
+        )
+        for when, (low, high) in ends.items()
+    }
+    change = estimate.accuracy_after - estimate.accuracy_before
+    _cells(
+        cells["before"],
+        cells["after"],
+        (number_text.points(change), f"{number_text.counted(estimate.images, 'image')}"),
+    )
+    st.caption(
+        f"Estimate from {number_text.whole(estimate.images)} of {number_text.counted(estimate.of, 'image')}, with its 95 % "
+        "interval for this split, which shrinks to nothing as the rest comes in."
+    )
+
+
+def _exact(result: dict) -> None:
+    images = result["images"]
+    low, high = change_interval(result["lost"], result["gained"], images)
+    before, after = (
+        number_text.share(result[f"accuracy_{when}"], images).replace(" ± ", "|± ").split("|")
+        for when in ("before", "after")
+    )
+    told = f"{number_text.signed(100 * low)} to {number_text.signed(100 * high)}"
+    _cells(tuple(before), tuple(after), (number_text.points(result["change"]), told))
+    st.caption(
+        f"Exact on {number_text.counted(images, 'image')}; 95 % intervals (Wilson; Agresti and Min for the change) for "
+        f"new images. {number_text.counted(result['lost'], 'image')} became wrong, {result['gained']} right; McNemar's "
+        f"exact test that silencing changes nothing: {number_text.p_value(result['mcnemar_p'])}. "
+        f"Logit of the true class: {number_text.signed(result['true_logit_change'], 2)} on average."
+        + (
+            " The values that an answer starts from take more memory than the budget, so each one computes them anew "
+            "(more memory: SELVIZ_CACHE_GB)."
+            if result["recomputed"]
+            else ""
+        )
+    )
+
+
+def against_controls(asked: Asked, result: dict, draws: int) -> None:
+    """Where the chosen units rank among random sets of the same size and among sets matched on mean activation."""
+    place = st.empty()
+    ends = {
+        when: (result[f"accuracy_{when}"], result[f"{when}_low"], result[f"{when}_high"])
+        for when in ("before", "after")
+    }
+    found: dict[str, dict] = {}
+    for kind in figures.ablation.CONTROLS:
+        with place.container():
+            bar = st.progress(0.0, text=f"Drawing {draws} {figures.ablation.CONTROLS[kind]}")
+        found[kind] = ablation.control(
+            asked,
+            kind,
+            draws,
+            lambda done, bar=bar, kind=kind: bar.progress(
+                done / draws, text=f"{done} of {draws} {figures.ablation.CONTROLS[kind]}"
+            ),
+        )
+    with place.container():
+        table = pd.DataFrame(
+            [
+                {"set": figures.ablation.CONTROLS[kind], "draw": number, "accuracy_after": accuracy}
+                for kind, control in found.items()
+                for number, accuracy in enumerate(control["accuracies"], 1)
+            ],
+            columns=["set", "draw", "accuracy_after"],
+        )
+        drawn = {kind: control["accuracies"] for kind, control in found.items()}
+        tables.chart(
+            "Compared with other units",
+            figures.ablation.against_controls(ends, drawn, theme.dark()),
+            "Filled: without the chosen units. Outlined: the whole network. Grey dots: without as many random units of "
+            "the same layers; squares: without other units of nearly the same mean activation. Whiskers: 95 % Wilson "
+            "intervals. Left of most dots: these units matter more than most."
+            if not asked.keep
+            else "Filled: with the chosen units alone in their layers. Outlined: the whole network. Grey dots: with as "
+            "many random units alone; squares: with units of nearly the same mean activation. Whiskers: 95 % Wilson "
+            "intervals. Right of most dots: these units carry more than most.",
+            table,
+            "control",
+        )
+        for kind, control in found.items():
+            st.markdown(_rank(kind, control, result["accuracy_after"]))
+
+
+def _rank(kind: str, control: dict, after: float) -> str:
+    name, draws = figures.ablation.CONTROLS[kind], len(control["accuracies"])
+    if not draws:
+        from selviz.ablation import UNMATCHED
+
+        return f"No {name}: {UNMATCHED}."
+    lower = sum(accuracy < after for accuracy in control["accuracies"])
+    equal = sum(accuracy == after for accuracy in control["accuracies"])
+    test = f"Rank test, two-sided, that it is one more of the {name}: {number_text.p_value(control['p'])}"
+    least = f"the smallest p that {draws} draws can give is {control['smallest']:.3f}"
+    return f"{lower} of {draws} {name} break more, {equal} as much: quantile {control['quantile']:.2f}. " + (
+        f"{test}; {least}." if control["p"] > control["smallest"] else f"{test} ({least})."
+    )
+
+
+def by_class(result: dict) -> None:
+    """Accuracy of each class before and after: a unit that barely moves the whole can break one class."""
+    table = pd.DataFrame(result["per_class"])
+    table["class_index"] = range(len(table))
+    tables.chart(
+        "Class by class",
+        figures.ablation.before_and_after(table, theme.dark()),
+        "Outlined: before. Filled: after. Whiskers: 95 % Wilson intervals for new images.",
+        table[
+            ["class", "images", "before", "after", "change", "lost", "gained", "mcnemar_p_holm", "true_logit_change"]
+        ],
+        "classes",
+    )
+    moved = table[table["mcnemar_p_holm"] < 0.05].sort_values("mcnemar_p_holm")
+    if len(moved):
+        told = ", ".join(
+            f"{safe_text.plain(row['class'])} ({number_text.points(row['change'])}, {number_text.p_value(row['mcnemar_p_holm'])})"
+            for row in moved.head(5).to_dict("records")
+        )
+        st.markdown(f"Classes that change (McNemar's exact test, Holm-corrected over {len(table)} classes): {told}.")
+    else:
+        st.markdown(
+            f"No class changes significantly (McNemar's exact test, Holm-corrected over {len(table)} classes, 5 %)."
+        )
+
+
+def flips(run: str, result: dict) -> None:
+    """The images whose answer turned wrong or right, with both predictions."""
+    table = pd.DataFrame(result["flips"], columns=["image", "label", "before", "after", "lost"])
+    lost = table["lost"].astype(bool)
+    for column, title, shown, name in zip(
+        st.columns([3, 2], gap="large"),
+        ("Became wrong", "Became right"),
+        (table[lost], table[~lost]),
+        ("lost", "gained"),
+    ):
+        with column:
+            _tiles(run, f"{title}: {number_text.counted(len(shown), 'image')}", shown, name)
+    if len(table):
+        st.caption("Under each image: its class, what it was taken for before, and what it is taken for now.")
+
+
+def _tiles(run: str, title: str, table: pd.DataFrame, name: str) -> None:
+    st.subheader(title, anchor=False)
+    pages = max(1, -(-len(table) // TILES))
+    page = address.integer(name, 1, pages, 1, "page")
+    if pages > 1:
+        numbers = {"min_value": 1, "max_value": pages, "step": 1, "default": 1, "width": 150}
+        address.widget(st.number_input, f"Page, 1 to {pages}", name=name, value=page, **numbers)
+    rows = table.iloc[(page - 1) * TILES : page * TILES].to_dict("records")
+    names, thumbnails = reads.class_names(run), reads.store().thumbnails(run, [row["image"] for row in rows])
+    tiles = []
+    for row in rows:
+        picture = base64.b64encode(thumbnails[row["image"]]).decode()
+        label, before, after = (html.escape(safe_text.short(names[row[key]])) for key in ("label", "before", "after"))
+        told = f"image {row['image']}, class {label}: taken for {before} before, for {after} after"
+        tiles.append(
+            f'<figure title="{told}"><img class="selviz-picture" alt="{told}" src="data:image/png;base64,{picture}">'
+            f"<figcaption>{label}: {before} → {after}</figcaption></figure>"
+        )
+    if tiles:
+        st.html(f'<div class="selviz-tiles">{"".join(tiles)}</div>')
+
+
+def confusion(run: str, result: dict) -> None:
+    """Which classes are taken for which: before or after, and the difference."""
+    names = reads.class_names(run)
+    counts = {when: np.array(table) for when, table in result["confusion"].items()}
+    true, predicted = np.indices(counts["before"].shape).reshape(2, -1)
+    cells = pd.DataFrame(
+        {
+            "class": [names[index] for index in true],
+            "taken for": [names[index] for index in predicted],
+            **{when: table.ravel() for when, table in counts.items()},
+        }
+    )
+    cells = cells[(cells["before"] > 0) | (cells["after"] > 0)]
+    if len(names) > MOST_CLASSES:
+        st.subheader("Answers that changed most", anchor=False)
+        order = cells["difference"].abs().sort_values(ascending=False, kind="stable").index
+        tables.table(cells.loc[order].head(100))
+        tables.downloads("confusion", cells.loc[order])
+        st.caption(f"Numbers of images; the 100 cells that changed most of the {len(names)} by {len(names)} matrix.")
+        return
+    when = address.segmented("Confusion", {"after": "after", "before": "before"}, "when", label_visibility="collapsed")
+    for column, part, title, how in zip(
+        st.columns(2, gap="large"),
+        (when, "difference"),
+        (f"Which classes are taken for which, {when}", "What changed"),
+        (
+            "Numbers of images. The diagonal holds the right answers and is left uncoloured.",
+            "Numbers of images, after minus before. Purple: right answers lost, and mistakes gained.",
+        ),
+    ):
+        with column:
+            figure = figures.ablation.confusion(counts[part], names, part == "difference", theme.dark())
+            tables.chart(title, figure, how, cells, f"confusion-{part}")

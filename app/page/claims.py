@@ -1,0 +1,340 @@
+"""The parts of the page of hypotheses: `ledger()`, `form(run)`, `one(key)`; also `verdict(key)`, for the lesson."""
+
+import html
+import re
+
+import pandas as pd
+import streamlit as st
+
+from app.compute import jobs
+from app.look import theme
+from app.page import frame, tables
+from app.state import address, reads
+from selviz import figures
+from selviz.errors import SelvizError
+from selviz.hypotheses import registry, report
+from selviz.hypotheses.template import CONTROLS
+from selviz.hypotheses.templates import TEMPLATES
+from selviz.text import numbers, safe_text
+
+ICONS = {"supported": ":material/check_circle:", "refuted": ":material/cancel:", "inconclusive": ":material/help:"}
+HOW = {
+    "supported": "the claim passed a test that it could have failed",
+    "refuted": "the data exclude an effect as large as the claim needs",
+    "inconclusive": "the data fit both the claim and its opposite",
+}
+FIRST = ["hypothesis", "statement", "verdict", "p", "level", "holm", "bh", "kind", "study", "state", "power"]
+OWN = """claim: In the last layer, units with a high SI are less active.
+table: units
+runs: [{run}]
+where: {{layer: {layer}, dead: false}}
+measure: mean_activation
+with: si
+statistic: rank correlation
+direction: negative
+smallest: 0.2
+"""
+CHOICES = {
+    "claim": ["no cost", "equivalent", "cost"],
+    "measure": ["loss", "drop"],
+    "direction": ["positive", "negative"],
+}
+
+
+# -------------------------------------------------------------------------------------------------------------- ledger
+
+
+def ledger() -> None:
+    """Every registered hypothesis with its verdict; a click on a row opens it."""
+    table = registry.ledger(reads.store())
+    for problem in table.attrs["problems"]:
+        st.error(f"The records do not hold together: {problem}.", icon=":material/broken_image:")
+    if table.empty:
+        st.info("No hypothesis is registered in this store yet.", icon=":material/inbox:")
+        st.button("Register one", type="primary", on_click=address.put, kwargs={"do": "register"})
+        st.caption("Or in a shell:")
+        st.code("selviz hypothesis register selective --run RUN --k 5", language="bash")
+        return
+    done = table["verdict"].value_counts()
+    told = ", ".join(f"{done.get(name, 0)} {name}" for name in HOW)
+    st.markdown(
+        f"{numbers.counted(len(table), 'registered claim')}: {told}, {int(table['verdict'].isna().sum())} without a "
+        "verdict."
+    )
+
+    def opened() -> None:
+        if rows := st.session_state["ledger"]["selection"]["rows"]:
+            address.put(hypothesis=table["hypothesis"].iloc[rows[0]], do="one")
+
+    tables.table(
+        table,
+        column_order=FIRST,
+        column_config={
+            "hypothesis": st.column_config.Column("key", width=90),
+            "statement": st.column_config.Column("claim", width="large"),
+            "verdict": st.column_config.Column("verdict", width=100),
+            "level": st.column_config.NumberColumn("level", format="%.3g"),
+            "p": st.column_config.NumberColumn("p", format="%.3g"),
+            "holm": st.column_config.NumberColumn("p, Holm", format="%.3g"),
+            "bh": st.column_config.NumberColumn("p, BH", format="%.3g"),
+            "power": st.column_config.NumberColumn("power", format="%.2f"),
+        },
+        on_select=opened,
+        selection_mode="single-row",
+        key="ledger",
+    )
+    st.caption(
+        "How to read this: a row is a claim, in the order of registration; tick one to open it. The verdict compares p "
+        "with the level of its study, fixed at registration. p, Holm and p, BH are adjusted over all tests of this "
+        "store that were begun, as of now; they never change a verdict. A test that was begun and has no p counts as 1."
+    )
+    for row in table[table["missing"] != ""].to_dict("records"):
+        st.warning(f"{safe_text.code(row['hypothesis'])}: {row['missing']}.", icon=":material/link_off:")
+    tables.saving("hypotheses", table)
+    st.caption(f"Head of the chain of {numbers.counted(len(table), 'claim')} and what came of them:")
+    st.code(table.attrs["head"], language=None)
+
+
+# ------------------------------------------------------------------------------------------------------------- register
+
+
+def form(run: str) -> None:
+    """A claim put together, shown with its power, and registered."""
+    jobs.reading_only()
+    names = {name: kind.about.title for name, kind in TEMPLATES.items()}
+    template = address.choose("template", list(names), "selective", "kind of claim")
+    address.widget(st.selectbox, "Kind of claim", list(names), name="template", value=template, format_func=names.get)
+    kind = TEMPLATES[template]
+    with st.form("claim-form", border=True):
+        asked = _inputs(template, run)
+        left, middle, right = st.columns(3)
+        if template != "own":
+            asked["smallest"] = left.number_input(
+                "Smallest effect that matters",
+                min_value=0.0,
+                value=kind.about.smallest,
+                format="%.3f",
+                help="Shares are 0 to 1: 0.01 is one point. Below it the claim is of no interest, and refuted.",
+            )
+        study = middle.text_input("Study", help="The family of this claim; empty for a claim by itself.")
+        planned = right.number_input(
+            "Claims planned in the study",
+            0,
+            registry.MOST_PLANNED,
+            0,
+            help="Fixed by the first one; the level of each is 0.05 divided by it.",
+        )
+        shown = st.form_submit_button("Show what would be registered", icon=":material/visibility:")
+    if shown:
+        st.session_state["claim"] = (template, asked, study, int(planned))
+    if st.session_state.get("claim", ("",))[0] != template:
+        return
+    _, asked, study, planned = st.session_state["claim"]
+    with frame.show_errors():
+        with st.spinner("Simulating the power ..."):
+            found = _preview(reads.data(), _stamp(), template, _frozen(asked), study, planned)
+        _registration(found)
+        st.button(
+            "Register it",
+            type="primary",
+            icon=":material/lock:",
+            on_click=_register,
+            args=(template, asked, study, planned),
+            **jobs.control(),
+        )
+        st.caption("A registered claim cannot be changed or removed. It is tested afterwards.")
+    if failed := st.session_state.pop("not registered", None):
+        st.error("It was not registered.", icon=":material/error:")
+        st.code(failed, language=None, wrap_lines=True)
+
+
+def _inputs(template: str, run: str) -> dict:
+    from selviz.attribution.methods import METHODS
+    from selviz.robustness.corruptions import STANDARD
+
+    layers, classes = reads.read("layers", run)["layer"].tolist(), reads.class_names(run)
+    asked, boxes = {}, st.columns(3)
+    listed = {**CHOICES, "layer": layers, "class": classes, "method": list(METHODS), "corruption": list(STANDARD)}
+    listed |= {"controls": CONTROLS} if template == "selective" else {}
+    shown = [option for option in TEMPLATES[template].about.options if option[0] not in ("run", "file")]
+    for number, (name, needed, told) in enumerate(shown):
+        box, head = boxes[number % 3], name.capitalize()
+        if name in listed:
+            options = listed[name] if needed else [None, *listed[name]]
+            first = len(options) - 1 if name == "layer" and needed else 0
+            words = (lambda option: "default" if option is None else option) if not needed else str
+            asked[name] = box.selectbox(head, options, index=first, format_func=words, help=told)
+        elif name == "unit":
+            asked[name] = box.text_input(head, f"{layers[-1]}:best", help=told)
+        else:
+            asked[name] = box.text_input(head, placeholder="" if needed else "default", help=told)
+    if template == "own":
+        asked["yaml"] = st.text_area("The claim as YAML", OWN.format(run=run, layer=layers[-1]), height=260)
+    else:
+        asked["run"] = run
+        st.caption(f"Network: {safe_text.code(run)}, the one chosen at the side.")
+    return {name: value.strip() if isinstance(value, str) else value for name, value in asked.items()}
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _preview(folder: str, stamp: tuple, template: str, asked: tuple, study: str, planned: int) -> dict:
+    return registry.preview(reads.Store(folder), template, dict(asked), study, planned)
+
+
+def _stamp() -> tuple:
+    """What changes when a run or a record is added."""
+    store = reads.store()
+    return (*((run, reads.run_version(run)) for run in store.names()), len(store.hypotheses()))
+
+
+def _frozen(asked: dict) -> tuple:
+    return tuple(sorted((name, value) for name, value in asked.items() if value not in (None, "")))
+
+
+def _register(template: str, asked: dict, study: str, planned: int) -> None:
+    try:
+        record = registry.register(reads.store(), template, asked, study, planned)
+    except SelvizError as error:
+        st.session_state["not registered"] = str(error)
+        return
+    st.session_state.pop("claim", None)
+    address.put(hypothesis=record["hypothesis"], do="one", template=None)
+
+
+# ------------------------------------------------------------------------------------------------------------------ one
+
+
+def one(key: str) -> None:
+    """A registered claim: its verdict with the null distribution, all that it rests on, its report."""
+    registered, _ = registry.find(reads.store(), key)
+    st.subheader(
+        safe_text.plain(registered["statement"]) if len(registered["statement"]) < 60 else "The claim", anchor=False
+    )
+    st.markdown(f"> {sentence(registered['statement'])}")
+    if not verdict(key):
+        _registration(registered, statement=False)
+        return
+    _, result = registry.find(reads.store(), key)
+    unit = TEMPLATES[registered["template"]].about.unit
+    parts = pd.DataFrame(result["parts"])
+    tables.chart(
+        "The effect",
+        figures.hypotheses.effects(parts, unit, theme.dark()),
+        f"A dot is the effect in the claim's direction with its {100 * registered['confidence']:.4g} % interval. "
+        "Dashed: the smallest effect that matters; an interval wholly left of it refutes the claim.",
+        parts.drop(columns=["null"]),
+        "claim-effects",
+    )
+    for number, part in enumerate(result["parts"]):
+        null = pd.DataFrame({"value": part["null"]})
+        smallest = f", at least {part['smallest_p']:.3g} with this test" if part["smallest_p"] else ""
+        tables.chart(
+            f"If it were false: {part['name']}",
+            figures.hypotheses.null_distribution(null, part["observed"], unit, theme.dark()),
+            f"Grey: the {numbers.whole(len(null))} values that the statistic takes if the claim is false; the line is "
+            f"what was observed. {part['test'].capitalize()}: {numbers.p_value(part['p'])}{smallest} "
+            f"(n = {numbers.whole(part['n'])} {part['of']}).",
+            null,
+            f"claim-null-{number}",
+        )
+    _details(result["details"])
+    st.subheader("What was done, and what was not", anchor=False)
+    marks = {True: "yes", False: "no", None: "does not apply"}
+    _facts([(f"{e['item']}: {marks[e['done']]}", e["how"]) for e in result["checklist"]])
+    _registration(registered, statement=False)
+    _leave(registered)
+
+
+def verdict(key: str) -> bool:
+    """The verdict of a hypothesis in words, or the way to it; whether there is one."""
+    store = reads.store()
+    registered, result = registry.find(store, key)
+    for problem in registry.changed_runs(store, registered):
+        st.warning(f"{problem.capitalize()}.", icon=":material/link_off:")
+    if result is None:
+        jobs.study(
+            "test",
+            "hypothesis",
+            f"Registered on {registered['written'][:16].replace('T', ' at ')} (UTC), not tested yet.",
+            registered["hypothesis"],
+        )
+        return False
+    if result["kind"] == "abandoned":
+        st.info(f"Given up: {sentence(result['reason'])}", icon=":material/block:")
+        return False
+    first, unit = result["parts"][0], TEMPLATES[registered["template"]].about.unit
+    shown = {name: report.amount(first[name], unit).replace("-", numbers.MINUS) for name in ("effect", "low", "high")}
+    kind = "confirmatory" if registered["confirmatory"] else "exploratory"
+    show = {"supported": st.success, "refuted": st.error}.get(result["verdict"], st.info)
+    show(
+        f"**{result['verdict'].capitalize()}**: {HOW[result['verdict']]}. {numbers.p_value(result['p'])} at a "
+        f"corrected level of {registered['level']:.3g}; effect {shown['effect']}, "
+        f"{100 * registered['confidence']:.4g} % interval {shown['low']} to {shown['high']}, "
+        f"n = {numbers.whole(first['n'])} {first['of']}. {kind.capitalize()}.",
+        icon=ICONS[result["verdict"]],
+    )
+    return True
+
+
+def _registration(found: dict, statement: bool = True) -> None:
+    """What is registered, or would be."""
+    if statement:
+        st.markdown(f"> {sentence(found['statement'])}")
+    names = {"quantity": "measured", "direction": "direction", "refuted": "would refute it", "controls": "controls",
+             "statistic": "statistic", "sample": "sample", "rule": "verdict"}  # fmt: skip
+    rows = [(told, found[name]) for name, told in names.items()]
+    family = found["family"]
+    named = f"{family['name']}, " if family["name"] else ""
+    rows.append(
+        ("study", f"{named}claim {family['number']} of {family['planned']} planned: level {found['level']:.3g}")
+    )
+    kind = "confirmatory" if found["confirmatory"] else "exploratory"
+    rows.append((kind, found["why"] + (f"; the same was tested in {found['repeats']}" if found.get("repeats") else "")))
+    st.subheader("What is registered", anchor=False)
+    _facts(rows)
+    told = sentence(registry.told_power(found["power"]))
+    if found["power"]["power"] < registry.ENOUGH:
+        st.warning(told, icon=":material/speed:")
+    else:
+        st.markdown(told)
+
+
+def _facts(rows: list[tuple]) -> None:
+    """A table of two columns that breaks its lines."""
+    cells = (f"<th>{html.escape(name)}</th><td>{html.escape(str(text))}</td>" for name, text in rows)
+    st.html(f"<table class='selviz-facts'><tr>{'</tr><tr>'.join(cells)}</tr></table>")
+
+
+def _details(details: dict) -> None:
+    for name, value in details.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            st.subheader(f"Every one of the {name}", anchor=False)
+            table = pd.DataFrame(value)
+            tables.table(table.assign(**{c: table[c].astype(str) for c in table if table[c].dtype == object}))
+        else:
+            values = value if isinstance(value, list) else [value]
+            st.markdown(f"{name}: {', '.join(numbers.number(v) if v is not None else '–' for v in values)}")
+
+
+def _leave(registered: dict) -> None:
+    store, key = reads.store(), registered["hypothesis"]
+    st.subheader("For a reader who wants to check this", anchor=False)
+    with st.container(horizontal=True):
+        for kind, suffix, make in (("HTML", ".html", report.html_report), ("Markdown", ".md", report.markdown_report)):
+            st.download_button(
+                f"Report as {kind}",
+                lambda make=make: make(store, key).encode(),
+                f"selviz-hypothesis-{key}{suffix}",
+                icon=":material/download:",
+                on_click="ignore",
+                key=f"report{suffix}",
+            )
+    st.caption("Computes everything anew and says whether it is the same, bit for bit:")
+    st.code(report.commands(store, registered)[1], language="bash", wrap_lines=True)
+    st.caption(f"Registered as record {registered['number']}, SHA-256:")
+    st.code(registered["hash"], language=None)
+
+
+def sentence(text: str) -> str:
+    """A sentence with names of others in it, so that Markdown leaves it as it is."""
+    return re.sub(r"([\\`*_{}\[\]<>()#+!|~$:])", r"\\\1", str(text))

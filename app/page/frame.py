@@ -1,0 +1,76 @@
+"""The frame of every page: `page(title, how)`, `with show_errors(): ...`, `link()`."""
+
+from contextlib import contextmanager
+
+import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from app.look import keyboard
+from app.state import reads
+from selviz.errors import SelvizError
+from selviz.text import safe_text
+
+
+def page(title: str, how: str, python: str = "", shell: str = "") -> None:
+    """The title, which is the page's question, one sentence of how to read it, and link and code to take away."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.title(title, anchor=False, width="stretch")
+        with popover("Share", ":material/share:", "share") as opened:
+            if opened:
+                st.caption("This view as a link; from the keyboard, Enter copies what has the focus")
+                st.code(link(), language=None, wrap_lines=True)
+                st.caption("The same numbers in Python")
+                code = f"import selviz\n\nstore = selviz.open({reads.data()!r})\n{python or 'store.runs()'}"
+                st.code(code, language="python")
+                if shell:
+                    st.caption("The same in a shell")
+                    st.code(shell, language="bash")
+    st.markdown(how)
+    st.session_state["notices"] = get_script_run_ctx().cursors, st.container()
+
+
+@contextmanager
+def popover(label: str, icon: str, key: str, **options):
+    """A box that opens at a button; gives whether it is open, since what is in it is made only then."""
+    with st.popover(label, icon=icon, on_change="rerun", key=key, **options) as box:
+        if box.open:
+            keyboard.enter(key)
+        yield box.open
+
+
+def link() -> str:
+    """The address of what is on screen."""
+    from urllib.parse import urlencode
+
+    query = urlencode(st.query_params.to_dict(), safe=":;,.-")
+    return f"{st.context.url or ''}{'?' if query else ''}{query}"
+
+
+def unbounded(run: str, layers) -> None:
+    """Says so where SI has no bound: in layers whose activations can be negative."""
+    table = reads.read("layers", run)
+    signed = table[table["signed"] & table["layer"].isin(list(layers))]["layer"].tolist()
+    if signed:
+        more = f" and {len(signed) - 3} more" if len(signed) > 3 else ""
+        st.caption(
+            f"Activations can be negative in {', '.join(map(safe_text.code, signed[:3]))}{more}: SI is not bounded there."
+        )
+
+
+@contextmanager
+def show_errors():
+    """A SelvizError inside is shown as its sentence, once on a page; everything else on the page stays."""
+    try:
+        yield
+    except SelvizError as error:
+        drawing = get_script_run_ctx().cursors  # Streamlit makes new ones for each run
+        of, told = st.session_state.get("failures", (None, set()))
+        told = told if of is drawing else set()
+        if str(error) in told:
+            st.caption("This cannot be shown either, for the same reason.")
+            return
+        st.session_state["failures"] = drawing, told | {str(error)}
+        if st.session_state.get("notices", (None,))[0] is not drawing:
+            st.title("This page cannot be shown", anchor=False)
+        st.error("This could not be shown; nothing was lost.", icon=":material/error:")
+        st.code(str(error), language=None, wrap_lines=True)

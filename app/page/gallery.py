@@ -1,0 +1,183 @@
+"""The images of a unit: `images(run, layer, unit, activations)` draws them in bands; `chosen(activations)` is one."""
+
+import base64
+import html
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from app.compute import ablation, scheduler
+from app.look import theme
+from app.look import thumbnails as image_files
+from app.state import address, reads
+from selviz.figures import colors
+from selviz.store.files import WEIGHTS
+from selviz.text import numbers, safe_text
+
+SHOWN = {"most": 12, "middle": 6, "random": 6, "least": 6}  # images in each band
+BANDS = {"most": "Highest", "middle": "In the middle", "random": "At random", "least": "Lowest"}
+RANKS = {"activation": "activation", "relevance": "relevance to the answer"}
+COLUMNS = 6
+BRIGHT = 0.995  # the quantile of a map that gets the brightest colour; single larger values stay at it
+
+
+@st.cache_data(max_entries=128, show_spinner=False)
+def _maps(folder: str, files: tuple, run: str, layer: str, unit: int, images: tuple[int, ...]) -> np.ndarray:
+    """The unit's maps [n, *positions] on these images; [n] for a dense layer."""
+    import torch
+
+    network, dataset = reads.network(run)
+    with torch.no_grad():
+        inputs = dataset.normalise(dataset.eval_pixels[list(images)])
+        return network.maps(inputs, layer)[:, unit].numpy()
+
+
+def bands(activations: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The images of each band, by column `rank_by`; of equals, those that come first in the evaluation order.
+
+    middle: around the median of the images that lie above the lowest value; random: drawn once, with a fixed seed.
+    """
+    most = activations.sort_values(["rank_by", "image"], ascending=[False, True])
+    least = activations.sort_values(["rank_by", "image"], ascending=[True, True])
+    above = most[most["rank_by"] > most["rank_by"].min()]
+    middle = max(0, len(above) // 2 - SHOWN["middle"] // 2)
+    return {
+        "most": most.head(SHOWN["most"]),
+        "middle": above.iloc[middle : middle + SHOWN["middle"]],
+        "random": activations.sample(min(SHOWN["random"], len(activations)), random_state=0),
+        "least": least.head(SHOWN["least"]),
+    }
+
+
+def strip(run: str, images: list[int]) -> str:
+    """These images in a row, as HTML."""
+    thumbnails = reads.store().thumbnails(run, images)
+    labels = reads.read("images", run)["label"]
+    tiles = []
+    for image in images:
+        told = html.escape(f"image {image}: {labels[image]}")
+        source = f"data:image/png;base64,{base64.b64encode(thumbnails[image]).decode()}"
+        tiles.append(f'<figure title="{told}"><img class="selviz-picture" alt="{told}" src="{source}"></figure>')
+    columns = f"grid-template-columns: repeat({len(tiles)}, minmax(0, 6rem))"
+    return f'<div class="selviz-tiles" style="{columns}">{"".join(tiles)}</div>'
+
+
+def _relevance(run: str, layer: str) -> np.ndarray:
+    def make() -> np.ndarray:
+        from selviz.ablation import relevance
+
+        return relevance(ablation.engine(run, None), layer).numpy()
+
+    key = ("relevance", reads.data(), reads.run_version(run), run, layer)
+    return scheduler.kept(key, make, "Finding the images to which this unit matters most ...", long=True)
+
+
+def chosen(activations: pd.DataFrame) -> int:
+    """The image that the address names; else the one that drives the unit most."""
+    first = activations.sort_values(["value", "image"], ascending=[False, True])["image"].iloc[0]
+    return address.integer("image", 0, int(activations["image"].max()), int(first))
+
+
+def images(run: str, layer: str, unit: int, activations: pd.DataFrame) -> None:
+    """Draws images in bands from most to least; a click shows the pixels of one."""
+    picked = chosen(activations)
+    has_network = (reads.store().run_path(run) / WEIGHTS).exists() and not reads.watched(run)
+    controls = st.container(horizontal=True, vertical_alignment="bottom")
+    with controls:
+        by = address.segmented("Images ranked by", RANKS, "by") if has_network else "activation"
+    if by == "relevance":
+        ranked = _relevance(run, layer)[:, unit]
+    else:
+        ranked = activations["value"]
+    found = bands(activations.assign(rank_by=ranked))
+    together = pd.concat(found.values())["image"].astype(int).tolist()
+    mapped = has_network and address.choose("map", ["on", "off"], "on") == "on"
+    maps = _maps(reads.data(), reads.run_version(run), run, layer, unit, tuple(together)) if has_network else None
+    spatial = maps is not None and maps.ndim == 3
+    top = float(np.quantile(maps, BRIGHT)) if spatial else 0.0
+    pixels = image_files.decoded(reads.store().thumbnails(run, together))
+    style, number = [], 0
+    for band, table in found.items():
+        st.markdown(f"**{BANDS[band]}**")
+        columns = st.columns(COLUMNS, gap="xsmall")
+        for rank, row in enumerate(table.to_dict("records")):
+            image, wrong = int(row["image"]), row["label_index"] != row["prediction_index"]
+            picture = image_files.plain(pixels[image])
+            if spatial and mapped:
+                picture = image_files.overlay(pixels[image], maps[number], top)
+            number += 1
+            style.append(_tile_style(f"{band}-{rank}", picture, row, image == picked, wrong))
+            told = f"Image {image}: {safe_text.plain(row['label'])}, taken for {safe_text.plain(row['prediction'])}"
+            columns[rank % COLUMNS].button(
+                f"{'✗ ' if wrong else ''}{safe_text.plain(row['label'])}\n{numbers.number(row['rank_by'])}",
+                key=f"tile-{band}-{rank}",
+                width="stretch",
+                help=told + f"; activation {numbers.number(row['value'])}",
+                on_click=address.put,
+                kwargs={"image": image, "evidence": "pixels"},
+            )
+    st.html(f"<style>{''.join(style)}</style>")
+    st.caption(_how(by, spatial, has_network, activations) + " Click an image to see which of its pixels count.")
+    if spatial:
+        with controls:
+            address.widget(
+                st.toggle, "Map over them", name="map", value=mapped, default=True,
+                text=lambda on: "on" if on else "off",
+            )  # fmt: skip
+
+
+def _how(by: str, spatial: bool, has_network: bool, activations: pd.DataFrame) -> str:
+    how = "Under each image: its class and "
+    how += "the activation. " if by == "activation" else "how much the unit speaks for the predicted class (logits). "
+    how += "The frame has the colour of the class; ✗ and a broken frame mark an image that the network takes wrongly. "
+    if spatial:
+        how += "Colour shows where the unit responds, dark to bright on one scale for all these images. "
+    else:
+        how += "A unit of a dense layer has no map. " if has_network else "Without its network there are no maps. "
+    lowest = int((activations["value"] == activations["value"].min()).sum())
+    if by == "activation" and lowest > SHOWN["least"]:
+        how += f"{numbers.counted(lowest, 'image')} share the lowest activation; the first of them are shown."
+    return how
+
+
+def _tile_style(key: str, picture: np.ndarray, row: dict, chosen: bool, wrong: bool) -> str:
+    hue = colors.classes(10, theme.dark())[int(row["label_index"]) % 10]
+    ring = f"box-shadow: 0 0 0 3px {colors.INK[theme.dark()]};" if chosen else ""
+    broken = "border-style: dashed;" if wrong else ""
+    look = f"background-image: url({image_files.uri(picture)}); border-color: {hue}; {broken} {ring}"
+    return f".st-key-tile-{key} button {{{look}}}"
+
+
+def synthesised(run: str, layer: str, unit: int, activations: pd.DataFrame) -> None:
+    """The picture made to drive the unit, with its caveat: it misleads more easily than natural images."""
+    st.subheader("An image made for it", anchor=False)
+    seed = address.integer("drawn", 0, 10**6, 0, "seed")
+    found = _synthesised(run, layer, unit, seed)
+    picture, words = st.columns([1, 2], vertical_alignment="center")
+    told = f"an image made to drive unit {unit} of {layer}"
+    source = image_files.uri(image_files.plain(found["pixels"]))
+    picture.html(f'<img class="selviz-picture" alt="{html.escape(told)}" src="{source}">')
+    largest = float(activations["value"].max())
+    with words:
+        st.markdown(
+            f"It reaches an activation of {numbers.number(found['activation'])}, from "
+            f"{numbers.number(found['at_start'])} for the noise it began with; the largest on "
+            f"{numbers.counted(len(activations), 'image')} of the data set is {numbers.number(largest)}."
+        )
+        st.button("Another one", icon=":material/casino:", on_click=address.put, kwargs={"drawn": seed + 1})
+    st.caption(
+        f"Gradient ascent on the unit's mean activation over a Fourier series, seed {seed}. Such pictures need not lie "
+        "where natural images lie; in a controlled study people understood units better from natural images (92 % "
+        "against 82 % right, Borowski et al. 2021)."
+    )
+
+
+def _synthesised(run: str, layer: str, unit: int, seed: int) -> dict:
+    def make() -> dict:
+        from selviz.studies.unit_measures import run_visualisation
+
+        return run_visualisation(reads.store(), run, layer, unit, seed, reads.network(run))
+
+    key = ("synthesised", reads.data(), reads.run_version(run), run, layer, unit, seed)
+    return scheduler.kept(key, make, "Making an image that drives this unit ...", long=True)

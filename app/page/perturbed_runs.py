@@ -1,0 +1,193 @@
+"""Perturbed images and runs that were tested on them: `samples(run)`, `gathered(run, "robustness")`."""
+
+import html
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from app.look import thumbnails
+from app.page import frame
+from app.state import address, reads
+from selviz.runs.families import siblings
+from selviz.statistics import over_seeds, wilson
+from selviz.store import Store
+from selviz.text import numbers as number_text
+from selviz.text import safe_text
+
+SHOWN = 8
+EPSILONS = ("0.5", "1", "2", "4", "8", "16", "32", "64")
+KINDS = {"corruption": "A corruption", "attack": "An attack"}
+ATTACKS = {"pgd": "PGD, 20 steps", "fgsm": "FGSM, one step"}
+STRIP = """<style>
+.selviz-strip {display: grid; grid-template-columns: 6.4rem repeat(var(--n), minmax(4.6rem, 1fr)); gap: .5rem .6rem;
+  align-items: center; overflow-x: auto}
+.selviz-strip img {width: 100%; max-width: 9rem; image-rendering: pixelated; border-radius: .4rem; display: block}
+.selviz-strip div {font-size: .88rem; line-height: 1.25}
+.selviz-wrong {font-weight: 700; text-decoration: underline; text-decoration-thickness: 2px; text-underline-offset: 3px}
+</style>"""
+
+
+def samples(run: str) -> tuple[str, str, float]:
+    """A few images, what the perturbation does to them and what the network takes them for; (kind, name, level)."""
+    from selviz.robustness import corruptions
+
+    _, dataset = reads.network(run)
+    side = dataset.eval_pixels.shape[2:]
+    names, skipped = corruptions.usable(*side, tuple(corruptions.CORRUPTIONS))
+    last = max(0, len(dataset.eval_labels) - SHOWN)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        kind = address.segmented("What happens to the images", KINDS, "kind")
+        if kind == "corruption":
+            name = address.choose("corruption", names, "gaussian_noise", "corruption")
+            address.widget(
+                st.selectbox, "Corruption", names, name="corruption", value=name, default="gaussian_noise", width=220,
+                format_func=called,
+            )  # fmt: skip
+            level = address.integer("severity", 1, 5, 3)
+            with st.container(width=260):
+                address.widget(st.slider, "Severity", 1, 5, name="severity", value=level, default=3)
+        else:
+            name = address.choose("attack", list(ATTACKS), "pgd", "attack")
+            address.widget(
+                st.selectbox, "Attack", list(ATTACKS), name="attack", value=name, default="pgd", width=220,
+                format_func=ATTACKS.get,
+            )  # fmt: skip
+            level = address.choose("epsilon", EPSILONS, "8", "epsilon")
+            with st.container(width=260):
+                address.widget(
+                    st.select_slider, "Largest change of a pixel, of 255", EPSILONS, name="epsilon", value=level,
+                    default="8",
+                )  # fmt: skip
+        first = address.integer("first", 0, last, 0)
+        address.widget(
+            st.number_input, "First image", min_value=0, max_value=last, step=SHOWN, name="first", value=first,
+            default=0, width=120,
+        )  # fmt: skip
+    _strip(run, kind, name, float(level), first)
+    if skipped:
+        st.caption("These images are too small for some corruptions: " + "; ".join(skipped.values()) + ".")
+    return kind, name, float(level)
+
+
+def called(name: str) -> str:
+    """A corruption or an attack as it is called in a sentence: `gaussian noise`, `PGD`."""
+    return name.upper() if name in ATTACKS else name.replace("_", " ")
+
+
+@st.cache_data(max_entries=64, show_spinner="Making the images ...")
+def _made(folder: str, files: tuple, run: str, kind: str, name: str, level: float, first: int):
+    """Pixels of the images, clean and perturbed, their labels, and ((prediction, probability)) of both."""
+    import torch
+
+    from selviz.robustness.corruptions import corrupt
+    from selviz.studies.robustness import adversarial
+
+    network, dataset = reads.network(run)
+    numbers = range(first, first + SHOWN)
+    clean, labels = dataset.eval_pixels[first : first + SHOWN], dataset.eval_labels[first : first + SHOWN]
+    if kind == "corruption":
+        found = torch.from_numpy(corrupt(clean.numpy(), name, int(level), 0, numbers))
+    else:
+        found = adversarial(network, dataset, clean, labels, name, level)
+    answers = []
+    with torch.no_grad():
+        for pixels in (clean, found):
+            chance = network.logits(dataset.normalise(pixels)).softmax(dim=1)
+            answers.append([(int(p.argmax()), float(p.max())) for p in chance])
+    return clean.numpy(), found.float().numpy(), labels.tolist(), answers
+
+
+def _strip(run: str, kind: str, name: str, level: float, first: int) -> None:
+    clean, found, labels, answers = _made(reads.data(), reads.run_version(run), run, kind, name, level, first)
+    names = reads.class_names(run)
+    change = found - clean
+    top = level if kind == "attack" else float(np.abs(change).max()) or 1.0
+    rows: list[list[str]] = [["clean"], ["the change"], ["perturbed"]]
+    for number in range(len(labels)):
+        shown = (
+            (clean[number], answers[0][number], "clean"),
+            (np.clip(127.5 + 127.5 * change[number] / max(top, 1e-9), 0, 255), None, "change"),
+            (np.clip(found[number], 0, 255), answers[1][number], "perturbed"),
+        )
+        for row, (pixels, answer, what) in zip(rows, shown):
+            picture = thumbnails.uri(thumbnails.plain(np.rint(pixels).astype(np.uint8)))
+            words = ""
+            if answer is not None:
+                right = answer[0] == labels[number]
+                told = f"{html.escape(safe_text.short(names[answer[0]], 12))}, {100 * answer[1]:.0f} %"
+                words = f"{'✓' if right else '✗'} <span class='{'' if right else 'selviz-wrong'}'>{told}</span>"
+            alt = html.escape(f"image {first + number}, {what}, class {names[labels[number]]}", quote=True)
+            row.append(f"<div><img alt='{alt}' src='{picture}'>{words}</div>")
+    cells = "".join(f"<div>{row[0]}</div>{''.join(row[1:])}" for row in rows)
+    st.html(f"{STRIP}<div class='selviz-strip' style='--n: {len(labels)}'>{cells}</div>")
+    scale = (
+        f"scaled so that {level:g} of 255 is black or white"
+        if kind == "attack"
+        else f"scaled so that {top:.0f} of 255 is black or white"
+    )
+    st.caption(
+        f"Images {first} to {first + len(labels) - 1}; under each what the network takes it for and how sure it is, "
+        f"✗ where that is wrong. The change is perturbed minus clean, {scale}; grey is no change."
+        + (
+            " The attack is made anew for these images, with all of the network's weights at hand."
+            if kind == "attack"
+            else ""
+        )
+    )
+
+
+def gathered(run: str, stage: str, *methods: str) -> tuple[pd.DataFrame, dict[str, dict[str, pd.DataFrame]], list[str]]:
+    """The runs like this one that have the stage, their tables (run -> method -> table); the names of the others."""
+    alike = siblings(reads.runs(), run)
+    found, without = {}, []
+    for name in alike["run"]:
+        if not (Store(reads.data()).run_path(name) / f"{stage}.duckdb").exists():
+            without.append(name)
+            continue
+        with frame.show_errors():
+            found[name] = {method: reads.read(method, name) for method in methods}
+    return alike[alike["run"].isin(found)], found, without
+
+
+def told_missing(without: list[str], command: str) -> None:
+    """How many runs like this one were not tested yet, and the command that does it."""
+    if without:
+        st.caption(
+            f"{number_text.counted(len(without), 'network')} like this one not tested yet, such as "
+            f"{safe_text.code(without[0])}: `selviz {command} RUN` tests one."
+        )
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def over_alpha(table: pd.DataFrame, value: str, keys: tuple[str, ...] = ()) -> pd.DataFrame:
+    """Mean of `value` over the seeds of each alpha (and of each of `keys`), low and high by selviz's rule, n."""
+    rows = []
+    for group, part in table.groupby(["alpha", *keys], sort=False, dropna=False):
+        found = over_seeds(part[value])
+        rows.append({**dict(zip(("alpha", *keys), group)), "mean": found.mean, "low": found.low, "high": found.high})
+        rows[-1]["n"] = found.n
+    return pd.DataFrame(rows, columns=["alpha", *keys, "mean", "low", "high", "n"])
+
+
+def by_level(runs: pd.DataFrame, found: dict, kind: str, name: str | None) -> pd.DataFrame:
+    """Accuracy of each alpha at each level of one corruption or attack, or of the mean over corruptions (None).
+
+    Where an alpha has one network the interval is Wilson's for new images, with more it is over seeds.
+    """
+    parts = []
+    for row in runs.to_dict("records"):
+        table = found[row["run"]]["robustness"]
+        clean = table[table["kind"] == "clean"]
+        part = table[(table["kind"] == kind) & ((table["name"] == name) if name else True)]
+        if not name and kind == "corruption":
+            part = part.groupby("level", as_index=False).agg({"accuracy": "mean", "images": "first"})
+        both = pd.concat([clean, part])[["level", "accuracy", "images"]]
+        parts.append(both.assign(alpha=row["alpha"], run=row["run"]))
+    table = pd.concat(parts)
+    if table.groupby(["alpha", "level"]).size().max() == 1:
+        low, high = wilson((table["accuracy"] * table["images"]).round(), table["images"])
+        table = table.assign(low=low, high=high, n=1)
+    else:
+        table = over_alpha(table, "accuracy", ("level",)).rename(columns={"mean": "accuracy"})
+    return table.assign(told=[f"α {number_text.alpha(alpha)}" for alpha in table["alpha"]])

@@ -1,0 +1,46 @@
+"""Runs that differ only by alpha and seed, as pages show them: `name, runs = choose(run)`, `means(runs, column)`."""
+
+import pandas as pd
+import streamlit as st
+
+from app.state import address, reads
+from selviz.runs.families import by_alpha, groups
+from selviz.statistics import FEWEST_SEEDS
+
+KINDS = {"t": "Student's t", "bootstrap": "bootstrap"}
+
+
+def choose(run: str) -> tuple[str, pd.DataFrame]:
+    """The family that the address names, else that of the run, and its runs; a box to choose if there are several."""
+    families = groups(reads.runs())
+    kinds = list(families)
+    of_the_run = next(name for name, members in families.items() if run in set(members["run"]))
+    kind = address.choose("kind", kinds, of_the_run, "runs")
+    if len(kinds) > 1:
+        address.widget(
+            st.selectbox, "Runs that differ by alpha and seed only", kinds, name="kind", value=kind, width=360
+        )
+    return kind, families[kind]
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def means(runs: pd.DataFrame, column: str) -> pd.DataFrame:
+    """`families.by_alpha`, kept: the bootstrap takes a while."""
+    return by_alpha(runs, column)
+
+
+def intervals(table: pd.DataFrame) -> str:
+    """The kind of interval that a table of means has, in words."""
+    fewest, most = int(table["n"].min()), int(table["n"].max())
+    seeds = f"{most} seeds" if fewest == most else f"{fewest} to {most} seeds"
+    kinds = [KINDS[kind] for kind in KINDS if kind in set(table["kind"])]
+    if not kinds:
+        return f"{seeds} for each alpha: too few for an interval, which needs {FEWEST_SEEDS}"
+    return f"95 % interval over seeds ({' or '.join(kinds)}; {seeds} for each alpha)"
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def by_layer(layers: pd.DataFrame, column: str) -> pd.DataFrame:
+    """A row an alpha and layer: the mean of `column` over seeds and its interval."""
+    parts = [by_alpha(part, column).assign(layer=layer) for layer, part in layers.groupby("layer", sort=False)]
+    return pd.concat(parts, ignore_index=True)

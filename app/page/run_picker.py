@@ -1,0 +1,89 @@
+"""The run that all pages show: `pick_run()` draws its picker, `require_run()` returns it or stops the page."""
+
+import pandas as pd
+import streamlit as st
+
+from app.compute import jobs
+from app.look import theme
+from app.state import address, reads
+from selviz.config import short_name
+from selviz.figures import colors
+from selviz.text import numbers, safe_text
+
+
+def pick_run() -> None:
+    """The sidebar's run picker; what it says is `st.session_state["run"]`, None while no run is finished."""
+    st.session_state["runs"] = table = reads.store().runs()
+    finished = table[table["state"] == "finished"] if len(table) else table
+    names = list(finished["run"]) if len(finished) else []
+    st.session_state["finished"] = len(names)
+    if not names:
+        st.session_state["run"] = None
+        return
+    default = st.session_state.get("run")
+    if default not in names:
+        baseline = finished[(finished["alpha"] == 0) & (finished["epochs"] != 0)]["run"]
+        default = baseline.iloc[0] if len(baseline) else names[0]
+    asked = address.get("run")
+    if asked in set(table["run"]) - set(names):
+        row = table[table["run"] == asked].iloc[0]
+        st.warning(
+            f"Run {safe_text.code(asked)} is {row['state']}, so there is nothing to show of it yet. "
+            f"Shown instead: {safe_text.code(default)}.",
+            icon=":material/hourglass:",
+        )
+        st.code(remedy(row), language=None, wrap_lines=True)
+        chosen = default
+    else:
+        chosen = address.choose("run", names, default)
+    st.session_state["run"] = chosen
+    if asked is None or asked != chosen:
+        address.put(run=chosen)
+    rows = finished.set_index("run").to_dict("index")
+    with st.sidebar:
+        address.widget(st.selectbox, "Run", names, name="run", value=chosen, format_func=labels(rows).get)
+        row = rows[chosen]
+        dot = f'<span style="color:{colors.alpha(row["alpha"], theme.dark())}">⬤</span>'
+        imported = row.get("kind") == "imported"
+        st.html(f"{dot}&ensp;{'trained elsewhere' if imported else 'alpha ' + numbers.alpha(row['alpha'])}")
+        kind = "" if row.get("kind") in (None, "trained") else f", {row['kind']}"
+        st.caption(
+            f"{safe_text.code(short_name(row['dataset']))} · {safe_text.code(row['model'])}{kind}  \n"
+            f"accuracy {numbers.share(row['test_accuracy'], row['images'])}  \n{safe_text.code(chosen)}"
+        )
+
+
+def labels(rows: dict[str, dict]) -> dict[str, str]:
+    """The label of each run in a list of plain text: which way alpha pulls, alpha, accuracy, and of network, data set
+    and seed what is not the same in all. Streamlit tells options apart by their labels, so equal ones get the name."""
+    parts = {"model": "{}", "dataset": "{}", "seed": "seed {}"}
+    differing = [key for key in parts if len({str(row[key]) for row in rows.values()}) > 1]
+    told = {
+        name: " · ".join(
+            [
+                f"{colors.alpha_sign(row['alpha'])} {name if numbers.missing(row['alpha']) else numbers.run(row)}",
+                numbers.percent(row["test_accuracy"]),
+                *(parts[key].format(short_name(row[key]) if key == "dataset" else row[key]) for key in differing),
+            ]
+        )
+        for name, row in rows.items()
+    }
+    shared = {label for label, count in pd.Series(told).value_counts().items() if count > 1}
+    return {name: f"{label} · {name}" if label in shared else label for name, label in told.items()}
+
+
+def remedy(row: dict) -> str:
+    """Why a run is not finished, as far as that is known, and the command that goes on with it."""
+    return (
+        "\n".join(row[name] for name in ("reason", "resume") if isinstance(row.get(name), str)) or "no reason is known"
+    )
+
+
+def require_run() -> dict:
+    """The chosen run as a dict of the columns of `reads.runs()`; a page without any run says how to get one, and stops."""
+    name = st.session_state.get("run")
+    if name is None:
+        jobs.panel()
+        st.stop()
+    table = reads.runs()
+    return {"name": name, **table[table["run"] == name].iloc[0].to_dict()}

@@ -1,0 +1,86 @@
+"""What pages read, cached by the run's files: `read("units", run)`, `class_names(run)`, `network(run)`.
+
+The store is the folder in SELVIZ_DATA, else `data/` beside the package. Caches are bounded.
+"""
+
+import os
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from app.state import caches
+from selviz.store import Store
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def data() -> str:
+    """The store's folder."""
+    return os.environ.get("SELVIZ_DATA") or str(ROOT / "data")
+
+
+def store() -> Store:
+    """The store; cheap to make."""
+    return Store(data())
+
+
+def run_version(run: str) -> tuple:
+    """What changes when a file of the run changes: name, inode, time, size of each, as one text, which hashes fast."""
+    try:
+        with os.scandir(store().run_path(run)) as entries:
+            files = ((entry.name, entry.stat()) for entry in entries if entry.is_file())
+            return (
+                "\n".join(sorted(f"{name} {stat.st_ino} {stat.st_mtime_ns} {stat.st_size}" for name, stat in files)),
+            )
+    except OSError:
+        return ()
+
+
+@st.cache_resource(max_entries=128, show_spinner=False)
+def _read(folder: str, files: tuple, method: str, *arguments) -> pd.DataFrame:
+    return getattr(Store(folder), method)(*arguments)
+
+
+@st.cache_data(max_entries=12, show_spinner=False)
+def _read_large(folder: str, files: tuple, method: str, *arguments):
+    return getattr(Store(folder), method)(*arguments)
+
+
+def read(method: str, run: str, *arguments):
+    """`Store.method(run, *arguments)`, cached as long as the run's files stay the same."""
+    if method == "matrix":
+        return _read_large(data(), run_version(run), method, run, *arguments)
+    # All visitors share one table: pandas copies what a page writes into, and only then.
+    return _read(data(), run_version(run), method, run, *arguments).copy(deep=False)
+
+
+def class_names(run: str) -> list[str]:
+    """The class names of the run's data set, in their order."""
+    first = read("layers", run)["layer"].iloc[0]
+    return read("class_means", run, first, 0)["class"].tolist()
+
+
+def runs() -> pd.DataFrame:
+    """Every run of the store, whatever its state, as the page found it when it began."""
+    found = st.session_state.get("runs")
+    return store().runs() if found is None else found
+
+
+@st.cache_resource(max_entries=4, show_spinner="Loading the network ...")
+def _network(folder: str, files: tuple, run: str):
+    from selviz.runs.load import load_network
+
+    loaded = load_network(Store(folder), run)
+    caches.settle()
+    return loaded
+
+
+def network(run: str):
+    """(UnitNetwork, Dataset) of a run. One object for all visitors: it is read, never changed."""
+    return _network(data(), run_version(run), run)
+
+
+def watched(run: str) -> bool:
+    """Whether its network could not be traced: its units were watched at import, and nothing can be computed anew."""
+    return store().run(run).get("traced") == "watched"

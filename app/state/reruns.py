@@ -1,0 +1,22 @@
+"""Reruns of a page that its visitor no longer waits for: `stop_if_superseded()`, `run_interruptibly(call)`."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+
+import streamlit as st
+
+
+def stop_if_superseded() -> None:
+    """Ends this run of the page if its visitor has asked for something newer: Streamlit looks at each such read."""
+    st.session_state.get("run")
+
+
+def run_interruptibly(call: Callable):
+    """`call()` where it takes long: in a thread, so that a newer request of the visitor need not wait for its end."""
+    pool = ThreadPoolExecutor(1)
+    future = pool.submit(call)
+    pool.shutdown(wait=False)
+    while not future.done():
+        stop_if_superseded()
+        wait([future], 0.05)
+    return future.result()

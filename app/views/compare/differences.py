@@ -1,0 +1,217 @@
+"""Several runs side by side: `names = chosen(...)`, `read(rows)`, `accuracies(rows, ...)`, `pairs(one, other, ...)`."""
+
+import dataclasses
+import itertools
+import re
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from app.page import frame
+from app.state import address, reads
+from selviz.config import RunConfig
+from selviz.geometry import matching
+from selviz.statistics import holm, wilson
+from selviz.store import Store
+from selviz.text import numbers, safe_text
+
+MOST = 6
+MORE_SETTINGS = ("kind", "units", "layers", "images", "train_images", "device")
+NULLS = {"within": "shuffled within classes", "all": "shuffled"}
+TESTED = ["change", "change_low", "change_high", "p", "lost", "gained"]
+EASY = 3e8  # multiplications a shuffle up to which there are 100 shuffles, else 20
+
+
+def chosen(finished: dict[str, dict], current: str) -> list[str]:
+    """The runs that the address names, at most six; else those last compared; else those like the current one."""
+    asked = [name for name in dict.fromkeys(address.get("runs", "").split(",")) if name]
+    names = [name for name in asked if name in finished]
+    for name in [name for name in asked if name not in finished][:3]:
+        address.not_found("run", name, ", ".join(names) or "runs of this store")
+    if len(names) > MOST:
+        st.warning(f"This link names {len(names)} runs; the first {MOST} are compared.", icon=":material/link_off:")
+    if address.get("runs") is None:
+        names = [name for name in st.session_state.get("compared", ()) if name in finished]
+    return names[:MOST] or _alike(finished, current)
+
+
+def _alike(finished: dict[str, dict], current: str) -> list[str]:
+    kind = [finished[current][key] for key in ("dataset", "model")]
+    rows = [row for row in finished.values() if [row["dataset"], row["model"]] == kind]
+    rows = rows if len(rows) > 1 else list(finished.values())
+    # The current one, an untouched one, then the others: what is named first stays where there are too many.
+    rows = sorted(rows, key=lambda row: (row["run"] != current, row["alpha"] != 0))[:MOST]
+    return [row["run"] for row in sorted(rows, key=lambda row: (np.nan_to_num(row["alpha"]), row["seed"]))]
+
+
+def baseline(rows: dict[str, dict]) -> str:
+    """The run that the others are compared with: the address's, else the one last used, else one with alpha 0."""
+    asked = address.get("baseline")
+    default = next((name for name, row in rows.items() if row["alpha"] == 0 and row["epochs"] != 0), next(iter(rows)))
+    if asked is not None and asked not in set(reads.runs()["run"]):
+        address.not_found("baseline", asked, default)
+    return next((name for name in (asked, st.session_state.get("baseline")) if name in rows), default)
+
+
+def remember(names: list[str], base: str) -> None:
+    """Keeps the choice for when the visitor comes back, and in the address, so that a link holds it."""
+    st.session_state["compared"], st.session_state["baseline"] = names, base
+    if address.get("runs") is None and len(names) > 1:
+        address.put(runs=",".join(names), baseline=base)
+
+
+def told(rows: dict[str, dict]) -> dict[str, str]:
+    """What each run is called beside its dot: its alpha, and as little more as tells it from the others."""
+    kinds = {"seed": "seed {}", "model": "{}", "dataset": "{}"}
+    for keys in (keys for size in range(4) for keys in itertools.combinations(kinds, size)):
+        names = {
+            name: " · ".join([numbers.run(row), *(kinds[key].format(row[key]) for key in keys)])
+            for name, row in rows.items()
+        }
+        if len(set(names.values())) == len(rows):
+            return names
+    return {name: f"{numbers.run(row)} · {name}" for name, row in rows.items()}
+
+
+def plain(told: str) -> str:
+    """What a run is called, in a sentence: as it is unless it holds a name that Markdown would read."""
+    return told if re.fullmatch(r"[^\W_]([^\W_]|[ ·.()−])*", told) else safe_text.code(told)
+
+
+def same_images(rows: dict[str, dict], one: str, other: str) -> bool:
+    """Whether two runs were evaluated on the same images, so that they can be compared image by image."""
+    return rows[one]["fingerprint"] == rows[other]["fingerprint"]
+
+
+def read(rows: dict[str, dict]) -> dict[str, dict[str, pd.DataFrame]]:
+    """The images, layers and units of each run; one with a damaged file is told and left out."""
+    found = {}
+    for name in rows:
+        with frame.show_errors():
+            found[name] = {kind: reads.read(kind, name) for kind in ("images", "layers", "units")}
+    return found
+
+
+def accuracies(rows: dict[str, dict], base: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A row a run: accuracy with its interval, and its change from the baseline where both saw the same images; and
+    the same change for each class. p values are Holm-corrected over the rows of each table (p_holm)."""
+    called = told(rows)
+    called[base] += " (baseline)"
+    runs, classes = [], []
+    for position, (name, row) in enumerate(rows.items()):
+        who = {"run": name, "told": called[name], "alpha": row["alpha"], "position": position}
+        low, high = wilson(round(row["test_accuracy"] * row["images"]), row["images"])
+        shares = {"test_accuracy": row["test_accuracy"], "low_share": float(low), "high_share": float(high)}
+        change = dict.fromkeys(TESTED, np.nan)
+        if name != base and same_images(rows, base, name):
+            changes = _changes(reads.data(), (reads.run_version(base), reads.run_version(name)), base, name)
+            change = changes.iloc[0][TESTED].to_dict()
+            classes.append(changes.iloc[1:].assign(**who))
+        runs.append({**who, "images": row["images"], **shares, **change})
+    tables = [pd.DataFrame(runs).astype(dict.fromkeys(TESTED, float)), *([pd.concat(classes)] if classes else [])]
+    for table in tables:
+        table["p_holm"] = holm(table["p"])
+    return tables[0], tables[1].reset_index(drop=True) if classes else pd.DataFrame()
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _changes(folder: str, stamps: tuple, base: str, other: str) -> pd.DataFrame:
+    before, after = reads.read("images", base), reads.read("images", other)
+    labels, names = before["label_index"], reads.class_names(base)
+    return matching.changes(labels, before["prediction_index"], after["prediction_index"], names)
+
+
+def joined(tables: dict[str, pd.DataFrame], runs: pd.DataFrame) -> pd.DataFrame:
+    """A table of each run as one, each row with its run, what it is called, its alpha and position."""
+    who = runs.set_index("run")[["told", "alpha", "position"]].to_dict("index")
+    return pd.concat([tables[name].assign(run=name, **facts) for name, facts in who.items()], ignore_index=True)
+
+
+def of_layer(read: dict, base: str, at: str) -> dict[str, pd.DataFrame]:
+    """The units of the baseline's layer and of its counterparts, by run."""
+    found = {}
+    for name, tables in read.items():
+        own = counterpart(at, read[base]["layers"], tables["layers"])
+        found[name] = tables["units"][tables["units"]["layer"] == own]
+    return found
+
+
+def python(base: str, names: list[str]) -> str:
+    """The same numbers in Python; `store` is open already."""
+    other = next((name for name in names if name != base), base)
+    return (
+        "from selviz.geometry.matching import changes, matches\n"
+        f"one, other = store.images({base!r}), store.images({other!r})\n"
+        f"names = store.run({base!r})['classes']\n"
+        "changes(one['label_index'], one['prediction_index'], other['prediction_index'], names)\n"
+        f"layer = store.layers({base!r})['layer'].iloc[-1]\n"
+        f"matches(store.matrix({base!r}, layer), store.matrix({other!r}, layer))"
+    )
+
+
+def settings(rows: dict[str, dict], names: dict[str, str], all_of_them: bool) -> pd.DataFrame:
+    """A row a setting, a column a run; only the settings that differ, unless `all_of_them`."""
+    fields = [field.name for field in dataclasses.fields(RunConfig)]
+    known = [key for key in (*fields, *MORE_SETTINGS) if any(key in row for row in rows.values())]
+    table = pd.DataFrame(
+        {names[name]: [_said(row.get(key)) for key in known] for name, row in rows.items()},
+        index=pd.Index([key.replace("_", " ") for key in known], name="setting"),
+    )
+    return table if all_of_them else table[table.nunique(axis=1) > 1]
+
+
+def _said(value) -> str:
+    if value is None or value is pd.NA or numbers.missing(value):
+        return "–"
+    return f"{value:g}".replace("-", numbers.MINUS) if isinstance(value, float) else str(value)
+
+
+def counterpart(at: str, layers: pd.DataFrame, others: pd.DataFrame) -> str:
+    """The other network's layer of the same name, else the one at the nearest depth."""
+    if at in set(others["layer"]):
+        return at
+    depth = float(layers.loc[layers["layer"] == at, "depth"].iloc[0])
+    return others["layer"].iloc[int((others["depth"] - depth).abs().argmin())]
+
+
+def layer(read: dict, base: str) -> str:
+    """The layer of the baseline that the address names, or the counterpart of a layer that another network has."""
+    layers, asked = read[base]["layers"], address.get("layer")
+    names = layers["layer"].tolist()
+    for tables in read.values():
+        if asked not in names and asked in set(tables["layers"]["layer"]):
+            return counterpart(asked, tables["layers"], layers)
+    return address.choose("layer", names, names[-1])
+
+
+def pairs(one: str, other: str, at: str, other_at: str) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """Each unit of the layer with its match in the other run, both units' numbers, and the nulls [R, U] of NULLS."""
+    matches, nulls = _matches(
+        reads.data(), (reads.run_version(one), reads.run_version(other)), one, other, at, other_at
+    )
+    ours, theirs = reads.read("units", one), reads.read("units", other)
+    ours, theirs = ours[ours["layer"] == at], theirs[theirs["layer"] == other_at]
+    found = matches.assign(run=one, layer=at).merge(
+        ours[["unit", "si", "preferred_class", "preferred_index", "dead"]], on="unit"
+    )
+    facts = theirs[["unit", "si", "preferred_class"]]
+    facts = facts.set_axis(["match", "match_si", "match_class"], axis=1)
+    found = found.merge(facts, on="match", how="left")
+    for kind, values in nulls.items():
+        with np.errstate(all="ignore"):
+            found[f"null_{kind}"] = np.quantile(values, 0.95, axis=0)
+    return found, nulls
+
+
+@st.cache_data(max_entries=32, show_spinner="Matching units ...")
+def _matches(folder: str, stamps: tuple, one: str, other: str, at: str, other_at: str):
+    store = Store(folder)
+    labels = store.images(one)["label_index"].to_numpy()
+    first, second = store.matrix(one, at), store.matrix(other, other_at)
+    shuffles = 100 if len(labels) * first.shape[1] * second.shape[1] <= EASY else 20
+    nulls = {
+        "within": matching.match_null(first, second, labels, shuffles),
+        "all": matching.match_null(first, second, None, shuffles),
+    }
+    return matching.matches(first, second), nulls

@@ -1,0 +1,43 @@
+"""Is my claim true?"""
+
+import shlex
+
+import streamlit as st
+
+from app.page import claims, frame, run_picker
+from app.state import address, reads
+from selviz.errors import SelvizError
+from selviz.hypotheses import registry
+
+
+def show() -> None:
+    """Draw the page."""
+    run = run_picker.require_run()["name"]
+    key = address.get("hypothesis")
+    found = None
+    if key:
+        try:
+            found = registry.find(reads.store(), key)[0]["hypothesis"]
+        except SelvizError:
+            address.not_found("hypothesis", key, "the ledger")
+    data = shlex.quote(reads.data())
+    frame.page(
+        "Is my claim true?",
+        "A claim is registered before anything is computed: what is measured, in which direction, and what would refute "
+        "it. Then it is tested, and the verdict can go either way.",
+        "store.hypotheses()",
+        f"selviz hypothesis list --data {data}" if not found else f"selviz hypothesis report {found} --data {data}",
+    )
+    views = {"ledger": "Ledger", "register": "Register a claim"} | ({"one": f"Claim {found}"} if found else {})
+    asked = address.get("do") or ("one" if found else "ledger")
+    view = asked if asked in views else "one" if found else "ledger"
+    address.widget(
+        st.segmented_control, "Show", list(views), name="do", value=view, format_func=views.get, required=True,
+        label_visibility="collapsed",
+    )  # fmt: skip
+    if view == "register":
+        claims.form(run)
+    elif view == "one":
+        claims.one(found)
+    else:
+        claims.ledger()

@@ -1,0 +1,127 @@
+"""What the lesson is taught on, and the answers to its questions, measured on this store: `drop(start(run))`."""
+
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from app.compute import ablation, scheduler
+from app.compute.ablation import Asked
+from app.page import unit_selection
+from app.state import address, reads
+from selviz.text import numbers
+
+MANY, DRAWS = 10, 100
+HIGH = 0.5
+BREAKS = {-1: "more", 0: "about as much", 1: "less"}
+
+
+class Lesson(NamedTuple):
+    """What the lesson is taught on: a baseline run, its units, and in its last layer the most selective unit."""
+
+    run: str
+    units: pd.DataFrame
+    names: list[str]
+    layer: str
+    unit: dict
+    others: pd.DataFrame  # all finished runs of the same data set and network
+
+    @property
+    def star(self) -> dict[str, list[int]]:
+        return {self.layer: [int(self.unit["unit"])]}
+
+    @property
+    def asked(self) -> Asked:
+        return Asked(self.run, address.units_to_text(self.star))
+
+
+def start(run: dict) -> Lesson:
+    """The lesson on a run; the run should be a baseline, which `baseline` finds."""
+    units = reads.read("units", run["name"])
+    layer = units["layer"].iloc[-1]
+    inside = units[(units["layer"] == layer) & ~units["dead"]]
+    inside = inside if len(inside) else units[units["layer"] == layer]
+    star = inside.sort_values(["si", "unit"], ascending=[False, True]).iloc[0].to_dict()
+    table = reads.runs()
+    same = (table["dataset"] == run["dataset"]) & (table["model"] == run["model"]) & (table["epochs"] != 0)
+    others = table[same & (table["state"] == "finished") & table["alpha"].notna()].sort_values("alpha")
+    return Lesson(run["name"], units, reads.class_names(run["name"]), layer, star, others)
+
+
+def baseline(run: dict) -> str | None:
+    """The name of the run of the same kind with alpha 0, where `run` is not one itself."""
+    if run["alpha"] == 0 and run["epochs"] != 0:
+        return None
+    table = reads.runs()
+    same = (table["dataset"] == run["dataset"]) & (table["model"] == run["model"]) & (table["state"] == "finished")
+    found = table[same & (table["alpha"] == 0) & (table["epochs"] != 0)]["run"]
+    return found.iloc[0] if len(found) else None
+
+
+def selective(lesson: Lesson) -> int:
+    """How many units have an SI over HIGH."""
+    return int((lesson.units["si"] > HIGH).sum())
+
+
+def drop(lesson: Lesson) -> float:
+    """Points of accuracy lost without the most selective unit."""
+    return round(-100 * ablation.answer(lesson.asked)["change"], 1)
+
+
+def random_drop(lesson: Lesson) -> float:
+    """The same without one random unit of its layer: the median of 20."""
+    accuracies = ablation.control(lesson.asked, "control", 20)["accuracies"]
+    return round(100 * (ablation.answer(lesson.asked)["accuracy_before"] - float(np.median(accuracies))), 1)
+
+
+def alphas(lesson: Lesson) -> list[str]:
+    """Every alpha of the networks of this kind, in order."""
+    return [numbers.alpha(alpha) for alpha in dict.fromkeys(lesson.others["alpha"])]
+
+
+def best(lesson: Lesson) -> str:
+    """The alpha with the highest mean test accuracy."""
+    return numbers.alpha(lesson.others.groupby("alpha")["test_accuracy"].mean().idxmax())
+
+
+def many(lesson: Lesson) -> Asked:
+    """The most selective units of the layer, `size` of them, judged on fold 1."""
+    table = unit_selection.metrics(lesson.run)
+    inside = table[table["layer"] == lesson.layer].sort_values(["si", "unit"], ascending=[False, True])
+    units = {lesson.layer: sorted(inside["unit"].head(size(lesson)).astype(int))}
+    return Asked(lesson.run, address.units_to_text(units), fold=1)
+
+
+def size(lesson: Lesson) -> int:
+    return max(1, min(MANY, int((lesson.units["layer"] == lesson.layer).sum()) // 2))
+
+
+def verdict(lesson: Lesson) -> str:
+    """What breaks without `many` beside random sets: one of BREAKS."""
+    rank = ablation.control(many(lesson), "control", DRAWS)
+    return BREAKS[0 if rank["p"] > 0.05 else -1 if rank["quantile"] < 0.5 else 1]
+
+
+def hurt(lesson: Lesson) -> str:
+    """The class that loses most accuracy without the most selective unit."""
+    changes = [
+        row["change"] if row["change"] is not None else 0.0 for row in ablation.answer(lesson.asked)["per_class"]
+    ]
+    return lesson.names[int(np.argmin(changes))]
+
+
+def worst_classes(run: str, layer: str) -> pd.DataFrame:
+    """Each unit's class with the largest loss when it is silent alone: unit, worst (its index), change."""
+    key = ("worst classes", reads.data(), reads.run_version(run), run, layer)
+    told = "Silencing every unit of the layer ..."
+    return scheduler.kept(key, partial(_silence_each, run, layer), told, long=True)
+
+
+def _silence_each(run: str, layer: str) -> pd.DataFrame:
+    from selviz.ablation import atlas_layer
+
+    _, table = atlas_layer(ablation.engine(run, None), layer, len(reads.class_names(run)))
+    table = table.assign(change=table["after"] - table["before"])
+    worst = table.loc[table.groupby("unit")["change"].idxmin()]
+    return worst.rename(columns={"class": "worst"})[["unit", "worst", "change"]]

@@ -1,0 +1,211 @@
+"""A family of runs with several seeds: `accuracy(...)`, `against_si(...)`, `layers(...)`, `dead(...)`, `loss(...)`."""
+
+import contextlib
+import math
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from app.look import theme
+from app.page import run_families
+from app.page import tables as page_tables
+from app.state import address, reads
+from selviz import figures
+from selviz.errors import SelvizError
+from selviz.statistics import FEWEST_SEEDS, LEVEL, equivalence, equivalence_power
+from selviz.store import Store
+from selviz.studies import published_values
+from selviz.text import numbers
+
+MARGINS = {"0.5": "0.5 points", "1": "1 point", "2": "2 points"}
+ENOUGH, MOST_SEEDS = 0.8, 200
+SHOWN = ["run", "alpha", "seed", "test_accuracy", "mean_si", "mean_si_live", "null_mean", "null_p95", "dead", "units"]
+
+
+def accuracy(runs: pd.DataFrame) -> None:
+    """Accuracy by alpha, every seed a point."""
+    found = run_families.means(runs[["alpha", "test_accuracy"]], "test_accuracy")
+    figure = figures.sweep.by_alpha(runs, found, "test_accuracy", "test accuracy, %", 100, 2, theme.dark())
+    how = (
+        f"A point is one network, a dash the mean of its alpha, the whiskers its {run_families.intervals(found)}: for "
+    )
+    how += f"other seeds on these {numbers.whole(runs['images'].max())} images."
+    page_tables.chart("Accuracy against alpha", figure, how, runs[SHOWN], "accuracy-alpha")
+
+
+def against_si(runs: pd.DataFrame, column: str) -> None:
+    """Accuracy against mean SI, every seed a point; on request beside the authors' curve."""
+    ghost = address.get("theirs") == "1"
+    found, right = (
+        run_families.means(runs[["alpha", column]], column),
+        run_families.means(runs[["alpha", "test_accuracy"]], "test_accuracy"),
+    )
+    curve = published_values.SI_CURVE if ghost else None
+    null = f"{runs['null_mean'].mean():.3f}"
+    how = "A point is one network, a circle the mean of its alpha with both intervals over seeds, joined in order of "
+    how += f"alpha. Shuffled labels give a mean SI of {null}. Click a point to choose the network."
+    if ghost:
+        how += (
+            " Dotted, with its axis on the right: the authors' curve (Leavitt & Morcos 2020, arXiv 2003.01262), "
+            "digitised from their figure; another data set and network (by its accuracy ResNet18 on Tiny ImageNet), "
+            "about 20 seeds. Compare shapes, not heights."
+        )
+
+    def pick() -> None:
+        points = st.session_state["accuracy"]["selection"]["points"]
+        if points and points[0].get("curve_number") == 0:
+            address.put(run=runs["run"].iloc[points[0]["point_index"]])
+
+    figure = figures.sweep.accuracy_against_si(runs, found, right, column, curve, theme.dark())
+    page_tables.chart("Accuracy against selectivity", figure, how, runs[SHOWN], "accuracy", on_select=pick)
+    address.widget(
+        st.toggle,
+        "Beside it the authors' curve (another data set)",
+        name="theirs",
+        value=ghost,
+        default=False,
+        text=lambda on: "1" if on else "0",
+    )
+
+
+@st.cache_data(max_entries=16, show_spinner="Reading the layers ...")
+def _layers(folder: str, stamps: tuple, runs: tuple) -> tuple[pd.DataFrame, list[str]]:
+    """The layers of all runs as one table with a column `run`, and what could not be read."""
+    with contextlib.suppress(SelvizError):  # all at once, unless one of them is damaged
+        return Store(folder).layers_of(runs), []
+    tables, troubles = [], []
+    for run in runs:
+        try:
+            tables.append(Store(folder).layers(run).assign(run=run))
+        except SelvizError as error:
+            troubles.append(str(error))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(), troubles
+
+
+def layers(runs: pd.DataFrame, column: str) -> None:
+    """Mean SI of each layer, a line an alpha."""
+    names = tuple(runs["run"])
+    table, troubles = _layers(reads.data(), tuple(map(reads.run_version, names)), names)
+    for trouble in troubles[:3]:
+        st.error("A run could not be read and is left out here; nothing was lost.", icon=":material/error:")
+        st.code(trouble, language=None, wrap_lines=True)
+    if table.empty:
+        return
+    table = table.merge(runs[["run", "alpha", "seed"]], on="run")
+    found = run_families.by_layer(table[["alpha", "layer", column]], column)
+    null = table.groupby("layer", sort=False).agg(low=("null_mean", "min"), high=("null_p95", "max")).reset_index()
+    order = list(dict.fromkeys(table["layer"]))
+    page_tables.chart(
+        "Selectivity by layer",
+        figures.sweep.layers(found, order, "mean SI", theme.dark(), null),
+        f"A line is an alpha, each point the mean over its networks with its {run_families.intervals(found)}. Grey: what "
+        "shuffled labels give, up to the largest 95th percentile.",
+        table[["run", "alpha", "seed", "layer", "units", "mean_si", "mean_si_live", "null_mean", "null_p95", "dead"]],
+        "depth",
+    )
+
+
+def dead(runs: pd.DataFrame) -> None:
+    """The share of dead units by alpha."""
+    runs = runs.assign(dead_share=runs["dead"].astype(float) / runs["units"].astype(float))
+    found = run_families.means(runs[["alpha", "dead_share"]], "dead_share")
+    found = found.assign(low=found["low"].clip(lower=0), high=found["high"].clip(upper=1))  # t knows of no bounds
+    page_tables.chart(
+        "Dead units",
+        figures.sweep.by_alpha(runs, found, "dead_share", "dead units, %", 100, 1, theme.dark()),
+        f"The share of {numbers.whole(runs['units'].max())} units that are never active on the evaluation images; a "
+        f"point is one network, with the {run_families.intervals(found)}. A dead unit has SI 0, so compare mean SI with and "
+        "without them.",
+        runs[["run", "alpha", "seed", "dead", "units", "dead_share"]],
+        "dead",
+    )
+
+
+def loss(runs: pd.DataFrame) -> None:
+    """Whether the change in accuracy from alpha 0 is smaller than a margin: an equivalence test and its power."""
+    st.subheader("Is the loss smaller than a margin?", anchor=False)
+    others = sorted(alpha for alpha in runs["alpha"].dropna().unique() if alpha != 0)
+    if not (runs["alpha"] == 0).any() or not others:
+        st.markdown("This needs networks with alpha 0, and others with another alpha, of the same settings.")
+        return
+    default = -1.0 if -1.0 in others else min(others, key=abs)
+    names = {f"{alpha:g}": alpha for alpha in others}
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        chosen = address.choose("alpha", list(names), f"{default:g}", "alpha")
+        told = {name: f"α {numbers.alpha(alpha)}" for name, alpha in names.items()}
+        address.widget(
+            st.selectbox,
+            "Compared with alpha 0",
+            list(names),
+            name="alpha",
+            value=chosen,
+            default=f"{default:g}",
+            format_func=told.get,
+            width=200,
+        )
+        margin = address.choose("margin", list(MARGINS), "1")
+        address.widget(
+            st.segmented_control,
+            "Margin",
+            list(MARGINS),
+            name="margin",
+            value=margin,
+            default="1",
+            format_func=MARGINS.get,
+            required=True,
+        )
+    alpha = names[chosen]
+    first, base = (runs.loc[runs["alpha"] == value, "test_accuracy"].astype(float) for value in (alpha, 0.0))
+    if min(len(first), len(base)) < FEWEST_SEEDS:
+        st.markdown(
+            f"There {'is' if len(first) == 1 else 'are'} {numbers.counted(len(first), 'network')} with α "
+            f"{numbers.alpha(alpha)} and {len(base)} with α 0; a test needs {FEWEST_SEEDS} seeds of each."
+        )
+        return
+    st.markdown(verdict(tuple(first), tuple(base), float(margin) / 100, alpha))
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def verdict(first: tuple, base: tuple, margin: float, alpha: float) -> str:
+    """What the equivalence test of accuracies at an alpha and at 0 says, and what it could have said."""
+    found = equivalence(first, base, margin, LEVEL)
+    bound = f"{100 * margin:g} point{'' if margin == 0.01 else 's'}"
+    difference = numbers.signed(100 * found.difference, 2)
+    change = f"mean accuracy at α {numbers.alpha(alpha)} minus that at α 0: **{difference} points**"
+    seeds = f"n = {found.n[0]} and {found.n[1]} seeds"
+    if math.isnan(found.p):
+        return f"{change} ({seeds}). No test: the accuracy is the same for every seed."
+    interval = f"90 % interval {numbers.signed(100 * found.low, 2)} to {numbers.signed(100 * found.high, 2)}"
+    halves = f"loss below the margin {numbers.p_value(found.p_not_lower)}, gain below it "
+    halves += numbers.p_value(found.p_not_higher)
+    if found.p < LEVEL:
+        answer = f"**Yes**: the two are equivalent within ±{bound}."
+    elif found.p_not_lower < LEVEL:
+        answer = f"**Yes, the loss is smaller than {bound}**; a gain of more than {bound} is not excluded."
+    elif found.high < -margin:
+        answer = f"**No**: the loss is larger than {bound}."
+    else:
+        answer = f"**Not decided**: neither a loss below {bound} nor a larger one is shown."
+    spread = (float(np.std(first, ddof=1)), float(np.std(base, ddof=1)))
+    power = equivalence_power(margin, spread, *found.n)
+    told = f"With the spread that these seeds have (standard deviations {100 * spread[0]:.2f} and "
+    told += f"{100 * spread[1]:.2f} points), so many seeds show equivalence within ±{bound} with probability "
+    told += f"{power:.2f}, if there is no difference at all."
+    if power < ENOUGH:
+        need = next((n for n in range(3, MOST_SEEDS + 1) if equivalence_power(margin, spread, n, n) >= ENOUGH), None)
+        told += f" {need} seeds each would make it {ENOUGH}." if need else f" Over {MOST_SEEDS} would be needed."
+    return (
+        f"{answer} {change[0].upper()}{change[1:]} ({interval}, {seeds}). Two one-sided t tests (TOST, Welch), level "
+        f"{LEVEL}: {halves}; equivalence {numbers.p_value(found.p)}.\n\n{told} The interval is for other seeds on the "
+        f"same evaluation images; it does not say what other images would give."
+    )
+
+
+def note(runs: pd.DataFrame) -> None:
+    """That a family has too few seeds to say more than what these networks do."""
+    if runs.groupby("alpha", dropna=False)["seed"].nunique().max() < FEWEST_SEEDS:
+        st.caption(
+            "One or two seeds for each alpha: the points show these networks, not what happens on average. "
+            "The networks of the demo are a chosen illustration. More seeds: `selviz sweep --help`"
+        )

@@ -1,0 +1,51 @@
+"""Who survives bad images, and who survives an attacker?"""
+
+import streamlit as st
+
+from app.compute import jobs
+from app.page import frame, perturbed_runs, run_picker
+from app.state import address
+from app.views.robustness import panels
+
+PARTS = {
+    "curves": "Accuracy by strength",
+    "grid": "All corruptions",
+    "selectivity": "Against selectivity",
+    "units": "Units that move",
+}
+
+
+def show() -> None:
+    """Draw the page."""
+    run = run_picker.require_run()["name"]
+    frame.page(
+        "Who survives bad images, and who survives an attacker?",
+        "Corruptions are what weather and bad cameras do; an attack changes each pixel by a little, in the direction that "
+        "hurts this very network. Choose one and see what the network makes of it; below, all networks like this one.",
+        f"store.robustness({run!r})",
+        f"selviz robustness {run}",
+    )
+    kind, name, level = "corruption", "gaussian_noise", 3.0
+    with frame.show_errors():  # without its weights a network has no pictures, but it has its stored numbers
+        kind, name, level = perturbed_runs.samples(run)
+    runs, found, without = perturbed_runs.gathered(run, "robustness", "robustness", "robustness_summary")
+    if run not in found:
+        jobs.study(
+            run,
+            "robustness",
+            "Fifteen corruptions at five severities, and two attacks at five strengths, on 1,000 images: accuracy, and "
+            "what every unit does. It takes a few minutes for a small network.",
+        )
+        st.stop()
+
+    part = address.segmented("Look at", PARTS, "part")
+    if part == "curves":
+        panels.curves(run, runs, found, kind, name)
+    elif part == "grid":
+        panels.families(found, run)
+        panels.grid(runs, found)
+    elif part == "selectivity":
+        panels.selectivity(run, runs, found)
+    else:
+        panels.units(run, found, kind, name, level)
+    perturbed_runs.told_missing(without, "robustness")

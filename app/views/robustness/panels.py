@@ -1,0 +1,286 @@
+"""The stored robustness of runs like one run: curves, grid, against selectivity, and which units move most."""
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from app.look import theme
+from app.page import perturbed_runs
+from app.page import tables as page_tables
+from app.state import address, reads
+from selviz import figures
+from selviz.statistics import correlation_interval, rank_correlation
+from selviz.text import numbers, safe_text
+
+MEASURES = {"corruption": "Corruptions", "attack": "Attack"}
+FAMILIES = ("all", "noise", "blur", "weather", "digital", "extra")
+SCALES = {"relative": "Relative to clean", "plain": "Accuracy"}
+Found = dict[str, dict[str, pd.DataFrame]]
+
+
+def curves(run: str, runs: pd.DataFrame, found: Found, kind: str, name: str) -> None:
+    """Accuracy by severity of the chosen corruption, or of the mean over corruptions; beside it, by epsilon."""
+    mine = found[run]["robustness"]
+    stored = set(mine.loc[mine["kind"] == "corruption", "name"])
+    attacks = mine.loc[mine["kind"] == "attack", "name"].unique().tolist()
+    told = _told(runs, mine)
+    shown = "all"
+    if kind == "corruption" and name in stored:
+        choices = {"one": safe_text.short(perturbed_runs.called(name), 24), "all": "mean over corruptions"}
+        shown = address.segmented("Accuracy by severity under", choices, "curve")
+    left, right = st.columns(2, gap="large")
+    with left:
+        if stored:
+            table = perturbed_runs.by_level(runs, found, "corruption", name if shown == "one" else None)
+            what = perturbed_runs.called(name) if shown == "one" else "corruptions, their mean"
+            page_tables.chart(
+                "Accuracy by severity",
+                figures.robustness.curves(table, "severity", theme.dark()),
+                f"Accuracy under {what}; a line for each alpha. {told}",
+                table,
+                "severity",
+            )
+        else:
+            st.info("No corruption is stored for this network: `selviz robustness RUN`.")
+    with right:
+        if attacks:
+            attack = name if name in attacks else attacks[-1]
+            table = perturbed_runs.by_level(runs, found, "attack", attack)
+            page_tables.chart(
+                "Accuracy under attack",
+                figures.robustness.curves(table, "largest change of a pixel, of 255", theme.dark()),
+                f"Accuracy under {perturbed_runs.called(attack)}; a line for each alpha. The axis is not to scale. {told}",
+                table,
+                "attack",
+            )
+        else:
+            st.info("No attack is stored for this network: `selviz robustness RUN --attack pgd`.")
+
+
+def grid(runs: pd.DataFrame, found: Found) -> None:
+    """Mean accuracy over severities of each alpha's networks under each corruption."""
+    alphas = runs.set_index("run")["alpha"]
+    parts = [
+        tables["robustness"].query("kind == 'corruption'").assign(alpha=alphas[name]) for name, tables in found.items()
+    ]
+    cells = pd.concat(parts).groupby(["alpha", "name"], as_index=False, dropna=False)["accuracy"].mean()
+    if cells.empty:
+        return
+    cells["told"] = [f"α {numbers.alpha(alpha)}" for alpha in cells["alpha"]]
+    page_tables.chart(
+        "Which corruptions hurt whom",
+        figures.robustness.grid(cells, theme.dark()),
+        "Mean accuracy over severities, per cent, of the networks of each alpha; the hardest corruptions are on top. "
+        "corrupt-tta has the constants of 224-pixel images, so small images are hurt more than in CIFAR-10-C.",
+        cells,
+        "grid",
+    )
+
+
+def families(found: Found, run: str) -> None:
+    """Mean accuracy of this network under each family of corruptions."""
+    table = _families(found[run])
+    if table.empty:
+        return
+    st.subheader("Which kind of corruption hurts this network?", anchor=False)
+    shares = {
+        name: st.column_config.NumberColumn(told, format="%.1f")
+        for name, told in (("accuracy", "accuracy, %"), ("relative", "of clean, %"))
+    }
+    between = {"interval": "95 % interval", "relative_interval": "95 % interval, of clean"}
+    columns = ["family", "corruptions", "severities", "images", "accuracy", "interval", "relative", "relative_interval"]
+    page_tables.table(table[columns], column_config={**shares, **between}, key="families")
+    st.caption(
+        "Plain means over corruptions and severities; an image counts once, with its mean, and the intervals (t) are "
+        "for new images. *all* are the corruptions of ImageNet-C that are stored, without the extra ones."
+    )
+
+
+def _families(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """The stored summary of corruptions in per cent, in the order of FAMILIES."""
+    table = tables["robustness_summary"].query("kind == 'corruption'").set_index("family")
+    table = table.loc[[family for family in FAMILIES if family in table.index]].reset_index()
+    shares = ["accuracy", "low", "high", "relative", "relative_low", "relative_high"]
+    table[shares] = 100 * table[shares].astype(float)
+    for name, low, high in (("interval", "low", "high"), ("relative_interval", "relative_low", "relative_high")):
+        table[name] = [f"{a:.1f} to {b:.1f}" for a, b in zip(table[low], table[high])]
+    return table
+
+
+def selectivity(run: str, runs: pd.DataFrame, found: Found) -> None:
+    """Robustness against mean SI, and against alpha over seeds."""
+    mine = found[run]["robustness"]
+    st.subheader("Does selectivity go with robustness?", anchor=False)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        of = address.segmented("Robustness to", MEASURES, "against")
+        scale = address.segmented("Measured as", SCALES, "scale")
+        attack, epsilon = _strength(mine) if of == "attack" else ("", "")
+        family = _family(found[run]) if of == "corruption" else "all"
+    points = _points(runs, found, of, scale, attack, epsilon, family)
+    if points.empty:
+        st.info("Nothing of this kind is stored for these networks: `selviz robustness RUN`.")
+        return
+    kinds = "corruption" if family == "all" else family
+    under = f"accuracy under {perturbed_runs.called(attack)} {epsilon}"
+    what = f"mean {kinds} accuracy" if of == "corruption" else under
+    what += " / clean" if scale == "relative" else ""
+    left, right = st.columns(2, gap="large")
+    with left:
+        of_accuracy = ", of the accuracy under attack alone" if (of, scale) == ("attack", "relative") else ""
+        page_tables.chart(
+            "Against selectivity",
+            figures.robustness.against_si(points, what, theme.dark()),
+            f"A point is one network; its whiskers are the 95 % interval for new images{of_accuracy}.",
+            points,
+            "against-si",
+        )
+        rho = rank_correlation(points["mean_si"], points["value"])
+        if len(points) > 3 and not np.isnan(rho):
+            low, high = correlation_interval(rho, len(points))
+            st.markdown(
+                f"Spearman's ρ = {numbers.signed(rho, 2)} between mean SI and {what} (95 % interval "
+                f"{numbers.signed(low, 2)} to {numbers.signed(high, 2)} for other networks of the kind, n = "
+                f"{len(points)} networks)."
+            )
+    with right:
+        means = perturbed_runs.over_alpha(points, "value")
+        seeds = sorted({int(means["n"].min()), int(means["n"].max())})
+        page_tables.chart(
+            "Against alpha",
+            figures.robustness.by_alpha(means, what, theme.dark()),
+            f"Mean over the seeds of each alpha (n = {' to '.join(map(str, seeds))}) with its 95 % interval "
+            "over seeds (t below ten seeds, bootstrap from ten on; none below three). Alphas stand at even "
+            "distances.",
+            means,
+            "by-alpha",
+        )
+
+
+def units(run: str, found: Found, kind: str, name: str, level: float) -> None:
+    """How far each unit of a layer moves under the chosen perturbation, and whether selective ones move more."""
+    st.subheader("Which units move most?", anchor=False)
+    mine = found[run]["robustness"]
+    levels = mine.loc[(mine["kind"] == kind) & (mine["name"] == name), "level"]
+    if levels.empty:
+        more = f"--corruption {name} --attack none" if kind == "corruption" else f"--attack {name}"
+        st.info(f"{safe_text.code(name)} is not stored for this network; this measures it:")
+        st.code(f"selviz robustness {run} {more}", language="bash")
+        return
+    near = float(levels.iloc[(levels - level).abs().argmin()])
+    layers = reads.read("layers", run)["layer"].tolist()
+    layer = address.choose("layer", layers, layers[-1], "layer")
+    address.widget(st.selectbox, "Layer", layers, name="layer", value=layer, default=layers[-1], width=260)
+    table = _shifts(run, layer, kind, name, near)
+    at = f"{perturbed_runs.called(name)} at {'severity' if kind == 'corruption' else 'epsilon'} {near:g}"
+    left, right = st.columns(2, gap="large")
+    with left:
+        page_tables.chart(
+            "Shift against selectivity",
+            figures.robustness.shifts(table, reads.class_names(run), theme.dark()),
+            f"A dot is a unit of {safe_text.code(layer)} that varies. Its shift under {at} is the mean over images of "
+            "|perturbed − clean|, in standard deviations of its clean activation; hollow: it prefers another class "
+            "then.",
+            table.drop(columns="told"),
+            "shifts",
+        )
+        _correlation(run, layer, kind, name, near)
+    with right:
+        st.subheader("Unit by unit", anchor=False)
+        shown = ["unit", "si", "si_after", "preferred_class", "class_after", "shift", "change"]
+        heads = {
+            "si_after": st.column_config.NumberColumn("SI then", format="%.2f"),
+            "class_after": "prefers then",
+            "shift": st.column_config.NumberColumn("shift, s.d.", format="%.2f"),
+            "change": st.column_config.NumberColumn("signed, s.d.", format="%+.2f"),
+        }
+        page_tables.table(table[shown].head(500), column_config=heads, height=380)
+        st.caption(f"Units of {safe_text.code(layer)} under {at}, those that move most first.")
+
+
+def _told(runs: pd.DataFrame, mine: pd.DataFrame) -> str:
+    seeds = int(runs.groupby("alpha", dropna=False).size().max())
+    if seeds == 1:
+        return f"Whiskers: 95 % Wilson interval for new images ({numbers.whole(mine['images'].max())} images each)."
+    return f"Means over up to {seeds} seeds; whiskers: 95 % intervals over seeds, from three seeds on."
+
+
+def _strength(mine: pd.DataFrame) -> tuple[str, str]:
+    """The attack and its epsilon that networks are compared by."""
+    stored = mine.loc[(mine["kind"] == "attack") & (mine["level"] > 0), ["name", "level"]]
+    if stored.empty:
+        return "attack", "0"
+    attack = "pgd" if (stored["name"] == "pgd").any() else stored["name"].iloc[0]
+    levels = [f"{value:g}" for value in sorted(stored.loc[stored["name"] == attack, "level"].unique())]
+    epsilon = address.choose("strength", levels, levels[-1], "strength")
+    address.widget(
+        st.selectbox, "Largest change, of 255", levels, name="strength", value=epsilon, default=levels[-1], width=180
+    )
+    return attack, epsilon
+
+
+def _family(tables: dict[str, pd.DataFrame]) -> str:
+    """The family of corruptions that networks are compared by."""
+    there = _families(tables)["family"].tolist() or ["all"]
+    family = address.choose("family", there, "all", "family")
+    address.widget(
+        st.selectbox, "Family", there, name="family", value=family, default="all", width=150,
+        format_func=lambda name: "all corruptions" if name == "all" else name,
+    )  # fmt: skip
+    return family
+
+
+def _points(
+    runs: pd.DataFrame, found: Found, of: str, scale: str, attack: str, epsilon: str, family: str
+) -> pd.DataFrame:
+    rows = []
+    for row in runs.to_dict("records"):
+        tables = found[row["run"]]
+        if of == "corruption":
+            part = tables["robustness_summary"].query("kind == 'corruption' and family == @family")
+            columns = (
+                ["relative", "relative_low", "relative_high"] if scale == "relative" else ["accuracy", "low", "high"]
+            )
+            values = part[columns]
+        else:
+            table = tables["robustness"]
+            part = table[(table["kind"] == "attack") & (table["name"] == attack)]
+            part = part[np.isclose(part["level"], float(epsilon))]
+            clean = float(table.loc[table["kind"] == "clean", "accuracy"].iloc[0]) if scale == "relative" else 1.0
+            values = part[["accuracy", "low", "high"]] / (clean or np.nan)
+        if len(values):
+            middle, low, high = 100 * values.iloc[0].to_numpy(dtype=float)
+            kept = {key: row[key] for key in ("run", "alpha", "seed", "mean_si")}
+            rows.append({**kept, "told": numbers.run(row), "value": middle, "low": low, "high": high})
+    return pd.DataFrame(rows)
+
+
+def _shifts(run: str, layer: str, kind: str, name: str, level: float) -> pd.DataFrame:
+    table = reads.read("robustness_units", run, layer)
+    after = table[(table["kind"] == kind) & (table["name"] == name) & np.isclose(table["level"], level)]
+    after = after.set_index("unit")
+    table = table.loc[table["kind"] == "clean", ["unit", "si", "preferred_class", "preferred_index"]].set_index("unit")
+    table = table.assign(
+        shift=after["shift"], change=after["change"], si_after=after["si"], class_after=after["preferred_class"]
+    )
+    table = table.dropna(subset="shift").reset_index().sort_values("shift", ascending=False)
+    table["moved_class"] = table["preferred_class"] != table["class_after"]
+    table["told"] = [
+        f"unit {row.unit}: SI {numbers.si(row.si)}, {numbers.si(row.si_after)} perturbed<br>prefers "
+        f"{safe_text.label(row.preferred_class)}, perturbed {safe_text.label(row.class_after)}<br>shift {row.shift:.2f}"
+        for row in table.itertuples()
+    ]
+    return table
+
+
+def _correlation(run: str, layer: str, kind: str, name: str, level: float) -> None:
+    facts = reads.read("robustness_layers", run, layer)
+    fact = facts[(facts["kind"] == kind) & (facts["name"] == name) & np.isclose(facts["level"], level)].iloc[0]
+    units = int(fact["units"])
+    if np.isnan(fact["si_to_shift"]):
+        st.markdown(f"No rank correlation: too few of the layer's units vary (n = {units}).")
+        return
+    st.markdown(
+        f"Spearman's ρ = {numbers.signed(fact['si_to_shift'], 2)} between SI and shift (95 % interval "
+        f"{numbers.signed(fact['low'], 2)} to {numbers.signed(fact['high'], 2)} for other units of the kind, n = "
+        f"{units} units that vary). {100 * fact['kept_class']:.0f} % of them keep their preferred class."
+    )

@@ -1,0 +1,52 @@
+"""Which networks shall there be?"""
+
+import shlex
+
+import streamlit as st
+
+from app.compute import jobs
+from app.page import frame
+from app.state import address, reads
+from app.views.train import panels
+from selviz.runs import background_jobs
+
+
+def show() -> None:
+    """Draw the page."""
+    names = background_jobs.names(reads.data())
+    job = address.choose("job", names, names[0], "job") if names else None
+    frame.page(
+        "Start a network of your own",
+        "Choose what to vary: a network is trained for each combination of the values. It goes on when you close the page; "
+        "stopped or cut off, it resumes where it was.",
+        shell="selviz sweep --model cnn --dataset mnist-5k --alphas=-1,0,1 --seeds 0-2",
+    )
+    jobs.reading_only()
+    form, watched = st.columns([1, 2], gap="large")
+    with form:
+        asked = panels.settings()
+        if asked is not None:
+            configs, words = asked
+            new = background_jobs.place(reads.data(), panels.sweep_name(configs)).name
+            busy = panels.another(new)
+            count = f"{len(configs)} network" + ("" if len(configs) == 1 else "s")
+            if jobs.allowed():
+                st.button(
+                    f"Train {count}", type="primary", icon=":material/play_arrow:", key="train-start",
+                    on_click=panels.start, args=(configs, words), width="stretch", **jobs.control(bool(busy)),
+                )  # fmt: skip
+                if busy:
+                    st.caption("Another sweep is training on this machine: stop it, or wait for its end.")
+                st.caption("The same in a shell:")
+            else:
+                st.info("This dashboard does not train. In a shell:", icon=":material/lock:")
+            st.code(shlex.join(["selviz", *words, "--data", reads.data()]), language="bash", wrap_lines=True)
+    with watched:
+        if job is None:
+            st.info("No sweep was started in this store yet. Its progress will be here.", icon=":material/inbox:")
+        else:
+            address.widget(
+                st.selectbox, "Job", names, name="job", value=job, default=names[0], format_func=panels.title
+            )
+            with frame.show_errors():
+                panels.watch(job)

@@ -1,0 +1,109 @@
+"""How long a store of 1,000 runs takes to list and to open: `python benchmarks/speed/many_runs.py` prints one document.
+
+    {"runs", "stores": [{"families", "list_cold_ms", "list_warm_ms", "overview_cold_ms", "overview_warm_ms",
+     "other_family_ms", "trouble"}], "limit_ms": 2000}
+
+Two stores: 20 families of 50 runs (5 alphas, 10 seeds), and one family of all. Settings and summaries are files of
+their own; stage files are links to those of one generated run. Cold: the first time in a process that has everything
+imported and nothing read; warm: the median of further visits. `list` is `Store.runs()`, `overview` one run of that
+page's script. `..._cpu_ms` is the processor's time, which other work on the machine disturbs less.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from selviz.config import RunConfig, config_to_dict, run_name
+from selviz.runs.train import train_run
+from selviz.store import Store, read_json, write_json
+
+ROOT = Path(__file__).parents[2]
+LIMIT_MS = 2_000
+ALPHAS = (-2.0, -1.0, 0.0, 1.0, 2.0)
+VISITS = 5
+
+
+def many(data: Path, number: int, families: int) -> Store:
+    """A store of `number` finished runs in `families`, all with the stages of one real run."""
+    pattern = Store(data.parent / "pattern")
+    train_run(pattern, RunConfig("digits", "cnn", epochs=1))
+    source = pattern.run_path(pattern.names()[0])
+    summary = read_json(source / "summary.json")
+    store = Store(data)
+    shutil.copytree(pattern.path / "images", data / "images")
+    for position in range(number):
+        family, place = position % families, position // families
+        alpha, seed = ALPHAS[place % len(ALPHAS)], place // len(ALPHAS)
+        config = RunConfig("digits", "cnn", alpha=alpha, seed=seed, epochs=family + 2)
+        folder = store.run_path(run_name(config))
+        folder.mkdir(parents=True)
+        for file in source.glob("*.*"):
+            if file.name not in ("config.json", "summary.json"):
+                os.link(file, folder / file.name)
+        settings, noise = config_to_dict(config), (position * 7919 % 100) / 1000
+        write_json(folder / "config.json", settings)
+        facts = {"test_accuracy": 0.6 + noise, "mean_si": 0.3 + noise, "mean_si_live": 0.3 + noise}
+        write_json(folder / "summary.json", {**summary, **settings, **facts, "run": folder.name})
+    return store
+
+
+def timed(name: str, call, visits: int = 1) -> dict[str, float]:
+    """Median time of `visits` calls, and the median of the processor's time."""
+    took = []
+    for _ in range(visits):
+        started, spent = time.perf_counter(), time.process_time()
+        call()
+        took.append((time.perf_counter() - started, time.process_time() - spent))
+    ms, cpu_ms = (round(1000 * statistics.median(part), 1) for part in zip(*took))
+    return {f"{name}_ms": ms, f"{name}_cpu_ms": cpu_ms}
+
+
+def measured(store: Store, small: Store, families: int) -> dict:
+    """Times in this process: the small store is visited first, so that imports and compilation are done."""
+    from streamlit.testing.v1 import AppTest
+
+    os.environ |= {"SELVIZ_DATA": str(small.path), "SELVIZ_NO_DEMO": "1"}
+    test = AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=300)
+    test.run()
+    small.runs()
+    found = {"families": families, "runs": len(store.names()), **timed("list_cold", store.runs)}
+    found |= timed("list_warm", store.runs, VISITS)
+    os.environ["SELVIZ_DATA"] = str(store.path)
+    test = AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=300)
+    found |= timed("overview_cold", test.run) | timed("overview_warm", test.run, VISITS)
+    test.query_params["run"] = store.names()[-1]
+    found |= timed("other_family", test.run)
+    shown = [element.value for kind in ("exception", "error") for element in test.get(kind)]
+    return {**found, "trouble": str(shown[0]) if shown else ""}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--runs", type=int, default=1_000, help="(default: %(default)s)")
+    parser.add_argument("--families", type=int, help="only this store, in this process")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if args.families:
+            store = many(Path(folder) / "many", args.runs, args.families)
+            print(json.dumps(measured(store, Store(Path(folder) / "pattern"), args.families)))
+            return
+    import subprocess
+
+    stores = []
+    for families in (20, 1):  # a process of its own for each, for its first visit
+        words = [sys.executable, __file__, "--runs", str(args.runs), "--families", str(families)]
+        done = subprocess.run(words, capture_output=True, text=True, check=True)
+        stores.append(json.loads(done.stdout.splitlines()[-1]))
+    print(json.dumps({"runs": args.runs, "stores": stores, "limit_ms": LIMIT_MS}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""`selviz sql, export, import`: tables and runs out of the store and into it."""
+
+import contextlib
+import shlex
+import sys
+
+from selviz.cli.common import Commands, dataset_options, positive, run_option, show, store_and_run
+from selviz.config import image_settings
+from selviz.errors import SelvizError
+from selviz.text.tables import Progress, summary_line, table
+
+
+def sql(args):
+    """Ask the store in SQL: views runs, epochs, layers, units, class_means, images, activations."""
+    from selviz.store import Store
+
+    chosen = [name for name in args.runs.split(",") if name] if args.runs else None
+    frame = Store(args.data).sql(args.query, runs=chosen, limit=args.limit, seconds=args.seconds)
+    for run, reason in frame.attrs.get("left_out", {}).items():
+        print(f"selviz: left out {run}: {reason}", file=sys.stderr)
+    if frame.attrs.get("truncated"):
+        print(f"selviz: there are more than {args.limit:,} rows; allow more with --limit", file=sys.stderr)
+    show(args, frame, lambda: f"{table(frame)}\n({len(frame):,} rows)")
+
+
+def _sql_options(sub):
+    sub.add_argument("query", metavar="QUERY", help="one SELECT, WITH or EXPLAIN")
+    sub.add_argument("--runs", metavar="A,B", help="only these runs")
+    sub.add_argument("--limit", type=positive, default=10_000, help="most rows (default: %(default)s)")
+    sub.add_argument("--seconds", type=float, default=30, help="longest time (default: %(default)s)")
+
+
+def export(args):
+    """Write one table of a run as CSV, Parquet or JSON, or the whole run as a zip for another store."""
+    store, run = store_and_run(args)
+    if (args.table is None) == (args.to is None):
+        raise SelvizError("Name a table of the run, such as units, or --to FILE.zip for the whole run.")
+    if args.to is not None:
+        if args.format or args.output:
+            raise SelvizError("--format and --output are for a table; --to FILE.zip writes the whole run.")
+        path = store.pack(run, args.to)
+        size = path.stat().st_size
+        told = f"Wrote {path} ({size / 1e6:.1f} MB). In another store: selviz import --zip {path.name}"
+        show(args, {"run": run, "file": str(path), "bytes": size}, lambda: told)
+        return
+    form = args.format or ("json" if args.json else "csv")
+    if args.output is None and form == "parquet":
+        raise SelvizError("Parquet is not text; name a file for it: --output units.parquet")
+    written = store.export(run, args.table, args.output, form)
+    if args.output is None:
+        sys.stdout.write(written.decode() if isinstance(written, bytes) else written)
+    else:
+        print(f"Wrote {args.output}", file=sys.stderr)
+
+
+def _export_options(sub):
+    run_option(sub)
+    sub.add_argument(
+        "table",
+        metavar="TABLE",
+        nargs="?",
+        help="units, layers, class_means, images, activations, epochs, atlas, curves, ...",
+    )
+    sub.add_argument("--format", choices=("csv", "parquet", "json"), help="(default: csv)")
+    sub.add_argument("--output", metavar="FILE", help="(default: stdout)")
+    sub.add_argument("--to", metavar="FILE.zip", help="the whole run, with the images of its data set")
+
+
+def import_(args):
+    """Bring in a network trained elsewhere and capture its units, or a run exported from another store."""
+    from selviz.store import Store
+
+    store = Store(args.data)
+    if args.zip is not None:
+        summary = store.run(store.unpack(args.zip, args.name))
+    else:
+        summary = _import_network(store, args)
+    show(args, summary, lambda: summary_line(summary))
+
+
+def _import_network(store, args) -> dict:
+    if args.name is None or args.dataset is None:
+        raise SelvizError("A network needs --name, what to call its run, and --dataset, the images to look at.")
+    from selviz.config import RunConfig
+    from selviz.networks.user_model_files import factory, is_factory
+    from selviz.runs.importing import import_run
+
+    # The same checks and the same full path of the data set as in training.
+    config = RunConfig(args.dataset, args.model, **image_settings(vars(args)))
+    command = shlex.join(["selviz", "import", *args.argv])
+    # What somebody else's code prints is no part of the answer.
+    with contextlib.redirect_stdout(sys.stderr), Progress() as progress:
+        return import_run(
+            store,
+            args.name,
+            args.model,
+            {"dataset": config.dataset, **image_settings(vars(config))},
+            factory=factory(args.model) if is_factory(args.model) else None,
+            weights=args.weights,
+            checkpoint=args.checkpoint,
+            layers=args.layers,
+            watch=args.watch,
+            outputs=_numbers(args.outputs),
+            report=progress,
+            command=command,
+        )
+
+
+def _numbers(text: str) -> list[int]:
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if wrong := [part for part in parts if not part.isdecimal()]:
+        raise SelvizError(f"'{wrong[0]}' is no number of an output; write such as --outputs 3,17.")
+    return [int(part) for part in parts]
+
+
+def _import_options(sub):
+    source = sub.add_mutually_exclusive_group(required=True)
+    source.add_argument("--zip", metavar="FILE.zip", help="a run that `selviz export RUN --to FILE.zip` wrote")
+    source.add_argument(
+        "--model",
+        help="a network: resnet20, torchvision:resnet50, timm:NAME, or FILE.py:FUNCTION, which runs that file and "
+        "calls its function",
+    )
+    sub.add_argument("--name", help="what to call it here (of a zip, default: its name)")
+    sub.add_argument("--checkpoint", metavar="FILE", help="its weights: safetensors, or torch.save of a state_dict")
+    sub.add_argument("--weights", default="", help="pretrained ones that the library downloads, such as DEFAULT")
+    sub.add_argument(
+        "--layers",
+        action="append",
+        default=[],
+        metavar="LAYER",
+        help="only these unit layers: a name, a glob such as 'layer3*', first:5 or last:5; repeat it for more",
+    )
+    sub.add_argument(
+        "--watch",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="of a network that cannot be traced: names or globs of modules whose outputs are its units; repeat it",
+    )
+    sub.add_argument(
+        "--outputs", default="", metavar="3,17", help="of a network with more outputs: those of the data set's classes"
+    )
+    dataset_options(sub, required=False)
+
+
+COMMANDS: Commands = {
+    "sql": (sql, 'selviz sql "select layer, avg(si) from units group by layer"', _sql_options),
+    "export": (export, "selviz export mnist-5k-cnn-a0 units --format csv --output units.csv", _export_options),
+    "import": (
+        import_,
+        "selviz import --name theirs --model resnet20 --checkpoint weights.th --dataset folder:images",
+        _import_options,
+    ),
+}

@@ -1,0 +1,65 @@
+"""`selviz doctor, migrate, relink`: what keeps a store in order."""
+
+from pathlib import Path
+
+from selviz.cli.common import Commands, run_option, show, store_and_run
+from selviz.errors import SelvizError
+from selviz.text.tables import Progress
+
+
+def doctor(args):
+    """Check packages, disk, every file of the store, data sets and work; says what to mend, and exits with 1 if so."""
+    from selviz.maintenance.doctor import examine
+    from selviz.store import Store
+
+    with Progress() as progress:
+        rows = examine(Store(args.data), progress)
+    mend = sum(row["state"] == "mend" for row in rows)
+
+    def text() -> str:
+        lines = [f"{row['state']:<4} {row['what']:<9} {row['told']}" + _fix(row["fix"]) for row in rows]
+        return "\n".join([*lines, f"{mend} to mend" if mend else "All is in order."])
+
+    show(args, {"mend": mend, "findings": rows}, text)
+    return 1 if mend else 0
+
+
+def _fix(command: str) -> str:
+    return f"\n{'':<15}-> {command}" if command else ""
+
+
+def migrate(args):
+    """Copy a store of an older selviz in today's form, with checksums; the original stays as it is."""
+    from selviz.maintenance.migration import migrate as library
+
+    found = library(Path(args.data), Path(args.to))
+    left = found[~found["done"]]
+    lines = [f"{row.run}: {row.told}" if row.done else f"{row.run}: left out: {row.told}" for row in found.itertuples()]
+    show(args, found, lambda: "\n".join([*lines, f"{len(found) - len(left)} of {len(found)} runs are in {args.to}"]))
+    if len(left):
+        raise SelvizError(f"{len(left)} runs of {args.data} were left out, such as {left['run'].iloc[0]}: see above.")
+
+
+def _migrate_options(sub):
+    sub.add_argument("--to", required=True, metavar="NEW", help="the folder of the copy")
+
+
+def relink(args):
+    """Say where the images of a run are after their folder was moved; for all runs with the same images at once."""
+    from selviz.runs.dataset_locations import relink as library
+
+    store, run = store_and_run(args)
+    found = library(store, run, args.dataset)
+    show(args, found, lambda: f"{len(found['runs'])} runs now find their images in {found['dataset']}")
+
+
+def _relink_options(sub):
+    run_option(sub)
+    sub.add_argument("--dataset", required=True, metavar="folder:PATH", help="where the same images are now")
+
+
+COMMANDS: Commands = {
+    "doctor": (doctor, "selviz doctor", lambda sub: None),
+    "migrate": (migrate, "selviz migrate --data old --to new", _migrate_options),
+    "relink": (relink, "selviz relink birds-resnet20-a0 --dataset folder:/new/place/birds", _relink_options),
+}

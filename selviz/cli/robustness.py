@@ -1,0 +1,149 @@
+"""`selviz corruptions, robustness, dimensionality`: what bad images and attackers do."""
+
+import sys
+
+from selviz.cli.common import Commands, positive, run_option, show, store_and_run, whole
+from selviz.text.tables import Progress, robustness_text, table
+
+DIMENSION_COLUMNS = (
+    "layer over kind name level features components components_low components_high components_shuffled participation "
+    "participation_low participation_high participation_shuffled"
+).split()
+GRADIENT_COLUMNS = "layer units images over_images over_images_low over_images_high over_units".split()
+
+
+def corruptions(args):
+    """List the corruptions, how much each changes a data set's images at each severity, and which do not fit them."""
+    from selviz.datasets import load
+    from selviz.robustness.corruptions import changes
+
+    pixels = load(args.dataset).eval_pixels[: args.images].numpy()
+    with Progress() as progress:
+        frame = changes(pixels, args.seed, progress)
+    show(args, frame, lambda: table(frame))
+
+
+def _corruptions_options(sub):
+    sub.add_argument("--dataset", default="mnist-5k", help="(default: %(default)s)")
+    sub.add_argument("--images", type=positive, default=100, help="so many evaluation images (default: %(default)s)")
+    sub.add_argument("--seed", type=whole, default=0, help="of what is random (default: 0)")
+
+
+def robustness(args):
+    """Measure accuracy and units under corruptions and attacks, and store them; started again, it resumes."""
+    from selviz.robustness.attacks import STEPS
+    from selviz.robustness.corruptions import FAMILIES, SEVERITIES, STANDARD
+    from selviz.studies.robustness import ATTACKS, AttackSettings, run_robustness
+
+    store, run = store_and_run(args)
+    names = args.corruption or (None if args.folder else [*STANDARD, *(FAMILIES["extra"] if args.extra else ())])
+    kinds = ATTACKS if args.attack is None else [kind for kind in args.attack if kind != "none"]
+    attack = AttackSettings(args.steps or STEPS, args.restarts, not args.no_random_start, args.target)
+    skipped = []
+
+    def tell(news: dict) -> None:
+        if "skipped" in news:
+            skipped.append(news["skipped"])
+            print(f"selviz: skipped: {news['skipped']}", file=sys.stderr)
+        else:
+            progress(news)
+
+    with Progress() as progress:
+        frame = run_robustness(
+            store, run, names, args.severity or SEVERITIES, kinds, args.epsilon, attack, args.folder,
+            args.images, args.seed, tell, args.again,
+        )  # fmt: skip
+    result = {
+        "run": run,
+        "summary": store.robustness_summary(run),
+        "settings": frame,
+        "layers": store.robustness_layers(run),
+        "skipped": skipped,
+    }
+    show(args, result, lambda: robustness_text(result))
+
+
+def _robustness_options(sub):
+    run_option(sub)
+    sub.add_argument(
+        "--corruption", metavar="NAME", action="append", help="only this one; repeat it (default: the 15 of ImageNet-C)"
+    )
+    sub.add_argument("--extra", action="store_true", help="the four extra corruptions as well")
+    sub.add_argument("--severity", type=int, action="append", help="1 to 5; repeat it (default: all five)")
+    sub.add_argument(
+        "--folder",
+        metavar="DIR",
+        help="corrupted images made by others instead: CIFAR-10-C's .npy files or Tiny-ImageNet-C's folders",
+    )
+    sub.add_argument(
+        "--attack", choices=("fgsm", "pgd", "none"), action="append", help="repeat it (default: fgsm and pgd)"
+    )
+    sub.add_argument(
+        "--epsilon",
+        type=float,
+        action="append",
+        help="largest change of a pixel out of 255; repeat it (default: 0.5, 1, 2, 4 and 8; grey images 16 and 32 too)",
+    )
+    sub.add_argument("--steps", type=positive, help="of pgd (default: 20)")
+    sub.add_argument("--restarts", type=positive, default=1, help="of pgd: each image keeps its worst (default: 1)")
+    sub.add_argument("--no-random-start", action="store_true", help="pgd starts from the image itself")
+    sub.add_argument("--target", metavar="CLASS", help="the attacks aim at this class (default: any wrong one)")
+    sub.add_argument("--images", type=positive, default=1000, help="so many evaluation images (default: %(default)s)")
+    sub.add_argument("--seed", type=whole, default=0, help="of what is random (default: 0)")
+    sub.add_argument("--again", action="store_true", help="compute it anew even if it is there")
+
+
+def dimensionality(args):
+    """Count the directions that each layer uses, clean and in its change under perturbation, and store them."""
+    from selviz.studies.dimensionality import NAMES, run_dimensionality
+
+    store, run = store_and_run(args)
+    kinds = ("pgd",) if args.attack is None else [kind for kind in args.attack if kind != "none"]
+
+    def tell(news: dict) -> None:
+        if "skipped" in news:
+            print(f"selviz: skipped: {news['skipped']}", file=sys.stderr)
+        else:
+            progress(news)
+
+    with Progress() as progress:
+        frame = run_dimensionality(
+            store, run, args.corruption or NAMES, args.severity, kinds, args.epsilon, args.images, args.draws,
+            not args.no_maps, args.seed, tell, args.again,
+        )  # fmt: skip
+    gradients = store.gradient_variability(run)
+    result = {"run": run, "dimensionality": frame, "gradient_variability": gradients}
+    text = f"{table(frame, DIMENSION_COLUMNS)}\n\ngradient variability\n{table(gradients, GRADIENT_COLUMNS)}"
+    show(args, result, lambda: text)
+
+
+def _dimensionality_options(sub):
+    run_option(sub)
+    sub.add_argument(
+        "--corruption", metavar="NAME", action="append", help="repeat it (default: one of each of four families)"
+    )
+    sub.add_argument("--severity", type=int, default=3, help="1 to 5 (default: %(default)s)")
+    sub.add_argument("--attack", choices=("fgsm", "pgd", "none"), action="append", help="repeat it (default: pgd)")
+    sub.add_argument(
+        "--epsilon", type=float, default=2.0, help="largest change of a pixel out of 255 (default: %(default)s)"
+    )
+    sub.add_argument("--images", type=positive, default=500, help="so many evaluation images (default: %(default)s)")
+    sub.add_argument("--draws", type=positive, default=100, help="of the bootstrap (default: %(default)s)")
+    sub.add_argument("--no-maps", action="store_true", help="only units averaged over positions, which is faster")
+    sub.add_argument("--seed", type=whole, default=0, help="of what is random (default: 0)")
+    sub.add_argument("--again", action="store_true", help="compute it anew even if it is there")
+
+
+COMMANDS: Commands = {
+    "dimensionality": (
+        dimensionality,
+        "selviz dimensionality mnist-5k-cnn-a0 --corruption fog --attack pgd --no-maps",
+        _dimensionality_options,
+    ),
+    "robustness": (
+        robustness,
+        "selviz robustness mnist-5k-cnn-a0 --corruption fog --severity 3 --attack pgd --epsilon 2",
+        _robustness_options,
+    ),
+    "corruptions": (corruptions, "selviz corruptions --dataset mnist-5k --images 50", _corruptions_options),
+}

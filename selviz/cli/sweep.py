@@ -1,0 +1,112 @@
+"""`selviz sweep, early`: many runs from one grid of settings; one run while it was learning."""
+
+from selviz.cli.common import Commands, dataset_options, positive, run_option, show, store_and_run
+from selviz.cli.train import SETTINGS
+from selviz.config import IMAGE_SETTINGS, RunConfig, image_settings, whole_spec
+from selviz.errors import SelvizError
+from selviz.text.tables import Progress, SweepProgress, early_text, sweep_text
+
+PLURALS = {"alpha": "alphas", "seed": "seeds"}
+PARSED = {"backend": "loky", "gpus": 0, "device": "auto"}
+
+
+def sweep(args):
+    """Train a run for each combination of the settings given; typed again, it goes on."""
+    values = {name: parse_values(name, getattr(args, name)) for name in SETTINGS if getattr(args, name) is not None}
+    from selviz.runs.sweep import grid, run_sweep
+    from selviz.store import Store
+
+    configs = grid({"model": args.model, **values}, dataset=args.dataset, **image_settings(vars(args)))
+    with SweepProgress() as progress:
+        frame = run_sweep(
+            Store(args.data), configs, args.backend, args.workers, args.threads, args.address, args.gpus, args.device,
+            report=progress, arguments=arguments(args),
+        )  # fmt: skip
+    show(args, frame, lambda: sweep_text(frame.to_dict("records")))
+    missing = frame[frame["state"] != "finished"]
+    if len(missing):
+        first = missing.iloc[0]
+        raise SelvizError(
+            f"{len(missing)} of {len(frame)} runs are not finished, such as {first['run']} ({first['state']}"
+            f"{': ' + first['reason'] if first['reason'] else ''}); the others are kept. Type it again."
+        )
+
+
+def arguments(args) -> list[str]:
+    """The command that starts the same sweep again, but for --data."""
+    words = ["sweep", *(f"--model={model}" for model in args.model), f"--dataset={whole_spec(args.dataset)}"]
+    for name in (*SETTINGS, *IMAGE_SETTINGS, "backend", "address", "workers", "threads", "gpus", "device"):
+        if getattr(args, name) not in (None, PARSED.get(name, getattr(RunConfig, name, None))):
+            words.append(f"--{PLURALS.get(name, name).replace('_', '-')}={getattr(args, name)}")
+    return words
+
+
+def parse_values(name: str, text: str) -> list:
+    """`"-1,0.5"` -> [-1.0, 0.5]; of whole numbers also ranges: `"0-2,5"` -> [0, 1, 2, 5].
+
+    `name` is a setting of RunConfig and decides the kind of value. Raises SelvizError for what is not one.
+    """
+    kind = type(getattr(RunConfig, name))
+    option = f"--{PLURALS.get(name, name).replace('_', '-')}"
+    values: list = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        first, dash, last = part.partition("-")
+        try:
+            if kind is int and dash and first:
+                if not 0 <= int(last) - int(first) < 10_000:
+                    raise ValueError
+                values += range(int(first), int(last) + 1)
+            else:
+                values.append(kind(part))
+        except ValueError:
+            like = {int: "0-4 or 0,2,5", float: "-1,0,0.5"}[kind]
+            raise SelvizError(f"'{part}' in {option} is not a number; write {option}={like}.") from None
+    if not values:
+        raise SelvizError(f"The sweep has no run: {option} is empty; give one value or more, separated by commas.")
+    return values
+
+
+def _sweep_options(sub):
+    dataset_options(sub)
+    sub.add_argument("--model", action="append", required=True, help="network, such as cnn; repeat it for more")
+    for name, told in SETTINGS.items():
+        options = [f"--{word.replace('_', '-')}" for word in dict.fromkeys([PLURALS.get(name, name), name])]
+        sub.add_argument(
+            *options, dest=name, metavar="A,B", help=f"{told}, one or more (default: {getattr(RunConfig, name)})"
+        )
+    sub.add_argument(
+        "--backend",
+        default=PARSED["backend"],
+        help="loky: processes on this machine; ray or dask: a cluster (default: loky)",
+    )
+    sub.add_argument("--address", help="of the cluster: auto for Ray's own machine, else host:port")
+    sub.add_argument("--workers", type=positive, help="runs at the same time (default: one a core, or the cluster's)")
+    sub.add_argument("--threads", type=positive, help="of each run (default: the cores shared out; 1 on a cluster)")
+    sub.add_argument("--gpus", type=float, default=PARSED["gpus"], help="of each run; 0.5: two share one (default: 0)")
+    sub.add_argument(
+        "--device", default=PARSED["device"], help="auto, cpu, cuda or mps, where --gpus is 0 (default: auto)"
+    )
+
+
+def early(args):
+    """Silence the most selective units of a run at its weights after some epochs, beside random units; store it."""
+    epochs = parse_values("epochs", args.epochs) if args.epochs else None
+    from selviz.studies.early_training import run_early
+
+    store, run = store_and_run(args)
+    with Progress() as progress:
+        areas = run_early(store, run, epochs, args.steps, args.draws, report=progress)
+    show(args, areas, lambda: early_text(areas))
+
+
+def _early_options(sub):
+    run_option(sub)
+    sub.add_argument("--epochs", metavar="A,B", help="after which (default: the first two, the middle and the last)")
+    sub.add_argument("--steps", type=positive, default=10, help="points of a curve (default: %(default)s)")
+    sub.add_argument("--draws", type=positive, default=10, help="random orders, at least 10 (default: %(default)s)")
+
+
+COMMANDS: Commands = {
+    "sweep": (sweep, "selviz sweep --model cnn --dataset mnist-5k --alphas=-1,0,1 --seeds 0-2", _sweep_options),
+    "early": (early, "selviz early mnist-5k-cnn-a0 --epochs 1,2,8", _early_options),
+}

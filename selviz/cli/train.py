@@ -1,0 +1,87 @@
+"""`selviz demo, train, capture`: what makes runs."""
+
+import sys
+
+from selviz.cli import browse
+from selviz.cli.common import Commands, dataset_options, positive, run_option, show, store_and_run
+from selviz.config import RunConfig, image_settings
+from selviz.text.tables import Progress, SweepProgress, summary_line
+
+# What `train` and `sweep` may be told of a run, beside data set and network; the defaults are RunConfig's.
+SETTINGS = {
+    "alpha": "strength of the selectivity term; below 0 suppresses it, write --alpha=-1",
+    "seed": "of weights and order of images",
+    "epochs": "0: untrained control",
+    "batch_size": "images in a training step",
+    "learning_rate": "peak of the one-cycle schedule",
+    "momentum": "of stochastic gradient descent",
+    "weight_decay": "of stochastic gradient descent",
+    "precision": "32-true, bf16-mixed, 16-mixed or 64-true",
+    "penalty_layers": "layers that alpha acts on: all, first:2, last:2, or names such as relu1+relu3",
+    "penalty_labels": "true, or shuffled: the same penalty on permuted labels, a control",
+    "alpha_from": "first epoch in which alpha acts",
+    "alpha_until": "last epoch in which alpha acts; 0: the last of all",
+    "alpha_ramp": "epochs over which alpha grows to its full size",
+    "label_noise": "share of training labels made wrong, 0 to 1",
+    "augment": "none; crop: pad by an eighth and crop; crop-flip: mirrored half of the time besides",
+    "snapshots": "moments of an epoch at which every unit's SI is kept",
+}
+
+
+def demo(args):
+    """Train the five networks of the demo, or what is missing of them."""
+    from selviz.runs import demo as library
+
+    if args.stop:
+        library.stop(args.data)
+        print("The demo is stopped; start it again with: selviz demo", file=sys.stderr)
+        return
+    with SweepProgress() as progress:
+        library.main(args.data, progress)
+    browse.runs(args)
+
+
+def _demo_options(sub):
+    sub.add_argument("--stop", action="store_true", help="stop a running demo and keep the app from starting it again")
+
+
+def train(args):
+    """Train one network, capture its units and store both."""
+    settings = {name: getattr(args, name) for name in SETTINGS}
+    config = RunConfig(dataset=args.dataset, model=args.model, **settings, **image_settings(vars(args)))
+    from selviz.runs.train import train_run
+    from selviz.store import Store
+
+    with Progress() as progress:
+        summary = train_run(Store(args.data), config, progress, device=args.device, devices=args.devices)
+    if summary is None:  # one of several processes that train together; the first one tells
+        return
+    show(args, summary, lambda: summary_line(summary))
+
+
+def _train_options(sub):
+    dataset_options(sub)
+    sub.add_argument("--model", required=True, help="network, such as cnn or resnet20")
+    for name, told in SETTINGS.items():
+        default = getattr(RunConfig, name)
+        option = f"--{name.replace('_', '-')}"
+        sub.add_argument(option, type=type(default), default=default, help=f"{told} (default: {default})")
+    sub.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
+    sub.add_argument("--devices", type=positive, default=1, help="so many GPUs, each a part of the batch (default: 1)")
+
+
+def capture(args):
+    """Capture a finished run's units again, when its stored activations were damaged or deleted."""
+    from selviz.runs.train import capture_run
+
+    store, run = store_and_run(args)
+    with Progress() as progress:
+        summary = capture_run(store, run, progress)
+    show(args, summary, lambda: summary_line(summary))
+
+
+COMMANDS: Commands = {
+    "demo": (demo, "selviz demo", _demo_options),
+    "train": (train, "selviz train --dataset mnist-5k --model cnn --alpha=-1 --epochs 8", _train_options),
+    "capture": (capture, "selviz capture mnist-5k-cnn-a-1", run_option),
+}

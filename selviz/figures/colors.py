@@ -1,0 +1,79 @@
+"""The colours of the dashboard: `alpha(-5, dark=False)`, `classes(10, dark=False)`, `HEAT` for maps over images.
+
+Alpha and classes never share a colour, and all of them stay apart under simulated protanopia, deuteranopia and
+tritanopia (Machado et al. 2009), in light and in dark; tests/figures/test_colors.py measures it.
+"""
+
+import functools
+import math
+
+from plotly.colors import sample_colorscale
+
+SUPPRESSED, BASELINE, ENCOURAGED = 0, 1, 2
+ALPHA = {False: ("#2166ac", "#8a8f98", "#e08214"), True: ("#4393d6", "#9aa0aa", "#f0953a")}
+CLASSES = {
+    False: (
+        "#3b2fb5",
+        "#b5a0f0",
+        "#87cfe6",
+        "#686b14",
+        "#4fb87d",
+        "#d3c43c",
+        "#7a3210",
+        "#d81e5b",
+        "#4f2260",
+        "#a0357d",
+    ),
+    True: (
+        "#504ef4",
+        "#ccadfc",
+        "#a2e9ef",
+        "#958802",
+        "#47dc9b",
+        "#e3d80a",
+        "#ab4817",
+        "#f40c75",
+        "#9235bb",
+        "#ba62a2",
+    ),
+}
+OTHER = {False: "#c9ccd1", True: "#4b4f58"}  # classes that are not singled out
+INK = {False: "#31333f", True: "#fafafa"}
+BAND = {False: "rgba(138,143,152,0.22)", True: "rgba(154,160,170,0.22)"}
+CHANGE = {  # lost, no change, gained: a scale of its own, neither alpha's nor a class's
+    False: ("#a970bd", "#f1f1f3", "#57a871"),
+    True: ("#9a4fb5", "#23262e", "#2f9e58"),
+}
+COUNTS = {False: ("#f1f1f3", "#9a9da6"), True: ("#23262e", "#70757f")}  # none to many
+HEAT = "Viridis"  # perceptually even
+STRONGEST = 10.0  # alphas beyond it have the full colour
+
+
+@functools.lru_cache(maxsize=1024)
+def alpha(value: float | None, dark: bool = False) -> str:
+    """The colour of an alpha: blue below 0, grey at 0 and for runs without one, orange above, fuller with its size."""
+    low, middle, high = ALPHA[dark]
+    if value is None or not math.isfinite(value) or value == 0:
+        return middle
+    share = min(1.0, 0.25 + 0.75 * math.log1p(10 * abs(value)) / math.log1p(10 * STRONGEST))
+    return sample_colorscale([middle, low if value < 0 else high], [share])[0]
+
+
+def alpha_sign(value: float | None) -> str:
+    """Down, neither or up, for places that take plain text only."""
+    if value is None or not math.isfinite(value) or value == 0:
+        return "●"
+    return "▼" if value < 0 else "▲"
+
+
+def classes(count: int, dark: bool = False, single_out: tuple[int, ...] = ()) -> list[str]:
+    """One colour per class, the same everywhere; with more than ten classes only those in `single_out` have one."""
+    hues = CLASSES[dark]
+    if count <= len(hues):
+        return list(hues[:count])
+    return [hues[single_out.index(c) % len(hues)] if c in single_out else OTHER[dark] for c in range(count)]
+
+
+def heat_table() -> list[tuple[int, int, int]]:
+    """The 256 colours of HEAT as (red, green, blue), 0..255."""
+    return [tuple(round(255 * part) for part in rgb) for rgb in sample_colorscale(HEAT, 256, colortype="tuple")]

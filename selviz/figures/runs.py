@@ -1,0 +1,113 @@
+"""Charts of runs: accuracy against selectivity, selectivity by depth. Tables in, Plotly figures out."""
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from selviz.figures import basics, colors
+from selviz.text import numbers, safe_text
+
+ALL_UNITS, LIVE_UNITS = "mean_si", "mean_si_live"
+WIDTH = 0.15  # of a point's label, as a share of the largest value on the axis
+
+
+def accuracy_against_si(runs: pd.DataFrame, column: str, dark: bool) -> go.Figure:
+    """Test accuracy against mean SI, a point a run. Columns run, alpha, told (the point's label), test_accuracy,
+    low_share, high_share, null_mean, null_p95 and `column`, shares and SI 0..1. Bars at the foot are the nulls, one
+    for each alpha."""
+    x, y = runs[column], 100 * runs["test_accuracy"]
+    low, high = 100 * float(runs["low_share"].min()), 100 * float(runs["high_share"].max())
+    widest = max(float(x.max()), float(runs["null_p95"].fillna(0).max()), 0.05)
+    nulls = runs.dropna(subset="null_p95").groupby("alpha", dropna=False)
+    step = 0.03 * (high - low)
+    foot = low - step * (len(nulls) + 1)
+    traces = [
+        {
+            "type": "scatter",
+            "x": [part["null_mean"].min(), max(part["null_p95"].max(), part["null_mean"].min() + 0.004 * widest)],
+            "y": [foot + step * (row + 0.5)] * 2,
+            "mode": "lines",
+            "line": {"color": colors.alpha(alpha, dark), "width": 6},
+            "hovertemplate": f"shuffled labels, α {numbers.alpha(alpha)}: %{{x:.3f}}<extra></extra>",
+        }
+        for row, (alpha, part) in enumerate(nulls)
+    ]
+    points = {
+        "type": "scatter",
+        "x": x,
+        "y": y,
+        "mode": "markers+text",
+        "name": "runs",
+        "error_y": basics.whiskers(y, 100 * runs["low_share"], 100 * runs["high_share"], dark),
+        "marker": {
+            "size": 17,
+            "color": [colors.alpha(a, dark) for a in runs["alpha"]],
+            "line": {"color": colors.INK[dark], "width": 1.5},
+        },
+        "text": [safe_text.label(told) for told in runs["told"]],
+        "textposition": _beside(x.to_numpy(), WIDTH * widest),
+        "textfont": {"size": basics.FONT + 1},
+        "customdata": [[safe_text.label(run), numbers.alpha(a)] for run, a in zip(runs["run"], runs["alpha"])],
+        "hovertemplate": "%{customdata[0]}<br>alpha %{customdata[1]}<br>mean SI %{x:.3f}<br>%{y:.1f} %<extra></extra>",
+        "selected": {"marker": {"opacity": 1}},
+        "unselected": {"marker": {"opacity": 1}},
+    }
+    foot_label = {"text": "shuffled labels", "x": runs["null_p95"].max(), "y": foot + step * len(nulls) / 2}
+    return basics.drawn(
+        [*traces, points],
+        height=430,
+        xaxis={"title": {"text": "mean class selectivity index (SI)"}, "range": [-WIDTH * widest, 1.14 * widest]},
+        yaxis={"title": {"text": "test accuracy, %"}, "range": [foot, high + 0.06 * (high - low)]},
+        annotations=[{**foot_label, "xanchor": "left", "showarrow": False}],
+        shapes=[basics.across(foot + step * len(nulls) + step / 2, colors.OTHER[dark])],
+    )
+
+
+def depth_profile(layers: pd.DataFrame, column: str, dark: bool) -> go.Figure:
+    """Mean SI by layer, a line a run, its null dotted. Columns run, alpha, told (the line's label), layer, null_p95
+    and `column`, layers in forward order."""
+    order = list(dict.fromkeys(layers["layer"]))
+    names = [safe_text.label(name) for name in order]
+    traces = []
+    for (alpha, run), part in layers.groupby(["alpha", "run"], sort=True, dropna=False):
+        colour, told = colors.alpha(alpha, dark), safe_text.label(part["told"].iloc[0])
+        part = part.set_index("layer").reindex(order)
+        null = {
+            "type": "scatter",
+            "x": names,
+            "y": part["null_p95"],
+            "mode": "lines",
+            "line": {"color": colour, "width": 1.5, "dash": "dot"},
+            "hovertemplate": f"{told}, shuffled labels, %{{x}}: %{{y:.3f}}<extra></extra>",
+        }
+        line = {
+            "type": "scatter",
+            "x": names,
+            "y": part[column],
+            "mode": "lines+markers+text",
+            "text": [None] * (len(order) - 1) + [told],
+            "textposition": "middle right",
+            "textfont": {"size": basics.FONT + 1},
+            "line": {"color": colour, "width": 3},
+            "marker": {"size": 10, "color": colour},
+            "hovertemplate": f"{safe_text.label(run)}<br>%{{x}}: mean SI %{{y:.3f}}<extra></extra>",
+        }
+        traces += [null, line]
+    room = 0.2 + 0.03 * (len(order) - 1) * layers["told"].str.len().max()
+    ends = [-0.15, len(order) - 1 + room]
+    return basics.drawn(
+        traces,
+        height=430,
+        xaxis={"title": {"text": "layer, first to last"}, "type": "category", "range": ends},
+        yaxis={"title": {"text": "mean SI"}, "rangemode": "tozero"},
+    )
+
+
+def _beside(x: np.ndarray, room: float) -> list[str]:
+    """Where each point's label goes: right of it, or left where only there is room."""
+    sides = []
+    for value in x:
+        right = ((x > value) & (x < value + room)).any()
+        left = ((x < value) & (x > value - room)).any()
+        sides.append("middle left" if right and not left else "middle right")
+    return sides

@@ -1,0 +1,180 @@
+"""What is in order on this machine and in this store, and what is not: `examine(Store("data"))` gives a row a finding.
+
+A row has `what` was looked at, `state` (ok, note: works as it is, mend), what is `told`, and `fix`, the command for it.
+"""
+
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+from selviz.datasets import cache
+from selviz.errors import SelvizError
+from selviz.runs import background_jobs
+from selviz.runs.dataset_locations import placed
+from selviz.store import Store
+from selviz.store.integrity import check_rest, check_run
+from selviz.system.locks import holder
+
+LEAST_FREE = 2**30  # bytes: a run of the demo takes 5 MB, one of 10,000 images up to 200
+PROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
+Row = dict[str, str]
+
+
+def examine(store: Store, report: Callable[[dict], None] = lambda news: None) -> list[Row]:
+    """Every finding, in the order of the checks; every file of the store is read, and nothing is changed."""
+    checks = (packages, network, disk, runs, datasets, records, work)
+    return [row for check in checks for row in check(store, report)]
+
+
+def packages(store: Store, report) -> Iterator[Row]:
+    """Whether every package is there, and not too old."""
+    wrong = []
+    for requirement in needed():
+        try:
+            found = version(requirement.name)
+        except PackageNotFoundError:
+            wrong.append((str(requirement), f"{requirement.name} is not installed"))
+            continue
+        if not requirement.specifier.contains(found, prereleases=True):
+            wrong.append((str(requirement), f"{requirement.name} is {found}, and {requirement.specifier} is needed"))
+    for requirement, told in wrong:
+        yield _row("packages", "mend", told, f"pip install '{requirement}'")
+    if not wrong:
+        yield _row("packages", "ok", f"{len(needed())} packages are there and recent enough")
+
+
+def needed() -> list[Requirement]:
+    """What selviz and its dashboard need, as pyproject.toml says it."""
+    if PROJECT.exists():  # a clone; an installed package has it in its metadata
+        import tomllib
+
+        project = tomllib.loads(PROJECT.read_text())["project"]
+        return [Requirement(text) for text in project["dependencies"] + project["optional-dependencies"]["app"]]
+    found = [Requirement(text) for text in requires("selviz") or ()]
+    return [part for part in found if part.marker is None or part.marker.evaluate({"extra": "app"})]
+
+
+def network(store: Store, report) -> Iterator[Row]:
+    """Whether torch computes, and on what."""
+    import torch
+
+    try:
+        weight = torch.nn.functional.conv2d(torch.ones(1, 1, 3, 3), torch.ones(1, 1, 3, 3))
+        right = float(weight) == 9.0
+    except RuntimeError as error:
+        yield _row("torch", "mend", f"torch cannot compute ({error})", "pip install --force-reinstall torch")
+        return
+    if not right:
+        yield _row("torch", "mend", "torch computes wrong results", "pip install --force-reinstall torch")
+        return
+    yield _row("torch", "ok", f"torch {torch.__version__} computes, with {torch.get_num_threads()} threads")
+    if not torch.cuda.is_available():
+        yield _row("GPU", "ok", "none; training and silencing run on the processor")
+        return
+    for number in range(torch.cuda.device_count()):
+        free, total = torch.cuda.mem_get_info(number)
+        name = torch.cuda.get_device_name(number)
+        yield _row("GPU", "ok", f"{name}: {free / 1e9:.1f} of {total / 1e9:.1f} GB are free")
+
+
+def disk(store: Store, report) -> Iterator[Row]:
+    """Room in the store and in the folder of decoded images, and whether both can be written."""
+    for what, folder, other in (("store", store.path, "--data DIR"), ("cache", cache.folder(), "SELVIZ_CACHE=DIR")):
+        place = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+        free = shutil.disk_usage(place).free
+        told = f"{folder}: {free / 1e9:.1f} GB are free"
+        try:
+            with tempfile.TemporaryFile(dir=place):
+                pass
+        except OSError as error:
+            told = f"{folder} cannot be written ({error.strerror}): what is stored can be looked at, and nothing added"
+            yield _row(what, "note", told, f"make it writable, or name another place: {other}")
+            continue
+        if free < LEAST_FREE:
+            yield _row(what, "mend", told, f"free some space, or name another place: {other}")
+        else:
+            yield _row(what, "ok", told)
+
+
+def runs(store: Store, report) -> Iterator[Row]:
+    """Whether each run is finished, and its files are what was written."""
+    table = store.runs()
+    whole, clean = 0, True
+    for number, row in enumerate(table.to_dict("records")):
+        report({"stage": "checking", "run": row["run"], "done": number, "of": len(table)})
+        problems = check_run(store, row["run"]) if row["state"] in ("finished", "failed") else []
+        for problem in problems:
+            yield _row("runs", "note" if problem.note else "mend", problem.told, problem.fix)
+        clean = clean and not problems
+        if row["state"] == "finished":
+            whole += not any(not problem.note for problem in problems)
+        elif row["state"] == "running":
+            yield _row("runs", "note", f"run {row['run']}: {row['reason']}")
+        elif not problems:
+            reason = f" ({row['reason']})" if isinstance(row["reason"], str) else ""
+            fix = row["resume"] if isinstance(row["resume"], str) else f"rm -r {store.run_path(row['run'])}"
+            yield _row("runs", "note", f"run {row['run']} is {row['state']}{reason}", fix)
+    yield _row("runs", "ok", f"{whole} of {len(table)} runs are finished and whole, every file by its checksum")
+
+
+def datasets(store: Store, report) -> Iterator[Row]:
+    """Whether the images of each finished run are where they were, which silencing and explaining need."""
+    table = store.runs()
+    table = table[table["state"] == "finished"] if len(table) else table
+    missing = set()
+    for row in table.to_dict("records"):
+        try:
+            spec = placed(store.path, {"dataset": row["dataset"]}, row.get("fingerprint"))["dataset"]
+        except SelvizError as error:
+            yield _row("data sets", "mend", str(error))
+            continue
+        kind, _, path = spec.partition(":")
+        if path and spec not in missing and not Path(path).is_dir():
+            missing.add(spec)
+            fix = f"selviz relink {row['run']} --dataset {kind}:/new/place --data {store.path}"
+            yield _row("data sets", "mend", f"the images of run {row['run']} are not in {path} any more", fix)
+    if not missing:
+        yield _row("data sets", "ok", f"{table['dataset'].nunique() if len(table) else 0} data sets are in their place")
+
+
+def records(store: Store, report) -> Iterator[Row]:
+    """Whether the ledger of hypotheses and the groups of units are as they were written."""
+    problems = check_rest(store)
+    for problem in problems:
+        yield _row("records", "mend", problem.told, problem.fix)
+    if not problems:
+        yield _row("records", "ok", f"the ledger of {len(store.hypotheses())} hypotheses and all groups hold together")
+
+
+def work(store: Store, report) -> Iterator[Row]:
+    """Jobs that run, that failed, and claims that a process left behind."""
+    stale = 0
+    for claim in [*store.path.glob("runs/*/claim.json"), *store.path.glob("hypotheses/partial/*.claim")]:
+        found = holder(claim)
+        if found is None:
+            stale += 1
+        else:
+            told = f"process {found.get('pid')} on {found.get('host')} works on {claim.parent.name}"
+            yield _row("work", "note", told)
+    for name in background_jobs.names(store.path):
+        place = background_jobs.place(store.path, name)
+        try:
+            state, reason = background_jobs.state(place, finished=False)
+        except SelvizError as error:
+            yield _row("work", "mend", str(error), f"rm {place}.*")
+            continue
+        if state == "running":
+            yield _row("work", "note", f"job {name} is running")
+        elif state == "failed":
+            yield _row("work", "note", f"job {name} failed ({reason})", f"see {place}.log")
+    told = f"{stale} claims of processes that are gone; the next command takes them over"
+    yield _row("work", "ok", told if stale else "no claim is stale")
+
+
+def _row(what: str, state: str, told: str, fix: str = "") -> Row:
+    return {"what": what, "state": state, "told": re.sub(r"\s+", " ", told), "fix": fix}

@@ -1,0 +1,141 @@
+"""Parts of a traced network as graphs of their own: `with_outputs(graph, ["relu3"])`, `tail(graph, ["relu3"])`.
+
+Graphs in, graphs out; the modules and tensors that they call stay the network's own.
+"""
+
+import copy
+import operator
+from collections.abc import Sequence
+
+from torch import Tensor, fx, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from selviz.networks.graph_nodes import output
+from selviz.networks.unit_layers import UnitLayer
+
+
+def observing(graph: fx.Graph, layers: Sequence[UnitLayer]) -> fx.Graph:
+    """The graph that returns (logits, [activations [N, U] of each layer])."""
+    graph = copy.deepcopy(graph)
+    nodes = {node.name: node for node in graph.nodes}
+    end = output(graph)
+    means = []
+    for layer in layers:
+        node = nodes[layer.node]
+        positions = tuple(d for d in range(1, len(layer.shape)) if d != layer.axis)
+        with graph.inserting_after(node):
+            means.append(graph.call_method("mean", (node,), {"dim": positions}) if positions else node)
+    end.args = ((end.args[0], means),)
+    return graph
+
+
+def whole_numbers(places: Sequence[int] | None) -> tuple[int, ...] | None:
+    """Positions as part of a key; None stays."""
+    return None if places is None else tuple(map(int, places))
+
+
+def sampling(graph: fx.Graph, wanted: Sequence[tuple[str, int, tuple[int, ...] | None]]) -> fx.Graph:
+    """The graph that returns [N, P, U] of these (node, unit axis, positions), and holds no map longer than needed."""
+    graph = copy.deepcopy(graph)
+    nodes = {node.name: node for node in graph.nodes}
+    samples = []
+    for name, axis, places in wanted:
+        with graph.inserting_after(nodes[name]):
+            samples.append(graph.call_function(_at_places, (nodes[name], axis, places)))
+    output(graph).args = (samples,)
+    return graph
+
+
+def _at_places(values: Tensor, axis: int, places: tuple[int, ...] | None) -> Tensor:
+    """[N, U, *positions], units on `axis`, as [N, P, U]."""
+    if values.dim() == 2:
+        return values.unsqueeze(1)
+    flat = values.movedim(axis, -1).flatten(1, -2)
+    return flat if places is None else flat[:, list(places)]
+
+
+def with_outputs(graph: fx.Graph, names: Sequence[str]) -> fx.Graph:
+    """The graph that computes these nodes and no more, and returns them as a list."""
+    graph = copy.deepcopy(graph)
+    nodes = {node.name: node for node in graph.nodes}
+    end = output(graph)
+    end.args = ([nodes[name] for name in names],)
+    return graph
+
+
+def own_module(root: nn.Module, graph: fx.Graph, node: fx.Node, path: str, module: nn.Module) -> None:
+    """Makes an activation's node the call of a new module; it keeps its name."""
+    root.add_module(path, module)
+    node.op, node.target, node.args, node.kwargs = "call_module", path, node.args[:1], {}
+
+
+def through_module(root: nn.Module, graph: fx.Graph, node: fx.Node, axis: int, path: str, module: nn.Module) -> fx.Node:
+    """Sends the node's value through a new module, which sees `axis` as its second; the node that comes out."""
+    root.add_module(path, module)
+    users = list(node.users)
+    with graph.inserting_after(node):
+        first = graph.call_method("movedim", (node, axis, 1)) if axis != 1 else node
+    with graph.inserting_after(first):
+        last = graph.call_module(path, (first,))
+    if axis != 1:
+        with graph.inserting_after(last):
+            last = graph.call_method("movedim", (last, 1, axis))
+    for user in users:
+        user.replace_input_with(node, last)
+    return last
+
+
+def descendants(graph: fx.Graph, names: Sequence[str], without: str | None = None) -> set[str]:
+    """The names of the nodes that depend on these, other than by way of `without`."""
+    reached: set[str] = set()
+    for node in graph.nodes:
+        if node.name == without:
+            continue
+        if any(parent.name in reached or parent.name in names for parent in node.all_input_nodes):
+            reached.add(node.name)
+    return reached
+
+
+def boundary_nodes(graph: fx.Graph, names: Sequence[str]) -> list[str]:
+    """The nodes, in graph order, whose values the descendants of these layers and the layers themselves start from."""
+    inside = descendants(graph, names)
+    needed = {name for name in names if name not in inside}
+    for node in graph.nodes:
+        if node.name in inside:
+            needed.update(p.name for p in node.all_input_nodes if p.name not in inside and p.op != "get_attr")
+    return [node.name for node in graph.nodes if node.name in needed]
+
+
+def tail(graph: fx.Graph, names: Sequence[str]) -> fx.Graph:
+    """The graph (boundary values..., then gain and offset of each layer) -> logits."""
+    inside, outer = descendants(graph, names), boundary_nodes(graph, names)
+    part, value = fx.Graph(), {}
+    for name in outer:
+        value[name] = part.placeholder(f"boundary_{name}")
+    edits = {name: (part.placeholder(f"gain_{name}"), part.placeholder(f"offset_{name}")) for name in names}
+    for node in graph.nodes:
+        if node.name in inside or node.op == "get_attr":
+            value[node.name] = part.node_copy(node, lambda parent: value[parent.name])
+        if node.name in edits:
+            gain, offset = edits[node.name]
+            scaled = part.call_function(operator.mul, (value[node.name], gain))
+            value[node.name] = part.call_function(operator.add, (scaled, offset))
+    return part
+
+
+def folded(root: nn.Module, graph: fx.Graph) -> tuple[nn.Module, fx.Graph]:
+    """A deep copy in eval mode whose batch norms are part of the convolutions before them."""
+    root, graph = copy.deepcopy(root).eval(), copy.deepcopy(graph)
+    for node in list(graph.nodes):
+        if node.op != "call_module" or type(root.get_submodule(node.target)) is not nn.BatchNorm2d:
+            continue
+        before = node.args[0]
+        if before.op != "call_module" or len(before.users) > 1:
+            continue
+        convolution = root.get_submodule(before.target)
+        once = sum(other.target == before.target for other in graph.nodes if other.op == "call_module") == 1
+        if type(convolution) is nn.Conv2d and once:
+            root.set_submodule(before.target, fuse_conv_bn_eval(convolution, root.get_submodule(node.target)))
+            node.replace_all_uses_with(before)
+            graph.erase_node(node)
+    return root, graph

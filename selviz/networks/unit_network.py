@@ -1,0 +1,220 @@
+"""A classifier as a graph with named unit layers.
+
+    network = UnitNetwork(model, example)            # example: one input [1, C, H, W]
+    logits, activations = network.observe(images)    # activations: one [N, U] per unit layer, differentiable
+    boundary = network.boundary(images, ["relu3"])   # what a change of relu3 cannot reach, computed once
+    logits = network.resume(boundary, {"relu3": silence(network.layer("relu3"), [4, 7])})
+
+Every activation function's output is a unit layer; gates (sigmoid, hardsigmoid, softmax) are not. There are no hooks
+and nothing is switched on or off: an intervention is an argument, so one network can serve many threads at once.
+"""
+
+import copy
+import operator
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, fx, nn
+
+from selviz.errors import SelvizError, unknown
+from selviz.networks import graph_nodes, graph_surgery, tracing
+from selviz.networks.graph_surgery import descendants, with_outputs
+from selviz.networks.tracing import Traced
+from selviz.networks.unit_layers import UnitLayer
+
+
+@dataclass(frozen=True)
+class Edit:
+    """An intervention on one layer: its map becomes `map * gain + offset`.
+
+    `gain` and `offset` broadcast to the map [N, U, *positions], unit axis second; give both [U]-shaped for one value a
+    unit, or offset as [N, U, *positions] to write a whole map.
+    """
+
+    gain: Tensor
+    offset: Tensor
+
+
+def silence(layer: UnitLayer, units: Sequence[int], values: Tensor | float = 0.0) -> Edit:
+    """The Edit that clamps these units' maps to 0, or to `values` (one a unit in `units`)."""
+    gain, offset = torch.ones(layer.units), torch.zeros(layer.units)
+    chosen = check_units(layer, units)
+    gain[chosen] = 0.0
+    offset[chosen] = torch.as_tensor(values, dtype=torch.float32)
+    return Edit(gain, offset)
+
+
+def check_units(layer: UnitLayer, units: Iterable[int]) -> list[int]:
+    """The same units as a list; SelvizError for one that the layer does not have or that stands twice."""
+    units = [operator.index(unit) for unit in units]
+    for unit in units:
+        if not 0 <= unit < layer.units:
+            raise SelvizError(f"Layer {layer.name!r} has no unit {unit}; its units are 0 to {layer.units - 1}.")
+    if twice := {unit for unit in units if units.count(unit) > 1}:
+        raise SelvizError(f"Unit {min(twice)} of layer {layer.name!r} is named twice; name each unit once.")
+    return units
+
+
+class UnitNetwork:
+    """A traced classifier and its unit layers. Trains the parameters of the model it was made from.
+
+    Raises SelvizError if the model cannot be traced, has no activation function, or gives no logits [N, C].
+    """
+
+    def __init__(self, model: nn.Module, example: Tensor):
+        self._take(tracing.trace(model, example))
+
+    @classmethod
+    def of(cls, traced: Traced) -> "UnitNetwork":
+        """The network of a graph that was traced before; its layers may be fewer than the graph has."""
+        network = cls.__new__(cls)
+        network._take(traced)
+        return network
+
+    def _take(self, traced: Traced) -> None:
+        self.root, self.graph, self.shapes, self.layers = traced.root, traced.graph, traced.shapes, traced.layers
+        self._by_name = {layer.name: layer for layer in self.layers}
+        nodes = {node.name: node for node in self.graph.nodes}
+        self._relus = {layer.name for layer in self.layers if graph_nodes.is_relu(self.root, nodes[layer.node])}
+        self._modules: dict = {}
+        self._lock = threading.Lock()
+        self.observer = self.graph_module(graph_surgery.observing(self.graph, self.layers))
+
+    def layer(self, name: str) -> UnitLayer:
+        """The layer of that name; SelvizError with the near matches if there is none."""
+        if name not in self._by_name:
+            raise unknown("layer", name, list(self._by_name))
+        return self._by_name[name]
+
+    def in_order(self, names: Iterable[str]) -> list[UnitLayer]:
+        """The layers of these names, in forward order."""
+        wanted = {self.layer(name).name for name in names}
+        return [layer for layer in self.layers if layer.name in wanted]
+
+    def observe(self, inputs: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Logits [N, C], and the activations [N, U] of every layer: each unit's mean over its positions."""
+        return self.observer(inputs)
+
+    def logits(self, inputs: Tensor) -> Tensor:
+        """Logits [N, C] of inputs [N, C, H, W]."""
+        return self._cached("logits", lambda: copy.deepcopy(self.graph))(inputs)
+
+    def maps(self, inputs: Tensor, name: str) -> Tensor:
+        """The layer's whole output [N, U, *positions], differentiable; dense layers give [N, U]."""
+        layer = self.layer(name)
+        prefix = self._cached(("prefix", name), lambda: with_outputs(self.graph, [layer.node]))
+        return prefix(inputs)[0].movedim(layer.axis, 1)
+
+    def sampled(self, inputs: Tensor, places: Mapping[str, Sequence[int] | None]) -> list[Tensor]:
+        """The outputs [N, P, U] of the layers that `places` names, in forward order, at these positions only.
+
+        A layer's positions are counted in row-major order; None means all. A dense layer has one position.
+        """
+        key = tuple(
+            (layer.node, layer.axis, graph_surgery.whole_numbers(places[layer.name])) for layer in self.in_order(places)
+        )
+        return list(self._cached(("sampled", *key), lambda: graph_surgery.sampling(self.graph, key))(inputs))
+
+    def boundary(self, inputs: Tensor, names: Iterable[str]) -> list[Tensor]:
+        """The values that `resume` of these layers starts from, for inputs [N, C, H, W]."""
+        nodes = self._nodes(names)
+        outer = graph_surgery.boundary_nodes(self.graph, nodes)
+        return list(self._cached(("boundary", *outer), lambda: with_outputs(self.graph, outer))(inputs))
+
+    def resume(self, boundary: Sequence[Tensor], edits: Mapping[str, Edit]) -> Tensor:
+        """Logits [N, C] with these edits, from the `boundary` of the same layers; only what comes after is computed."""
+        nodes = self._nodes(edits)
+        tail = self._cached(("tail", *nodes), lambda: graph_surgery.tail(self.graph, nodes))
+        ordered = sorted(edits, key=lambda name: nodes.index(self.layer(name).node))
+        arguments = [part for name in ordered for part in self._broadcast(name, edits[name])]
+        return tail(*boundary, *arguments)
+
+    def frozen(self, device: torch.device | str = "cpu") -> "UnitNetwork":
+        """A copy for evaluation only: batch norm folded into convolutions, channels last, no gradients to weights."""
+        other = copy.copy(self)
+        other._modules, other._lock = {}, threading.Lock()
+        other.root, other.graph = graph_surgery.folded(self.root, self.graph)
+        other.root = other.root.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+        other.observer = other.graph_module(graph_surgery.observing(other.graph, self.layers)).eval()
+        return other
+
+    def hookable(self) -> tuple["UnitNetwork", dict[str, nn.Module]]:
+        """A copy for methods that hook modules (Captum's), and for each layer the module to hook.
+
+        Hooks are global to a module: one thread alone may use the copy. In it each ReLU call is an nn.ReLU of its own,
+        and each layer's output passes as [N, U, *positions] through an nn.Identity of its own.
+        """
+        other = copy.copy(self)
+        other._modules, other._lock = {}, threading.Lock()
+        other.root, other.graph = copy.deepcopy(self.root), copy.deepcopy(self.graph)
+        nodes = {node.name: node for node in other.graph.nodes}
+        layers, hooks = [], {}
+        for position, layer in enumerate(self.layers):
+            if self.is_relu(layer.name):
+                graph_surgery.own_module(
+                    other.root, other.graph, nodes[layer.node], f"selviz_relu_{position}", nn.ReLU()
+                )
+            hooks[layer.name] = nn.Identity()
+            path = f"selviz_identity_{position}"
+            node = graph_surgery.through_module(
+                other.root, other.graph, nodes[layer.node], layer.axis, path, hooks[layer.name]
+            )
+            layers.append(replace(layer, node=node.name))
+        other.layers, other._by_name = tuple(layers), {layer.name: layer for layer in layers}
+        return other, hooks
+
+    def is_relu(self, name: str) -> bool:
+        """Whether the layer is the output of a ReLU."""
+        return self.layer(name).name in self._relus
+
+    def feeds(self, name: str, target: str | None = None) -> tuple[bool, bool]:
+        """Whether a layer leads to the layer `target`, or to the logits; whether all that leads there leads through it.
+
+        A layer leads to itself.
+        """
+        end = self.layer(target).node if target else graph_nodes.output(self.graph).args[0].name
+        node, inputs = self.layer(name).node, [node.name for node in self.graph.nodes if node.op == "placeholder"]
+        feeds = node == end or end in descendants(self.graph, [node])
+        return feeds, feeds and end not in descendants(self.graph, inputs, without=node)
+
+    def weights_before(self, target: str | None = None) -> list[tuple[str, list[Tensor]]]:
+        """The modules with parameters that lead to a layer, or to the logits, the last first: (path, parameters)."""
+        end = self.layer(target).node if target else graph_nodes.output(self.graph).args[0].name
+        found: dict[str, list[Tensor]] = {}
+        for node in reversed(self.graph.nodes):
+            if node.op not in ("call_module", "get_attr") or node.target in found:
+                continue
+            part = operator.attrgetter(node.target)(self.root)
+            tensors = (
+                list(part.parameters()) if isinstance(part, nn.Module) else [part] * isinstance(part, nn.Parameter)
+            )
+            if tensors and (node.name == end or end in descendants(self.graph, [node.name])):
+                found[node.target] = tensors
+        return list(found.items())
+
+    def _nodes(self, names: Iterable[str]) -> list[str]:
+        return [layer.node for layer in self.in_order(names)]
+
+    def _broadcast(self, name: str, edit: Edit) -> tuple[Tensor, Tensor]:
+        layer = self.layer(name)
+        trailing = (1,) * (len(layer.shape) - 2)
+        gain, offset = (part.view(1, -1, *trailing) if part.dim() == 1 else part for part in (edit.gain, edit.offset))
+        return gain.movedim(1, layer.axis), offset.movedim(1, layer.axis)
+
+    def graph_module(self, graph: fx.Graph) -> fx.GraphModule:
+        """A module that computes `graph`, a graph over this network's own parameters."""
+        module = fx.GraphModule(self.root, graph)
+        module.graph.eliminate_dead_code()
+        module.recompile()
+        return module
+
+    def _cached(self, key, make: Callable[[], fx.Graph]) -> fx.GraphModule:
+        with self._lock:
+            if key not in self._modules:
+                self._modules[key] = self.graph_module(make())
+            module = self._modules[key]
+        if module.training != self.observer.training:
+            module.train(self.observer.training)
+        return module

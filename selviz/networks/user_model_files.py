@@ -1,0 +1,76 @@
+"""A network from a user's own file: `factory("nets/mine.py:make_model")(classes=10, channels=3)`.
+
+Loading such a file runs it. So only the command line, where a user names the file, may come here: the dashboard cannot
+import this module (pyproject.toml holds that), and nothing that a run stores leads to it.
+"""
+
+import contextlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from torch import nn
+
+from selviz.errors import SelvizError, unknown
+from selviz.networks.tracing import fault
+
+WRAPPERS = ("_orig_mod", "module")  # of torch.compile and DataParallel
+
+
+def is_factory(model: str) -> bool:
+    """Whether the name of a network is FILE.py:FUNCTION."""
+    return model.rpartition(":")[0].endswith(".py")
+
+
+def factory(spec: str) -> Callable[[int, int], nn.Module]:
+    """FILE.py:FUNCTION as a function of (classes, channels) that gives a network.
+
+    The user's function may take arguments named `classes` (or num_classes) and `channels` (or in_channels), others
+    need defaults. Runs the file. SelvizError if there is no such file or function, or if it fails.
+    """
+    file, _, name = spec.rpartition(":")
+    path = Path(file).absolute()
+    if not path.is_file():
+        raise SelvizError(f"There is no file {file}; --model FILE.py:FUNCTION names a function that makes the network.")
+    with _running(path, f"{file} cannot be loaded"):
+        loader = importlib.util.spec_from_file_location(f"selviz_user_{path.stem}", path)
+        module = importlib.util.module_from_spec(loader)
+        sys.modules[loader.name] = module
+        loader.loader.exec_module(module)
+    function = getattr(module, name, None)
+    if not callable(function):
+        own = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise unknown("function", name, own, f"({file} defines these.)")
+
+    def make(classes: int, channels: int) -> nn.Module:
+        offered = {"classes": classes, "num_classes": classes, "channels": channels, "in_channels": channels}
+        with _running(path, f"{name} of {file} failed"):
+            taken = inspect.signature(function).parameters
+            model = function(**{key: value for key, value in offered.items() if key in taken})
+        for wrapper in WRAPPERS:
+            if type(model).__name__ in ("OptimizedModule", "DataParallel") and hasattr(model, wrapper):
+                model = getattr(model, wrapper)
+        if not isinstance(model, nn.Module):
+            raise SelvizError(f"{name} of {file} gives a {type(model).__name__}; it must return a torch.nn.Module.")
+        return model
+
+    return make
+
+
+@contextlib.contextmanager
+def _running(path: Path, what: str):
+    """The user's code inside finds files beside it; what it raises becomes a sentence that names its line."""
+    sys.path.insert(0, str(path.parent))
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        place = fault(error, path)
+        reason = (str(error).strip().splitlines() or [""])[0]
+        raise SelvizError(
+            f"{what}{f' in {place}' if place else ''}: {type(error).__name__}{f', {reason}' if reason else ''}."
+        ) from error
+    finally:
+        with contextlib.suppress(ValueError):
+            sys.path.remove(str(path.parent))

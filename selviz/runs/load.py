@@ -1,0 +1,137 @@
+"""From a run to its network: `network, dataset = load_network(store, run)`; to ablations: `open_engine(store, run)`.
+
+The data set must be the one that the run was made with; no file that a run names is executed.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+
+from selviz import ablation, datasets
+from selviz.config import image_settings
+from selviz.datasets import Dataset
+from selviz.errors import SelvizError
+from selviz.networks import graph_format, models
+from selviz.networks.unit_network import UnitNetwork
+from selviz.runs.dataset_locations import named_here
+from selviz.runs.weights import read_weights
+from selviz.store import Store, read_json, run_list
+from selviz.store.files import NETWORK, WEIGHTS
+
+Report = Callable[[dict], None]
+MOST_INPUTS = 2**30  # bytes of normalised images that an engine holds; more are normalised batch by batch
+
+
+def load_dataset(settings: Mapping, report: Report = lambda news: None, statistics: Mapping = {}) -> Dataset:
+    """The data set of a run's settings (`dataset` and the IMAGE_SETTINGS).
+
+    `statistics`, the summary of a finished run, holds the mean and std that it was made with.
+    """
+    made_with = {name: statistics[name] for name in ("mean", "std") if statistics.get(name)}
+    return datasets.load(settings["dataset"], **{**image_settings(settings), **made_with}, report=report)
+
+
+def load_network(store: Store, run: str, weights: Path | None = None) -> tuple[UnitNetwork, Dataset]:
+    """A finished run's network, for evaluation only, and its data set; `weights` is a file of others for it.
+
+    Raises SelvizError if weights are missing or damaged, or if the data set is not the one that the run was made with.
+    """
+    about = store.run(run)
+    where = _where(store, run, about)
+    try:
+        dataset = load_dataset(where, statistics=about)
+    except SelvizError as error:
+        raise SelvizError(_missing(store, run, where["dataset"], error)) from error
+    if dataset.fingerprint != about["fingerprint"]:
+        raise SelvizError(
+            f"The images of {about['dataset']} are not those that run {run} was made with "
+            f"(fingerprint {dataset.fingerprint}, not {about['fingerprint']}); restore them or train the run again."
+        )
+    return network_of(store.run_path(run), about, dataset, weights), dataset
+
+
+def network_of(folder: Path, settings: Mapping, dataset: Dataset, weights: Path | None = None) -> UnitNetwork:
+    """The network of a run. An imported one is rebuilt from its stored graph: no file that a run names is executed."""
+    if settings.get("traced") == "watched":
+        raise SelvizError(
+            f"The network of run {folder.name} could not be traced: its units were watched while it ran, so they can "
+            "be looked at, and not silenced, explained or captured again. Only importing it anew can change that."
+        )
+    if (document := read_json(folder / NETWORK)) is not None:
+        tensors = read_weights(folder, folder / WEIGHTS, "import the run again")
+        return UnitNetwork.of(graph_format.rebuilt(document, tensors, dataset.example)).frozen()
+    weights = weights or folder / WEIGHTS
+    model = models.build(settings["model"], len(dataset.class_names), dataset.channels)
+    tensors = read_weights(folder, weights)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise SelvizError(f"{weights} is damaged ({error}); train or import the run again.") from error
+    return UnitNetwork(model.eval(), dataset.example).frozen()
+
+
+def images_changed(store: Store, run: str) -> str | None:
+    """One sentence where the evaluation images on disk are not those of a finished run; None where they are.
+
+    Files that were written since are read again, to see whether their pixels are the same.
+    """
+    about = store.run(run)
+    known = (about.get("origin") or {}).get("files")
+    try:
+        where = _where(store, run, about)
+    except SelvizError as error:
+        return str(error)
+    try:
+        if known is None or known == datasets.files_digest(where["dataset"]):
+            return None
+        dataset = load_dataset(where, statistics=about)
+    except SelvizError as error:
+        return _missing(store, run, where["dataset"], error)
+    if dataset.fingerprint == about["fingerprint"]:
+        return None
+    return (
+        f"The images in {where['dataset'].partition(':')[2]} are no longer those that this run was captured on "
+        f"({len(dataset.eval_labels):,} now, {about['images']:,} then, or other pixels); what is stored is shown as it "
+        "was. Put the old images back, or train or import the run again."
+    )
+
+
+def _where(store: Store, run: str, about: Mapping) -> dict:
+    settings = read_json(store.run_path(run) / "config.json") or about
+    return named_here(store.path, run, settings, about["fingerprint"])
+
+
+def _missing(store: Store, run: str, spec: str, error: SelvizError) -> str:
+    path = spec.partition(":")[2]
+    if not path or Path(path).exists():
+        return str(error)
+    return (
+        f"The images of run {run} are not in {path} any more, and silencing or explaining units needs them; put them "
+        f"back, or say where they are now: selviz relink {run} --dataset {spec.partition(':')[0]}:/new/place"
+        + "".join(f" {part}" for part in run_list.data_option(store.path))
+    )
+
+
+def open_engine(
+    store: Store,
+    run: str,
+    fold: int | None = None,
+    cache: ablation.BoundaryCache | None = None,
+    loaded: tuple[UnitNetwork, Dataset] | None = None,
+    most: int | None = None,
+) -> ablation.Engine:
+    """The engine that answers ablations of a run on the evaluation images of one fold, or of both (None).
+
+    Engines may share a `cache`. `loaded` is what `load_network` gave, for callers that keep it. `most` takes the first
+    images alone, which are nearly balanced over classes.
+    """
+    if fold not in (None, 0, 1):
+        raise SelvizError(f"fold is {fold!r}; use 0, 1, or none for all images.")
+    network, dataset = loaded or load_network(store, run)
+    images = torch.arange(len(dataset.eval_labels))
+    images = (images if fold is None else images[dataset.eval_folds == fold])[:most]
+    inputs = dataset.view(images)
+    if inputs.nbytes <= MOST_INPUTS:
+        inputs = inputs[:]
+    return ablation.Engine(network, inputs, dataset.eval_labels[images], cache, images=images.tolist())

@@ -1,0 +1,168 @@
+"""The stages of a run, written from what its network gives: `capture_stage(store, folder, network, dataset, tell)`.
+
+Each is written as a whole, with its provenance beside it; `summarise(folder, facts, dataset)` is made from them.
+"""
+
+import datetime
+import io
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from torch import Tensor
+
+from selviz import statistics
+from selviz.datasets import Dataset
+from selviz.errors import SelvizError
+from selviz.runs.capture import record
+from selviz.selectivity import unit_tables
+from selviz.store import Store, read_json, stage_is_whole, write_activations, write_images, write_stage
+from selviz.store.files import WEIGHTS, checksum
+from selviz.store.integrity import LISTED, checksums
+
+Report = Callable[[dict], None]
+PACKAGES = ("torch", "torchvision", "numpy", "pillow", "duckdb")
+
+
+def write_training(folder: Path, history: list[dict], provenance: dict) -> None:
+    """The stage of a training's history, one row an epoch; an imported run's has no rows."""
+    columns = ["epoch", "loss", "penalty", "train_accuracy", "test_accuracy", "mean_si", "mean_si_live"]
+    layer_rows = [
+        {"epoch": row["epoch"], "layer": position, "mean_si": si}
+        for row in history
+        for position, si in enumerate(row["layer_si"])
+    ]
+    tables = {
+        "epochs": pd.DataFrame(history, columns=[*columns, "learning_rate", "seconds"]),
+        "epoch_layers": pd.DataFrame(layer_rows, columns=["epoch", "layer", "mean_si"]),
+    }
+    write_stage(folder, "training", tables, provenance)
+
+
+def capture_stage(store: Store, folder: Path, network, dataset: Dataset, tell: Report, again: bool = False) -> None:
+    """What `network` does on the evaluation images, its measures, and their pictures; what is whole stays."""
+    pictures = thumbnails(dataset.eval_pixels)  # made as they are written, if they are
+    write_images(store.path, dataset.fingerprint, pictures, dataset.eval_labels, dataset.class_names)
+    if not again and stage_is_whole(folder, "capture") and stage_is_whole(folder, "metrics"):
+        return
+    classes = len(dataset.class_names)
+    found = record(
+        network,
+        dataset.view(),
+        classes,
+        folder / "partial" / "capture",
+        _capture_key(folder, dataset),
+        lambda news: tell({"stage": "capture", **news}),
+    )
+    _check_finite(found.logits, "outputs")
+    layers = pd.DataFrame(
+        {
+            "layer": range(len(network.layers)),
+            "name": [layer.name for layer in network.layers],
+            "units": [layer.units for layer in network.layers],
+            "depth": [layer.depth for layer in network.layers],
+            "signed": [layer.signed for layer in network.layers],
+            "squeeze": [layer.squeeze for layer in network.layers],
+        }
+    )
+    images = pd.DataFrame(
+        {
+            "image": range(len(dataset.eval_labels)),
+            "label": dataset.eval_labels.int().numpy(),
+            "prediction": found.logits.argmax(axis=1).astype(np.int32),
+            "fold": dataset.eval_folds.numpy(),
+        }
+    )
+    write_activations(folder, layers, images, enumerate(found.layers), provenance("cpu"))
+    measured = []
+    for position, values in enumerate(found.layers):
+        tell({"stage": "metrics", "done": position, "of": len(found.layers)})
+        _check_finite(values, f"activations in layer {network.layers[position].name}")
+        measured.append(unit_tables.layer_metrics(torch.from_numpy(values), dataset.eval_labels, classes))
+    tables = {
+        "layers": pd.DataFrame([{"layer": position, **entry["layer"]} for position, entry in enumerate(measured)]),
+        **{
+            name: pd.concat([entry[name].assign(layer=position) for position, entry in enumerate(measured)])
+            for name in ("units", "class_means")
+        },
+    }
+    write_stage(folder, "metrics", tables, {**provenance("cpu"), "shuffles": unit_tables.SHUFFLES})
+    found.discard()
+
+
+def _check_finite(values: np.ndarray, what: str) -> None:
+    """SelvizError names the first image on which values [N, ...] are not numbers."""
+    if not (fine := np.isfinite(values).all(axis=1)).all():
+        raise SelvizError(f"The network's {what} are not finite on image {fine.argmin()}: its weights are damaged.")
+
+
+def _capture_key(folder: Path, dataset: Dataset) -> str:
+    """Changes with the weights, the evaluation images and how they are normalised."""
+    return f"{checksum(folder / WEIGHTS)[:16]} {dataset.fingerprint} {dataset.mean} {dataset.std}"
+
+
+def thumbnails(pixels: Tensor, largest: int = 96) -> Iterator[bytes]:
+    """Small pictures of uint8 pixels [N, C, H, W]: PNG up to `largest` pixels a side, else WebP of that size."""
+    for image in pixels.numpy():
+        picture = Image.fromarray(image[0] if len(image) == 1 else np.moveaxis(image[:3], 0, -1))
+        picture.thumbnail((largest, largest))
+        buffer = io.BytesIO()
+        small = max(image.shape[1:]) <= largest
+        picture.save(buffer, format="PNG" if small else "WEBP", quality=85)
+        yield buffer.getvalue()
+
+
+def summarise(folder: Path, facts: Mapping, dataset: Dataset) -> dict:
+    """What lists and the overview show of the run, from its stage files."""
+    from selviz.store.queries import read
+
+    images = read({"capture": folder / "capture.duckdb"}, "SELECT * FROM capture.images")
+    layers = read({"metrics": folder / "metrics.duckdb"}, "SELECT * FROM metrics.layers ORDER BY layer")
+    live = layers[layers["dead"] < layers["units"]]
+    correct = int((images["label"] == images["prediction"]).sum())
+    low, high = statistics.wilson(correct, len(images))
+    epochs = read({"training": folder / "training.duckdb"}, "SELECT sum(seconds) AS seconds FROM training.epochs")
+    return {
+        "run": folder.name,
+        **facts,
+        "test_accuracy": correct / len(images),
+        "test_accuracy_low": float(low),
+        "test_accuracy_high": float(high),
+        "mean_si": float(layers["mean_si"].mean()),
+        "mean_si_live": float(live["mean_si_live"].mean()) if len(live) else 0.0,
+        "null_mean": float(layers["null_mean"].mean()),
+        "null_p95": float(layers["null_p95"].mean()),
+        "dead": int(layers["dead"].sum()),
+        "units": int(layers["units"].sum()),
+        "layers": len(layers),
+        "images": len(images),
+        "classes": list(dataset.class_names),
+        "fingerprint": dataset.fingerprint,
+        "origin": dataset.origin,
+        "transform": dataset.origin.get("transform"),
+        "available_images": dataset.origin.get("available", len(images)),
+        "skipped_images": dataset.origin.get("skipped_images", 0),
+        "mean": list(dataset.mean),
+        "std": list(dataset.std),
+        "train_images": None if facts["kind"] == "imported" else len(dataset.train_labels),
+        "train_seconds": float(np.nan_to_num(epochs["seconds"][0])),
+        LISTED: checksums(folder),
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **provenance((read_json(folder / "training.json") or {}).get("provenance", {}).get("device", "cpu")),
+    }
+
+
+def provenance(device: str) -> dict:
+    """Where and with what something was computed, for the record beside a stage."""
+    return {
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "host": platform.node(),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in PACKAGES},
+    }

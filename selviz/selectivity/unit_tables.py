@@ -1,0 +1,74 @@
+"""Tables of unit metrics from captured activations: `layer_metrics(activations, labels, classes)`.
+
+Everything here takes one layer's activations [N, U] and is vectorised over its units.
+"""
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from selviz.selectivity import index
+
+SHUFFLES = 100
+BLOCK = 16_000_000  # values that are looked at together; in double precision, with their squares, half a gigabyte
+
+
+def layer_metrics(activations: Tensor, labels: Tensor, classes: int, shuffles: int = SHUFFLES, seed: int = 0) -> dict:
+    """{"layer": row, "units": table, "class_means": table} of activations [N, U] with labels [N] in 0..C-1.
+
+    Units: si with the mean and 95th percentile of its label-shuffle null, preferred_class, mean_activation, std,
+    max_activation, zero_share 0..1, dead (zero on every image). Layer: mean_si over all units and mean_si_live over
+    those that are not dead (0 if all are), and the null of the layer's mean SI over shuffles.
+    """
+    step = max(1, BLOCK // max(len(labels), 1))
+    parts = [
+        _block(activations[:, first : first + step].double(), labels, classes, shuffles, seed)
+        for first in range(0, activations.shape[1], step)
+    ]
+    units = pd.concat([part[0] for part in parts], ignore_index=True).assign(unit=range(activations.shape[1]))
+    si, dead = (torch.tensor(units[name].to_numpy(copy=True)) for name in ("si", "dead"))
+    of_layer = sum(part[3].sum(dim=1) for part in parts) / len(units)
+    layer = {
+        "units": len(units),
+        "mean_si": float(si.mean()),
+        "mean_si_live": float(si[~dead].mean()) if (~dead).any() else 0.0,
+        "null_mean": float(of_layer.mean()),
+        "null_p95": float(of_layer.quantile(0.95)),
+        "dead": int(dead.sum()),
+    }
+    means, spread = (torch.cat([part[which] for part in parts], dim=1) for which in (1, 2))
+    by_class = pd.DataFrame(
+        {
+            "unit": torch.arange(len(units)).repeat_interleave(classes).numpy(),
+            "class": torch.arange(classes).repeat(len(units)).numpy(),
+            "mean": means.T.reshape(-1).numpy(),
+            "std": spread.T.reshape(-1).numpy(),
+            "images": torch.bincount(labels, minlength=classes).int().repeat(len(units)).numpy(),
+        }
+    )
+    return {"layer": layer, "units": units, "class_means": by_class}
+
+
+def _block(values: Tensor, labels: Tensor, classes: int, shuffles: int, seed: int):
+    """Of some units' activations [N, K]: the table of units, class means and deviations [C, K], the null [R, K]."""
+    means, counts = index.class_means(values, labels, classes)
+    squares, _ = index.class_means(values.square(), labels, classes)
+    si = index.index(means, counts)
+    null = index.shuffle_null(values, labels, classes, shuffles, seed)
+    dead = (values == 0).all(dim=0)
+    spread = (squares - means.square()).clamp(min=0).sqrt() * (counts / (counts - 1).clamp(min=1)).sqrt().unsqueeze(1)
+    units = pd.DataFrame(
+        {
+            "unit": range(values.shape[1]),
+            "si": si.numpy(),
+            "null_mean": null.mean(dim=0).numpy(),
+            "null_p95": null.quantile(0.95, dim=0).numpy(),
+            "preferred_class": index.preferred_class(means).int().numpy(),
+            "mean_activation": values.mean(dim=0).numpy(),
+            "std": values.std(dim=0).numpy(),
+            "max_activation": values.amax(dim=0).numpy(),
+            "zero_share": (values == 0).double().mean(dim=0).numpy(),
+            "dead": dead.numpy(),
+        }
+    )
+    return units, means, spread, null

@@ -1,0 +1,87 @@
+"""Whether the files of a store are what was written: `check_run("data", run)` gives a Problem for each that is not.
+
+Stage files have a record with their SHA-256, JSON files a seal; a run's summary lists the SHA-256 of the rest.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from selviz.errors import SelvizError
+from selviz.store.files import file_sha256, is_sealed, leftovers, read_json
+from selviz.store.groups import damaged_groups
+from selviz.store.images import image_folder
+from selviz.store.ledger import read_chain
+from selviz.store.stage_files import COLUMNS, record, record_path, stage_is_whole
+from selviz.system.locks import holder
+
+LISTED = "files"  # in a summary: {path below the run's folder: SHA-256}
+STAGES = ("capture", "metrics", "training")  # those of every run
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong, in a sentence, and the command that mends it. `note`: it works as it is."""
+
+    file: Path
+    told: str
+    fix: str = ""
+    note: bool = False
+
+
+def checksums(run_dir: Path) -> dict[str, str]:
+    """{path below the run's folder: SHA-256} of its finished files that have neither a record nor a seal: weights."""
+    files = sorted(path for path in run_dir.rglob("*.safetensors") if "partial" not in path.parts)
+    return {str(path.relative_to(run_dir)): file_sha256(path) for path in files}
+
+
+def check_run(store, run: str) -> list[Problem]:
+    """What is wrong with the files of a finished run; every one of them is read to its end."""
+    folder, problems = store.run_path(run), []
+    documents = {}
+    for name in ("config.json", "summary.json", "network.json"):
+        try:
+            documents[name] = read_json(folder / name)
+        except SelvizError as error:
+            problems.append(Problem(folder / name, str(error).removesuffix("."), store.remake(run, name)))
+    summary = documents.get("summary.json") or {}
+    stages = {*STAGES, *(path.stem for path in folder.glob("*.duckdb"))}
+    stages |= {path.stem for path in folder.glob("*.json") if path.stem in COLUMNS}
+    for stage in sorted(stages):
+        problems += _stage(folder / f"{stage}.duckdb", store.remake(run, stage))
+    if "fingerprint" in summary:
+        problems += _stage(image_folder(store.path, summary["fingerprint"]) / "images.duckdb", store.remake(run))
+    for name, expected in summary.get(LISTED, {}).items():
+        file, again = folder / name, store.remake(run, "weights")
+        try:
+            if file_sha256(file) != expected:
+                problems.append(Problem(file, f"{file} does not have the checksum in the run's summary", again))
+        except OSError:
+            problems.append(Problem(file, f"{file} is missing", again, note="/" in name))
+    if summary and not is_sealed(folder / "summary.json"):
+        told = f"run {run} was written by the first selviz: its settings, summary and weights have no checksum"
+        problems.append(Problem(folder, told, f"selviz migrate --data {store.path} --to NEW", note=True))
+    if not holder(folder / "claim.json"):
+        told = "was left by a process that was killed"
+        problems += [Problem(path, f"{path} {told}", f"rm {path}", note=True) for path in leftovers(folder, "**/.*")]
+    return problems
+
+
+def _stage(file: Path, fix: str) -> list[Problem]:
+    try:
+        if record(file) is None:
+            return [Problem(file, f"{file} is missing", fix)]
+    except SelvizError as error:
+        return [Problem(file, str(error).removesuffix("."), fix)]
+    if not stage_is_whole(file.parent, file.stem):
+        return [Problem(file, f"{file} does not have the checksum in {record_path(file).name}", fix)]
+    return []
+
+
+def check_rest(store) -> list[Problem]:
+    """What is wrong with the hypotheses and the groups of units."""
+    chain = read_chain(store.path)
+    folder = store.path / "hypotheses"
+    fix = f"put back a copy of that file, or begin a new ledger: mv {folder} {folder}-damaged"
+    problems = [Problem(folder / text.split()[0], f"{folder / text}", fix) for text in chain.problems]
+    for file, reason in damaged_groups(store.path):
+        problems.append(Problem(file, reason.removesuffix("."), f"rm {file}"))
+    return problems

@@ -1,0 +1,195 @@
+"""Every run folder of a store in one table, finished or not: `list_runs(data)`; `state(folder)` for one."""
+
+import contextlib
+import dataclasses
+import os
+import shlex
+from pathlib import Path
+
+import pandas as pd
+
+from selviz.config import RunConfig, run_name
+from selviz.errors import SelvizError
+from selviz.store.files import check_name, read_json
+from selviz.system.locks import holder
+
+MOST_REMEMBERED = 20_000  # rows of finished runs
+
+# What the overview and scripts rely on; whatever else a summary holds as a plain value follows.
+FIELDS = {
+    "run": "VARCHAR",
+    "dataset": "VARCHAR",
+    "model": "VARCHAR",
+    "alpha": "DOUBLE",
+    "seed": "BIGINT",
+    "epochs": "BIGINT",
+    "state": "VARCHAR",
+    "test_accuracy": "DOUBLE",
+    "mean_si": "DOUBLE",
+    "mean_si_live": "DOUBLE",
+    "null_mean": "DOUBLE",
+    "null_p95": "DOUBLE",
+    "dead": "BIGINT",
+    "units": "BIGINT",
+    "images": "BIGINT",
+    "created": "VARCHAR",
+    "resume": "VARCHAR",
+    "reason": "VARCHAR",
+}
+
+
+def list_runs(data: Path, names: list[str]) -> pd.DataFrame:
+    """One row a run. `state` is finished, running, unfinished or failed; `resume` the command that goes on with it."""
+    rows = [row(data, name) for name in names]
+    more = sorted({key for entry in rows for key in entry} - set(FIELDS))
+    columns = {name: _column([entry.get(name) for entry in rows], kind) for name, kind in FIELDS.items()}
+    return pd.DataFrame(columns | {name: pd.Series([entry.get(name) for entry in rows]) for name in more})
+
+
+def _column(values: list, kind: str) -> pd.Series:
+    if kind == "VARCHAR":
+        return pd.Series(values, dtype="object").astype("str")
+    # What is no number is unknown, and whole numbers stay whole beside unknown ones.
+    numbers = pd.to_numeric(pd.Series(values, dtype="object"), errors="coerce").astype("float64")
+    return numbers.where(numbers.abs() < 2**53).round().astype("Int64") if kind == "BIGINT" else numbers
+
+
+def row(data: Path, name: str) -> dict:
+    """What is known of one run folder. Never raises for what lies in it: what cannot be read is `failed`.
+
+    The row of a finished run is remembered as long as its settings and its summary are the same files.
+    """
+    stamp = _stamp(os.path.join(data, "runs", name))
+    if stamp in _finished:
+        return dict(_finished[stamp])
+    entry = _row(data, name)
+    if entry["state"] == "finished" and stamp is not None:
+        if len(_finished) >= MOST_REMEMBERED:
+            _finished.clear()
+        _finished[stamp] = dict(entry)
+    return entry
+
+
+def _stamp(folder: str) -> tuple | None:
+    """Tells one content of a finished run's settings and summary from another; None where there is no summary."""
+    found = [folder]
+    for name in ("summary.json", "config.json"):
+        try:
+            status = os.stat(os.path.join(folder, name))
+            found += [status.st_ino, status.st_mtime_ns, status.st_size]
+        except OSError:
+            if name == "summary.json":
+                return None
+            found.append(None)
+    return tuple(found)
+
+
+_finished: dict[tuple, dict] = {}
+
+
+def _row(data: Path, name: str) -> dict:
+    folder = data / "runs" / name
+    config, summary, reason = {}, None, None
+    try:
+        check_name("run", name)
+        config = _object(folder / "config.json")
+        summary = _object(folder / "summary.json", None)
+    except SelvizError as error:
+        reason = str(error)
+    entry = {"run": name, **_plain(config), **_plain(summary or {}), "reason": reason}
+    entry["run"] = name  # a folder that was renamed goes by its new name
+    live = holder(folder / "claim.json") if reason is None and summary is None else None
+    if reason is not None:
+        entry["state"] = "failed"
+    elif summary is not None:
+        entry["state"] = "finished"
+    elif live is not None:
+        entry["state"] = "running"
+        entry["reason"] = f"process {live.get('pid')} on {live.get('host')} is working on it"
+    else:
+        entry.update(_cut_off(folder, config))
+    if entry["state"] in ("unfinished", "failed"):
+        entry["resume"] = resume_command(data, config, folder)
+    return entry
+
+
+def _cut_off(folder: Path, config: dict) -> dict:
+    try:
+        failure = _object(folder / "failed.json", None)
+    except SelvizError as error:
+        return {"state": "failed", "reason": str(error)}
+    if failure is not None:
+        return {"state": "failed", "reason": str(failure.get("reason") or "it failed")}
+    if not config and _hardly_begun(folder):
+        told = f"it was cut off before it began: type its command again, or remove {folder}"
+        return {"state": "unfinished", "reason": told}
+    if not config:
+        return {"state": "failed", "reason": f"{folder} has no config.json, so nobody knows what it was: remove it"}
+    return {"state": "unfinished", "reason": None}
+
+
+def _hardly_begun(folder: Path) -> bool:
+    """Whether nothing but a claim or a temporary file is there yet."""
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return False
+    return bool(names) and all(name.startswith(".") or name == "claim.json" for name in names)
+
+
+def settings(folder: Path) -> dict:
+    """What a run's config.json holds; where that is damaged, as much of it as its summary tells. {} if nothing."""
+    try:
+        return _object(folder / "config.json")
+    except SelvizError:
+        pass
+    try:
+        told = _object(folder / "summary.json")
+    except SelvizError:
+        return {}
+    if told.get("kind") == "imported":
+        return told
+    told = {field.name: told[field.name] for field in dataclasses.fields(RunConfig) if field.name in told}
+    # A summary has the mean and deviation that were used, whether or not they were given; the name tells.
+    used = {name: ",".join(map(str, told.get(name) or ())) for name in ("mean", "std")}
+    for found in ({**told, "mean": "", "std": ""}, {**told, **used}):
+        with contextlib.suppress(SelvizError, TypeError):
+            if run_name(RunConfig(**found)) == folder.name:
+                return found
+    return {}
+
+
+def resume_command(data: Path, config: dict, folder: Path | None = None) -> str | None:
+    """The command that goes on with a run of these settings; None if the settings are not known."""
+    if not {"dataset", "model"} <= set(config):
+        return None
+    if config.get("kind") == "imported":
+        command = _object(folder / "partial" / "import.json").get("command") if folder else None
+        return command if isinstance(command, str) and command else None
+    parts = ["selviz train", *(f"--{name} {shlex.quote(str(config[name]))}" for name in ("dataset", "model"))]
+    for field in dataclasses.fields(RunConfig):
+        value = config.get(field.name, field.default)
+        if field.name in ("dataset", "model"):
+            continue
+        if field.name in ("alpha", "seed", "epochs") or value != field.default:
+            text = f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
+            parts.append(f"--{field.name.replace('_', '-')}{'=' if field.name == 'alpha' else ' '}{text}")
+    return " ".join([*parts, *data_option(data)])
+
+
+def data_option(data: Path) -> list[str]:
+    """`--data DIR` where it is not the default."""
+    return [] if str(data) == "data" else [f"--data {shlex.quote(str(data))}"]
+
+
+def _object(path: Path, default=...):
+    value = read_json(path)
+    if value is None:
+        return {} if default is ... else default
+    if not isinstance(value, dict):
+        raise SelvizError(f"Cannot read {path}: it holds no JSON object.")
+    return value
+
+
+def _plain(settings: dict) -> dict:
+    return {key: value for key, value in settings.items() if isinstance(value, str | int | float | bool | None)}

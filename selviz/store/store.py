@@ -1,0 +1,438 @@
+"""The store as notebooks, commands and pages see it: `store = Store("data"); store.units("run", "conv1.relu")`."""
+
+import os
+import secrets
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from selviz.errors import SelvizError, unknown
+from selviz.store import fix_commands, ledger, run_archive, run_list, sql, unit_search
+from selviz.store.files import check_name, quoted, read_json, writing
+from selviz.store.images import image_folder
+from selviz.store.queries import check, opened, read
+from selviz.store.schema.views import TABLES, select
+from selviz.store.unit_search import ALL, Wanted
+
+FORMATS = {"csv": "FORMAT csv, HEADER", "parquet": "FORMAT parquet", "json": "FORMAT json, ARRAY true"}
+
+AT_ONCE, READERS = 50, 2  # files that are opened together, of many runs, and threads that do so
+
+
+class Store:
+    """The runs below one folder. Every method reads what is there now; none needs torch. Tables are pandas DataFrames.
+
+    In them `layer` is a layer's name, and classes are names, with their positions in `..._index` columns. An unknown or
+    unfinished run, an unknown layer or unit, and a damaged file raise SelvizError; the other runs are still there.
+    """
+
+    def __init__(self, data="data"):
+        self.path = Path(data)
+
+    def __repr__(self):
+        return f"Store({str(self.path)!r})"
+
+    def run_path(self, run: str) -> Path:
+        """The folder of `run`, there or not. A name that would leave the store raises SelvizError."""
+        return self.path / "runs" / check_name("run", run)
+
+    def names(self) -> list[str]:
+        """The names of all runs, finished or not."""
+        try:
+            with os.scandir(self.path / "runs") as entries:
+                return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def runs(self) -> pd.DataFrame:
+        """One row a run, finished or not: settings, `state`, accuracy, mean SI, and the command that resumes it."""
+        return run_list.list_runs(self.path, self.names())
+
+    def hypotheses(self) -> pd.DataFrame:
+        """One row a registered hypothesis: statement, study, level, state, verdict, p, effect with interval, ..."""
+        return ledger.hypotheses(self.path)
+
+    def run(self, run: str) -> dict:
+        """The settings and the summary of a finished run."""
+        folder = self.run_path(run)
+        summary = read_json(folder / "summary.json")
+        if isinstance(summary, dict):
+            return {**(read_json(folder / "config.json") or {}), **summary, "run": run}
+        if not folder.is_dir():
+            raise unknown("run", run, self.names(), fix="See: selviz runs" if self.names() else self._empty())
+        entry = run_list.row(self.path, run)
+        if entry["state"] == "running":
+            raise SelvizError(f"Run {run} is not finished: {entry['reason']}; wait for it.")
+        reason = f" ({entry['reason']})" if entry["reason"] else ""
+        fix = f"go on with: {entry['resume']}" if entry.get("resume") else f"remove the folder {folder}"
+        raise SelvizError(f"Run {run} is {entry['state']}{reason}; {fix}")
+
+    def layers(self, run: str) -> pd.DataFrame:
+        """The unit layers in forward order: layer, units, depth 0..1, mean_si with and without dead units, its null."""
+        return self._table(run, "layers")
+
+    def layers_of(self, runs: Sequence[str]) -> pd.DataFrame:
+        """`layers` of runs that have one network's layers, as one table with a column `run` first.
+
+        Files are opened many at a time. A run that is damaged, and one whose layers are others than the first run's,
+        raises SelvizError.
+        """
+        runs = list(runs)
+        if not runs:
+            return pd.DataFrame({"run": []})
+        names = self.layers(runs[0])[["layer", "depth", "signed", "squeeze", "units"]]
+
+        def together(first: int) -> pd.DataFrame:
+            files = {f"m{n}": self._files(run, ("metrics",))["metrics"] for n, run in enumerate(runs[first:][:AT_ONCE])}
+            queries = (f"SELECT {first + n} AS number, * FROM m{n}.layers" for n in range(len(files)))
+            return read(files, " UNION ALL ".join(queries), (), self._fix(runs[first], ("metrics",)))
+
+        with ThreadPoolExecutor(READERS) as readers:
+            parts = list(readers.map(together, range(0, len(runs), AT_ONCE)))
+        found = pd.concat(parts).sort_values(["number", "layer"], kind="stable", ignore_index=True)
+        whole = len(found) == len(runs) * len(names)
+        if not whole or (found["units"].to_numpy() != np.tile(names["units"], len(runs))).any():
+            raise SelvizError("These runs do not have the same layers.")
+        repeated = pd.concat([names.drop(columns="units")] * len(runs), ignore_index=True)
+        found = found.assign(**{name: repeated[name] for name in repeated})
+        columns = list(self.layers(runs[0]))
+        return found[columns].assign(run=np.repeat(runs, len(names)))[["run", *columns]]
+
+    def units(self, run: str, layer: str | None = None) -> pd.DataFrame:
+        """Every unit of the run or of one layer: si with its null, preferred_class, mean_activation, dead, ..."""
+        return self._table(run, "units", layer)
+
+    def class_means(self, run: str, layer: str | None = None, unit: int | None = None) -> pd.DataFrame:
+        """Mean, standard deviation and number of images for each class of each unit, of one layer, or of one unit."""
+        return self._table(run, "class_means", layer, unit)
+
+    def images(self, run: str) -> pd.DataFrame:
+        """The evaluation images: image, label, prediction, fold (0 or 1)."""
+        return self._table(run, "images")
+
+    def epochs(self, run: str) -> pd.DataFrame:
+        """The training, one row an epoch."""
+        return self._table(run, "epochs")
+
+    def epoch_layers(self, run: str) -> pd.DataFrame:
+        """The mean SI of each layer after each epoch."""
+        return self._table(run, "epoch_layers")
+
+    def snapshots(self, run: str) -> pd.DataFrame:
+        """The moments of training at which every unit's SI was kept, one row each: done (epochs so far), accuracy."""
+        return self._table(run, "snapshots")
+
+    def snapshot_layers(self, run: str) -> pd.DataFrame:
+        """The mean SI of each layer at each snapshot, with its label-shuffle null."""
+        return self._table(run, "snapshot_layers")
+
+    def snapshot_units(self, run: str, layer: str | None = None) -> pd.DataFrame:
+        """Every unit's SI at each snapshot."""
+        return self._table(run, "snapshot_units", layer)
+
+    def early_curves(self, run: str) -> pd.DataFrame:
+        """Accuracy while more and more units are silent, at the weights after some epochs, one row a point."""
+        return self._table(run, "early_curves")
+
+    def early_areas(self, run: str) -> pd.DataFrame:
+        """The area under each of these curves, 0..1."""
+        return self._table(run, "early_areas")
+
+    def unit_metrics(self, run: str, layer: str | None = None) -> pd.DataFrame:
+        """The measures of class selectivity beside SI, one row a unit: ccmas, precision, auc, d_prime, ..., classes."""
+        return self._table(run, "unit_metrics", layer)
+
+    def sanity(self, run: str) -> pd.DataFrame:
+        """How attributions change as weights become random, one row a method, layer, step and image."""
+        return self._table(run, "sanity")
+
+    def curves(self, run: str) -> pd.DataFrame:
+        """Accuracy while more and more units are silent, one row a point; layer "network" is all layers together."""
+        return self._table(run, "curves")
+
+    def areas(self, run: str) -> pd.DataFrame:
+        """The area under each of the curves, 0..1."""
+        return self._table(run, "areas")
+
+    def atlas(self, run: str, layer: str | None = None) -> pd.DataFrame:
+        """What silencing each single unit does: accuracy before and after, images lost and gained, loss_change, ..."""
+        return self._table(run, "atlas", layer)
+
+    def atlas_classes(self, run: str, layer: str | None = None, unit: int | None = None) -> pd.DataFrame:
+        """The same for each class."""
+        return self._table(run, "atlas_classes", layer, unit)
+
+    def atlas_layers(self, run: str) -> pd.DataFrame:
+        """Rank correlations within each layer: of the gradient estimate, and of SI, with the exact effect."""
+        return self._table(run, "atlas_layers")
+
+    def robustness(self, run: str) -> pd.DataFrame:
+        """Accuracy under each corruption and attack, one row a severity or epsilon, with Wilson intervals."""
+        return self._table(run, "robustness")
+
+    def robustness_summary(self, run: str) -> pd.DataFrame:
+        """Mean corruption accuracy, overall ("all") and by family, and the same relative to clean accuracy."""
+        return self._table(run, "robustness_summary")
+
+    def robustness_layers(self, run: str, layer: str | None = None) -> pd.DataFrame:
+        """How the units of each layer move under each corruption and attack, and whether selective ones move more."""
+        return self._table(run, "robustness_layers", layer)
+
+    def robustness_units(self, run: str, layer: str | None = None, unit: int | None = None) -> pd.DataFrame:
+        """SI, preferred class, mean and shift of each unit under each corruption and attack."""
+        return self._table(run, "robustness_units", layer, unit)
+
+    def robustness_classes(self, run: str, layer: str | None = None, unit: int | None = None) -> pd.DataFrame:
+        """Each unit's mean for each class under each corruption and attack."""
+        return self._table(run, "robustness_classes", layer, unit)
+
+    def robustness_images(self, run: str) -> pd.DataFrame:
+        """What the network takes each image for under each corruption and attack."""
+        return self._table(run, "robustness_images")
+
+    def dimensionality(self, run: str, layer: str | None = None) -> pd.DataFrame:
+        """How many directions each layer uses, clean, and in its change under perturbation, with intervals."""
+        return self._table(run, "dimensionality", layer)
+
+    def gradient_variability(self, run: str, layer: str | None = None) -> pd.DataFrame:
+        """How much the gradients of each layer's units by the input vary, over images and over units."""
+        return self._table(run, "gradient_variability", layer)
+
+    def unit_map(self, run: str, layer: str | None = None) -> pd.DataFrame:
+        """Where each unit lies on a map by its tuning, within its layer: pca_x, pca_y, tsne_x, tsne_y."""
+        return self._table(run, "unit_map", layer)
+
+    def similarity(self, run: str) -> pd.DataFrame:
+        """How alike each layer is to that of other runs: other, pwcca (a distance), cka, directions, ranks, rows."""
+        return self._table(run, "similarity")
+
+    def linear_maps(self, run: str) -> pd.DataFrame:
+        """Mean SI of each layer's units as they are, after random rotations, and after the best linear maps found."""
+        return self._table(run, "linear_maps")
+
+    def unit(self, run: str, layer: str, unit: int) -> dict:
+        """One unit as a dict: its row of `units`, with the run and its layer's depth and kind."""
+        found = self._layer(run, layer)
+        table = self.units(run, layer)
+        row = table[table["unit"] == _unit_number(found, unit)].iloc[0].to_dict()
+        facts = {name: found[name] for name in ("depth", "signed", "squeeze")}
+        return {"run": run, **{name: _plain(value) for name, value in {**row, **facts}.items()}}
+
+    def unit_measures(self, run: str) -> list[str]:
+        """The columns of `find_units` that units can be sorted by and cut at: what is stored of the run."""
+        return unit_search.measures(self._browsed(run))
+
+    def find_units(self, run: str, wanted: Wanted = ALL, **page) -> pd.DataFrame:
+        """The units that fit, with every stored measure; `page`: order, descending, limit, offset of `browsing.rows`.
+
+        Units without a value of the measure come last; of equals, those of earlier layers and lower numbers first.
+        """
+        return self._browse(run, lambda stages: unit_search.rows(stages, wanted, **page))
+
+    def count_units(self, run: str, wanted: Wanted = ALL) -> dict:
+        """How many units fit, how many of them are dead, their layers, lowest and highest value of the measure."""
+        row = self._browse(run, lambda stages: unit_search.summary(stages, wanted)).iloc[0]
+        layers = sorted(row["layers"]) if row["units"] else []
+        return {"units": int(row["units"]), "dead": int(row["dead"]), "layers": layers, **row[["lowest", "highest"]]}
+
+    def activations(self, run: str, layer: str, unit: int) -> pd.DataFrame:
+        """One unit on every evaluation image: image, label, prediction, fold, label_index, prediction_index, value."""
+        found = self._layer(run, layer)
+        values = self._values(run, "layer = ? AND unit = ?", (found["layer"], _unit_number(found, unit)))
+        table = self.images(run)
+        if len(values) != len(table):
+            raise self._damaged(run, f"it has {len(values)} activations of unit {unit} for {len(table)} images")
+        table["value"] = values
+        return table
+
+    def ranks(self, run: str, layer: str, values: Sequence[float]) -> np.ndarray:
+        """For each unit of a layer, the share 0..1 of images on which it is less active than in `values` [U]."""
+        found = self._layer(run, layer)
+        if len(values) != found["units"]:
+            raise SelvizError(f"Layer {layer} has {found['units']} units, and {len(values)} values were given.")
+        # An image on which the unit is just as active counts half.
+        query = (
+            "SELECT avg((value < given[unit + 1])::INT + (value = given[unit + 1])::INT / 2) AS share "
+            "FROM capture.activations, (SELECT ?::FLOAT[] AS given) WHERE layer = ? GROUP BY unit ORDER BY unit"
+        )
+        parameters = ([float(value) for value in values], found["layer"])
+        with opened(self._files(run, ("capture",)), self._fix(run)) as connection:
+            return connection.execute(query, parameters).fetchnumpy()["share"]
+
+    def matrix(self, run: str, layer: str) -> np.ndarray:
+        """All activations of one layer, float32 [N, U]."""
+        found = self._layer(run, layer)
+        values = self._values(run, "layer = ?", (found["layer"],))
+        query = "SELECT count(*) AS images FROM capture.images"
+        images = int(read(self._files(run, ("capture",)), query, (), self._fix(run))["images"][0])
+        if values.size != found["units"] * images:
+            raise self._damaged(run, f"it has {values.size} activations of layer {layer} for {images} images")
+        return values.reshape(found["units"], images).T
+
+    def thumbnails(self, run: str, images: Sequence[int]) -> dict[int, bytes]:
+        """Image number -> the bytes of a small picture that a browser shows; numbers that do not exist are left out."""
+        try:
+            wanted = sorted({number for number in map(int, images) if 0 <= number < 2**32})
+        except (TypeError, ValueError, OverflowError):
+            raise SelvizError(f"{str(images)[:80]} are no numbers of images; give such as [0, 1].") from None
+        query = "SELECT image, png FROM images.thumbnails WHERE image IN (SELECT unnest(?::BIGINT[]))"
+        with opened(self._files(run, ("images",)), self._fix(run)) as connection:
+            return dict(connection.execute(query, [wanted]).fetchall())
+
+    def sql(
+        self, query: str, runs: Sequence[str] | None = None, limit: int = 10_000, seconds: float = 30.0
+    ) -> pd.DataFrame:
+        """The result of one SELECT over the views runs, epochs, layers, units, class_means, images, activations, ...
+
+        Each view has a `run` column and covers the finished runs, or those of `runs`. `.attrs["truncated"]` says
+        whether there were more than `limit` rows, `.attrs["left_out"]` which runs could not be read and why; one that
+        was asked for by name and cannot be read raises SelvizError, as do writing, other files and more time.
+        """
+        if limit < 1 or not seconds > 0:
+            raise SelvizError(f"limit is {limit} and seconds is {seconds}; both must be above 0.")
+        wanted = sql.wanted_views(query)
+        frame = self.runs()
+        if runs is not None:
+            runs = [runs] if isinstance(runs, str) else list(runs)
+            for run in runs:
+                self.run(run)
+            frame = frame[frame["run"].isin(runs)]
+        names = frame.loc[frame["state"] == "finished", "run"].tolist()
+        stages = {stage for view in wanted if view in TABLES for stage in TABLES[view][0]}
+        if stages and len(names) > sql.MOST_RUNS:
+            raise SelvizError(
+                f"The query would read {len(names)} runs, and at most {sql.MOST_RUNS} can be read at once; name the "
+                f"runs that you mean (--runs A,B). `select run from runs` lists them all."
+            )
+        files, left_out = {}, {}
+        for run in names if stages else []:
+            try:
+                files[run] = self._files(run, stages)
+            except SelvizError as error:
+                left_out[run] = str(error)
+        table = sql.run_query(query, wanted, frame, files, limit, seconds, left_out, self.hypotheses())
+        if runs is not None and left_out:
+            raise SelvizError("; ".join(f"run {run} cannot be read: {reason}" for run, reason in left_out.items()))
+        return table
+
+    def export(self, run: str, table: str, path=None, format: str = "csv"):
+        """Write one table of a run to `path` as csv, parquet or json and return the path; without a path, the bytes."""
+        if table not in TABLES:
+            raise unknown("table", table, list(TABLES))
+        if format not in FORMATS:
+            raise unknown("format", format, list(FORMATS))
+        files = self._files(run, TABLES[table][0])
+        if path is not None:
+            return self._copy(run, table, files, Path(path), format)
+        with tempfile.TemporaryDirectory() as folder:
+            return self._copy(run, table, files, Path(folder) / table, format).read_bytes()
+
+    def pack(self, run: str, path) -> Path:
+        """Write a finished run, with the images of its data set, as one zip file for another store; the file's path."""
+        fingerprint = self.run(run).get("fingerprint")
+        return run_archive.pack(self.path, run, fingerprint, path, lambda stage: self._fix(run, (stage,)))
+
+    def unpack(self, path, name: str | None = None) -> str:
+        """Bring in a run that `pack` wrote, under `name` if one is given; the run's name. Other runs stay untouched."""
+        return run_archive.unpack(self.path, path, name)
+
+    def _copy(self, run, table, files, path: Path, format: str) -> Path:
+        if path.is_dir() or not path.parent.is_dir():
+            raise SelvizError(f"Cannot write {path}: give the name of a file in a folder that exists.")
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        order = f" ORDER BY {TABLES[table][2]}" if TABLES[table][2] else ""
+        sources = {stage: f"{stage}_file" for stage in files}
+        query = f"SELECT '{run}' AS run, {select(table, sources).removeprefix('SELECT ')}{order}"
+        with (
+            opened({f"{stage}_file": file for stage, file in files.items()}, self._fix(run, files)) as connection,
+            writing(path, temporary),
+        ):
+            connection.execute(f"COPY ({query}) TO '{quoted(temporary)}' ({FORMATS[format]})")
+            os.replace(temporary, path)
+        return path
+
+    def _table(self, run: str, table: str, layer: str | None = None, unit: int | None = None) -> pd.DataFrame:
+        stages, _, order = TABLES[table]
+        conditions, parameters = [], []
+        if layer is not None:
+            found = self._layer(run, layer)
+            conditions.append("u.layer = ?")
+            parameters.append(found["layer"])
+            if unit is not None:
+                conditions.append("u.unit = ?")
+                parameters.append(_unit_number(found, unit))
+        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+        query = f"{select(table, {stage: stage for stage in stages})}{where} ORDER BY {order}"
+        return read(self._files(run, stages), query, tuple(parameters), self._fix(run, stages))
+
+    def _browsed(self, run: str) -> tuple[str, ...]:
+        """The stages that the units of this run are read from."""
+        folder = self.run_path(run)
+        return unit_search.STAGES + tuple(stage for stage in unit_search.MORE if (folder / f"{stage}.duckdb").exists())
+
+    def _browse(self, run: str, query) -> pd.DataFrame:
+        stages = self._browsed(run)
+        files = self._files(run, stages)
+        for stage in stages:
+            check(files[stage], self._fix(run, (stage,)))
+        return read(files, *query(stages), self._fix(run))
+
+    def _values(self, run: str, condition: str, parameters: tuple) -> np.ndarray:
+        # The rows lie sorted by layer, unit and image, and DuckDB keeps their order.
+        query = f"SELECT value FROM capture.activations WHERE {condition}"
+        with opened(self._files(run, ("capture",)), self._fix(run)) as connection:
+            return connection.execute(query, parameters).fetchnumpy()["value"]
+
+    def _layer(self, run: str, layer: str) -> dict:
+        """The layer's row in the capture stage: its position as "layer", its name, units, depth, ..."""
+        table = read(self._files(run, ("capture",)), "SELECT * FROM capture.layers ORDER BY layer", (), self._fix(run))
+        names = table["name"].tolist()
+        if layer not in names:
+            raise unknown("layer", layer, names, fix=f"See: selviz layers {run}{self._data()}")
+        position = names.index(layer)
+        return {name: _plain(table[name].iat[position]) for name in table.columns}
+
+    def _files(self, run: str, stages) -> dict[str, Path]:
+        folder = self.run_path(run)
+        about = run_list.row(self.path, run)
+        if about["state"] != "finished":
+            about = self.run(run)  # says why not
+        files = {stage: folder / f"{stage}.duckdb" for stage in stages if stage != "images"}
+        if "images" in stages:
+            files["images"] = image_folder(self.path, about.get("fingerprint")) / "images.duckdb"
+        return files
+
+    def _damaged(self, run: str, problem: str) -> SelvizError:
+        file = self.run_path(run) / "capture.duckdb"
+        return SelvizError(f"{file} is damaged: {problem}; {self._fix(run)}")
+
+    def _fix(self, run: str, stages=("capture",)) -> str:
+        return fix_commands.sentence(self.path, run, stages)
+
+    def remake(self, run: str, what: str = "capture") -> str:
+        """The command that makes a file of a finished run anew: of a stage, "weights", config.json or summary.json."""
+        return fix_commands.command(self.path, self.run_path(run).name, what)
+
+    def _data(self) -> str:
+        return fix_commands.in_store(self.path)
+
+    def _empty(self) -> str:
+        return f"The store {self.path} has no runs yet: selviz demo{self._data()}"
+
+
+def _plain(value):
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _unit_number(found: dict, unit) -> int:
+    try:
+        number = int(unit)
+    except (TypeError, ValueError):
+        number = -1
+    if not 0 <= number < found["units"]:
+        raise SelvizError(f"Unknown unit {str(unit)!r}: layer {found['name']} has the units 0 to {found['units'] - 1}.")
+    return number

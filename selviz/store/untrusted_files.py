@@ -1,0 +1,134 @@
+"""Whether files that somebody else made are those of a finished run: `problem(run_folder, images_folder, fingerprint)`.
+
+A DuckDB file can hold more than tables: a view in it could read other files of this machine when a page looks at it.
+"""
+
+import contextlib
+from pathlib import Path
+
+import duckdb
+import safetensors
+
+from selviz.config import is_number, odd_setting
+from selviz.errors import SelvizError
+from selviz.store.files import NETWORK, WEIGHTS, connect, file_sha256, quoted, read_json
+from selviz.store.integrity import LISTED
+from selviz.store.queries import CONFIG
+from selviz.store.stage_files import COLUMNS, record, stage_is_whole
+
+OPTIONAL = (WEIGHTS, NETWORK)  # the second is data too, and checked step by step each time it is opened
+UNFIT = "does not fit its record"
+OTHERS = """
+    SELECT database_name FROM duckdb_views() WHERE NOT internal
+    UNION SELECT database_name FROM duckdb_functions() WHERE NOT internal
+    UNION SELECT database_name FROM duckdb_tables() WHERE upper(sql) LIKE '%GENERATED ALWAYS%'
+"""
+PLAIN_COLUMNS = """
+    SELECT database_name, table_name, column_name || ' ' || data_type FROM duckdb_columns()
+    WHERE NOT internal AND schema_name = 'main'
+"""
+
+
+def problem(run: Path, images: Path, fingerprint: str) -> str | None:
+    """What is wrong with a run's folder and the folder of its data set's images, None if they are sound."""
+    if wrong := files_problem([*sorted(run.glob("*.duckdb")), images / "images.duckdb"]):
+        return wrong
+    config, summary = (_object(run / name) for name in ("config.json", "summary.json"))
+    if config is None or summary is None or not all(isinstance(config.get(key), str) for key in ("dataset", "model")):
+        return "its settings or its summary are not those of a run"
+    for settings in (config, summary):
+        if odd := odd_setting(settings):
+            return f"its {odd} cannot be {str(settings[odd])[:80]!r}"
+    if not isinstance(summary.get("origin") or {}, dict):
+        return "its summary does not say where its images are from"
+    numbers = [summary.get(key) for key in ("test_accuracy", "mean_si", "images", "units")]
+    classes = summary.get("classes")
+    if not all(map(is_number, numbers)):
+        return "its summary lacks numbers that every run has"
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        return "its summary lacks the names of the classes"
+    with _alone([run / "capture.duckdb"]) as connection:
+        units = connection.execute("SELECT coalesce(sum(units), 0)::BIGINT FROM file0.layers").fetchone()[0]
+        values = connection.execute("SELECT count(*) FROM file0.activations").fetchone()[0]
+        labels = _numbered(connection, "images")
+    if units != summary["units"] or values != units * len(labels):
+        return f"it has {values:,} activations of {units:,} units on {len(labels):,} images"
+    if pictures(images / "images.duckdb") != (classes, labels) or summary.get("fingerprint") != fingerprint:
+        return "its images are not those of its run"
+    numbered = [image for image, _ in labels] == list(range(summary["images"]))
+    if not numbered or not all(label in range(len(classes)) for _, label in labels):
+        return "its images do not fit its summary"
+    listed = summary.get(LISTED, {})
+    if not isinstance(listed, dict):
+        return "its summary does not list its files"
+    if (run / WEIGHTS).exists() and listed.get(WEIGHTS, known := file_sha256(run / WEIGHTS)) != known:
+        return f"{WEIGHTS} is not what its summary says"
+    return _weights_problem(run / WEIGHTS)
+
+
+def files_problem(files: list[Path]) -> str | None:
+    """What is wrong with stage files: their records, or that they hold anything but tables with the known columns."""
+    for file in files:
+        try:
+            record(file)
+        except SelvizError as error:
+            return f"{file.name} {'was written by a newer selviz' if 'newer selviz' in str(error) else UNFIT}"
+        if not stage_is_whole(file.parent, file.stem):
+            return f"{file.name} {UNFIT}"
+    try:
+        with _alone(files) as connection:
+            others = {name for (name,) in connection.execute(OTHERS).fetchall()}
+            columns = set(connection.execute(PLAIN_COLUMNS).fetchall())
+    except duckdb.Error as error:
+        return f"one of its files cannot be read ({str(error).splitlines()[0]})"
+    for number, file in enumerate(files):
+        if f"file{number}" in others:
+            return f"{file.name} holds more than tables"
+        for table, declared in COLUMNS.get(file.stem.partition("-")[0], {}).items():
+            if missing := sorted({(f"file{number}", table, column) for column in declared.split(", ")} - columns):
+                return f"{file.name} lacks the column {'.'.join(missing[0][1:])}"
+    return None
+
+
+def pictures(file: Path) -> tuple[list[str], list[tuple[int, int]]]:
+    """(class names, (image, label) of each image) of the images of a data set."""
+    with _alone([file]) as connection:
+        names = connection.execute("SELECT name FROM file0.classes ORDER BY class").fetchall()
+        return [name for (name,) in names], _numbered(connection, "thumbnails")
+
+
+def _numbered(connection, table: str) -> list[tuple[int, int]]:
+    return connection.execute(f"SELECT image, label FROM file0.{table} ORDER BY image").fetchall()
+
+
+def _weights_problem(file: Path) -> str | None:
+    """A run without weights can be looked at, though not ablated."""
+    try:
+        if file.exists():
+            with safetensors.safe_open(file, "numpy") as weights:
+                weights.keys()
+    except (safetensors.SafetensorError, OSError) as error:
+        return f"its weights are damaged ({error})"
+    return None
+
+
+def _object(file: Path) -> dict | None:
+    try:
+        value = read_json(file)
+    except SelvizError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+@contextlib.contextmanager
+def _alone(files: list[Path]):
+    """A connection that can read these files, as file0, file1, ..., and nothing else, whatever they ask for."""
+    connection = connect(**CONFIG, threads=1)
+    try:
+        for number, file in enumerate(files):
+            connection.execute(f"ATTACH '{quoted(file)}' AS file{number} (READ_ONLY)")
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+        yield connection
+    finally:
+        connection.close()

@@ -1,0 +1,251 @@
+"""One process at a time works on a thing: `with Claim(folder / "claim.json"): train()`.
+
+A claim is a file with host, pid and a heartbeat, so that other processes, and other machines on a shared disk, can
+tell work in progress from work that was cut off. A claim whose process is gone, or whose heartbeat stopped, may be
+taken over.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import socket
+import threading
+import time
+from pathlib import Path
+
+from selviz.errors import SelvizError
+from selviz.system.write_access import check_writing
+
+BEAT = 5.0  # seconds between two heartbeats
+STALE = 60.0  # seconds without a heartbeat after which a claim whose process cannot be looked up is stale
+
+
+class Claim:
+    """Held from `__enter__` to `__exit__`; `lost` turns True if another process took it over meanwhile.
+
+    Entering raises SelvizError naming host and pid where another live process holds it. `what` completes the sentence
+    "Process 7 on lab2 is already working on <what>".
+    """
+
+    def __init__(self, path, what: str = "", token: str | None = None):
+        self.path, self.what = Path(path), what
+        self.token, self.lost = token, False
+        self._adopted = token is not None
+        self._stop = threading.Event()
+        self._thread = None
+
+    @staticmethod
+    def create(path, what: str = "") -> str:
+        """Claim `path` now; returns the token with which another process (a child) adopts the claim."""
+        return _take(Path(path), what)
+
+    @classmethod
+    def adopt(cls, path, token: str, what: str = "") -> "Claim":
+        """The claim that `Claim.create` made, to be entered by the process that does the work."""
+        return cls(path, what, token)
+
+    def __enter__(self):
+        if not self._adopted:
+            self.token = _take(self.path, self.what)
+        elif not self._renew():
+            raise SelvizError(f"The claim {self.path} was taken by another process meanwhile; run the command again.")
+        self.lost = False
+        self._stop.clear()
+        self._thread = threading.Thread(target=self._beat, name=f"claim {self.path.name}", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        self._thread.join()
+        release(self.path, self.token)
+
+    def _beat(self):
+        while not self._stop.wait(BEAT):
+            # A full disk or a network hiccup must not end the work: the next beat may get through.
+            with contextlib.suppress(OSError):
+                self.lost = not self._renew()
+                if self.lost:
+                    return
+
+    def _renew(self) -> bool:
+        """Write this process and the time into the claim; False if it is not ours any more."""
+        with _guard(self.path):
+            record = _read(self.path)
+            if record is None or record.get("token") != self.token:
+                return False
+            _replace(self.path, _record(self.token, record.get("started")))
+            return True
+
+
+def holder(path) -> dict | None:
+    """{"host", "pid", "started", "heartbeat", ...} of the live process that holds `path`; None if absent or stale."""
+    record = _read(Path(path))
+    if record is None or not _alive(record, time.time()):
+        return None
+    # One of another machine that is dated far after now was left behind before a clock was set back.
+    return record if _here(record) or record["heartbeat"] <= time.time() + STALE else None
+
+
+def release(path, token: str | None) -> None:
+    """Remove the claim at `path` if `token` is its token; another one's is left alone."""
+    path = Path(path)
+    with contextlib.suppress(OSError), _guard(path):
+        record = _read(path)
+        if record is not None and record.get("token") == token:
+            path.unlink()
+
+
+def _take(path: Path, what: str) -> str:
+    check_writing()
+    token = secrets.token_hex(16)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        left = _left_in_the_future(path)
+        with _guard(path) as now:
+            record = _read(path)
+            if record is not None and record != left and _alive(record, now):
+                raise _held(record, path, what)
+            if record is not None:
+                _replace(path, _record(token))
+            elif not _create(path, _record(token)):
+                raise _held(_read(path) or {}, path, what)
+    except OSError as error:
+        raise SelvizError(
+            f"Cannot write {path} ({error.strerror or error}); nothing that was stored is lost. Make the folder "
+            f"writable, free some space, or name another store with --data."
+        ) from error
+    return token
+
+
+def _left_in_the_future(path: Path) -> dict | None:
+    """A claim that is dated after now and that nobody renews while we look: a clock was set back since.
+
+    One that cannot be looked up would otherwise hold until its date. A live one renews its date every BEAT seconds.
+    """
+    with _guard(path) as now:
+        record = _read(path)
+    if record is None or _here(record) or record["heartbeat"] <= now + BEAT:
+        return None
+    time.sleep(2 * BEAT)
+    return record if _read(path) == record else None
+
+
+def _held(record: dict, path: Path, what: str) -> SelvizError:
+    return SelvizError(
+        f"Process {record.get('pid', '?')} on {record.get('host', '?')} is already working on {what or path.parent}; "
+        f"wait until it has finished or stop it, then run the same command again."
+    )
+
+
+@contextlib.contextmanager
+def _guard(path: Path):
+    """Only one process at a time looks at a claim and changes it; the lock dies with its process. Gives the time.
+
+    It is that of the file system, by which the heartbeats of all machines are dated. The lock file is removed by
+    whoever holds it, so a lock taken on a file that is no longer there is taken again.
+    """
+    lock = path.with_name(path.name + ".lock")
+    while True:
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            try:
+                if os.stat(lock).st_ino != os.fstat(handle).st_ino:
+                    continue
+            except FileNotFoundError:
+                continue
+            os.utime(handle)
+            try:
+                yield os.fstat(handle).st_mtime
+            finally:
+                with contextlib.suppress(OSError):
+                    os.unlink(lock)
+            return
+        finally:
+            os.close(handle)
+
+
+def _record(token: str, started: float | None = None) -> dict:
+    now = time.time()
+    process = {"host": socket.gethostname(), "pid": os.getpid(), "born": _born(os.getpid()), "pids": _pid_space()}
+    return {"token": token, **process, "started": started or now, "heartbeat": now}
+
+
+def _create(path: Path, record: dict) -> bool:
+    """Whether there was no claim, so that this one is made; holds among machines that do not see each other's locks."""
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    except FileExistsError:
+        return False
+    try:
+        with open(handle, "w") as file:  # os.write may stop half-way on a full disk and say nothing
+            file.write(json.dumps(record))
+    except OSError:
+        os.unlink(path)
+        raise
+    return True
+
+
+def _replace(path: Path, record: dict) -> None:
+    temporary = path.with_name(f".{path.name}.{record['token']}")
+    try:
+        temporary.write_text(json.dumps(record))
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _read(path: Path) -> dict | None:
+    """The record at `path`, None if there is none; one that cannot be read is as old as its file."""
+    try:
+        text, modified = path.read_text(), path.stat().st_mtime
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        record = json.loads(text)
+        return {**record, "heartbeat": modified}
+    except (ValueError, KeyError, TypeError):
+        return {"heartbeat": modified}
+
+
+def _alive(record: dict, now: float) -> bool:
+    if not _here(record):
+        return now - record["heartbeat"] <= STALE
+    # Where the process can be looked up no clock is asked, which may have been set.
+    born = _born(record.get("pid"))
+    return born is not None and born == record.get("born", born)
+
+
+def _here(record: dict) -> bool:
+    return record.get("host") == socket.gethostname() and record.get("pids") == _pid_space()
+
+
+def _born(pid) -> str | None:
+    """When process `pid` of this host started, in a form to compare; None if there is no such process."""
+    try:
+        state, *fields = Path(f"/proc/{int(pid)}/stat").read_text().rpartition(")")[2].split()
+        return None if state in "ZX" else fields[18]  # a killed process that its parent has not yet noticed is gone
+    except (FileNotFoundError, ProcessLookupError):
+        if Path("/proc/self/stat").exists():
+            return None
+    except (OSError, ValueError, TypeError, IndexError):
+        pass
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, ValueError, TypeError):
+        return None
+    except PermissionError:
+        pass
+    return ""
+
+
+def _pid_space() -> str:
+    """Pids are comparable within one boot of one machine and one container."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip() + os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""

@@ -1,0 +1,73 @@
+"""The dashboard in a process of its own: `with serving(folder) as address`, over the store in that folder."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from streamlit.util import calc_hash
+
+ROOT = Path(__file__).resolve().parents[2]
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync"]  # fmt: skip
+
+
+def free_port() -> int:
+    """A port of this machine that nobody uses at the moment."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@contextmanager
+def answering(process: subprocess.Popen, address: str, words=lambda: "the dashboard did not start") -> Iterator[None]:
+    """From when the server that `process` is answers at `address`, which it must, until it is ended."""
+    try:
+        for _ in range(600):
+            assert process.poll() is None, words()
+            try:
+                urllib.request.urlopen(address, timeout=5)
+                break
+            except OSError:
+                time.sleep(0.1)
+        else:
+            raise AssertionError(words())
+        yield
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+@contextmanager
+def serving(data, *, started=lambda process: None, log=None, **environment) -> Iterator[str]:
+    """The address of a dashboard over the store in `data`; `started` is given its process, `log` (a file) its words."""
+    port = free_port()
+    command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app" / "main.py"), "--server.headless", "true",
+               "--server.address", "127.0.0.1", "--server.port", str(port), "--server.fileWatcherType", "none",
+               "--browser.gatherUsageStats", "false"]  # fmt: skip
+    settings = {**os.environ, "SELVIZ_DATA": str(data), "SELVIZ_NO_DEMO": "1", "OMP_NUM_THREADS": "1", **environment}
+    # The folder is not the repository's: the dashboard must find selviz by itself.
+    process = subprocess.Popen(
+        command,
+        cwd=data,
+        env=settings,
+        stdout=log or subprocess.DEVNULL,
+        stderr=subprocess.STDOUT,
+    )
+    address = f"http://127.0.0.1:{port}"
+    with answering(process, f"{address}/_stcore/health"):
+        started(process)
+        yield address
+
+
+def switch_page(page, address: str):
+    """Let an AppTest's next run show the page at an address such as `unit`: AppTest itself knows pages that are files."""
+    page._page_hash = calc_hash(address)
+    return page

@@ -1,0 +1,29 @@
+"""Text of others made safe to show: `code` and `plain` in Markdown, `label` in Plotly's HTML, `short` where room is small."""
+
+import html
+import re
+
+
+def code(text) -> str:
+    """Text of a name, a link or a class as Markdown that shows it as it is: no emphasis, links, colours or emoji."""
+    text = re.sub(r"\s+", " ", str(text)).strip() or " "
+    text = text if len(text) <= 120 else text[:117] + "..."
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    space = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{fence}{space}{text}{space}{fence}"
+
+
+def plain(text) -> str:
+    """A class name in a sentence or on a button: as it is if it is only letters, digits and spaces, else `code`."""
+    return str(text) if re.fullmatch(r"[^\W_]+( [^\W_]+)*", str(text)) else code(text)
+
+
+def short(text, most: int = 14) -> str:
+    """At most `most` characters of a name, for places without room; not made safe for HTML or Markdown."""
+    return str(text) if len(str(text)) <= most else f"{str(text)[: most - 1]}…"
+
+
+def label(text) -> str:
+    """The same for places that read a little HTML: Plotly's titles, ticks and hover boxes."""
+    text = str(text)
+    return html.escape(text if len(text) <= 40 else text[:37] + "...", quote=False)

@@ -1,0 +1,381 @@
+"""What the terminal shows: `print(table(frame))`, `print(as_json(result))`, `with Progress() as report: ...`.
+
+Numbers are worded as on the dashboard's pages: 96.1 % ± 0.6 (1,000 images), -3.2 points, p = 0.004.
+"""
+
+import datetime
+import json
+import math
+import numbers
+import sys
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from selviz.text import numbers as number_text
+from selviz.text.numbers import p_value, share
+
+
+def plain(value):
+    """`value` with tables as lists of row objects and numpy's types as Python's; NaN and infinities become None."""
+    if isinstance(value, pd.DataFrame):
+        names, columns = list(value.columns), [value.iloc[:, i].tolist() for i in range(value.shape[1])]
+        return [dict(zip(names, map(plain, row), strict=True)) for row in zip(*columns, strict=True)]
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, np.ndarray | pd.Series):
+        return plain(value.tolist())
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(entry) for entry in value]
+    if value is None or value is pd.NaT or value is pd.NA:
+        return None
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Real):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value).hex()
+    return value if isinstance(value, str) else str(value)
+
+
+def as_json(value) -> str:
+    """One JSON document (RFC 8259: no NaN)."""
+    return json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def points(difference: float) -> str:
+    """`-3.2 points` for a difference of two accuracies of 0..1; its minus is one that a shell understands."""
+    return number_text.points(difference).replace(number_text.MINUS, "-")
+
+
+def robustness_text(result) -> str:
+    """What `robustness.run_robustness` found: mean corruption accuracy, then the accuracy at each level."""
+    settings = result["settings"]
+    clean = settings[settings["kind"] == "clean"].iloc[0]
+    lines = [f"{result['run']}: clean {share(clean['accuracy'], int(clean['images']))}"]
+    for row in result["summary"].to_dict("records"):
+        if row["family"] == "all":
+            width = 50 * (row["high"] - row["low"])
+            lines.append(
+                f"mean corruption accuracy {100 * row['accuracy']:.1f} % ± {width:.1f} over {row['corruptions']} "
+                f"corruptions x {row['severities']} severities ({row['kind']}), {100 * row['relative']:.1f} % of clean"
+            )
+    if len(families := result["summary"].query("family != 'all'")):
+        shares = {
+            "accuracy, %": [
+                f"{100 * middle:.1f} ({100 * low:.1f} to {100 * high:.1f})"
+                for middle, low, high in zip(families["accuracy"], families["low"], families["high"])
+            ],
+            "of clean, %": (100 * families["relative"].astype(float)).round(1).tolist(),
+        }
+        lines += ["", "mean accuracy by family, with 95 % interval for new images"]
+        lines.append(table(families[["kind", "family", "corruptions", "severities"]].assign(**shares)))
+    wide = settings[settings["kind"] != "clean"]
+    for kind, title in (
+        ("corruption", "severity"),
+        ("stored", "severity (stored images)"),
+        ("attack", "epsilon / 255"),
+    ):
+        part = wide[wide["kind"] == kind]
+        if part.empty:
+            continue
+        grid = (100 * part.pivot(index="name", columns="level", values="accuracy")).round(1)
+        grid.columns = [f"{level:g}" for level in grid.columns]
+        lines += ["", f"accuracy, %, by {title}", table(grid.reset_index())]
+    return "\n".join(lines)
+
+
+def cell(value, digits: int = 3) -> str:
+    """One value in a table; what is missing is a dash, so that it is not taken for zero."""
+    value = plain(value)
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else ""
+    if isinstance(value, int):
+        return f"{value:,}" if abs(value) >= 100_000 else str(value)
+    if isinstance(value, float):
+        return f"{value:.0f}" if value == int(value) and abs(value) < 1e15 and digits == 0 else f"{value:.{digits}f}"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def table(frame: pd.DataFrame, columns: Sequence[str] | None = None) -> str:
+    """`frame` as aligned text: numbers to the right, words to the left; of `columns`, those that it has."""
+    names = [name for name in columns if name in frame.columns] if columns else list(frame.columns)
+    lines = []
+    parts = []
+    for position, name in enumerate(names):
+        column = frame[name] if columns else frame.iloc[:, position]
+        cells = [str(name), *_cells(column)]
+        width = max(map(len, cells))
+        right = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+        parts.append([text.rjust(width) if right else text.ljust(width) for text in cells])
+    for row in zip(*parts, strict=True):
+        lines.append("  ".join(row).rstrip())
+    return "\n".join(lines)
+
+
+def _cells(column: pd.Series) -> list[str]:
+    values = column.tolist()
+    present = [value for value in values if isinstance(value, float) and math.isfinite(value)]
+    if present and len(present) == sum(plain(value) is not None for value in values):
+        if all(value == int(value) for value in present):  # whole numbers that a missing one turned into floats
+            return ["-" if plain(value) is None else cell(int(value)) for value in values]
+        if max(map(abs, present)) < 0.001 or max(map(abs, present)) >= 1e6:
+            return ["-" if plain(value) is None else f"{value:.3g}" for value in values]
+    return [cell(value) for value in values]
+
+
+def summary_line(summary) -> str:
+    """A finished run in one line."""
+    return (
+        f"{summary['run']}: test accuracy {share(summary['test_accuracy'], summary['images'])}, "
+        f"mean SI {summary['mean_si']:.2f} ({summary['mean_si_live']:.2f} without dead units), "
+        f"null {summary['null_mean']:.2f}"
+    )
+
+
+def ablation_text(result) -> str:
+    """What `interventions.run_ablation` found: before, after, change, random sets, and the table by class."""
+    before, after, images = result["accuracy_before"], result["accuracy_after"], result["images"]
+    where = "all images" if result["fold"] is None else f"fold {result['fold']}"
+    lines = [
+        f"before  {share(before, images)}, {where}",
+        f"after   {share(after, images)}",
+        f"change  {points(after - before)}, {result['lost']} images lost and {result['gained']} gained "
+        f"(exact McNemar test: {p_value(result['mcnemar_p'])})",
+    ]
+    control = result["control"]
+    if drawn := sorted(100 * value for value in control["accuracies"]):
+        lines += [
+            f"random  {pd.Series(drawn).median():.1f} %, {drawn[0]:.1f} to {drawn[-1]:.1f}, after silencing as many "
+            f"random units of the same layers (median and range of {len(drawn)} draws);",
+            f"        {100 * control['quantile']:.0f} % of the draws do more damage than the chosen units",
+        ]
+    matched = result["matched"]
+    if drawn := sorted(100 * value for value in matched["accuracies"]):
+        lines += [
+            f"matched {pd.Series(drawn).median():.1f} %, {drawn[0]:.1f} to {drawn[-1]:.1f}, after silencing as many "
+            f"other units with nearly the same mean activation ({len(drawn)} draws);",
+            f"        {100 * matched['quantile']:.0f} % of the draws do more damage than the chosen units",
+        ]
+    elif "reason" in matched:
+        lines.append(f"matched none: {matched['reason']}")
+    classes = pd.DataFrame(result["per_class"])
+    return "\n".join([*lines, "", table(classes, ["class", "images", "before", "after", "after_low", "after_high"])])
+
+
+def areas_text(areas: pd.DataFrame, of: str = "layer") -> str:
+    """The areas under the curves that `interventions.run_curves` found, one line a layer, random orders as a range."""
+    rows = []
+    for layer, part in areas.groupby(of, sort=False):
+        by_direction = {direction: curves["area"] for direction, curves in part.groupby("direction")}
+        random = by_direction["random"]
+        rows.append(
+            {
+                of: layer,
+                **{name: float(by_direction[name].iloc[0]) for name in ("descending", "ascending")},
+                "random_mean": float(random.mean()),
+                "random_low": float(random.min()),
+                "random_high": float(random.max()),
+            }
+        )
+    metric = areas["metric"].iloc[0]
+    heading = f"mean accuracy while units are silenced in order of {metric} (ranked on fold 0, measured on fold 1)"
+    return f"{heading}\n{table(pd.DataFrame(rows))}"
+
+
+def early_text(areas: pd.DataFrame) -> str:
+    """The areas under the curves that `early.run_early` found, one line an epoch."""
+    return areas_text(areas, "epoch")
+
+
+def agreement_text(found: Mapping[str, pd.DataFrame]) -> str:
+    """The rank correlations of `unit_metrics.agreement`, a table a layer."""
+    parts = []
+    for layer, matrix in found.items():
+        heading = f"{layer}: Spearman's rank correlation over {matrix.attrs['units']} live units"
+        parts.append(f"{heading}\n{table(matrix.rename_axis('metric').reset_index())}")
+    return "\n\n".join(parts)
+
+
+def basis_text(frame: pd.DataFrame, baselines: Sequence[str]) -> str:
+    """What `selviz basis` found, a line a run and layer, and what its columns are."""
+    columns = "run layer pwcca null_pwcca ratio cka null_cka unit_si rotation_si found_si found_null".split()
+    lines = [table(frame, columns)]
+    if baselines:
+        lines.append(
+            f"pwcca: distance to {len(baselines)} baselines, those of the run's own seed left out; null: the same "
+            "between baselines. A ratio of 1: no farther from them than they are from each other."
+        )
+    if "found_si" in frame:
+        lines.append(
+            "mean SI on fold 1 of the live units, of random rotations, and of the best linear map found on fold 0: a "
+            "lower bound of the largest there is. Beside it, what that map gives under shuffled labels."
+        )
+    return "\n\n".join(lines)
+
+
+def attribution_text(result) -> str:
+    """What `explanations.explain` found: the target, the map as shades, how complete and how faithful it is."""
+    named = [f"{result['layer']} unit {result['unit']}"] if result["layer"] else []
+    named += [f"class {result['class']}"] if result["class"] is not None else []
+    target = " by way of ".join(reversed(named))
+    options = ", ".join(f"{name} {value}" for name, value in result["parameters"].items())
+    method = f"{result['method']} ({options})" if options else result["method"]
+    lines = [
+        f"{target} on image {result['image']} of {result['run']}, {method}, against a {result['baseline']} image",
+        f"target    {result['value']:.4g} on the image, {result['baseline_value']:.4g} on the {result['baseline']} one",
+    ]
+    if result["delta"] is not None:
+        lines.append(f"sum       {result['sum']:.4g}; it misses the change by {result['delta']:.2g}")
+    for name in ("deletion", "insertion"):
+        part = result[name]
+        lines.append(
+            f"{name:<9} {part['area']:.4g} under the curve; {len(part['random_areas'])} random orders have "
+            f"{min(part['random_areas']):.4g} to {max(part['random_areas']):.4g}"
+        )
+    share = result["infidelity_share"]
+    lines.append(f"infidelity {share:.2f} of that of an empty map" if math.isfinite(share) else "infidelity -")
+    if result["sanity"] is None:
+        lines.append("sanity    not checked for this method and layer: selviz sanity")
+    else:
+        last = result["sanity"].iloc[-1]
+        lines.append(
+            f"sanity    rank correlation {last['rank_correlation']:.2f} with the method's maps once all weights are "
+            f"random ({int(last['images'])} images)"
+        )
+    return "\n".join([*lines, "", _shades(result["map"])])
+
+
+def _shades(map_: np.ndarray, width: int = 48) -> str:
+    """The map as characters, `+` shades where it is above 0 and `-` shades below, at most `width` a line."""
+    step = -(-map_.shape[1] // width)
+    map_ = map_[::step, ::step]
+    top = float(np.abs(map_).max()) or 1.0
+    shades = {True: " .:+#@", False: " ,;-=%"}
+    return "\n".join("".join(shades[v >= 0][min(5, round(5 * abs(v) / top))] for v in row) for row in map_)
+
+
+class Progress:
+    """Progress on stderr, fed with the news of `selviz.runs.train`: {"run", "stage", ...} and what the stage adds.
+
+    A bar on a terminal; elsewhere (a log file) one line for each stage and epoch.
+    """
+
+    def __init__(self):
+        self.bar, self.title, self.words = None, None, ""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.bar is not None:
+            self.bar.close()
+        self.bar = None
+
+    def __call__(self, news: dict):
+        title = f"{news.get('run', '')} {news.get('stage', '')}".strip()
+        changed, self.title = title != self.title, title
+        done, total = _position(news)
+        measured = [f"{name} {news[name]:.3f}" for name in ("loss", "test_accuracy", "mean_si") if name in news]
+        if "layer" in news:
+            measured += [news["layer"], *([f"{done} of {total}"] if total and not sys.stderr.isatty() else [])]
+        if "epochs" in news and "epoch" in news:
+            measured.insert(0, f"epoch {news['epoch']}/{news['epochs']}")
+        before, self.words = self.words, ", ".join(measured) or self.words
+        if not sys.stderr.isatty():
+            if changed or "test_accuracy" in news or ("layer" in news and self.words != before):
+                print(f"{title}: {', '.join(measured)}" if measured else title, file=sys.stderr, flush=True)
+            return
+        if changed:
+            self.__exit__()
+            if news.get("stage") != "finished":
+                self._new_bar(title, leave=news.get("stage") == "training")
+        if self.bar is not None:
+            self.bar.set_postfix_str(self.words, refresh=False)
+            self.bar.update(max(0.0, done / total - self.bar.n) if total else 0)
+
+    def _new_bar(self, title: str, leave: bool):
+        from tqdm import tqdm
+
+        shape = "{desc} {percentage:3.0f} %|{bar:20}| {elapsed}, {remaining} left{postfix}"
+        self.words = ""
+        self.bar = tqdm(total=1.0, desc=title, file=sys.stderr, bar_format=shape, leave=leave, dynamic_ncols=True)
+
+
+SWEEP_COLUMNS = "run state epoch epochs loss accuracy mean_si dead".split()
+SWEEP_ROWS = 12
+
+
+def sweep_text(rows: Sequence[Mapping], left: float | None = None, most: int | None = None) -> str:
+    """How far a sweep is: one line, and a table of its runs (rows of `sweep.run_status`).
+
+    With `most`, only so many are listed: those that failed, are running, or wait, in this order.
+    """
+    count = {state: sum(row["state"] == state for row in rows) for state in ("finished", "running", "failed")}
+    heading = f"{count['finished']} of {len(rows)} runs finished"
+    heading += "".join(f", {count[state]} {state}" for state in ("running", "failed") if count[state])
+    heading += f"; about {duration(left)} left" if left else ""
+    order = ("failed", "running", "unfinished", "waiting", "finished")
+    listed = list(rows) if most is None else sorted(rows, key=lambda row: order.index(row["state"]))[:most]
+    reasons = [f"{row['run']}: {row['reason']}" for row in listed if row["reason"]]
+    return "\n".join([heading, table(pd.DataFrame(listed), SWEEP_COLUMNS), *reasons])
+
+
+def duration(seconds: float) -> str:
+    """`40 s`, `12 min`, `3 h 20 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+class SweepProgress:
+    """Progress of a sweep on stderr, fed with {"runs": rows, "left": seconds}.
+
+    A table that is redrawn on a terminal; elsewhere (a log file) one line for each run that ends.
+    """
+
+    def __init__(self):
+        self.drawn, self.ended = 0, None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def __call__(self, news: dict):
+        rows, left = news["runs"], news["left"]
+        if sys.stderr.isatty():
+            text = sweep_text(rows, left, SWEEP_ROWS)
+            up = f"\x1b[{self.drawn}F" if self.drawn else ""
+            print(f"{up}\x1b[J{text}", file=sys.stderr, flush=True)
+            self.drawn = text.count("\n") + 1
+            return
+        ended = {row["run"]: row for row in rows if row["state"] in ("finished", "failed")}
+        for run, row in ended.items():
+            if self.ended is not None and run not in self.ended:
+                told = f"accuracy {row['accuracy']:.3f}" if row["accuracy"] is not None else row["reason"]
+                after = f", about {duration(left)} left" if left else ""
+                print(f"{run} {row['state']}: {told} ({len(ended)} of {len(rows)}{after})", file=sys.stderr, flush=True)
+        self.ended = set(ended)
+
+
+def _position(news: dict) -> tuple[float, float]:
+    """How far a stage is: (done, total); (0, 0) where the news do not say."""
+    for name in ("done", "draw"):
+        if name in news and "of" in news:
+            return news[name], news["of"]
+    if "images" in news and "of" in news:
+        return news["images"], news["of"]
+    if "epoch" in news and "epochs" in news:
+        part = news["step"] / news["steps"] if news.get("steps") else 1
+        return news["epoch"] - 1 + part, news["epochs"]
+    return 0, 0

@@ -1,0 +1,309 @@
+"""The dashboard in a real browser: clicks, keys, back and forward, empty and damaged stores, hostile names, demo."""
+
+import os
+import shutil
+import time
+
+import pytest
+from PIL import Image
+
+from selviz.runs import demo
+from selviz.store import Store, image_folder, read_json, write_images, write_json
+from selviz.studies.ablation import run_ablation
+from selviz.testing.dashboard import CHROMIUM, FLAGS, serving
+
+pytestmark = pytest.mark.browser
+TITLES = {
+    "lesson": "Do networks need selective units?",
+    "": "What does turning selectivity up or down do?",
+    "units": "Which units are there, and what are they like?",
+    "unit": "What does this unit respond to, and does it matter?",
+    "ablation": "What breaks when these units are silent?",
+    "compare": "How do these networks differ?",
+    "basis": "Is the selectivity gone, or hidden?",
+    "early": "When do selective units appear?",
+    "train": "Start a network of your own",
+    "robustness": "Who survives bad images, and who survives an attacker?",
+    "dimensionality": "How many directions does a layer use?",
+    "hypotheses": "Is my claim true?",
+    "data": "What is in the tables?",
+}
+OF_RUNS = [page for page in TITLES if page != "train"]  # what cannot be shown without a run
+OF_OTHER_FILES = ("dimensionality", "early", "hypotheses")  # need nothing of what was captured
+PATIENCE = 60_000  # milliseconds; the first page imports torch
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api")
+    if CHROMIUM is None:
+        pytest.fail("the browser tests need chromium: sudo apt-get install chromium")
+    with playwright.sync_playwright() as driver:
+        yield driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+
+
+@pytest.fixture(scope="module")
+def address(tiny_store):
+    with serving(tiny_store.path) as where:
+        yield where
+
+
+@pytest.fixture
+def own_store(tiny_store, tmp_path):
+    """A copy of the tiny store that a test may change."""
+    shutil.copytree(tiny_store.path, tmp_path / "store")
+    return Store(tmp_path / "store")
+
+
+class Visitor:
+    """One tab, and all that its console complained about."""
+
+    def __init__(self, browser, scheme="light", width=1280):
+        self.context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        self.tab = self.context.new_page()
+        self.tab.set_default_timeout(PATIENCE)
+        self.complaints = []
+        self.tab.on("console", self._listen)
+        self.tab.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def _listen(self, message):
+        # On a page's own address Streamlit first asks that page for its health, and then the server itself.
+        streamlits_own = "/_stcore/" in message.location.get("url", "")
+        if message.type == "error" and not streamlits_own:
+            self.complaints.append(message.text)
+
+    def open(self, url):
+        self.tab.goto(url)
+        return self.settle()
+
+    def settle(self):
+        """Waits until the page has been drawn, each part of it is there, and the browser is idle.
+
+        Streamlit loads the code of buttons and charts when a page first has one; until then there is a skeleton, and no
+        key or click arrives. It listens for keys in an effect after the drawing, which is over when the browser idles.
+        """
+        self.tab.locator("[data-testid=stMain] :is(h1, h3, [data-testid=stAlert])").first.wait_for()
+        self.tab.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+        unready = "[data-stale=true], [data-testid=stSpinner], [data-testid=stSkeleton]"
+        self.tab.wait_for_function(f"!document.querySelector('{unready}')")
+        self.tab.evaluate("new Promise(done => requestIdleCallback(done, {timeout: 10000}))")
+        return self
+
+    def text(self):
+        return self.tab.get_by_test_id("stMain").inner_text()
+
+    def sees(self, text):
+        """Waits until the text is on the page; code blocks are drawn late."""
+        self.tab.get_by_test_id("stMain").get_by_text(text).first.wait_for()
+        return self
+
+    def is_well(self):
+        assert self.complaints == []
+        assert self.tab.get_by_test_id("stException").all_inner_texts() == []
+        return self
+
+    def close(self):
+        self.context.close()
+
+
+@pytest.fixture
+def visit(browser):
+    """Opens tabs, and closes them at the end."""
+    visitors = []
+
+    def open_tab(*args, **kwargs):
+        visitors.append(Visitor(browser, *args, **kwargs))
+        return visitors[-1]
+
+    yield open_tab
+    for visitor in visitors:
+        visitor.close()
+
+
+def address_holds(visitor, *parts):
+    visitor.tab.wait_for_function(f"{list(parts)!r}.every(part => location.href.includes(part))")
+
+
+def test_a_click_on_a_row_opens_the_unit_and_back_and_forward_work(visit, address, tiny_store, tiny_run):
+    visitor = visit().open(f"{address}/units?layer=relu3")
+    table = visitor.tab.get_by_test_id("stDataFrame").first
+    table.locator(".dvn-scroller").first.click(position={"x": 16, "y": 52}, force=True)  # the first row's box
+    units = tiny_store.units(tiny_run, "relu3").sort_values("si", ascending=False, kind="stable")
+    address_holds(visitor, "/unit?", "layer=relu3", f"unit={units['unit'].iloc[0]}")
+    visitor.sees(TITLES["unit"]).settle().tab.go_back()
+    address_holds(visitor, "/units?", "layer=relu3")
+    visitor.sees(TITLES["units"]).settle().tab.go_forward()
+    address_holds(visitor, "/unit?", f"unit={units['unit'].iloc[0]}")
+    visitor.sees(TITLES["unit"]).settle().is_well()
+
+
+def test_a_click_on_a_dot_of_the_histogram_opens_its_unit(visit, address):
+    visitor = visit().open(f"{address}/units")
+    visitor.tab.locator(".js-plotly-plot .point").first.click(force=True)
+    address_holds(visitor, "/unit?", "layer=relu1", "unit=")
+    visitor.sees(TITLES["unit"]).settle().is_well()
+
+
+def test_the_arrow_keys_step_through_units_and_back_returns(visit, address):
+    visitor = visit().open(f"{address}/unit?layer=relu2&unit=3")
+    visitor.tab.keyboard.press("ArrowRight")
+    address_holds(visitor, "unit=4")
+    visitor.sees("Unit 4 of layer").settle().tab.keyboard.press("ArrowLeft")
+    address_holds(visitor, "unit=3")
+    visitor.sees("Unit 3 of layer").settle().tab.go_back()
+    address_holds(visitor, "unit=4")
+    visitor.sees("Unit 4 of layer").settle().is_well()
+
+
+def test_arrow_keys_that_are_pressed_before_the_page_is_drawn_again_count(visit, address):
+    visitor = visit().open(f"{address}/unit?layer=relu2&unit=5")
+    for unit in (6, 7, 8, 9):
+        visitor.tab.keyboard.press("ArrowRight")
+        address_holds(visitor, f"unit={unit}")
+    visitor.sees("Unit 9 of layer").settle().is_well()
+
+
+def test_a_click_on_a_point_of_the_overview_chooses_its_run(visit, own_store, tiny_run):
+    copy = own_store.run_path("digits-cnn-copy")
+    shutil.copytree(own_store.run_path(tiny_run), copy)
+    summary = read_json(copy / "summary.json")
+    write_json(copy / "summary.json", {**summary, "mean_si_live": summary["mean_si_live"] / 2})
+    with serving(own_store.path) as address:
+        visitor = visit().open(f"{address}/?run=digits-cnn-copy")
+        points = visitor.tab.locator(".js-plotly-plot").first.locator(".point").all()
+        assert len(points) == 2
+        max(points, key=lambda point: point.bounding_box()["x"]).click(force=True)
+        address_holds(visitor, f"run={tiny_run}")
+        visitor.settle().is_well()
+
+
+def test_two_visitors_silence_different_units_and_each_sees_its_own_answer(visit, address, tiny_store, tiny_run):
+    silenced = {unit: run_ablation(tiny_store, tiny_run, {"relu4": [unit]}, draws=0) for unit in (0, 7)}
+    visitors = {unit: visit() for unit in silenced}
+    for unit, visitor in visitors.items():
+        visitor.tab.goto(f"{address}/ablation?silence=relu4:{unit}")
+    for unit, visitor in visitors.items():
+        expected = f"{100 * silenced[unit]['accuracy_after']:.1f} %"
+        cell = visitor.settle().tab.get_by_test_id("stMetric").filter(has_text="Accuracy after")
+        assert expected in cell.inner_text()
+        assert f"relu4:{unit}" in visitor.is_well().text()
+
+
+def test_an_empty_store_shows_the_command_on_every_page(visit, tmp_path):
+    with serving(tmp_path) as address:
+        visitor = visit()
+        for page in OF_RUNS:
+            visitor.open(f"{address}/{page}").is_well()
+            visitor.sees("There is no run in this store yet").sees("selviz demo")
+        visitor.open(f"{address}/train").sees("No sweep was started in this store yet.").is_well()
+
+
+def test_a_damaged_run_is_told_in_words_and_not_as_an_exception(visit, own_store, tiny_run):
+    broken = own_store.run_path("digits-cnn-broken")
+    shutil.copytree(own_store.run_path(tiny_run), broken)
+    (broken / "capture.duckdb").write_bytes(b"")
+    with serving(own_store.path) as address:
+        visitor = visit()
+        for page in OF_RUNS:
+            visitor.open(f"{address}/{page}?run=digits-cnn-broken").is_well()
+            if page not in OF_OTHER_FILES:
+                visitor.sees("selviz capture digits-cnn-broken")
+        visitor.open(f"{address}/unit?run={tiny_run}").sees(TITLES["unit"]).is_well()
+
+
+def test_names_from_data_and_links_are_shown_as_text(visit, own_store, tiny_run):
+    hostile = ["<img src=x onerror=alert(1)>", "**bold** :red[x] $a$", "[a](javascript:alert(1))", ":smile:", "`a``b`"]
+    run = own_store.run(tiny_run)
+    folder = image_folder(own_store.path, run["fingerprint"])
+    pictures = own_store.thumbnails(tiny_run, range(run["images"]))
+    labels = own_store.images(tiny_run)["label_index"]
+    shutil.rmtree(folder)
+    names = [*hostile, *"56789"]
+    write_images(own_store.path, run["fingerprint"], list(pictures.values()), labels, names)
+    with serving(own_store.path) as address:
+        visitor = visit()
+        visitor.tab.on("dialog", lambda dialog: visitor.complaints.append(dialog.message))
+        pages = ["unit?layer=%3Cimg+src%3Dx+onerror%3Dalert(1)%3E", "ablation?silence=relu4:0", "units", ""]
+        pages += ["units?seen=scatter", "units?seen=tuning", "ablation?silence=relu4:0&show=confusion"]
+        pages += ["lesson?step=1", "lesson?step=1&guesses=1:![i](x)", "lesson?step=2&guesses=2:![i](x)"]
+        for query in pages:
+            visitor.open(f"{address}/{query}").is_well()
+            assert visitor.tab.locator("img[src='x'], a[href^='javascript'], .katex").count() == 0
+            assert "😄" not in visitor.text()
+        visitor.open(f"{address}/unit?layer=%3Cimg+src%3Dx+onerror%3Dalert(1)%3E").sees("<img src=x onerror=alert(1)>")
+
+
+def test_a_run_that_lands_while_the_dashboard_is_open_is_there_on_the_next_page(visit, own_store, tiny_run):
+    with serving(own_store.path) as address:
+        visitor = visit().open(f"{address}/")
+        shutil.copytree(own_store.run_path(tiny_run), own_store.path / "landing")
+        os.rename(own_store.path / "landing", own_store.run_path("digits-cnn-landed"))
+        visitor.tab.get_by_role("link", name="Units").click()
+        address_holds(visitor, "/units")
+        visitor.sees(TITLES["units"]).settle().tab.get_by_role("link", name="Overview").click()
+        visitor.sees(TITLES[""]).settle().tab.get_by_label("Run", exact=False).first.click()
+        visitor.tab.get_by_role("option").nth(1).wait_for()
+        assert visitor.tab.get_by_role("option").count() == 2
+        visitor.is_well()
+
+
+def test_an_empty_store_trains_the_demo_opens_with_its_first_run_and_stops_on_request(visit, tmp_path):
+    with serving(tmp_path, SELVIZ_NO_DEMO="0") as address:
+        visitor, other = visit().open(f"{address}/"), visit().open(f"{address}/units")
+        assert "The demo is training its first network" in visitor.text()
+        assert "chosen illustration" in visitor.text()
+        assert (tmp_path / "demo.lock").exists()
+        for page in (visitor, other):  # both open by themselves
+            page.tab.get_by_text("mnist-5k-cnn-a0", exact=False).first.wait_for(timeout=240_000)
+        assert len(list(tmp_path.glob("runs/*/summary.json"))) >= 1
+        visitor.settle().tab.get_by_test_id("stSidebar").get_by_role("button", name="Stop").click()
+        for _ in range(300):
+            if demo.status(tmp_path)["state"] == "stopped":
+                break
+            time.sleep(0.2)
+        assert demo.status(tmp_path)["state"] == "stopped"
+        visitor.tab.get_by_role("button", name="Go on with the demo").wait_for()
+        visitor.is_well()
+
+
+def test_a_figure_is_saved_as_svg_png_and_as_a_page_that_needs_no_network_each_with_where_it_comes_from(
+    visit, address, browser, tmp_path
+):
+    visitor = visit().open(f"{address}/unit?layer=relu2&unit=3")
+    visitor.tab.get_by_role("button", name="Table").first.click()
+
+    def saved(where, button):
+        with where.expect_download() as saving:
+            where.get_by_role("button", name=button, exact=True).click()
+        assert saving.value.suggested_filename.startswith("selviz-tuning-relu2-3-digits-cnn")
+        return saving.value.path()
+
+    link, paper = f"{address}/unit?layer=relu2&unit=3", "arxiv.org/abs/2003.01262"
+    drawing = saved(visitor.tab, "SVG").read_text()
+    assert drawing.startswith("<svg") and link.replace("&", "&amp;") in drawing and paper in drawing
+    assert drawing.count('class="point"') == 10
+    picture = Image.open(saved(visitor.tab, "PNG"))
+    picture.load()
+    assert link in picture.text["Description"] and paper in picture.text["Description"]
+    assert picture.width == 2000 and len(picture.convert("RGB").getcolors(10**7)) > 10
+    shutil.copy(saved(visitor.tab, "HTML"), tmp_path / "figure.html")
+    page = browser.new_context(offline=True).new_page()
+    page.goto((tmp_path / "figure.html").as_uri())
+    assert page.locator(".bars .point").count() == 10
+    drawing = saved(page, "Save as SVG").read_text()
+    assert drawing.startswith("<svg") and link.replace("&", "&amp;") in drawing and paper in drawing
+    page.context.close()
+    visitor.is_well()
+
+
+def test_a_question_is_asked_from_the_keyboard_and_its_answer_saved(visit, address, tiny_store):
+    visitor = visit().open(f"{address}/data")
+    box = visitor.tab.get_by_role("textbox", name="SQL")
+    box.fill("select layer, count(*) as n from units group by layer order by layer")
+    box.press("Control+Enter")
+    visitor.sees("4 rows").settle()  # each drawing gives the button a file of its own
+    with visitor.tab.expect_download() as saving:
+        visitor.tab.get_by_role("button", name="CSV", exact=True).click()
+    assert saving.value.path().read_text() == "layer,n\nrelu1,16\nrelu2,32\nrelu3,32\nrelu4,64\n"
+    visitor.tab.go_back()
+    visitor.sees("20 rows").is_well()

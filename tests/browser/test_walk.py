@@ -1,0 +1,147 @@
+"""Walks in a real browser: every page at two widths, in light and dark; the lesson; a link opened by another."""
+
+# ruff: noqa: F811  (fixtures are imported by name)
+
+import re
+
+import pytest
+
+from app.views.lesson import steps
+from selviz.studies.ablation import run_ablation
+from tests.browser.test_browser import TITLES, address, address_holds, browser, visit  # noqa: F401  (fixtures)
+
+pytestmark = pytest.mark.browser
+
+# Text that is wider than its box. Images' buttons and the lesson's list end in an ellipsis on purpose.
+CLIPPED = """[...document.querySelectorAll(
+  '[data-testid=stMain] :is(h1, h2, h3, button, label, [data-testid=stMetricValue], [data-testid=stMetricLabel])')]
+  .filter(e => e.offsetParent && e.innerText.trim() && e.scrollWidth > e.clientWidth + 2
+    && getComputedStyle(e).overflowX !== 'visible' && !e.closest('[class*=st-key-tile-], [class*=st-key-lesson-]'))
+  .map(e => e.innerText.trim().slice(0, 60))"""
+
+# What has the focus, and whether a link or button shows it by an outline or a ring (a field has a frame and a caret).
+FOCUS = """(() => {
+  const one = document.activeElement, kind = one.tagName.toLowerCase(), looks = getComputedStyle(one);
+  const name = one.getAttribute('aria-label') || one.innerText || one.title || '';
+  return [`${kind}: ${name}`, looks.boxShadow != 'none' || looks.outlineStyle != 'none' || !/^(a|button)$/.test(kind)];
+})()"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_opens_without_an_error_and_without_a_clipped_label_at_1280_and_1920(visit, address, scheme):
+    visitor = visit(scheme, 1280)
+    for page, title in TITLES.items():
+        visitor.tab.set_viewport_size({"width": 1280, "height": 900})
+        visitor.open(f"{address}/{page}").is_well()
+        assert title in visitor.text()
+        assert visitor.tab.get_by_test_id("stAlertContentError").count() == 0
+        for width in (1280, 1920):
+            visitor.tab.set_viewport_size({"width": width, "height": 900})
+            visitor.settle()
+            assert (page, width, visitor.tab.evaluate(CLIPPED)) == (page, width, [])
+            wide = visitor.tab.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
+            assert not wide, f"{page} scrolls sideways at {width} pixels"
+        visitor.is_well()
+
+
+def test_the_lesson_is_walked_from_its_first_step_to_its_last_with_a_guess_in_each(visit, address):
+    visitor = visit().open(f"{address}/lesson")
+    main = visitor.tab.get_by_test_id("stMain")
+    for number, step in enumerate(steps.STEPS, 1):
+        visitor.sees(f"{number}. {step.title}")
+        if step.ask is not None:
+            radio, box = main.get_by_role("radiogroup"), main.get_by_role("spinbutton")
+            main.get_by_role("button", name="Commit").wait_for()
+            if radio.count():
+                radio.locator("label").first.click()
+            else:
+                box.first.fill("3")
+                box.first.press("Tab")
+            main.get_by_role("button", name="Commit").click()
+            visitor.tab.wait_for_function(f"decodeURIComponent(location.href).includes('{number}:')")
+            visitor.sees("Your number is noted." if number == 3 else "Your guess")
+        if number < len(steps.STEPS):
+            visitor.settle().tab.get_by_role("button", name="Next").click()
+            address_holds(visitor, f"step={number + 1}")
+    visitor.sees("Limits of what you saw.").settle().is_well()
+
+
+def test_from_the_overview_to_a_silenced_unit_whose_link_shows_another_reader_the_same(
+    visit,
+    address,
+    tiny_store,
+    tiny_run,
+):
+    visitor = visit().open(f"{address}/")
+    visitor.tab.get_by_role("link", name="Units", exact=True).click()
+    visitor.sees(TITLES["units"]).settle()
+    visitor.tab.get_by_role("button", name="live", exact=True).or_(
+        visitor.tab.get_by_role("radio", name="live", exact=True)
+    ).first.click()
+    address_holds(visitor, "dead=live")
+    visitor.settle().tab.get_by_test_id("stDataFrame").first.locator(".dvn-scroller").first.click(
+        position={"x": 16, "y": 52}, force=True
+    )
+    address_holds(visitor, "/unit?")
+    visitor.sees("What breaks without it").settle()
+    visitor.tab.get_by_role("link", name="Silence it on the Ablation page").click()
+    address_holds(visitor, "/ablation?", "silence=")
+    visitor.sees("Exact on").settle()
+    live = tiny_store.units(tiny_run).query("not dead").sort_values("si", ascending=False, kind="stable").iloc[0]
+    expected = run_ablation(tiny_store, tiny_run, {live["layer"]: [int(live["unit"])]}, draws=0)
+    number = f"{100 * expected['accuracy_after']:.1f} %"
+    visitor.tab.get_by_role("button", name="Share").click()
+    link = visitor.tab.locator("[data-testid=stCode]").filter(has_text="http://").first
+    link.wait_for()
+    reader = visit().open(link.inner_text().strip())
+    for one in (visitor, reader):
+        shown = one.settle().tab.get_by_test_id("stMetric").filter(has_text="Accuracy after").inner_text()
+        assert number in shown
+    assert f"{live['layer']}:{live['unit']}" in reader.is_well().text()
+    visitor.is_well()
+
+
+def test_units_are_found_opened_silenced_and_their_link_copied_without_a_mouse(visit, address, tiny_store, tiny_run):
+    visitor = visit()
+    visitor.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    keyboard = visitor.open(f"{address}/").tab.keyboard
+
+    def tab_to(wanted):
+        """Tab as often as it takes; wherever the focus comes by, a person must see it."""
+        for _ in range(60):
+            keyboard.press("Tab")
+            name, seen = visitor.tab.evaluate(FOCUS)
+            assert seen, f"the focus on {name!r} cannot be seen"
+            if wanted in name:
+                return
+        raise AssertionError(f"no Tab leads to {wanted!r}")
+
+    tab_to("Units")
+    keyboard.press("Enter")
+    visitor.sees(TITLES["units"]).settle()
+    tab_to("input: Find")
+    keyboard.type("relu3")
+    keyboard.press("Enter")
+    visitor.sees("32 units of 144").settle()
+    tab_to("canvas")
+    keyboard.press("ArrowDown")
+    keyboard.press("Shift+Space")
+    address_holds(visitor, "/unit?", "layer=relu3", "unit=")
+    opened = int(re.search(r"[?&]unit=(\d+)", visitor.tab.url)[1])
+    order = tiny_store.units(tiny_run, "relu3").sort_values("si", ascending=False, kind="stable")["unit"]
+    assert opened == order.iloc[1], "the focus begins at the first row"
+    visitor.sees(f"Unit {opened} of layer").settle()
+    keyboard.press("ArrowRight")
+    visitor.sees(f"Unit {opened + 1 if opened < 31 else 0} of layer").settle()
+    tab_to("Silence it on the Ablation page")
+    keyboard.press("Enter")
+    address_holds(visitor, "/ablation?", "silence=")
+    visitor.sees("Exact on").settle()
+    tab_to("Share")
+    keyboard.press("Enter")
+    visitor.tab.wait_for_function("document.activeElement.closest('[data-testid=stPopoverBody]')")
+    keyboard.press("Enter")
+    link = visitor.tab.locator("[data-testid=stPopoverBody] code").first.inner_text().strip()
+    visitor.tab.wait_for_function(f"navigator.clipboard.readText().then(text => text == {link!r})")
+    assert "/ablation?" in link and "silence=relu3:" in link
+    visitor.is_well()

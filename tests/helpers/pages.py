@@ -1,0 +1,19 @@
+"""What a page that AppTest ran says: `text(page)`, `address(page)`, `metrics(page)`."""
+
+from pathlib import Path
+
+MAIN = Path(__file__).resolve().parents[2] / "app" / "main.py"
+
+
+def text(page) -> str:
+    """All that the page says in words."""
+    kinds = ("title", "subheader", "markdown", "caption", "info", "warning", "error", "code")
+    return "\n".join(str(element.value) for kind in kinds for element in page.get(kind))
+
+
+def address(page) -> dict:
+    return {name: value if isinstance(value, str) else value[-1] for name, value in page.query_params.items()}
+
+
+def metrics(page) -> dict:
+    return {metric.label: (metric.value, metric.delta) for metric in page.metric}

@@ -1,0 +1,126 @@
+"""The pages Robustness and Dimensionality: empty, filled, several seeds, and links that name what is not there."""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from app.page import perturbed_runs
+from selviz import figures
+from selviz.config import RunConfig
+from selviz.runs.train import train_run
+from selviz.store import Store
+from selviz.studies.dimensionality import run_dimensionality
+from selviz.studies.robustness import run_robustness
+from tests.helpers.pages import text
+
+
+@pytest.fixture(scope="module")
+def tested(tiny_store, tmp_path_factory):
+    """The tiny run and an untouched one, both with robustness and dimensionality."""
+    folder = tmp_path_factory.mktemp("tested") / "store"
+    shutil.copytree(tiny_store.path, folder)
+    store = Store(folder)
+    train_run(store, RunConfig("digits", "cnn", alpha=0, epochs=1), lambda news: None)
+    for run in store.names():
+        run_robustness(store, run, ("fog", "contrast"), (1, 5), ("pgd",), (8.0, 32.0), images=60)
+        run_dimensionality(store, run, ("contrast",), images=50, draws=5)
+    return store
+
+
+def test_without_its_study_the_images_are_shown_and_the_command_is_named(visit, tiny_store, tiny_run):
+    page = visit(tiny_store, "robustness", kind="attack", epsilon="64")
+    assert not page.exception and f"selviz robustness {tiny_run}" in text(page)
+    (strip,) = [element.proto.body for element in page.get("html") if "selviz-strip" in element.proto.body]
+    assert strip.count("<img") == 3 * perturbed_runs.SHOWN and strip.count("selviz-wrong") > 2
+    assert "glass_blur needs at least 9 pixels" in text(page)
+    page = visit(tiny_store, "dimensionality")
+    assert not page.exception and f"selviz dimensionality {tiny_run}" in text(page)
+
+
+def test_with_its_study_every_part_draws_and_says_what_is_stored(visit, tested, tiny_run):
+    heads = {
+        "curves": ["Accuracy by severity", "Accuracy under attack"],
+        "grid": ["Which kind of corruption hurts this network?", "Which corruptions hurt whom"],
+        "selectivity": ["Does selectivity go with robustness?", "Against selectivity", "Against alpha"],
+        "units": ["Which units move most?", "Shift against selectivity", "Unit by unit"],
+    }
+    asked = {"run": tiny_run, "corruption": "contrast", "severity": "5", "layer": "relu3"}
+    pages = {part: visit(tested, "robustness", part=part, **asked) for part in heads}
+    for part, page in pages.items():
+        assert not page.exception and not page.error
+        assert [head.value for head in page.subheader] == heads[part]
+    row = tested.robustness_layers(tiny_run, "relu3").query("name == 'contrast' and level == 5").iloc[0]
+    rho = f"{abs(row['si_to_shift']):.2f} between SI and shift"
+    assert rho in text(page) and f"n = {row['units']} units that vary" in text(page)
+    units = tested.robustness_units(tiny_run, "relu3").query("name == 'contrast' and level == 5")
+    shown = page.dataframe[-1].value
+    assert shown["shift"].tolist() == sorted(units["shift"].dropna(), reverse=True)
+    (families,) = [frame.value for frame in pages["grid"].dataframe if "family" in frame.value]
+    summary = tested.robustness_summary(tiny_run).set_index("family")
+    assert families["family"].tolist() == ["all", "weather"]  # fog and contrast, both of the weather
+    assert families["accuracy"].tolist() == pytest.approx(100 * summary.loc[families["family"], "accuracy"])
+    low, high = families["interval"].iloc[1].split(" to ")
+    assert float(low) == pytest.approx(100 * summary.loc["weather", "low"], abs=0.06) and float(low) < float(high)
+    other = visit(tested, "robustness", run=tiny_run, part="selectivity", family="weather")
+    assert not other.exception
+    assert "mean weather accuracy" in " ".join(str(chart.proto) for chart in other.get("plotly_chart"))
+    other = visit(tested, "robustness", run=tiny_run, part="selectivity", against="attack", strength="8")
+    assert not other.exception
+    assert "accuracy under PGD 8" in " ".join(str(chart.proto) for chart in other.get("plotly_chart"))
+
+
+def test_a_network_without_its_weights_still_shows_its_stored_numbers(visit, tested, tiny_run, tmp_path):
+    shutil.copytree(tested.path, tmp_path / "store")
+    (tmp_path / "store" / "runs" / tiny_run / "weights.safetensors").unlink()
+    page = visit(tmp_path / "store", "robustness", run=tiny_run)
+    assert not page.exception and "weights.safetensors is missing" in text(page)
+    assert "Accuracy by severity" in [head.value for head in page.subheader]
+
+
+def test_a_perturbation_that_is_not_stored_names_its_command(visit, tested, tiny_run):
+    page = visit(tested, "robustness", run=tiny_run, part="units", corruption="snow")
+    assert not page.exception
+    assert f"selviz robustness {tiny_run} --corruption snow --attack none" in text(page)
+
+
+def test_dimensionality_draws_both_counts_over_units_and_maps(visit, tested, tiny_run):
+    for address in ({}, {"count": "participation", "over": "maps", "change": "pgd", "vary": "over_units"}):
+        page = visit(tested, "dimensionality", run=tiny_run, **address)
+        assert not page.exception and not page.error
+        assert len(page.get("plotly_chart")) == 3
+    assert "The change under PGD" in [head.value for head in page.subheader]
+
+
+def test_links_that_name_what_is_not_there_show_the_nearest(visit, tested, tiny_run):
+    page = visit(
+        tested, "robustness", run=tiny_run, corruption="contras", severity="9", first="99999", layer="<b>", part="units"
+    )
+    assert not page.exception
+    warned = " ".join(warning.value for warning in page.warning)
+    for word in ("`contras`", "`9`", "99999", "`<b>`"):
+        assert word in warned
+    page = visit(tested, "robustness", run=tiny_run, kind="attack", epsilon="1e9", attack="cw", part="x")
+    assert not page.exception and "1e9" in " ".join(warning.value for warning in page.warning)
+    page = visit(tested, "dimensionality", run=tiny_run, count="x", over="y", change="z", vary="w")
+    assert not page.exception and len(page.warning) == 4
+
+
+def test_the_mean_over_seeds_has_an_interval_from_three_seeds_on(tested):
+    runs = tested.runs().assign(alpha=[0.0, 0.0])
+    found = {run: {"robustness": tested.robustness(run)} for run in runs["run"]}
+    table = perturbed_runs.by_level(runs, found, "corruption", "fog")
+    expected = np.mean(
+        [t["robustness"].query("name == 'fog' and level == 5")["accuracy"].iloc[0] for t in found.values()]
+    )
+    row = table[table["level"] == 5].iloc[0]
+    assert row["accuracy"] == pytest.approx(expected) and row["n"] == 2 and np.isnan(row["low"])
+    alone = perturbed_runs.by_level(runs.iloc[:1], found, "corruption", None)
+    assert (alone["low"] < alone["accuracy"]).all() and set(alone["n"]) == {1}
+
+
+def test_the_hardest_corruption_is_on_top():
+    table = pd.DataFrame({"name": ["easy", "hard"], "told": "α 0", "alpha": 0.0, "accuracy": [0.9, 0.1]})
+    (cells,) = figures.robustness.grid(table, False).data
+    assert cells.y[-1] == "hard" and np.asarray(cells.z).ravel().tolist() == pytest.approx([90, 10])
