@@ -1,4 +1,4 @@
-"""Log-in, proxy and two replicas as docs/serving.md has them: `python benchmarks/failure/exposure.py` prints one JSON document.
+"""Log-in, proxy and two replicas as docs/serving.md has them: `python benchmarks/failure/exposure.py` prints JSON.
 
 Two `selviz serve --public` over one store, behind nginx (or `--proxy caddy`) with the block of docs/serving.md as it
 stands there (a certificate of our own, an upstream of two), and Streamlit's log-in with an OpenID Connect provider. A

@@ -1,122 +1,20 @@
 """A day of a small class in a few minutes: `python benchmarks/load/soak.py [--quick]` prints one JSON document.
 
-Six people who open a page every three minutes for 24 hours make 2,880 visits. Here rounds of visits follow each other
-without a pause: in each, some visitors come at once, walk from page to page by random links (other units, images,
-silenced sets, queries), and leave. When all of a round have left, the server's memory (resident set), file handles and
-threads are sampled. Two slopes come of it, per 1,000 visits, by least squares over the rounds after the first third
-(caches fill in it), each with a 95 % t interval, which takes the rounds' noise as independent. `flat`: the interval of
-the slope does not lie above 0, or what it may rise by in a day is below a twentieth of the level.
+What a visit is, what is sampled and how a slope is judged stands in `selviz/testing/soak.py`.
 """
 
 import argparse
 import asyncio
 import json
-import os
-import random
 import sys
 import tempfile
 import time
-from collections import Counter
-from contextlib import suppress
 from pathlib import Path
-from urllib.parse import urlencode
 
-import numpy as np
-from scipy import stats
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from selviz.testing.dashboard import serving
-from selviz.testing.visitor import Visitor
-
-DAY = 2880  # visits
-# Streamlit keeps the session of a visitor who left for two minutes, in case of return: three file handles each.
-SOON = {"STREAMLIT_SERVER_DISCONNECTED_SESSION_TTL": "1"}
-PAGES = (
-    "overview units unit ablation compare lesson basis robustness dimensionality early hypotheses train data".split()
-)
-SETTLED = 1 / 3  # of the rounds are over before a slope is taken
-SMALL = 0.05  # of the level
-
-
-def link(dice: random.Random, page: str, run: str, sizes: dict[str, int], images: int) -> dict[str, str]:
-    """A link to the page that a person might have."""
-    layer = dice.choice(list(sizes))
-    unit = str(dice.randrange(sizes[layer]))
-    told = {
-        "unit": {"layer": layer, "unit": unit, "image": str(dice.randrange(images))},
-        "ablation": {"silence": f"{layer}:{unit}", "mode": dice.choice(["zero", "mean"])},
-        "units": {"layer": layer, "dead": dice.choice(["all", "live"])},
-        "lesson": {"step": str(dice.randrange(1, 8))},
-        "data": {"query": f"select * from units where unit = {unit} limit {dice.randrange(1, 50)}"},
-    }
-    return {"run": run, **told.get(page, {})}
-
-
-def kinds(process: int) -> dict[str, int]:
-    """What the file handles of a process are now: sockets, pipes, files by their ending, ... (Linux)."""
-    found = Counter()
-    for handle in Path(f"/proc/{process}/fd").iterdir():
-        with suppress(OSError):  # closed in between
-            name = os.readlink(handle)
-            found[Path(name).suffix or name if name.startswith("/") else name.partition(":")[0]] += 1
-    return dict(found.most_common())
-
-
-def sample(process: int) -> dict[str, float]:
-    """Memory (MB), file handles and threads of a process now (Linux)."""
-    lines = dict(line.split(":", 1) for line in Path(f"/proc/{process}/status").read_text().splitlines())
-    handles = len(list(Path(f"/proc/{process}/fd").iterdir()))
-    return {"memory_mb": int(lines["VmRSS"].split()[0]) / 1024, "handles": handles, "threads": int(lines["Threads"])}
-
-
-async def soak(
-    address: str, process: int, store, visits: int, rounds: int, visitors: int, pages=PAGES, rest=0.5
-) -> dict:
-    """The samples after each round, the errors that pages showed, and the visits that did not end."""
-    run = store.names()[0]
-    sizes = store.layers(run).set_index("layer")["units"].to_dict()
-    images, errors, lost, samples = len(store.images(run)), [], [], []
-    each = max(1, visits // (rounds * visitors))
-
-    async def visit(number: int, rounded: int) -> None:
-        dice = random.Random(f"{rounded} {number}")
-        try:
-            async with Visitor(address) as visitor:
-                for _ in range(each):
-                    page = dice.choice(pages)
-                    query = link(dice, page, run, sizes, images)
-                    await visitor.open("" if page == "overview" else page, urlencode(query))
-                    errors.extend(f"{page} {query}: {error}" for error in visitor.errors())
-        except Exception as error:  # whatever ends a visit is a finding
-            lost.append(f"{type(error).__name__}: {error}"[:200])
-
-    for rounded in range(rounds):
-        await asyncio.gather(*(visit(number, rounded) for number in range(visitors)))
-        await asyncio.sleep(rest)  # the server puts sessions away after its clients are gone
-        samples.append({"visits": (rounded + 1) * each * visitors, **sample(process)})
-        print(f"round {rounded + 1} of {rounds}: {samples[-1]}", file=sys.stderr, flush=True)
-    return {"run": run, "samples": samples, "errors": errors, "lost": lost, "kinds": kinds(process)}
-
-
-def slope(samples: list[dict], name: str) -> dict:
-    """How a quantity rises with the visits, over the later rounds: per 1,000 visits and per day, 95 % interval."""
-    later = samples[int(len(samples) * SETTLED) :]
-    x, y = np.array([one["visits"] for one in later]) / 1000, np.array([one[name] for one in later])
-    found = stats.linregress(x, y)
-    half = stats.t.ppf(0.975, len(x) - 2) * np.nan_to_num(found.stderr)  # NaN where the quantity never changed
-    low, high = found.slope - half, found.slope + half
-    level = float(np.median(y))
-    return {
-        "level": level,
-        "per_1000_visits": found.slope,
-        "low": low,
-        "high": high,
-        "a_day": found.slope * DAY / 1000,
-        "a_day_high": high * DAY / 1000,
-        "rounds": len(x),
-        "flat": bool(low <= 0 or high * DAY / 1000 < SMALL * level),
-    }
+from selviz.testing.soak import DAY, SOON, slope, soak
 
 
 def main(options) -> dict:

@@ -11,7 +11,7 @@ loading the page.
 Memory is the server's (resident set, MB). Both levels are taken at rest, --rest seconds after the last visitor left:
 `memory_before_mb` after one visitor has asked for ten seconds, so that libraries, network and images are loaded,
 `memory_after_mb` after the crowd. `memory_back`: the second is at most TOLERANCE times the first. What may stay are
-answers, which are kept within a budget of their own (`KEPT_MB` in app/silencing.py).
+answers, which are kept within a budget of their own (in app/compute/ablation.py).
 
 The store is made for it, or is the one in --data.
 """
@@ -19,37 +19,22 @@ The store is made for it, or is the one in --data.
 import argparse
 import asyncio
 import json
-import re
 import statistics
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from selviz.config import RunConfig
 from selviz.runs.train import train_run
 from selviz.store import Store
 from selviz.testing.crowd import MODES, Question, Tally, crowd, questions
-from selviz.testing.dashboard import serving
+from selviz.testing.dashboard import raised, resident, serving
 
 WARM_UP = 10.0  # seconds of one visitor
 TOLERANCE = 1.15
-
-
-def resident(process: int) -> float:
-    """Megabytes of memory that a process holds now (Linux)."""
-    for line in Path(f"/proc/{process}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    return float("nan")
-
-
-def raised(log: Path) -> list[str]:
-    """The exceptions in a server's log, each with its traceback."""
-    parts = log.read_text(errors="replace").split("Traceback (most recent call last):\n")[1:]
-    return [re.match(r"(?:[ \t].*\n|\n)*.*", part).group() for part in parts]
 
 
 def figures(tally: Tally) -> dict:

@@ -1,6 +1,6 @@
 """What a map costs: `python benchmarks/speed/attribution.py` prints seconds for each method at its defaults as JSON.
 
-resnet20 and images of CIFAR-10's size, random but not trivial (see benchmarks/speed/ablation.py); one unit and one image at a
+resnet20 and images of CIFAR-10's size, random but not trivial (see ablation.py); one unit and one image at a
 time, in every layer, from a black image. `median`, `p95` and `slowest` are of a unit's maps, `cpu` the processor
 seconds of the slowest, which other work on the machine disturbs less; `gradients` is how many integrated gradients
 takes, `missed` how far the sum of its maps is from the unit's change, as a share of the larger of that change and the

@@ -1,11 +1,11 @@
-"""How long the server takes to draw each page, and what it sends: `python benchmarks/speed/pages.py` prints one document.
+"""How long the server takes to draw each page, and what it sends: `python benchmarks/speed/pages.py` prints JSON.
 
     {"pages": [{"page", "model_pass", "demo_ms", "large_ms", "many_ms", "marks", "megabytes", ...}], ...}
 
 Medians over visits, each to another address of the page, of one run of its script, on three stores: two small trained
 networks (or the store in --demo); two networks of 48 million activations each (10,000 images x 4,800 units, 200
 classes) with weights, every stored study, two more baselines and two hypotheses; and one of 50,000 units (200 images)
-with every measure. `benchmarks/speed/generated.py` makes the last two; --keep names a folder that keeps them for another
+with every measure. `generated.py` makes the last two; --keep names a folder that keeps them for another
 time. `..._cpu_ms` is the processor's time, which other work on the machine disturbs less. `marks` (points, bars, cells
 of all charts) and `megabytes` (all messages to the browser) are the most that any visit got; `views` has them and the
 time for the other views of a page. Pages that pass images through a network are marked `model_pass`.

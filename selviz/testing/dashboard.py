@@ -1,6 +1,7 @@
 """The dashboard in a process of its own: `with serving(folder) as address`, over the store in that folder."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -67,7 +68,27 @@ def serving(data, *, started=lambda process: None, log=None, **environment) -> I
         yield address
 
 
+def resident(process: int) -> float:
+    """Megabytes of memory that a process holds now (Linux)."""
+    for line in Path(f"/proc/{process}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    return float("nan")
+
+
+def raised(log: Path) -> list[str]:
+    """The exceptions in a server's log, each with its traceback."""
+    parts = log.read_text(errors="replace").split("Traceback (most recent call last):\n")[1:]
+    return [re.match(r"(?:[ \t].*\n|\n)*.*", part).group() for part in parts]
+
+
+def sessions(address: str) -> int:
+    """How many visitors the server counts."""
+    with urllib.request.urlopen(f"{address}/_stcore/metrics?families=active_sessions") as answer:
+        return int(next(line for line in answer.read().decode().splitlines() if line[:1] not in "#").split()[-1])
+
+
 def switch_page(page, address: str):
-    """Let an AppTest's next run show the page at an address such as `unit`: AppTest itself knows pages that are files."""
+    """Let an AppTest's next run show the page at an address such as `unit` (AppTest knows pages that are files)."""
     page._page_hash = calc_hash(address)
     return page

@@ -8,120 +8,14 @@ import pytest
 from PIL import Image
 
 from selviz.runs import demo
-from selviz.store import Store, image_folder, read_json, write_images, write_json
+from selviz.store import image_folder, read_json, write_images, write_json
 from selviz.studies.ablation import run_ablation
-from selviz.testing.dashboard import CHROMIUM, FLAGS, serving
+from selviz.testing.dashboard import serving
+from tests.helpers.browser import TITLES, address_holds
 
 pytestmark = pytest.mark.browser
-TITLES = {
-    "lesson": "Do networks need selective units?",
-    "": "What does turning selectivity up or down do?",
-    "units": "Which units are there, and what are they like?",
-    "unit": "What does this unit respond to, and does it matter?",
-    "ablation": "What breaks when these units are silent?",
-    "compare": "How do these networks differ?",
-    "basis": "Is the selectivity gone, or hidden?",
-    "early": "When do selective units appear?",
-    "train": "Start a network of your own",
-    "robustness": "Who survives bad images, and who survives an attacker?",
-    "dimensionality": "How many directions does a layer use?",
-    "hypotheses": "Is my claim true?",
-    "data": "What is in the tables?",
-}
 OF_RUNS = [page for page in TITLES if page != "train"]  # what cannot be shown without a run
 OF_OTHER_FILES = ("dimensionality", "early", "hypotheses")  # need nothing of what was captured
-PATIENCE = 60_000  # milliseconds; the first page imports torch
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.fail("the browser tests need chromium: sudo apt-get install chromium")
-    with playwright.sync_playwright() as driver:
-        yield driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-
-
-@pytest.fixture(scope="module")
-def address(tiny_store):
-    with serving(tiny_store.path) as where:
-        yield where
-
-
-@pytest.fixture
-def own_store(tiny_store, tmp_path):
-    """A copy of the tiny store that a test may change."""
-    shutil.copytree(tiny_store.path, tmp_path / "store")
-    return Store(tmp_path / "store")
-
-
-class Visitor:
-    """One tab, and all that its console complained about."""
-
-    def __init__(self, browser, scheme="light", width=1280):
-        self.context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        self.tab = self.context.new_page()
-        self.tab.set_default_timeout(PATIENCE)
-        self.complaints = []
-        self.tab.on("console", self._listen)
-        self.tab.on("pageerror", lambda error: self.complaints.append(str(error)))
-
-    def _listen(self, message):
-        # On a page's own address Streamlit first asks that page for its health, and then the server itself.
-        streamlits_own = "/_stcore/" in message.location.get("url", "")
-        if message.type == "error" and not streamlits_own:
-            self.complaints.append(message.text)
-
-    def open(self, url):
-        self.tab.goto(url)
-        return self.settle()
-
-    def settle(self):
-        """Waits until the page has been drawn, each part of it is there, and the browser is idle.
-
-        Streamlit loads the code of buttons and charts when a page first has one; until then there is a skeleton, and no
-        key or click arrives. It listens for keys in an effect after the drawing, which is over when the browser idles.
-        """
-        self.tab.locator("[data-testid=stMain] :is(h1, h3, [data-testid=stAlert])").first.wait_for()
-        self.tab.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
-        unready = "[data-stale=true], [data-testid=stSpinner], [data-testid=stSkeleton]"
-        self.tab.wait_for_function(f"!document.querySelector('{unready}')")
-        self.tab.evaluate("new Promise(done => requestIdleCallback(done, {timeout: 10000}))")
-        return self
-
-    def text(self):
-        return self.tab.get_by_test_id("stMain").inner_text()
-
-    def sees(self, text):
-        """Waits until the text is on the page; code blocks are drawn late."""
-        self.tab.get_by_test_id("stMain").get_by_text(text).first.wait_for()
-        return self
-
-    def is_well(self):
-        assert self.complaints == []
-        assert self.tab.get_by_test_id("stException").all_inner_texts() == []
-        return self
-
-    def close(self):
-        self.context.close()
-
-
-@pytest.fixture
-def visit(browser):
-    """Opens tabs, and closes them at the end."""
-    visitors = []
-
-    def open_tab(*args, **kwargs):
-        visitors.append(Visitor(browser, *args, **kwargs))
-        return visitors[-1]
-
-    yield open_tab
-    for visitor in visitors:
-        visitor.close()
-
-
-def address_holds(visitor, *parts):
-    visitor.tab.wait_for_function(f"{list(parts)!r}.every(part => location.href.includes(part))")
 
 
 def test_a_click_on_a_row_opens_the_unit_and_back_and_forward_work(visit, address, tiny_store, tiny_run):

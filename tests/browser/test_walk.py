@@ -1,14 +1,12 @@
 """Walks in a real browser: every page at two widths, in light and dark; the lesson; a link opened by another."""
 
-# ruff: noqa: F811  (fixtures are imported by name)
-
 import re
 
 import pytest
 
 from app.views.lesson import steps
 from selviz.studies.ablation import run_ablation
-from tests.browser.test_browser import TITLES, address, address_holds, browser, visit  # noqa: F401  (fixtures)
+from tests.helpers.browser import TITLES, address_holds
 
 pytestmark = pytest.mark.browser
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.failure.fuzz import QUICK, make_room, tried
 from selviz.testing.dashboard import ROOT
+from selviz.testing.hostile.fuzz import QUICK, make_room, tried
 from selviz.testing.hostile.surfaces import SURFACES
 
 DEEDS = {

@@ -4,9 +4,8 @@ import asyncio
 
 import pytest
 
-from benchmarks.load.soak import SOON, slope, soak
-from selviz.testing.dashboard import serving
-from tests.load.test_visitors import sessions
+from selviz.testing.dashboard import serving, sessions
+from selviz.testing.soak import SOON, slope, soak
 
 pytestmark = pytest.mark.browser
 LIGHT = ("overview", "units", "data", "hypotheses")

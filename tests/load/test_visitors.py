@@ -2,13 +2,13 @@
 
 import asyncio
 import time
-import urllib.request
 from urllib.parse import parse_qsl
 
 import pytest
 
+from selviz.testing.classroom import Options, visit_as_a_class
 from selviz.testing.crowd import crowd, questions
-from selviz.testing.dashboard import serving
+from selviz.testing.dashboard import serving, sessions
 from selviz.testing.visitor import Visitor
 
 pytestmark = pytest.mark.browser
@@ -18,12 +18,6 @@ pytestmark = pytest.mark.browser
 def address(tiny_store):
     with serving(tiny_store.path) as where:
         yield where
-
-
-def sessions(address: str) -> int:
-    """How many visitors the server counts."""
-    with urllib.request.urlopen(f"{address}/_stcore/metrics?families=active_sessions") as answer:
-        return int(next(line for line in answer.read().decode().splitlines() if line[:1] not in "#").split()[-1])
 
 
 def test_visitors_who_change_what_they_ask_all_the_time_get_right_answers_and_leave_nothing(
@@ -126,11 +120,8 @@ def test_a_damaged_run_is_an_error_to_a_visitor_as_to_a_reader(tiny_store, tiny_
 
 
 def test_a_class_gets_right_numbers_on_every_page_while_one_asks_for_all_that_is_heavy(tiny_store):
-    from benchmarks.load import load
-
-    few = ["--seconds", "3", "--visitors", "4", "--greedy", "1", "--browsers", "0", "--think", "1", "--rest", "0"]
-    options = load.arguments([*few, "--units", "2", "--selections", "2", "--data", str(tiny_store.path)])
-    found = load.main(options)
+    visitors = {"seconds": 3, "visitors": 4, "greedy": 1, "browsers": 0, "think": 1, "rest": 0}
+    found = visit_as_a_class(Options(**visitors, units=2, selections=2, data=str(tiny_store.path)))
     assert found["examples"] == {"wrong": [], "lost": [], "errors": [], "server_log": []}
     assert (found["wrong_answers"], found["lost"], found["errors"]) == (0, 0, 0)
     assert found["checked_numbers"] >= 10

@@ -23,7 +23,7 @@ RUN = "digits-cnn-a-1-s0-906936d8"
 def first(tmp_path_factory):
     """The store as it was written: `train --max-images 60`, `atlas`, `metrics`, a tested hypothesis, a group."""
     folder = tmp_path_factory.mktemp("first") / "data"
-    with zipfile.ZipFile(Path(__file__).parent / "data" / "store-0.1.0.zip") as archive:
+    with zipfile.ZipFile(Path(__file__).parents[1] / "data" / "store-0.1.0.zip") as archive:
         archive.extractall(folder)
     return Store(folder)
 

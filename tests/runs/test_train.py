@@ -17,7 +17,7 @@ from selviz.store import Store, read_json, write_json
 from selviz.studies import ablation
 from selviz.system.locks import Claim
 from selviz.testing.toy import UNIT_SI, toy_known
-from tests.selectivity.test_index import plain_index
+from tests.helpers.plain import plain_index
 
 
 @pytest.fixture

@@ -126,10 +126,9 @@ def test_readers_see_the_old_file_or_the_new_one_while_a_process_replaces_it(tmp
     write_stage(tmp_path, "numbers", rows_of(0), {})
     code = """
 import sys, time
-sys.path.insert(0, "tests")
 from pathlib import Path
 from selviz.store import write_stage
-from stored import rows_of
+from tests.helpers.stored import rows_of
 end = time.monotonic() + 3
 number = 0
 while time.monotonic() < end:
@@ -162,10 +161,9 @@ def test_a_writer_that_is_killed_at_any_moment_leaves_the_old_file_or_the_new_on
     write_stage(tmp_path, "numbers", rows_of(0), {})
     code = """
 import sys
-sys.path.insert(0, "tests")
 from pathlib import Path
 from selviz.store import write_stage
-from stored import rows_of
+from tests.helpers.stored import rows_of
 number = int(sys.argv[2])
 print("ready", flush=True)
 while True:
@@ -194,10 +192,9 @@ def test_a_writer_that_dies_at_any_step_of_the_replacement_leaves_a_whole_stage(
     write_stage(tmp_path, "numbers", rows_of(1), {})
     code = """
 import os, sys
-sys.path.insert(0, "tests")
 from pathlib import Path
 from selviz.store import write_stage
-from stored import rows_of
+from tests.helpers.stored import rows_of
 left = int(sys.argv[2])
 def dying(event, args):
     global left
@@ -244,13 +241,10 @@ def test_two_writers_that_die_between_their_renames_leave_a_whole_stage(tmp_path
 
 LIMITED = """
 import resource, sys
-sys.path.insert(0, "tests")
-from pathlib import Path
-from selviz.system.locks import Claim
-from selviz.errors import SelvizError
-from selviz.store import *
-from stored import *
 import numpy as np
+from selviz.errors import SelvizError
+from selviz.store import Store, write_activations, write_images, write_json
+from tests.helpers.stored import CLASSES, image_table, layer_table
 store, size = Store(sys.argv[1]), int(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 big = ((layer, np.random.default_rng(layer).gamma(2, size=(4000, 100)).astype(np.float32)) for layer in range(6))
@@ -286,12 +280,11 @@ def test_a_small_disk_that_is_really_full_is_one_sentence_too(store, tmp_path):
     disk.mkdir()
     code = """
 import sys
-sys.path.insert(0, "tests")
-from selviz.system.locks import Claim
-from selviz.errors import SelvizError
-from selviz.store import *
-from stored import *
+from pathlib import Path
 import numpy as np
+from selviz.errors import SelvizError
+from selviz.store import write_activations, write_stage
+from tests.helpers.stored import image_table, layer_table, number_in, rows_of
 folder = Path(sys.argv[1])
 big = ((layer, np.random.default_rng(layer).gamma(2, size=(4000, 100)).astype(np.float32)) for layer in range(6))
 write_stage(folder, "numbers", rows_of(1), {})
@@ -315,12 +308,10 @@ def test_a_read_only_store_is_read_and_refuses_writing_in_one_sentence(store):
     run = make_run(store)
     code = """
 import sys
-sys.path.insert(0, "tests")
-from selviz.system.locks import Claim
 from selviz.errors import SelvizError
-from selviz.store import *
-from stored import *
-import numpy as np
+from selviz.store import Store, write_images, write_json, write_stage
+from selviz.system.locks import Claim
+from tests.helpers.stored import activations, metrics, rows_of
 store, run = Store(sys.argv[1]), sys.argv[2]
 print(len(store.units(run)), len(store.activations(run, "conv1.relu", 0)), len(store.sql("SELECT * FROM units")))
 for write in (

@@ -299,13 +299,9 @@ def test_images_are_written_once_for_all_runs_of_a_data_set(shared):
 
 def test_of_two_processes_that_write_the_same_images_one_wins_and_both_go_on(tmp_path):
     code = """
-import os, sys
-sys.path.insert(0, "tests")
-from selviz.system.locks import Claim
-from selviz.errors import SelvizError
-from selviz.store import *
-from stored import *
+import sys
 import numpy as np
+from selviz.store import write_images
 print("ready", flush=True)
 sys.stdin.readline()
 write_images(sys.argv[1], "f1", [b"picture"] * 500, np.zeros(500, int), [sys.argv[2]])

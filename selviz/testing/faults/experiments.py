@@ -9,8 +9,8 @@ import re
 import shutil
 import time
 
-from benchmarks.failure.bench import COMMANDS, RUN, Bench, one_sentence
-from benchmarks.failure.contents import content, readings, unsound
+from selviz.testing.faults.bench import COMMANDS, RUN, Bench, one_sentence
+from selviz.testing.faults.contents import content, readings, unsound
 
 SHARED = {"thumbnails", "hypotheses", "runs", "images", "units", "class_means", "layers"}  # they name classes
 AWAY = 3 * 86_400.0  # seconds by which the clock is set back

@@ -8,9 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.failure.bench import COMMANDS, RUN, TRAIN, Bench, one_sentence
-
-FAULTS = Path(__file__).parent / "faults.py"  # the command, which calls `inside` with the mount's own table
+from selviz.testing.dashboard import ROOT
+from selviz.testing.faults.bench import COMMANDS, RUN, TRAIN, Bench, one_sentence
 
 
 def mounted(bench: Bench, kind: str, free: tuple[int, ...]) -> dict:
@@ -25,9 +24,10 @@ def mounted(bench: Bench, kind: str, free: tuple[int, ...]) -> dict:
     mount = f"mount -t tmpfs -o size=20m none {place}"
     if kind == "read-only":
         mount = f"mount --bind {bench.folder / 'readonly'} {place} && mount -o remount,bind,ro {place}"
-    inside = shlex.join([sys.executable, str(FAULTS), "--inside", kind, str(bench.folder)])
+    inside = shlex.join([sys.executable, "-m", __package__, "--inside", kind, str(bench.folder)])
     options = ["-m"] if os.geteuid() == 0 else ["-rm"]
-    done = subprocess.run(["unshare", *options, "sh", "-c", f"{mount} && {inside}"], capture_output=True, text=True)
+    words = ["unshare", *options, "sh", "-c", f"{mount} && {inside}"]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
     if done.returncode:
         return {"skipped": (done.stderr.strip().splitlines() or ["may not mount here"])[-1]}
     found = json.loads(done.stdout)

@@ -15,11 +15,13 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.failure.contents import content, names, unsound
+from selviz.testing.faults.contents import content, names, unsound
 
 WORK = multiprocessing.get_context("forkserver")
-LOADED = "selviz.cli selviz.runs.train selviz.studies.ablation selviz.robustness selviz.runs.sweep selviz.hypotheses.registry"
-LOADED += " selviz.hypotheses.samples selviz.text.tables selviz.studies sklearn.datasets selviz.store.integrity joblib"
+LOADED = (
+    "selviz.cli selviz.runs.train selviz.runs.sweep selviz.studies.ablation selviz.robustness "
+    "selviz.hypotheses.registry selviz.hypotheses.ablation_samples selviz.text.tables selviz.store.integrity sklearn.datasets joblib"
+).split()
 
 RUN = "digits-cnn-a-1-s0-906936d8"
 TRAIN = "train --dataset digits --model cnn --alpha=-1 --epochs 1 --max-images 60"

@@ -1,0 +1,1 @@
+"""Kill commands, fill disks, damage files, check the store: `python -m selviz.testing.faults --short`."""
