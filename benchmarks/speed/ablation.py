@@ -127,7 +127,7 @@ def convolution_times(model: nn.Module, inputs: torch.Tensor, batch: int) -> lis
 
 def figures(images: int, repeats: int, units_a_layer: int) -> dict:
     model, inputs = network_and_images(images)
-    network = UnitNetwork(copy.deepcopy(model), inputs[:1]).frozen()
+    network = UnitNetwork(copy.deepcopy(model), inputs[:1]).for_inference()
     labels = torch.arange(images) % CLASSES
     engine = Engine(network, inputs, labels)
     batches = (BATCH, images)

@@ -40,7 +40,7 @@ def missed(network: UnitNetwork, layer, number: int, inputs: torch.Tensor) -> fl
 
 def figures(layers_between: int, repeats: int) -> dict:
     model, inputs = network_and_images(100)
-    network = UnitNetwork(model, inputs[:1]).frozen()
+    network = UnitNetwork(model, inputs[:1]).for_inference()
     computed = []
 
     class Counting(Response):

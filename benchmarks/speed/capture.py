@@ -70,7 +70,7 @@ def throughput_figures(inputs=None, labels=None, classes: int = CLASSES, model="
         inputs = torch.randn(2000, 3, 32, 32).contiguous(memory_format=torch.channels_last)
         labels = np.arange(len(inputs)) % classes
     images = len(inputs)
-    network = UnitNetwork(models.build(model, classes, inputs.shape[1]).eval(), inputs[:1]).frozen()
+    network = UnitNetwork(models.build(model, classes, inputs.shape[1]).eval(), inputs[:1]).for_inference()
     layers, batch = layer_table(network), activations.batch_size(network)
 
     def bare() -> tuple[float, float]:
@@ -157,7 +157,7 @@ def stand_in_figures(images: int) -> dict:
             return torch.randn(last - first, 3, 1, 1, generator=torch.Generator().manual_seed(first))
 
     torch.manual_seed(0)
-    network = UnitNetwork(Wide().eval(), torch.zeros(1, 3, 1, 1)).frozen()
+    network = UnitNetwork(Wide().eval(), torch.zeros(1, 3, 1, 1)).for_inference()
     labels = torch.arange(images) % classes
     with tempfile.TemporaryDirectory(prefix="selviz-benchmark-") as folder, PeakMemory() as peak:
         times = [time.perf_counter()]

@@ -55,7 +55,7 @@ def network_and_dataset(images: int) -> tuple[UnitNetwork, datasets.Dataset]:
     with torch.no_grad():
         for _ in range(5):
             model(dataset.inputs()[:100])
-    return UnitNetwork(model.eval(), dataset.example).frozen(), dataset
+    return UnitNetwork(model.eval(), dataset.example).for_inference(), dataset
 
 
 def seconds(work) -> np.ndarray:

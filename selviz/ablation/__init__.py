@@ -26,7 +26,7 @@ from selviz.ablation.effects import (
 )
 from selviz.ablation.engine import CACHE_GB, BoundaryCache, Engine
 from selviz.ablation.modes import MODES, changes, check_choice, complement, matched_sets, random_sets
-from selviz.ablation.tail import Change
+from selviz.networks.unit_edit import UnitEdit
 
 __all__ = [
     "CACHE_GB",
@@ -35,9 +35,9 @@ __all__ = [
     "STEPS",
     "UNMATCHED",
     "BoundaryCache",
-    "Change",
     "Engine",
     "Estimate",
+    "UnitEdit",
     "ablate",
     "area",
     "atlas_layer",

@@ -22,8 +22,8 @@ from selviz.ablation.modes import (
     matched_sets,
     random_sets,
 )
-from selviz.ablation.tail import Change
 from selviz.errors import SelvizError
+from selviz.networks.unit_edit import UnitEdit
 
 MOST_DRAWS = 1000
 UNMATCHED = "more than half of a layer's units are chosen, so too few are left to match them"
@@ -52,7 +52,7 @@ class Estimate:
         return self.images == self.of
 
 
-def progress(engine: Engine, changed: Mapping[str, Change], turn=None) -> Iterator[Estimate]:
+def progress(engine: Engine, changed: Mapping[str, UnitEdit], turn=None) -> Iterator[Estimate]:
     """An Estimate after each batch; the last one is exact. `turn` as in `Engine.stream`."""
     parts, right_before, right_after = [], 0, 0
     labels, of = engine.labels, len(engine)
@@ -173,7 +173,7 @@ def edits(
     stats: Statistics | None = None,
     keep: bool = False,
     seed: int = 0,
-) -> dict[str, Change]:
+) -> dict[str, UnitEdit]:
     """`modes.changes` of these units, or with `keep` of all other units of their layers."""
     return changes(engine, complement(engine.network, units) if keep else units, mode, factor, stats, seed)
 

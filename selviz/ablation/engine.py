@@ -10,8 +10,6 @@ for every request, in the same batches: `engine.holds(layers)` tells, `engine.co
 
 import itertools
 import math
-import os
-import shutil
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,9 +18,10 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
-from selviz.ablation.tail import Change, Tail
+from selviz.ablation.tail import Tail
 from selviz.datasets import Inputs
 from selviz.errors import SelvizError
+from selviz.networks.unit_edit import UnitEdit
 from selviz.networks.unit_network import UnitNetwork
 
 FIRST, LEAST, MOST = 50, 8, 500  # images in the first batch, and in the others
@@ -95,9 +94,8 @@ class Engine:
     """One network on fixed images [N, C, H, W] with labels [N], in the order in which results stream.
 
     `inputs` may also be anything that gives a batch for a slice, such as `datasets.Inputs`, which is not in memory.
-    `images` [N] are the images' numbers, where they are not 0 to N - 1. `compiled` runs the tails through torch.compile
-    where there is a C++ compiler; the first request of each layer then takes many seconds. Shared by threads; no
-    request changes what another one sees.
+    `images` [N] are the images' numbers, where they are not 0 to N - 1. Threads may share it: no request changes what
+    another one sees.
 
     There is no half precision: CPUs without instructions for it compute it no faster, and the first estimate comes soon
     because its batch is small.
@@ -111,7 +109,6 @@ class Engine:
         cache: BoundaryCache | None = None,
         batch: int | None = None,
         first: int = FIRST,
-        compiled: bool = False,
         images: Sequence[int] | None = None,
     ):
         if not len(labels):
@@ -120,7 +117,6 @@ class Engine:
         self.images = list(range(len(labels)) if images is None else map(int, images))
         self.inputs = inputs.contiguous(memory_format=torch.channels_last) if isinstance(inputs, Tensor) else inputs
         self.cache = BoundaryCache() if cache is None else cache
-        self.compiled = compiled and has_compiler()
         self.computed = 0
         self._first = first
         self._batch = batch or fitting(max(4 * math.prod(layer.shape[1:]) for layer in network.layers))
@@ -146,8 +142,10 @@ class Engine:
         return self._before
 
     @torch.inference_mode()
-    def stream(self, changes: Mapping[str, Change], turn: Turn | None = None) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        """(rows, logits before, logits after) batch by batch under a Change for each layer.
+    def stream(
+        self, changes: Mapping[str, UnitEdit], turn: Turn | None = None
+    ) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """(rows, logits before, logits after) batch by batch under a UnitEdit for each layer.
 
         Each batch is computed inside `turn(number)`, a context that may wait until others have had theirs; what it
         raises ends the stream, as where a newer request took this one's place.
@@ -159,11 +157,11 @@ class Engine:
         for number, rows in enumerate(self._slices(tail)):
             with turn(number):
                 boundary = self._boundary(tail, number, rows)
-                after = tail.logits(boundary, {name: change.rows(rows) for name, change in changes.items()})
+                after = tail.logits(boundary, {name: change.of_images(rows) for name, change in changes.items()})
             yield rows, boundary[-1], after
 
-    def logits(self, changes: Mapping[str, Change], turn: Turn | None = None) -> Tensor:
-        """Logits [N, C] under a Change for each layer."""
+    def logits(self, changes: Mapping[str, UnitEdit], turn: Turn | None = None) -> Tensor:
+        """Logits [N, C] under a UnitEdit for each layer."""
         return torch.cat([after for _, _, after in self.stream(changes, turn)])
 
     @torch.inference_mode()
@@ -191,8 +189,6 @@ class Engine:
         with self._lock:
             if key not in self._tails:
                 self._tails[key] = Tail(self.network, key)
-                if self.compiled:
-                    self._tails[key].module = torch.compile(self._tails[key].module, dynamic=True)
             return self._tails[key]
 
     def _slices(self, tail: Tail) -> list[slice]:
@@ -217,8 +213,3 @@ def batches(images: int, first: int, batch: int) -> list[slice]:
     """Slices of 0..images: a small first one, so that an estimate comes soon, then larger ones."""
     starts = [0, *range(min(first, batch, images), images, batch)]
     return [slice(start, end) for start, end in zip(starts, [*starts[1:], images]) if end > start]
-
-
-def has_compiler() -> bool:
-    """Whether torch.compile finds a C++ compiler."""
-    return any(shutil.which(name) for name in (os.environ.get("CXX", ""), "g++", "clang++") if name)

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from selviz.ablation.engine import NOTHING, Engine
-from selviz.ablation.tail import Change
 from selviz.errors import SelvizError, unknown
-from selviz.networks.unit_network import UnitNetwork, check_units
+from selviz.networks.unit_edit import UnitEdit, check_units
+from selviz.networks.unit_network import UnitNetwork
 
 MODES = ("zero", "mean", "shuffle", "noise", "scale")
 MOST_FACTOR = 3.0
@@ -62,8 +62,8 @@ def changes(
     factor: float | None = None,
     statistics: Statistics | None = None,
     seed: int = 0,
-) -> dict[str, Change]:
-    """The Change of each layer of `units` (layer -> unit numbers).
+) -> dict[str, UnitEdit]:
+    """The UnitEdit of each layer of `units` (layer -> unit numbers).
 
     zero: the whole map is 0 (Morcos et al. 2018). scale: the map times `factor`, 0 to 3. mean: every position is the
     unit's mean over the evaluation images. shuffle: the map of another image, drawn at random. noise: the map is
@@ -79,22 +79,22 @@ def changes(
     }
 
 
-def _change(engine, name, units, mode, factor, statistics, seed) -> Change:
+def _change(engine, name, units, mode, factor, statistics, seed) -> UnitEdit:
     ones, zeros = torch.ones(len(units)), torch.zeros(len(units))
     generator = torch.Generator().manual_seed(seed)
     if mode == "zero":
-        return Change(units, zeros, zeros)
+        return UnitEdit(units, zeros, zeros)
     if mode == "scale":
-        return Change(units, factor * ones, zeros)
+        return UnitEdit(units, factor * ones, zeros)
     if mode == "shuffle":
-        return Change(units, zeros, engine.maps(name, units)[_others(len(engine), generator)])
+        return UnitEdit(units, zeros, engine.maps(name, units)[_others(len(engine), generator)])
     if statistics is None:
         means, spread = engine.statistics(name, units)
     else:
         means, spread = (torch.as_tensor(part, dtype=torch.float32)[units] for part in statistics[name])
     if mode == "mean":
-        return Change(units, zeros, means)
-    return Change(units, ones, factor * spread * torch.randn(len(engine), len(units), generator=generator))
+        return UnitEdit(units, zeros, means)
+    return UnitEdit(units, ones, factor * spread * torch.randn(len(engine), len(units), generator=generator))
 
 
 def _others(images: int, generator: torch.Generator) -> Tensor:

@@ -2,7 +2,7 @@
 
     tail = Tail(network, ["layer2.0.relu1"])
     boundary = tail.boundary(images)                 # once for these images
-    logits = tail.logits(boundary, {"layer2.0.relu1": Change([4, 7], gain, offset)})
+    logits = tail.logits(boundary, {"layer2.0.relu1": UnitEdit([4, 7], gain, offset)})
 
 A layer that is linear in the changed units, such as the convolution after them, is not computed again: its cached
 output moves by the same convolution over those units alone. So what follows a unit layer up to the next activation
@@ -12,7 +12,6 @@ function costs next to nothing, and for the last layers nothing else is left.
 import math
 import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -20,27 +19,12 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from selviz.networks.graph_surgery import descendants, with_outputs
+from selviz.networks.unit_edit import UnitEdit, edited
 from selviz.networks.unit_network import UnitNetwork
 
 ADDITIONS = (operator.add, torch.add)
 POOLINGS = (nn.AdaptiveAvgPool2d, nn.AvgPool2d)
 PASSING = (nn.Identity, nn.Dropout, nn.Dropout2d)
-
-
-@dataclass(frozen=True)
-class Change:
-    """How k units of one layer change: `map * gain + offset`, unit axis second.
-
-    units [k]; gain [k]; offset [k], [N, k] or [N, k, *positions].
-    """
-
-    units: Tensor
-    gain: Tensor
-    offset: Tensor
-
-    def rows(self, rows: slice) -> "Change":
-        """The same for some of the images."""
-        return Change(self.units, self.gain, self.offset[rows]) if self.offset.dim() > 1 else self
 
 
 class Moved(NamedTuple):
@@ -81,8 +65,8 @@ class Tail:
         layer = self.network.layer(name)
         return boundary[self._position[layer.node]].movedim(layer.axis, 1)
 
-    def logits(self, boundary: Sequence[Tensor], changes: Mapping[str, Change]) -> Tensor:
-        """Logits [N, C] under a Change for each of the layers. Images that no change reaches keep their logits."""
+    def logits(self, boundary: Sequence[Tensor], changes: Mapping[str, UnitEdit]) -> Tensor:
+        """Logits [N, C] under a UnitEdit for each of the layers. Images that no change reaches keep their logits."""
         moved = [self._movement(boundary, layer, changes[layer.name]) for layer in self.outer]
         intact = boundary[-1]
         if self.inner:
@@ -101,10 +85,10 @@ class Tail:
         logits[rows] = self.module(*parts, *_flat(moved))
         return logits
 
-    def _movement(self, boundary, layer, change: Change) -> tuple[Tensor, Tensor]:
+    def _movement(self, boundary, layer, change: UnitEdit) -> tuple[Tensor, Tensor]:
         # Units last, as the values lie in memory: picking them along another axis takes ten times as long.
         map_ = boundary[self._position[layer.node]].movedim(layer.axis, -1).index_select(-1, change.units)
-        gain, offset = (_shaped(part, layer).movedim(layer.axis, -1) for part in (change.gain, change.offset))
+        gain, offset = (part.movedim(layer.axis, -1) for part in change.broadcast(layer))
         return (map_ * gain + (offset - map_)).movedim(-1, layer.axis), change.units
 
     def _divisible(self, boundary: Sequence) -> bool:
@@ -118,7 +102,7 @@ class Tail:
         parts = []
         for layer in self.inner:
             change = changes[layer.name]
-            parts += [change.units, _shaped(change.gain, layer), _shaped(change.offset, layer)]
+            parts += [change.units, *change.broadcast(layer)]
         return parts
 
 
@@ -145,13 +129,6 @@ def _rows(value: Tensor, rows: Tensor) -> Tensor:
     if value.dim() == 4 and value.is_contiguous(memory_format=torch.channels_last):
         return value.movedim(1, -1)[rows].movedim(-1, 1)
     return value[rows]
-
-
-def _shaped(part: Tensor, layer) -> Tensor:
-    """gain or offset, unit axis second, as it broadcasts to the layer's own shape."""
-    missing = len(layer.shape) - max(part.dim(), 2)
-    part = part.view(1, -1) if part.dim() == 1 else part
-    return part.view(*part.shape, *(1,) * missing).movedim(1, layer.axis)
 
 
 class _Builder:
@@ -308,12 +285,6 @@ def moved_units(cached: Tensor, units: Tensor, delta: Tensor, axis: int) -> Tens
     value = cached.clone()
     value.movedim(axis, -1).index_add_(-1, units, delta.movedim(axis, -1))
     return value
-
-
-def edited(value: Tensor, units: Tensor, gain: Tensor, offset: Tensor, axis: int) -> Tensor:
-    """A copy of `value` whose `units` along `axis` are `value * gain + offset`."""
-    chosen = value.index_select(axis, units) * gain + offset
-    return value.index_copy(axis, units, chosen.to(value.dtype))
 
 
 def _in_place(root: nn.Module, graph: fx.Graph, shape: dict[fx.Node, tuple]) -> None:

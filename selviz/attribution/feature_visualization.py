@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from selviz.networks.unit_network import UnitNetwork, check_units
+from selviz.networks.unit_edit import check_units
+from selviz.networks.unit_network import UnitNetwork
 
 STEPS, RATE = 160, 0.2
 SHIFT = 1 / 14  # of the image's side: how far it is moved at random in each step

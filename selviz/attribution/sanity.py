@@ -42,7 +42,7 @@ def sanity(
     """
     if len(targets) != len(inputs) or len({target.layer for target in targets}) != 1:
         raise SelvizError("A sanity check needs one target for each image, all of one layer.")
-    network, hooks = network.frozen().hookable()
+    network, hooks = network.for_inference().hookable()
     modules = network.weights_before(targets[0].layer)
     generator = torch.Generator().manual_seed(seed)
 

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from selviz.errors import SelvizError
-from selviz.networks.unit_network import Edit, UnitNetwork, check_units
+from selviz.networks.unit_edit import UnitEdit, check_units
+from selviz.networks.unit_network import UnitNetwork
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,8 @@ class Response(nn.Module):
         maps = self.network.maps(inputs, layer)
         if label is None:
             return maps[:, unit].flatten(1).mean(dim=1) if maps.dim() > 2 else maps[:, unit]
-        chosen = torch.zeros(maps.shape[1])
-        chosen[unit] = 1.0
-        moved = maps * chosen.view(1, -1, *(1,) * (maps.dim() - 2))
-        return self.network.resume(self._held(len(inputs)), {layer: Edit(1.0 - chosen, moved)})[:, label]
+        edit = UnitEdit(torch.tensor([unit]), torch.zeros(1), maps[:, unit : unit + 1])
+        return self.network.resume(self._held(len(inputs)), {layer: edit})[:, label]
 
     def _held(self, size: int) -> list:
         """The values beside the unit, of the image, for `size` inputs."""

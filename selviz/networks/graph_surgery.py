@@ -4,13 +4,13 @@ Graphs in, graphs out; the modules and tensors that they call stay the network's
 """
 
 import copy
-import operator
 from collections.abc import Sequence
 
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from selviz.networks.graph_nodes import output
+from selviz.networks.unit_edit import edited
 from selviz.networks.unit_layers import UnitLayer
 
 
@@ -106,20 +106,22 @@ def boundary_nodes(graph: fx.Graph, names: Sequence[str]) -> list[str]:
     return [node.name for node in graph.nodes if node.name in needed]
 
 
-def tail(graph: fx.Graph, names: Sequence[str]) -> fx.Graph:
-    """The graph (boundary values..., then gain and offset of each layer) -> logits."""
+def tail(graph: fx.Graph, layers: Sequence[UnitLayer]) -> fx.Graph:
+    """Return the graph (boundary values..., then units, gain and offset of each layer) -> logits."""
+    names = [layer.node for layer in layers]
     inside, outer = descendants(graph, names), boundary_nodes(graph, names)
     part, value = fx.Graph(), {}
     for name in outer:
         value[name] = part.placeholder(f"boundary_{name}")
-    edits = {name: (part.placeholder(f"gain_{name}"), part.placeholder(f"offset_{name}")) for name in names}
+    edits = {
+        layer.node: (*(part.placeholder(f"{field}_{layer.node}") for field in ("units", "gain", "offset")), layer.axis)
+        for layer in layers
+    }
     for node in graph.nodes:
         if node.name in inside or node.op == "get_attr":
             value[node.name] = part.node_copy(node, lambda parent: value[parent.name])
         if node.name in edits:
-            gain, offset = edits[node.name]
-            scaled = part.call_function(operator.mul, (value[node.name], gain))
-            value[node.name] = part.call_function(operator.add, (scaled, offset))
+            value[node.name] = part.call_function(edited, (value[node.name], *edits[node.name]))
     return part
 
 

@@ -13,48 +13,17 @@ import copy
 import operator
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor, fx, nn
 
-from selviz.errors import SelvizError, unknown
+from selviz.errors import unknown
 from selviz.networks import graph_nodes, graph_surgery, tracing
 from selviz.networks.graph_surgery import descendants, with_outputs
 from selviz.networks.tracing import Traced
+from selviz.networks.unit_edit import UnitEdit
 from selviz.networks.unit_layers import UnitLayer
-
-
-@dataclass(frozen=True)
-class Edit:
-    """An intervention on one layer: its map becomes `map * gain + offset`.
-
-    `gain` and `offset` broadcast to the map [N, U, *positions], unit axis second; give both [U]-shaped for one value a
-    unit, or offset as [N, U, *positions] to write a whole map.
-    """
-
-    gain: Tensor
-    offset: Tensor
-
-
-def silence(layer: UnitLayer, units: Sequence[int], values: Tensor | float = 0.0) -> Edit:
-    """The Edit that clamps these units' maps to 0, or to `values` (one a unit in `units`)."""
-    gain, offset = torch.ones(layer.units), torch.zeros(layer.units)
-    chosen = check_units(layer, units)
-    gain[chosen] = 0.0
-    offset[chosen] = torch.as_tensor(values, dtype=torch.float32)
-    return Edit(gain, offset)
-
-
-def check_units(layer: UnitLayer, units: Iterable[int]) -> list[int]:
-    """The same units as a list; SelvizError for one that the layer does not have or that stands twice."""
-    units = [operator.index(unit) for unit in units]
-    for unit in units:
-        if not 0 <= unit < layer.units:
-            raise SelvizError(f"Layer {layer.name!r} has no unit {unit}; its units are 0 to {layer.units - 1}.")
-    if twice := {unit for unit in units if units.count(unit) > 1}:
-        raise SelvizError(f"Unit {min(twice)} of layer {layer.name!r} is named twice; name each unit once.")
-    return units
 
 
 class UnitNetwork:
@@ -123,16 +92,17 @@ class UnitNetwork:
         outer = graph_surgery.boundary_nodes(self.graph, nodes)
         return list(self._cached(("boundary", *outer), lambda: with_outputs(self.graph, outer))(inputs))
 
-    def resume(self, boundary: Sequence[Tensor], edits: Mapping[str, Edit]) -> Tensor:
+    def resume(self, boundary: Sequence[Tensor], edits: Mapping[str, UnitEdit]) -> Tensor:
         """Logits [N, C] with these edits, from the `boundary` of the same layers; only what comes after is computed."""
-        nodes = self._nodes(edits)
-        tail = self._cached(("tail", *nodes), lambda: graph_surgery.tail(self.graph, nodes))
-        ordered = sorted(edits, key=lambda name: nodes.index(self.layer(name).node))
-        arguments = [part for name in ordered for part in self._broadcast(name, edits[name])]
+        layers = self.in_order(edits)
+        tail = self._cached(("tail", *(layer.node for layer in layers)), lambda: graph_surgery.tail(self.graph, layers))
+        arguments = [
+            part for layer in layers for part in (edits[layer.name].units, *edits[layer.name].broadcast(layer))
+        ]
         return tail(*boundary, *arguments)
 
-    def frozen(self, device: torch.device | str = "cpu") -> "UnitNetwork":
-        """A copy for evaluation only: batch norm folded into convolutions, channels last, no gradients to weights."""
+    def for_inference(self, device: torch.device | str = "cpu") -> "UnitNetwork":
+        """Return a copy for evaluation only: batch norm folded into convolutions, channels last, no gradients to weights."""
         other = copy.copy(self)
         other._modules, other._lock = {}, threading.Lock()
         other.root, other.graph = graph_surgery.folded(self.root, self.graph)
@@ -196,12 +166,6 @@ class UnitNetwork:
 
     def _nodes(self, names: Iterable[str]) -> list[str]:
         return [layer.node for layer in self.in_order(names)]
-
-    def _broadcast(self, name: str, edit: Edit) -> tuple[Tensor, Tensor]:
-        layer = self.layer(name)
-        trailing = (1,) * (len(layer.shape) - 2)
-        gain, offset = (part.view(1, -1, *trailing) if part.dim() == 1 else part for part in (edit.gain, edit.offset))
-        return gain.movedim(1, layer.axis), offset.movedim(1, layer.axis)
 
     def graph_module(self, graph: fx.Graph) -> fx.GraphModule:
         """A module that computes `graph`, a graph over this network's own parameters."""

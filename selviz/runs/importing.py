@@ -192,7 +192,7 @@ def _check_classes(classes: int, dataset: Dataset) -> None:
 
 def _read_back(document: dict, tensors: Mapping[str, Tensor], dataset: Dataset) -> UnitNetwork:
     traced: Traced = graph_format.rebuilt(json.loads(json.dumps(document)), tensors, dataset.example)
-    return UnitNetwork.of(traced).frozen()
+    return UnitNetwork.of(traced).for_inference()
 
 
 def _check_same(network: UnitNetwork, expected: Tensor, dataset: Dataset) -> None:

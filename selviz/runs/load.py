@@ -60,7 +60,7 @@ def network_of(folder: Path, settings: Mapping, dataset: Dataset, weights: Path 
         )
     if (document := read_json(folder / NETWORK)) is not None:
         tensors = read_weights(folder, folder / WEIGHTS, "import the run again")
-        return UnitNetwork.of(graph_format.rebuilt(document, tensors, dataset.example)).frozen()
+        return UnitNetwork.of(graph_format.rebuilt(document, tensors, dataset.example)).for_inference()
     weights = weights or folder / WEIGHTS
     model = models.build(settings["model"], len(dataset.class_names), dataset.channels)
     tensors = read_weights(folder, weights)
@@ -68,7 +68,7 @@ def network_of(folder: Path, settings: Mapping, dataset: Dataset, weights: Path 
         model.load_state_dict(tensors)
     except RuntimeError as error:
         raise SelvizError(f"{weights} is damaged ({error}); train or import the run again.") from error
-    return UnitNetwork(model.eval(), dataset.example).frozen()
+    return UnitNetwork(model.eval(), dataset.example).for_inference()
 
 
 def images_changed(store: Store, run: str) -> str | None:

@@ -13,7 +13,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from selviz.errors import SelvizError, unknown
-from selviz.networks.unit_network import check_units
+from selviz.networks.unit_edit import check_units
 from selviz.runs.load import load_network
 from selviz.runs.stages import provenance
 from selviz.selectivity import embedding, other_measures

@@ -12,7 +12,9 @@ from selviz.testing.toy import ToyNetwork, toy_dataset
 @pytest.fixture(scope="module")
 def toy():
     dataset = toy_dataset()
-    return Engine(UnitNetwork(ToyNetwork().eval(), dataset.example).frozen(), dataset.inputs(), dataset.eval_labels)
+    return Engine(
+        UnitNetwork(ToyNetwork().eval(), dataset.example).for_inference(), dataset.inputs(), dataset.eval_labels
+    )
 
 
 def test_the_push_of_a_hand_set_unit_is_that_worked_out_on_paper(toy):
@@ -35,7 +37,7 @@ def test_relevance_of_the_last_layer_is_what_each_unit_adds_to_the_predicted_log
 def test_push_and_relevance_are_those_of_hooks_and_plain_gradients(layer):
     torch.manual_seed(0)
     model = build("cnn", 5, 1).eval()
-    network = UnitNetwork(model, torch.zeros(1, 1, 16, 16)).frozen()
+    network = UnitNetwork(model, torch.zeros(1, 1, 16, 16)).for_inference()
     inputs, labels = torch.randn(12, 1, 16, 16), torch.arange(12) % 5
     engine = Engine(network, inputs, labels)
     module = dict(model.named_modules())[layer]

@@ -38,7 +38,7 @@ def brute_force(model, inputs, units):
 
 @pytest.fixture(scope="module")
 def resnet20():
-    """(plain resnet20 whose logits depend on its inputs, 60 inputs, frozen UnitNetwork)."""
+    """(plain resnet20 whose logits depend on its inputs, 60 inputs, its network for inference)."""
     torch.manual_seed(0)
     model = models.build("resnet20", 10, 3).eval()
     inputs = torch.randn(60, 3, 32, 32)
@@ -52,7 +52,7 @@ def resnet20():
         logits = model(inputs)
         model.linear.weight.mul_(3 / logits.std(dim=0).unsqueeze(1))
         model.linear.bias.zero_().sub_(model(inputs).mean(dim=0))
-    return model, inputs, UnitNetwork(copy.deepcopy(model), inputs[:1]).frozen()
+    return model, inputs, UnitNetwork(copy.deepcopy(model), inputs[:1]).for_inference()
 
 
 def through_resume(network, inputs, units, mode="zero", **how):
@@ -110,7 +110,7 @@ def test_two_visitors_in_two_hundred_interleaved_requests_get_their_own_answers(
 
 @pytest.fixture(scope="module")
 def toy():
-    return UnitNetwork(ToyNetwork().eval(), toy_dataset().example).frozen()
+    return UnitNetwork(ToyNetwork().eval(), toy_dataset().example).for_inference()
 
 
 def test_mean_mode_clamps_to_the_mean_worked_out_on_paper(toy):

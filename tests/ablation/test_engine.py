@@ -38,7 +38,7 @@ NETWORKS = {
 
 @pytest.fixture(scope="module", params=NETWORKS)
 def family(request):
-    """(UnitNetwork in eval mode, 12 inputs, the same frozen); batch norms and weights are not trivial."""
+    """(UnitNetwork in eval mode, 12 inputs, the same for inference); batch norms and weights are not trivial."""
     make, side = NETWORKS[request.param]
     torch.manual_seed(0)
     model, inputs = make(), torch.randn(12, 3, side, side)
@@ -57,7 +57,7 @@ def family(request):
             model(inputs)
     model.eval()
     plain = UnitNetwork(model, inputs[:1])
-    return plain, inputs, plain.frozen()
+    return plain, inputs, plain.for_inference()
 
 
 def interpreted(network, inputs, edits):
@@ -122,7 +122,7 @@ def test_two_layers_and_single_units_equal_the_plain_way(family):
 
 @pytest.fixture(scope="module")
 def toy():
-    return UnitNetwork(ToyNetwork().eval(), toy_dataset().example).frozen()
+    return UnitNetwork(ToyNetwork().eval(), toy_dataset().example).for_inference()
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ def colours(pixels):
 
 def test_the_image_made_for_a_hand_set_unit_is_the_one_that_drives_it_most():
     """Unit 0 is the first channel, unit 2 minus that channel: a dead end from which no gradient leads."""
-    network = UnitNetwork(ToyNetwork().eval(), torch.zeros(1, 3, 8, 8)).frozen()
+    network = UnitNetwork(ToyNetwork().eval(), torch.zeros(1, 3, 8, 8)).for_inference()
     found = synthesise(network, "relu", 0, colours, (3, 8, 8))
     assert found.pixels.shape == (3, 8, 8) and found.pixels.dtype == np.uint8
     assert found.pixels[0].mean() > 245

@@ -19,7 +19,7 @@ GRADIENT = ("integrated_gradients", "gradient_x_input", "guided_backprop", "grad
 
 @pytest.fixture(scope="module")
 def toy():
-    return UnitNetwork(ToyNetwork().eval(), toy_dataset().example).frozen()
+    return UnitNetwork(ToyNetwork().eval(), toy_dataset().example).for_inference()
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def test_guided_backprop_sees_relus_that_are_functions():
             x = torch.relu(self.conv(x)).mean(dim=(2, 3))
             return self.head(nn.functional.relu(self.dense(x)))
 
-    network = UnitNetwork(Functional().eval(), toy_dataset().example).frozen()
+    network = UnitNetwork(Functional().eval(), toy_dataset().example).for_inference()
     image = toy_dataset().inputs()[toy_dataset().eval_labels == 2][:1]
     assert attribute(network, Target(label=2), image, "gradient_x_input").values.abs().max() > 0
     assert attribute(network, Target(label=2), image, "guided_backprop").values.abs().max() == 0
@@ -192,7 +192,7 @@ def test_conductance_sums_to_the_change_where_all_paths_lead_through_the_layer(t
 def test_conductance_beside_a_shortcut_has_no_delta():
     from selviz.networks import models
 
-    network = UnitNetwork(models.seeded("resnet20", 10, 3, seed=0).eval(), torch.zeros(1, 3, 8, 8)).frozen()
+    network = UnitNetwork(models.seeded("resnet20", 10, 3, seed=0).eval(), torch.zeros(1, 3, 8, 8)).for_inference()
     assert network.feeds("layer1.0.relu1") == (True, False)
     assert network.feeds("layer1.0.relu2") == (True, True)
     assert network.feeds("layer1.0.relu2", "layer1.0.relu1") == (False, False)
@@ -241,7 +241,7 @@ def test_two_threads_at_once_get_what_each_gets_alone(tiny, method):
 
 
 def test_guided_backprop_is_refused_where_an_activation_is_no_relu():
-    network = UnitNetwork(Signed().eval(), torch.zeros(1, 3, 2, 2)).frozen()
+    network = UnitNetwork(Signed().eval(), torch.zeros(1, 3, 2, 2)).for_inference()
     with pytest.raises(SelvizError, match=r"ReLUs only, and gelu is another"):
         attribute(network, Target("relu", 0), torch.ones(1, 3, 2, 2), "guided_backprop")
     for method in set(METHODS) - {"guided_backprop"}:
@@ -260,7 +260,7 @@ def test_layers_with_channels_last_make_maps_in_the_right_place():
             return self.head(torch.relu(self.mix(x.permute(0, 2, 3, 1))).mean(dim=(1, 2)))
 
     torch.manual_seed(0)
-    network = UnitNetwork(Last().eval(), torch.zeros(1, 3, 6, 5)).frozen()
+    network = UnitNetwork(Last().eval(), torch.zeros(1, 3, 6, 5)).for_inference()
     image = torch.rand(1, 3, 6, 5)
     found = attribute(network, Target("relu", 2), image, "gradcam")
     torch.testing.assert_close(found.maps[0], network.maps(image, "relu")[0, 2] / 30)
@@ -442,7 +442,7 @@ def test_the_sanity_check_of_a_unit_leaves_what_comes_after_it_alone(tiny):
 
 def test_a_random_network_has_no_memory_of_the_maps(toy, images):
     """The values of a tensor are put in another order: none is lost, and the network's copy alone changes."""
-    network = toy.frozen()
+    network = toy.for_inference()
     weights = dict(network.weights_before())
     assert list(weights) == ["head", "dense", "conv"]
     assert list(dict(network.weights_before("relu"))) == ["conv"]

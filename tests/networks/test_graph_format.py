@@ -12,7 +12,8 @@ from torch import nn
 
 from selviz.errors import SelvizError
 from selviz.networks import graph_format, tracing
-from selviz.networks.unit_network import UnitNetwork, silence
+from selviz.networks.unit_edit import silence
+from selviz.networks.unit_network import UnitNetwork
 from selviz.testing.hostile.networks import HOSTILE, X, step
 from selviz.testing.toy import ToyNetwork, toy_dataset
 

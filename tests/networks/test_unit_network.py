@@ -10,7 +10,8 @@ from torch import nn
 
 from selviz.errors import SelvizError
 from selviz.networks import models
-from selviz.networks.unit_network import Edit, UnitNetwork, silence
+from selviz.networks.unit_edit import UnitEdit, silence
+from selviz.networks.unit_network import UnitNetwork
 from selviz.testing.toy import ToyNetwork, toy_dataset
 
 FAMILIES = {
@@ -55,7 +56,7 @@ def test_folding_batch_norm_changes_logits_by_rounding_only(family):
     _, model, inputs, network = family
     with torch.no_grad():
         plain = model(inputs)
-        assert (network.frozen().logits(inputs) - plain).abs().max() <= 1e-4 * plain.std()
+        assert (network.for_inference().logits(inputs) - plain).abs().max() <= 1e-4 * plain.std()
 
 
 def test_the_copy_for_hooks_computes_the_same_and_shares_no_module(family):
@@ -100,11 +101,11 @@ def test_activations_are_what_a_hook_on_each_activation_sees(family):
 
 def test_resuming_without_an_edit_gives_the_same_logits_from_every_layer(family):
     _, _, inputs, network = family
-    frozen = network.frozen()
-    plain = frozen.logits(inputs)
-    for layer in frozen.layers:
+    inference = network.for_inference()
+    plain = inference.logits(inputs)
+    for layer in inference.layers:
         nothing = silence(layer, [])
-        resumed = frozen.resume(frozen.boundary(inputs, [layer.name]), {layer.name: nothing})
+        resumed = inference.resume(inference.boundary(inputs, [layer.name]), {layer.name: nothing})
         torch.testing.assert_close(resumed, plain, rtol=1e-5, atol=1e-6)
 
 
@@ -252,7 +253,7 @@ def test_gain_and_offset_scale_and_replace_a_map(toy):
     inputs = toy_dataset().inputs()
     gain, offset = torch.ones(4), torch.zeros(4)
     gain[1], offset[3] = 3.0, 5.0
-    doubled = toy.resume(toy.boundary(inputs, ["relu"]), {"relu": Edit(gain, offset)})
+    doubled = toy.resume(toy.boundary(inputs, ["relu"]), {"relu": UnitEdit(torch.arange(4), gain, offset)})
     assert doubled[1].tolist() == [0, 3, 0]
 
 

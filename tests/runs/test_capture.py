@@ -18,7 +18,7 @@ from selviz.testing.toy import ToyNetwork, toy_dataset
 
 @pytest.fixture(scope="module")
 def toy():
-    return UnitNetwork(ToyNetwork().eval(), toy_dataset().example).frozen()
+    return UnitNetwork(ToyNetwork().eval(), toy_dataset().example).for_inference()
 
 
 def record(toy, folder, key="key", report=lambda news: None, classes=3):
