@@ -1,7 +1,8 @@
 """The settings of one run, and the name that they give it: `run_name(RunConfig("mnist-5k", "cnn", alpha=-5))`.
 
 A name is a readable prefix and a hash of the settings that differ from their defaults, so a setting added later leaves
-every older name as it was, provided that its default switches it off.
+every older name as it was, provided that its default switches it off. Each setting is described once, on its field
+here: the options of the commands, the fields of the dashboard's Train page and docs/settings.md follow from `SETTINGS`.
 """
 
 import dataclasses
@@ -11,168 +12,307 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from selviz.errors import SelvizError
 
-# How images are prepared; `selviz.datasets` says what each means. A default leaves the choice to the images.
-IMAGE_SETTINGS = ("mean", "std", "image_size", "resize_size", "interpolation", "channels", "max_images")
-PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "64-true")
-AUGMENTATIONS = ("none", "crop", "crop-flip")
-PENALTY_LABELS = ("true", "shuffled")
-PENALTY = ("penalty_layers", "penalty_labels", "alpha_from", "alpha_until", "alpha_ramp")
-LEAST = {"epochs": 0, "batch_size": 2, "seed": 0, "learning_rate": 0.0, "weight_decay": 0, "alpha_from": 1}
-LEAST |= dict.fromkeys(("alpha_until", "alpha_ramp", "label_noise", "snapshots"), 0)
-LEAST |= dict.fromkeys(("image_size", "resize_size", "channels", "max_images"), 0)
+RUN, PENALTY_GROUP, TRAINING, RECORDING, IMAGES = "Network and data", "Selectivity", "Training", "Recording", "Images"
+MAX_VALUES = 10_000  # in one range of a sweep
+_METADATA = "setting"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting of a run. `below` is the first value that is too large, `plural` its option's name in a sweep."""
+
+    name: str
+    type: type
+    default: Any  # dataclasses.MISSING where it must be given
+    group: str
+    help: str
+    choices: tuple[str, ...] = ()
+    minimum: float | None = None
+    below: float | None = None
+    plural: str = ""
+
+    @property
+    def option(self) -> str:
+        """`--batch-size`."""
+        return f"--{self.name.replace('_', '-')}"
+
+    @property
+    def sweep_option(self) -> str:
+        """`--alphas`: the option that takes several values."""
+        return f"--{(self.plural or self.name).replace('_', '-')}"
+
+    @property
+    def title(self) -> str:
+        """`Batch size`."""
+        return self.name.replace("_", " ").capitalize()
+
+
+def _setting(
+    group: str,
+    help: str,
+    *,
+    choices: tuple[str, ...] = (),
+    minimum: float | None = None,
+    below: float | None = None,
+    plural: str = "",
+) -> dict[str, Any]:
+    """The metadata of a field: what `Setting` says beside its name, type and default."""
+    return {
+        _METADATA: {
+            "group": group, "help": help, "choices": choices, "minimum": minimum, "below": below, "plural": plural,
+        }
+    }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class RunConfig:
     """What decides the weights of a trained run. `alpha` < 0 discourages class selectivity, > 0 encourages it.
 
-    `epochs` 0 is the untrained control; `learning_rate` is the peak of the one-cycle schedule. The penalty is on
-    `penalty_layers`: all, first:K, last:K, or names joined by +; with `penalty_labels` shuffled it takes the training
-    labels in another order, which tells selectivity from mere regularisation. It counts from epoch `alpha_from` (the
-    first is 1) to epoch `alpha_until` (0: the last) and grows to its full size over `alpha_ramp` epochs. `label_noise`
-    is the share 0..1 of training labels that are wrong; `augment` is none, crop or crop-flip; `snapshots` is the number
-    of points in an epoch at which every unit's SI is kept. With alpha 0 there is no penalty, so its settings are those
-    of every other baseline. Raises SelvizError for a value out of range.
+    With alpha 0 there is no penalty, so its settings are those of every other baseline. Raises SelvizError for a value
+    out of range.
     """
 
-    dataset: str
-    model: str
-    alpha: float = 0.0
-    seed: int = 0
-    epochs: int = 8
-    batch_size: int = 128
-    learning_rate: float = 0.2
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
-    precision: str = "32-true"
-    penalty_layers: str = "all"
-    penalty_labels: str = "true"
-    alpha_from: int = 1
-    alpha_until: int = 0
-    alpha_ramp: int = 0
-    label_noise: float = 0.0
-    augment: str = "none"
-    snapshots: int = 0
-    mean: str = ""
-    std: str = ""
-    image_size: int = 0
-    resize_size: int = 0
-    interpolation: str = ""
-    channels: int = 0
-    max_images: int = 0
+    dataset: str = field(metadata=_setting(RUN, "such as mnist-5k, cifar10, or folder:PATH, a folder of class folders"))
+    model: str = field(metadata=_setting(RUN, "network, such as cnn or resnet20"))
+    alpha: float = field(
+        default=0.0,
+        metadata=_setting(
+            PENALTY_GROUP,
+            "strength of the selectivity term; below 0 suppresses it, write --alpha=-1",
+            plural="alphas",
+        ),
+    )
+    seed: int = field(
+        default=0, metadata=_setting(TRAINING, "of weights and order of images", minimum=0, plural="seeds")
+    )
+    epochs: int = field(default=8, metadata=_setting(TRAINING, "0: untrained control", minimum=0))
+    batch_size: int = field(default=128, metadata=_setting(TRAINING, "images in a training step", minimum=2))
+    learning_rate: float = field(default=0.2, metadata=_setting(TRAINING, "peak of the one-cycle schedule", minimum=0))
+    momentum: float = field(
+        default=0.9, metadata=_setting(TRAINING, "of stochastic gradient descent", minimum=0, below=1)
+    )
+    weight_decay: float = field(default=1e-4, metadata=_setting(TRAINING, "of stochastic gradient descent", minimum=0))
+    precision: str = field(
+        default="32-true",
+        metadata=_setting(
+            TRAINING,
+            "32-true, bf16-mixed, 16-mixed or 64-true",
+            choices=("32-true", "bf16-mixed", "16-mixed", "64-true"),
+        ),
+    )
+    penalty_layers: str = field(
+        default="all",
+        metadata=_setting(
+            PENALTY_GROUP, "layers that alpha acts on: all, first:2, last:2, or names such as relu1+relu3"
+        ),
+    )
+    penalty_labels: str = field(
+        default="true",
+        metadata=_setting(
+            PENALTY_GROUP,
+            "true, or shuffled: the same penalty on permuted labels, a control",
+            choices=("true", "shuffled"),
+        ),
+    )
+    alpha_from: int = field(default=1, metadata=_setting(PENALTY_GROUP, "first epoch in which alpha acts", minimum=1))
+    alpha_until: int = field(
+        default=0, metadata=_setting(PENALTY_GROUP, "last epoch in which alpha acts; 0: the last of all", minimum=0)
+    )
+    alpha_ramp: int = field(
+        default=0, metadata=_setting(PENALTY_GROUP, "epochs over which alpha grows to its full size", minimum=0)
+    )
+    label_noise: float = field(
+        default=0.0, metadata=_setting(TRAINING, "share of training labels made wrong, 0 to 1", minimum=0, below=1)
+    )
+    augment: str = field(
+        default="none",
+        metadata=_setting(
+            TRAINING,
+            "none; crop: pad by an eighth and crop; crop-flip: mirrored half of the time besides",
+            choices=("none", "crop", "crop-flip"),
+        ),
+    )
+    snapshots: int = field(
+        default=0, metadata=_setting(RECORDING, "moments of an epoch at which every unit's SI is kept", minimum=0)
+    )
+    mean: str = field(
+        default="",
+        metadata=_setting(IMAGES, "mean per channel, 0..1, such as 0.485,0.456,0.406 (default: computed)"),
+    )
+    std: str = field(
+        default="",
+        metadata=_setting(
+            IMAGES, "standard deviation per channel, 0..1, such as 0.229,0.224,0.225 (default: computed)"
+        ),
+    )
+    image_size: int = field(
+        default=0,
+        metadata=_setting(IMAGES, "side of the crop from the center (default: the images' own, or 224)", minimum=0),
+    )
+    resize_size: int = field(
+        default=0,
+        metadata=_setting(IMAGES, "shorter side before the crop (default: 8/7 of --image-size)", minimum=0),
+    )
+    interpolation: str = field(
+        default="", metadata=_setting(IMAGES, "bilinear, bicubic, lanczos or nearest (default: bilinear)")
+    )
+    channels: int = field(
+        default=0, metadata=_setting(IMAGES, "1: gray, 3: color (default: the data set's own, or 3)", minimum=0)
+    )
+    max_images: int = field(
+        default=0, metadata=_setting(IMAGES, "evaluate on so many images, stratified (default: all)", minimum=0)
+    )
 
-    def __post_init__(self):
-        object.__setattr__(self, "dataset", whole_spec(self.dataset))
-        for name in ("alpha", "learning_rate", "momentum", "weight_decay", "label_noise"):
-            if not math.isfinite(getattr(self, name)):
-                raise SelvizError(
-                    f"{name} is {getattr(self, name)}, which is not a finite number; give a number such as "
-                    f"--{name.replace('_', '-')}={'-1' if name == 'alpha' else '0.1'}."
-                )
-        for name, least in LEAST.items():
-            if getattr(self, name) < least:
-                raise SelvizError(
-                    f"{name} is {getattr(self, name)}; it must be at least {least}"
-                    + (" (0 is the untrained control)." if name == "epochs" else ".")
-                )
-        if not 0 <= self.momentum < 1:
-            raise SelvizError(f"momentum is {self.momentum}; it must be at least 0 and below 1.")
-        if not self.label_noise < 1:
-            raise SelvizError(f"label_noise is {self.label_noise}; it is a share of the labels, below 1.")
-        for name, known in (
-            ("precision", PRECISIONS),
-            ("augment", AUGMENTATIONS),
-            ("penalty_labels", PENALTY_LABELS),
-        ):
-            if getattr(self, name) not in known:
-                raise SelvizError(f"{name} is {getattr(self, name)!r}; use one of {', '.join(known)}.")
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "dataset", absolute_spec(self.dataset))
+        for setting in SETTINGS.values():
+            _check(setting, getattr(self, setting.name))
         if not re.fullmatch(r"all|(first|last):[1-9]\d*|[^:+,\s]+(\+[^:+,\s]+)*", self.penalty_layers):
             raise SelvizError(
                 f"penalty_layers is {self.penalty_layers!r}; use all, first:2, last:2, or names such as relu1+relu3."
             )
-        self._check_schedule()
-        if self.alpha == 0:
-            for field in dataclasses.fields(self):
-                if field.name in PENALTY:
-                    object.__setattr__(self, field.name, field.default)
-        # 1 and 1.0, -0.0 and 0.0 are the same setting and must give the same name.
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            object.__setattr__(self, field.name, float(value) + 0.0 if field.type is float else field.type(value))
-
-    def _check_schedule(self):
         last = self.alpha_until or self.epochs
         if self.epochs and not self.alpha_from <= last <= self.epochs:
             raise SelvizError(
                 f"The penalty would count from epoch {self.alpha_from} to epoch {last} of {self.epochs}; choose "
                 "alpha_from and alpha_until within the training."
             )
+        if self.alpha == 0:
+            for name in PENALTY:
+                object.__setattr__(self, name, SETTINGS[name].default)
+        # 1 and 1.0, -0.0 and 0.0 are the same setting and must give the same name.
+        for setting in SETTINGS.values():
+            value = getattr(self, setting.name)
+            exact = float(value) + 0.0 if setting.type is float else setting.type(value)
+            object.__setattr__(self, setting.name, exact)
 
 
-def whole_spec(dataset: str) -> str:
+def _setting_of(field: dataclasses.Field[Any]) -> Setting:
+    assert isinstance(field.type, type)
+    return Setting(name=field.name, type=field.type, default=field.default, **field.metadata[_METADATA])
+
+
+SETTINGS: dict[str, Setting] = {field.name: _setting_of(field) for field in dataclasses.fields(RunConfig)}
+# How images are prepared; `selviz.datasets` says what each means. A default leaves the choice to the images.
+IMAGE_SETTINGS = tuple(name for name, setting in SETTINGS.items() if setting.group == IMAGES)
+# What makes no difference where alpha is 0.
+PENALTY = tuple(name for name, setting in SETTINGS.items() if setting.group == PENALTY_GROUP and name != "alpha")
+# What `train` and `sweep` take beside data set, network and the preparation of images.
+TRAINING_SETTINGS = tuple(name for name, setting in SETTINGS.items() if setting.group not in (RUN, IMAGES))
+
+
+def _check(setting: Setting, value: Any) -> None:
+    """SelvizError if `value` is out of the setting's range."""
+    name = setting.name
+    if setting.type is float and not math.isfinite(value):
+        example = "-1" if name == "alpha" else "0.1"
+        raise SelvizError(
+            f"{name} is {value}, which is not a finite number; give a number such as {setting.option}={example}."
+        )
+    too_small = setting.minimum is not None and value < setting.minimum
+    if too_small and setting.below is None:
+        raise SelvizError(
+            f"{name} is {value}; it must be at least {setting.minimum:g}"
+            + (" (0 is the untrained control)." if name == "epochs" else ".")
+        )
+    if too_small or (setting.below is not None and not value < setting.below):
+        raise SelvizError(f"{name} is {value}; it must be at least {setting.minimum:g} and below {setting.below:g}.")
+    if setting.choices and value not in setting.choices:
+        raise SelvizError(f"{name} is {value!r}; use one of {', '.join(setting.choices)}.")
+
+
+def parse_values(name: str, text: str) -> list[Any]:
+    """Read several values of a setting: `"-1,0.5"` -> [-1.0, 0.5]; of integers also ranges: `"0-2,5"` -> [0, 1, 2, 5].
+
+    Raises SelvizError for what is not one.
+    """
+    setting = SETTINGS[name]
+    values: list[Any] = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        first, dash, last = part.partition("-")
+        try:
+            if setting.type is int and dash and first:
+                if not 0 <= int(last) - int(first) < MAX_VALUES:
+                    raise ValueError
+                values += range(int(first), int(last) + 1)
+            else:
+                values.append(setting.type(part))
+        except ValueError:
+            example = {int: "0-4 or 0,2,5", float: "-1,0,0.5"}[setting.type]
+            raise SelvizError(
+                f"'{part}' in {setting.sweep_option} is not a number; write {setting.sweep_option}={example}."
+            ) from None
+    if not values:
+        raise SelvizError(
+            f"The sweep has no run: {setting.sweep_option} is empty; give one value or more, separated by commas."
+        )
+    return values
+
+
+def absolute_spec(dataset: str) -> str:
     """`folder:images` -> `folder:/home/ann/images`: the path in a data set's spec made absolute; names as they are."""
-    kind, colon, path = dataset.partition(":")
-    return f"{kind}:{os.path.abspath(os.path.expanduser(path))}" if colon and path else dataset
+    source, colon, path = dataset.partition(":")
+    return f"{source}:{os.path.abspath(os.path.expanduser(path))}" if colon and path else dataset
 
 
 def short_name(spec: str) -> str:
-    """What a name or a spec with a path is called in names and lists: `cifar10` of `folder:/home/ann/cifar10`."""
+    """Return what a name or a spec with a path is called in lists: `cifar10` of `folder:/home/ann/cifar10`."""
     last = os.path.basename(spec.partition(":")[2]) if ":" in spec else spec
     return re.sub(r"[^A-Za-z0-9._+=-]+", "-", last).strip("-._+=")[:60] or "images"
 
 
-def image_settings(settings: Mapping) -> dict:
-    """The IMAGE_SETTINGS among a run's settings, for `datasets.load`; those of an older run are missing."""
+def image_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the IMAGE_SETTINGS among a run's settings, for `datasets.load`; those of an older run are missing."""
     return {name: settings[name] for name in IMAGE_SETTINGS if name in settings}
 
 
-def odd_setting(settings: Mapping) -> str | None:
-    """The first setting that is there and of another kind than a RunConfig's; None if all fit.
+def first_invalid_setting(settings: Mapping[str, Any]) -> str | None:
+    """Return the first setting that is there and of another type than a RunConfig's; None if all fit.
 
     An imported run has no alpha, seed and epochs, and mean and std may be lists of numbers.
     """
-    for field in dataclasses.fields(RunConfig):
-        if field.name not in settings:
+    for name, setting in SETTINGS.items():
+        if name not in settings:
             continue
-        value, kind = settings[field.name], str if field.default is dataclasses.MISSING else type(field.default)
-        fits = is_number(value) if kind is float else type(value) is kind and (kind is str or is_number(value))
-        if field.name in ("alpha", "seed", "epochs"):
+        value = settings[name]
+        fits = type(value) is setting.type and (setting.type is str or is_number(value))
+        if setting.type is float:
+            fits = is_number(value)
+        if name in ("alpha", "seed", "epochs"):
             fits = fits or value is None
-        if field.name in ("mean", "std"):
+        if name in ("mean", "std"):
             fits = fits or (isinstance(value, list) and all(map(is_number, value)))
         if not fits:
-            return field.name
+            return name
     return None
 
 
-def is_number(value) -> bool:
-    """Whether it is a finite number that a table can hold, and no truth value."""
-    return type(value) in (int, float) and abs(value) < 2**53 and math.isfinite(value)
+def is_number(value: object) -> bool:
+    """Return whether it is a finite number that a table can hold, and no truth value."""
+    return type(value) in (int, float) and abs(value) < 2**53 and math.isfinite(value)  # type: ignore[arg-type]
 
 
-def config_to_dict(config: RunConfig) -> dict:
-    """All settings by name, defaults included."""
+def config_to_dict(config: RunConfig) -> dict[str, Any]:
+    """Return all settings by name, defaults included."""
     return dataclasses.asdict(config)
 
 
-def config_from_dict(settings: dict) -> RunConfig:
-    """The settings that `config_to_dict` wrote; unknown names (of a newer selviz) raise SelvizError."""
-    known = {field.name for field in dataclasses.fields(RunConfig)}
-    if unknown := sorted(set(settings) - known):
+def config_from_dict(settings: Mapping[str, Any]) -> RunConfig:
+    """Return the settings that `config_to_dict` wrote; unknown names (of a newer selviz) raise SelvizError."""
+    if unknown := sorted(set(settings) - set(SETTINGS)):
         raise SelvizError(f"The run has settings that this selviz does not know ({', '.join(unknown)}); update selviz.")
     return RunConfig(**settings)
 
 
 def run_name(config: RunConfig) -> str:
-    """`<dataset>-<model>-a<alpha>-s<seed>-<hash>`; the hash covers every setting that differs from its default."""
+    """Return `<dataset>-<model>-a<alpha>-s<seed>-<hash>`; the hash covers every setting that is not at its default."""
     differing = {
-        field.name: getattr(config, field.name)
-        for field in dataclasses.fields(config)
-        if field.default is dataclasses.MISSING or getattr(config, field.name) != field.default
+        name: getattr(config, name) for name, setting in SETTINGS.items() if getattr(config, name) != setting.default
     }
     canonical = json.dumps(differing, sort_keys=True, separators=(",", ":"))
     digest = hashlib.sha256(canonical.encode()).hexdigest()[:8]

@@ -7,6 +7,7 @@ they run.
 import argparse
 import os
 import sys
+import textwrap
 from collections.abc import Sequence
 
 from selviz.cli import (
@@ -44,6 +45,25 @@ COMMANDS: common.Commands = {
     **serve.COMMANDS,
     **maintenance.COMMANDS,
 }
+# How `selviz --help` lists them; each command stands in one group.
+GROUPS = {
+    "Begin": ("demo", "serve"),
+    "Make runs": ("train", "sweep", "import", "capture"),
+    "Look at runs and units": ("runs", "layers", "units", "unit", "groups", "metrics", "map"),
+    "Silence units": ("ablate", "curves", "atlas", "early"),
+    "Explain units": ("attribute", "sanity"),
+    "Bad images, attackers, other bases": ("corruptions", "robustness", "dimensionality", "basis"),
+    "Test claims": ("hypothesis",),
+    "Tables, files, the store": ("sql", "export", "doctor", "migrate", "relink"),
+}
+FIRST_STEPS = """selviz shows what single units of an image classifier respond to, and whether that matters.
+
+Begin with:
+  selviz demo     trains five small networks on digits, in about a minute
+  selviz serve    opens the dashboard on them
+  selviz runs     lists the networks that there are
+
+All commands: selviz --help"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,11 +71,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else list(argv)
     end_soon()
     try:
-        if argv and not argv[0].startswith("-") and argv[0] not in COMMANDS:
-            raise unknown("command", argv[0], list(COMMANDS), "See: selviz --help")
+        if not argv:
+            print(FIRST_STEPS)
+            return 0
+        position = _command_position(argv)
+        if position is not None and argv[position] not in COMMANDS:
+            raise unknown("command", argv[position], list(COMMANDS), "See: selviz --help")
         args = parser().parse_args(argv)
-        args.argv = argv[1:]
-        status = args.command(args) or 0
+        args.argv = argv[position + 1 :] if position is not None else []
+        status = int(args.command(args) or 0)
         sys.stdout.flush()
         return status
     except BrokenPipeError:  # the reader (head, less) has seen enough
@@ -70,34 +94,66 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
+def _command_position(argv: Sequence[str]) -> int | None:
+    """Return where the command stands in `argv`, behind options that may stand before it; None where there is none."""
+    skip = False
+    for position, word in enumerate(argv):
+        if skip:
+            skip = False
+        elif not word.startswith("-"):
+            return position
+        else:
+            skip = word == "--data"
+    return None
+
+
 def parser() -> argparse.ArgumentParser:
-    """The parser of `selviz`, one subparser a command."""
+    """Return the parser of `selviz`, with one subparser per command."""
     top = common.Parser(
         prog="selviz",
         description="What single units of an image classifier respond to, and whether that matters.",
-        epilog="selviz COMMAND --help explains a command and gives an example.",
+        epilog=f"{_command_list()}\n\nselviz COMMAND --help explains a command and gives an example.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     from selviz import __version__
 
     top.add_argument("--version", action="version", version=f"selviz {__version__}")
-    commands = top.add_subparsers(metavar="COMMAND", required=True)
-    for name, (command, example, add) in COMMANDS.items():
+    top.add_argument("--data", metavar="DIR", default="data", help="the store (default: data)")
+    top.add_argument("--json", action="store_true", help="one JSON document on stdout, nothing else")
+    commands = top.add_subparsers(metavar="COMMAND", required=True, help="one of those below")
+    for name, (command, example, add_options) in COMMANDS.items():
         sub = commands.add_parser(
             name,
-            help=command.__doc__,
             description=command.__doc__,
             epilog=f"Example:\n  {example}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        add(sub)
-        sub.add_argument("--data", metavar="DIR", default="data", help="the store (default: data)")
-        sub.add_argument("--json", action="store_true", help="one JSON document on stdout, nothing else")
+        add_options(sub)
+        # Both may stand before the command too: left out here, they keep the value that they got there.
+        left_out = argparse.SUPPRESS
+        sub.add_argument("--data", metavar="DIR", default=left_out, help="the store (default: data)")
+        sub.add_argument(
+            "--json", action="store_true", default=left_out, help="one JSON document on stdout, nothing else"
+        )
         sub.set_defaults(command=command)
     return top
 
 
-def _discard_stdout(only_if_broken: bool = False):
-    """Sends what is left in stdout's buffer nowhere, so that Python's exit does not fail over it a second time."""
+def _command_list() -> str:
+    """Return the commands by group, with the first line of what each does."""
+    width = max(map(len, COMMANDS)) + 4
+    lines = []
+    for title, names in GROUPS.items():
+        lines.append(f"\n{title}:")
+        for name in names:
+            text = " ".join((COMMANDS[name][0].__doc__ or "").split())
+            head, indent = f"  {name:<{width - 2}}", " " * width
+            lines += textwrap.wrap(text, 100, initial_indent=head, subsequent_indent=indent, break_on_hyphens=False)
+    return "\n".join(lines).strip()
+
+
+def _discard_stdout(only_if_broken: bool = False) -> None:
+    """Send what is left in stdout's buffer nowhere, so that Python's exit does not fail over it a second time."""
     if only_if_broken:
         try:
             sys.stdout.flush()

@@ -6,12 +6,13 @@ A module of commands beside this one holds their functions, their options and th
 import argparse
 from collections.abc import Callable, Sequence
 
+from selviz.config import IMAGE_SETTINGS, IMAGES, SETTINGS
 from selviz.errors import SelvizError, unknown
 from selviz.text.tables import as_json
 
 # Name -> (function, example, what adds its options to a parser).
 Commands = dict[str, tuple[Callable, str, Callable]]
-MOST_UNITS = 1_000_000  # in a range: a typing error is refused before it fills the memory
+MAX_RANGE = 1_000_000  # in a range: a typing error is refused before it fills the memory
 
 
 class Parser(argparse.ArgumentParser):
@@ -38,7 +39,7 @@ def parse_units(specs: Sequence[str]) -> dict[str, list[int]]:
             low, high = int(first), int(last or first)
             if low > high:
                 raise SelvizError(f"The range '{part.strip()}' in '{spec}' runs backwards; write {high}-{low}.")
-            if high - low >= MOST_UNITS:
+            if high - low >= MAX_RANGE:
                 raise SelvizError(f"The range '{part.strip()}' in '{spec}' has more units than any layer.")
             chosen.setdefault(layer.strip(), set()).update(range(low, high + 1))
     return {layer: sorted(units) for layer, units in chosen.items()}
@@ -67,29 +68,23 @@ def run_option(sub):
     sub.add_argument("run", metavar="RUN", help="a run's name, or a beginning that only one run has")
 
 
-def dataset_options(sub, required: bool = True):
-    """`--dataset` and how its images are prepared; `config.image_settings(vars(args))` are the latter."""
-    sub.add_argument(
-        "--dataset", required=required, help="such as mnist-5k, cifar10, or folder:PATH, a folder of class folders"
-    )
-    for name, words in (("mean", "mean"), ("std", "standard deviation")):
+def setting_options(sub: argparse.ArgumentParser, names: Sequence[str]) -> None:
+    """Add an option for each of these settings of a run, as `selviz.config` describes it."""
+    for name in names:
+        setting = SETTINGS[name]
+        note = "" if setting.default in ("", 0) and setting.group == IMAGES else f" (default: {setting.default})"
         sub.add_argument(
-            f"--{name}", default="", help=f"{words} per channel, 0..1, such as 0.485,0.456,0.406 (default: computed)"
+            setting.option,
+            type=whole if setting.group == IMAGES and setting.type is int else setting.type,
+            default=setting.default,
+            help=f"{setting.help}{note}",
         )
-    sub.add_argument(
-        "--image-size",
-        type=whole,
-        default=0,
-        help="side of the crop from the centre (default: the images' own, or 224)",
-    )
-    sub.add_argument(
-        "--resize-size", type=whole, default=0, help="shorter side before the crop (default: 8/7 of --image-size)"
-    )
-    sub.add_argument("--interpolation", default="", help="bilinear, bicubic, lanczos or nearest (default: bilinear)")
-    sub.add_argument("--channels", type=whole, default=0, help="1: grey, 3: colour (default: the data set's own, or 3)")
-    sub.add_argument(
-        "--max-images", type=whole, default=0, help="evaluate on so many images, stratified (default: all)"
-    )
+
+
+def dataset_options(sub: argparse.ArgumentParser, required: bool = True) -> None:
+    """Add `--dataset` and how its images are prepared; `config.image_settings(vars(args))` are the latter."""
+    sub.add_argument("--dataset", required=required, help=SETTINGS["dataset"].help)
+    setting_options(sub, IMAGE_SETTINGS)
 
 
 def cache_option(sub):
@@ -116,6 +111,8 @@ def store_and_run(args):
 
 def full_name(store, run: str) -> str:
     """The name of the one run that `run` names or begins; `run` itself where there is none."""
+    if not run.strip():
+        raise SelvizError("The name of the run is empty; name one that this lists: selviz runs")
     names = store.names()
     if run in names:
         return run

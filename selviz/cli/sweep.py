@@ -1,18 +1,21 @@
 """`selviz sweep, early`: many runs from one grid of settings; one run while it was learning."""
 
+import argparse
+
 from selviz.cli.common import Commands, dataset_options, positive, run_option, show, store_and_run
-from selviz.cli.train import SETTINGS
-from selviz.config import IMAGE_SETTINGS, RunConfig, image_settings, whole_spec
+from selviz.config import IMAGE_SETTINGS, SETTINGS, TRAINING_SETTINGS, absolute_spec, image_settings, parse_values
 from selviz.errors import SelvizError
 from selviz.text.tables import Progress, SweepProgress, early_text, sweep_text
 
-PLURALS = {"alpha": "alphas", "seed": "seeds"}
-PARSED = {"backend": "loky", "gpus": 0, "device": "auto"}
+# Options beside the settings of runs -> what they are where they are left out.
+DEFAULTS = {"backend": "loky", "address": None, "workers": None, "threads": None, "gpus": 0, "device": "auto"}
 
 
 def sweep(args):
     """Train a run for each combination of the settings given; typed again, it goes on."""
-    values = {name: parse_values(name, getattr(args, name)) for name in SETTINGS if getattr(args, name) is not None}
+    values = {
+        name: parse_values(name, getattr(args, name)) for name in TRAINING_SETTINGS if getattr(args, name) is not None
+    }
     from selviz.runs.sweep import grid, run_sweep
     from selviz.store import Store
 
@@ -32,59 +35,45 @@ def sweep(args):
         )
 
 
-def arguments(args) -> list[str]:
-    """The command that starts the same sweep again, but for --data."""
-    words = ["sweep", *(f"--model={model}" for model in args.model), f"--dataset={whole_spec(args.dataset)}"]
-    for name in (*SETTINGS, *IMAGE_SETTINGS, "backend", "address", "workers", "threads", "gpus", "device"):
-        if getattr(args, name) not in (None, PARSED.get(name, getattr(RunConfig, name, None))):
-            words.append(f"--{PLURALS.get(name, name).replace('_', '-')}={getattr(args, name)}")
+def arguments(args: argparse.Namespace) -> list[str]:
+    """Return the command that starts the same sweep again, but for --data."""
+    words = ["sweep", *(f"--model={model}" for model in args.model), f"--dataset={absolute_spec(args.dataset)}"]
+    words += [
+        f"{SETTINGS[name].sweep_option}={getattr(args, name)}"
+        for name in TRAINING_SETTINGS
+        if getattr(args, name) is not None
+    ]
+    left_out = {name: SETTINGS[name].default for name in IMAGE_SETTINGS} | DEFAULTS
+    words += [
+        f"--{name.replace('_', '-')}={getattr(args, name)}"
+        for name, default in left_out.items()
+        if getattr(args, name) != default
+    ]
     return words
-
-
-def parse_values(name: str, text: str) -> list:
-    """`"-1,0.5"` -> [-1.0, 0.5]; of whole numbers also ranges: `"0-2,5"` -> [0, 1, 2, 5].
-
-    `name` is a setting of RunConfig and decides the kind of value. Raises SelvizError for what is not one.
-    """
-    kind = type(getattr(RunConfig, name))
-    option = f"--{PLURALS.get(name, name).replace('_', '-')}"
-    values: list = []
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        first, dash, last = part.partition("-")
-        try:
-            if kind is int and dash and first:
-                if not 0 <= int(last) - int(first) < 10_000:
-                    raise ValueError
-                values += range(int(first), int(last) + 1)
-            else:
-                values.append(kind(part))
-        except ValueError:
-            like = {int: "0-4 or 0,2,5", float: "-1,0,0.5"}[kind]
-            raise SelvizError(f"'{part}' in {option} is not a number; write {option}={like}.") from None
-    if not values:
-        raise SelvizError(f"The sweep has no run: {option} is empty; give one value or more, separated by commas.")
-    return values
 
 
 def _sweep_options(sub):
     dataset_options(sub)
     sub.add_argument("--model", action="append", required=True, help="network, such as cnn; repeat it for more")
-    for name, told in SETTINGS.items():
-        options = [f"--{word.replace('_', '-')}" for word in dict.fromkeys([PLURALS.get(name, name), name])]
+    for name in TRAINING_SETTINGS:
+        setting = SETTINGS[name]
+        options = dict.fromkeys([setting.sweep_option, setting.option])
         sub.add_argument(
-            *options, dest=name, metavar="A,B", help=f"{told}, one or more (default: {getattr(RunConfig, name)})"
+            *options, dest=name, metavar="A,B", help=f"{setting.help}, one or more (default: {setting.default})"
         )
     sub.add_argument(
         "--backend",
-        default=PARSED["backend"],
+        default=DEFAULTS["backend"],
         help="loky: processes on this machine; ray or dask: a cluster (default: loky)",
     )
     sub.add_argument("--address", help="of the cluster: auto for Ray's own machine, else host:port")
     sub.add_argument("--workers", type=positive, help="runs at the same time (default: one a core, or the cluster's)")
     sub.add_argument("--threads", type=positive, help="of each run (default: the cores shared out; 1 on a cluster)")
-    sub.add_argument("--gpus", type=float, default=PARSED["gpus"], help="of each run; 0.5: two share one (default: 0)")
     sub.add_argument(
-        "--device", default=PARSED["device"], help="auto, cpu, cuda or mps, where --gpus is 0 (default: auto)"
+        "--gpus", type=float, default=DEFAULTS["gpus"], help="of each run; 0.5: two share one (default: 0)"
+    )
+    sub.add_argument(
+        "--device", default=DEFAULTS["device"], help="auto, cpu, cuda or mps, where --gpus is 0 (default: auto)"
     )
 
 

@@ -3,29 +3,9 @@
 import sys
 
 from selviz.cli import browse
-from selviz.cli.common import Commands, dataset_options, positive, run_option, show, store_and_run
-from selviz.config import RunConfig, image_settings
+from selviz.cli.common import Commands, dataset_options, positive, run_option, setting_options, show, store_and_run
+from selviz.config import SETTINGS, TRAINING_SETTINGS, RunConfig, image_settings
 from selviz.text.tables import Progress, SweepProgress, summary_line
-
-# What `train` and `sweep` may be told of a run, beside data set and network; the defaults are RunConfig's.
-SETTINGS = {
-    "alpha": "strength of the selectivity term; below 0 suppresses it, write --alpha=-1",
-    "seed": "of weights and order of images",
-    "epochs": "0: untrained control",
-    "batch_size": "images in a training step",
-    "learning_rate": "peak of the one-cycle schedule",
-    "momentum": "of stochastic gradient descent",
-    "weight_decay": "of stochastic gradient descent",
-    "precision": "32-true, bf16-mixed, 16-mixed or 64-true",
-    "penalty_layers": "layers that alpha acts on: all, first:2, last:2, or names such as relu1+relu3",
-    "penalty_labels": "true, or shuffled: the same penalty on permuted labels, a control",
-    "alpha_from": "first epoch in which alpha acts",
-    "alpha_until": "last epoch in which alpha acts; 0: the last of all",
-    "alpha_ramp": "epochs over which alpha grows to its full size",
-    "label_noise": "share of training labels made wrong, 0 to 1",
-    "augment": "none; crop: pad by an eighth and crop; crop-flip: mirrored half of the time besides",
-    "snapshots": "moments of an epoch at which every unit's SI is kept",
-}
 
 
 def demo(args):
@@ -47,7 +27,7 @@ def _demo_options(sub):
 
 def train(args):
     """Train one network, capture its units and store both."""
-    settings = {name: getattr(args, name) for name in SETTINGS}
+    settings = {name: getattr(args, name) for name in TRAINING_SETTINGS}
     config = RunConfig(dataset=args.dataset, model=args.model, **settings, **image_settings(vars(args)))
     from selviz.runs.train import train_run
     from selviz.store import Store
@@ -61,11 +41,8 @@ def train(args):
 
 def _train_options(sub):
     dataset_options(sub)
-    sub.add_argument("--model", required=True, help="network, such as cnn or resnet20")
-    for name, told in SETTINGS.items():
-        default = getattr(RunConfig, name)
-        option = f"--{name.replace('_', '-')}"
-        sub.add_argument(option, type=type(default), default=default, help=f"{told} (default: {default})")
+    sub.add_argument("--model", required=True, help=SETTINGS["model"].help)
+    setting_options(sub, TRAINING_SETTINGS)
     sub.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
     sub.add_argument("--devices", type=positive, default=1, help="so many GPUs, each a part of the batch (default: 1)")
 

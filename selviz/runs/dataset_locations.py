@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from selviz import datasets
-from selviz.config import image_settings, whole_spec
+from selviz.config import absolute_spec, image_settings
 from selviz.errors import SelvizError
 from selviz.store import Store, read_json, write_json
 from selviz.store.files import check_name
@@ -20,7 +20,7 @@ def relink(store: Store, run: str, spec: str) -> dict:
 
     Raises SelvizError if they are not the very images, in pixels and labels, that the run was made with.
     """
-    about, spec = store.run(run), whole_spec(spec)
+    about, spec = store.run(run), absolute_spec(spec)
     made_with = {name: about[name] for name in ("mean", "std") if about.get(name)}
     found = datasets.load(spec, **{**image_settings(about), **made_with})
     if found.fingerprint != about["fingerprint"]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 import safetensors
 
-from selviz.config import is_number, odd_setting
+from selviz.config import first_invalid_setting, is_number
 from selviz.errors import SelvizError
 from selviz.store.files import NETWORK, WEIGHTS, connect, file_sha256, quoted, read_json
 from selviz.store.integrity import LISTED
@@ -37,7 +37,7 @@ def problem(run: Path, images: Path, fingerprint: str) -> str | None:
     if config is None or summary is None or not all(isinstance(config.get(key), str) for key in ("dataset", "model")):
         return "its settings or its summary are not those of a run"
     for settings in (config, summary):
-        if odd := odd_setting(settings):
+        if odd := first_invalid_setting(settings):
             return f"its {odd} cannot be {str(settings[odd])[:80]!r}"
     if not isinstance(summary.get("origin") or {}, dict):
         return "its summary does not say where its images are from"

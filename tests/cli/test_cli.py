@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from selviz.cli import COMMANDS, main
+from selviz.cli import COMMANDS, GROUPS, main, parser
 from selviz.cli.common import parse_units
 from selviz.errors import SelvizError
 from selviz.store import Store
@@ -230,9 +231,34 @@ def test_a_mistake_is_one_sentence_that_names_what_would_be_right(
     assert says in complaint(*[tiny_run if word == "RUN" else word for word in argv], data=data)
 
 
-def test_no_command_at_all_is_a_mistake_too(capsys):
-    assert main([]) == 2
-    assert "--help" in capsys.readouterr().err
+def test_no_command_at_all_says_what_to_do_first(capsys):
+    assert main([]) == 0
+    text = capsys.readouterr().out
+    assert "selviz demo" in text and "selviz --help" in text
+
+
+def test_help_lists_each_command_in_one_group_with_what_it_does():
+    assert sorted(name for names in GROUPS.values() for name in names) == sorted(COMMANDS)
+    text = parser().format_help()
+    for name, (command, _, _) in COMMANDS.items():
+        assert re.search(rf"^  {name} +{command.__doc__.split()[0]}", text, re.M), name
+
+
+def test_the_store_may_be_named_before_the_command_as_after_it(capsys, tiny_store, tiny_run):
+    path = str(tiny_store.path)
+    outputs = []
+    for argv in (["--data", path, "layers", tiny_run], ["layers", tiny_run, f"--data={path}"]):
+        assert main([*argv, "--json"]) == 0
+        outputs.append(capsys.readouterr().out)
+    assert main([f"--data={path}", "--json", "layers", tiny_run]) == 0
+    assert outputs == [capsys.readouterr().out] * 2
+    assert main(["--data", path, "layer", tiny_run]) == 2
+    assert "did you mean 'layers'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["layers", "units", "capture", "atlas"])
+def test_an_empty_run_name_is_a_mistake_and_not_the_first_run(complaint, tiny_store, tiny_run, command):
+    assert "name of the run is empty" in complaint(command, " ", data=tiny_store.path)
 
 
 def test_a_data_folder_that_is_a_file_is_a_mistake(complaint, tmp_path):

@@ -177,7 +177,7 @@ def test_a_name_depends_on_every_setting_and_on_nothing_else():
         ({"momentum": 1.0}, "momentum is 1.0"),
         ({"precision": "8-bit"}, "use one of 32-true"),
         ({"augment": "spin"}, "use one of none, crop, crop-flip"),
-        ({"label_noise": 1.0}, "a share of the labels, below 1"),
+        ({"label_noise": 1.0}, "label_noise is 1.0; it must be at least 0 and below 1"),
         ({"penalty_layers": "first:0"}, "use all, first:2, last:2"),
         ({"alpha": 1, "alpha_from": 9}, "from epoch 9 to epoch 8 of 8"),
         ({"alpha": 1, "alpha_from": 3, "alpha_until": 2}, "from epoch 3 to epoch 2 of 8"),

@@ -8,9 +8,7 @@ from app.look import theme
 from app.page import tables
 from app.state import address, reads
 from selviz import figures
-from selviz.cli.sweep import parse_values
-from selviz.cli.train import SETTINGS
-from selviz.config import AUGMENTATIONS, PENALTY_LABELS, PRECISIONS, RunConfig, config_from_dict
+from selviz.config import SETTINGS, TRAINING_SETTINGS, RunConfig, config_from_dict, parse_values
 from selviz.errors import SelvizError
 from selviz.runs import background_jobs
 from selviz.runs.sweep import done_share, grid, run_status, sweep_name
@@ -20,7 +18,6 @@ from selviz.text import numbers as number_text
 from selviz.text import safe_text
 
 MOST_RUNS = 500
-CHOICES = {"precision": PRECISIONS, "penalty_labels": PENALTY_LABELS, "augment": AUGMENTATIONS}
 FIRST = {"alpha": "-1, 0, 1", "seed": "0", "epochs": "8"}
 
 
@@ -44,12 +41,10 @@ def settings() -> tuple[list[RunConfig], list[str]] | None:
              for name, value in FIRST.items()}  # fmt: skip
     with st.expander("More settings", key="train-more", on_change="rerun") as box:
         if box.open:
-            for name in (name for name in SETTINGS if name not in FIRST):
-                default = str(getattr(RunConfig, name))
-                if name in CHOICES:
-                    chosen = st.multiselect(
-                        _title(name), CHOICES[name], [default], key=f"train-{name}", help=_help(name)
-                    )
+            for name in (name for name in TRAINING_SETTINGS if name not in FIRST):
+                default = str(SETTINGS[name].default)
+                if choices := SETTINGS[name].choices:
+                    chosen = st.multiselect(_title(name), choices, [default], key=f"train-{name}", help=_help(name))
                     asked[name] = ",".join(chosen)
                 else:
                     asked[name] = st.text_input(_title(name), default, key=f"train-{name}", help=_help(name))
@@ -63,9 +58,8 @@ def settings() -> tuple[list[RunConfig], list[str]] | None:
         return None
     words = ["sweep", f"--model={model}", f"--dataset={dataset}"]
     for name, text in asked.items():
-        if name in FIRST or text != str(getattr(RunConfig, name)):
-            plural = {"alpha": "alphas", "seed": "seeds"}.get(name, name)
-            words.append(f"--{plural.replace('_', '-')}={text.replace(' ', '')}")
+        if name in FIRST or text != str(SETTINGS[name].default):
+            words.append(f"{SETTINGS[name].sweep_option}={text.replace(' ', '')}")
     return configs, words
 
 
@@ -226,11 +220,11 @@ def _configs(name: str) -> list[RunConfig]:
 
 
 def _title(name: str) -> str:
-    return {"alpha": "Alphas", "seed": "Seeds"}.get(name, name.replace("_", " ").capitalize())
+    return SETTINGS[name].plural.capitalize() or SETTINGS[name].title
 
 
 def _help(name: str) -> str:
-    told = SETTINGS[name].partition("; below 0")[0]
-    numbers = isinstance(getattr(RunConfig, name), int | float)
+    told = SETTINGS[name].help.partition(", write --alpha")[0]
+    numbers = SETTINGS[name].type in (int, float)
     several = "One value or several, with commas between them" if numbers or name == "penalty_layers" else "One or more"
     return f"{told[0].upper()}{told[1:]}. {several}; a network is trained for each combination."
