@@ -1,6 +1,8 @@
 """The one exception that users see: `raise SelvizError("What is wrong; what would be right; the command for it.")`."""
 
 import difflib
+import errno
+import os
 from collections.abc import Sequence
 
 SHOWN = 12
@@ -10,8 +12,53 @@ class SelvizError(Exception):
     """A user's mistake or a broken environment, in one sentence that says how to go on. Never a bug of selviz."""
 
 
-def near(name, known: Sequence[str]) -> list[str]:
-    """At most three of `known` that `name` may have meant, the nearest first."""
+class TransientError(SelvizError):
+    """A failure that the next try may not meet, such as a full disk or a time limit. It is never remembered."""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or the name of its class where it has none."""
+    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+
+
+# What the system means, in words that say what to do about it. None of them says anything about a file's content.
+_SYSTEM = {
+    errno.EACCES: "this user may not read or write it",
+    errno.EPERM: "this user may not read or write it",
+    errno.EROFS: "the disk is read-only",
+    errno.EIO: "the disk reports an input or output error",
+    errno.ESTALE: "the network folder is not there any more",
+    errno.EMFILE: "this process has as many files open as it may",
+    errno.ENFILE: "this machine has as many files open as it may",
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.ENOMEM: "there is not enough memory",
+    errno.EAGAIN: "this user has as many processes or threads as it may",
+    errno.EINTR: "it was interrupted",
+    errno.EBUSY: "it is in use",
+}
+_IN_TEXT = {os.strerror(code): words for code, words in _SYSTEM.items()} | {
+    "Cannot allocate memory": "there is not enough memory",
+    "bad_alloc": "there is not enough memory",
+    "Out of Memory": "there is not enough memory",
+}
+
+
+def system_problem(error: BaseException) -> str | None:
+    """Return what the system refused, in words; None where `error` says nothing of the system but of the content.
+
+    Libraries that are not written in Python put the system's words into their messages; they are found there.
+    """
+    if isinstance(error, MemoryError):
+        return _SYSTEM[errno.ENOMEM]
+    if isinstance(error, OSError) and error.errno in _SYSTEM:
+        return _SYSTEM[error.errno]
+    text = str(error)
+    return next((words for system_text, words in _IN_TEXT.items() if system_text in text), None)
+
+
+def near(name: object, known: Sequence[str]) -> list[str]:
+    """Return at most three of `known` that `name` may have meant, the nearest first."""
     by_lower = {str(entry).lower(): str(entry) for entry in known}
     matches = difflib.get_close_matches(str(name).lower(), list(by_lower), n=3, cutoff=0.6)
     if not matches and str(name):
@@ -19,11 +66,14 @@ def near(name, known: Sequence[str]) -> list[str]:
     return [by_lower[match] for match in matches]
 
 
-def unknown(kind: str, name, known: Sequence[str], fix: str = "") -> SelvizError:
-    """`Unknown layer 'conv9'; did you mean 'conv3'? Known layers: conv1, conv2, conv3.` and `fix`; long lists cut."""
+def unknown(noun: str, name: object, known: Sequence[str], fix: str = "") -> SelvizError:
+    """Return the error `Unknown layer 'conv9'; did you mean 'conv3'? Known layers: conv1, conv2, conv3.` and `fix`.
+
+    Long lists are cut.
+    """
     known = [str(entry) for entry in known]
     guesses = near(name, known)
-    text = f"Unknown {kind} {str(name)!r}"
+    text = f"Unknown {noun} {str(name)!r}"
     if guesses:
         text += f"; did you mean {' or '.join(repr(guess) for guess in guesses)}?"
     else:
@@ -31,9 +81,9 @@ def unknown(kind: str, name, known: Sequence[str], fix: str = "") -> SelvizError
     if known:
         shown = ", ".join(known[:SHOWN])
         more = f" and {len(known) - SHOWN} more" if len(known) > SHOWN else ""
-        text += f" Known {_plural(kind)}: {shown}{more}."
+        text += f" Known {_plural(noun)}: {shown}{more}."
     return SelvizError(f"{text} {fix}".rstrip())
 
 
-def _plural(kind: str) -> str:
-    return f"{kind}es" if kind.endswith(("s", "x", "ch")) else f"{kind}s"
+def _plural(noun: str) -> str:
+    return f"{noun}es" if noun.endswith(("s", "x", "ch")) else f"{noun}s"

@@ -102,7 +102,7 @@ def sample(run: str) -> tuple[int | None, str]:
 
     The first evaluation images are nearly balanced over classes.
     """
-    images = len(reads.read("images", run))
+    images = len(reads.store().images(run))
     if images <= QUICK:
         return None, ""
     return QUICK, f" Of the {images:,} images, the first {QUICK:,}, nearly as many of each class."

@@ -152,7 +152,7 @@ def _inputs(template: str, run: str) -> dict:
     from selviz.attribution.methods import METHODS
     from selviz.robustness.corruptions import STANDARD
 
-    layers, classes = reads.read("layers", run)["layer"].tolist(), reads.class_names(run)
+    layers, classes = reads.store().layers(run)["layer"].tolist(), reads.class_names(run)
     asked, boxes = {}, st.columns(3)
     listed = {**CHOICES, "layer": layers, "class": classes, "method": list(METHODS), "corruption": list(STANDARD)}
     listed |= {"controls": CONTROLS} if template == "selective" else {}

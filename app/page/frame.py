@@ -48,7 +48,7 @@ def link() -> str:
 
 def unbounded(run: str, layers) -> None:
     """Says so where SI has no bound: in layers whose activations can be negative."""
-    table = reads.read("layers", run)
+    table = reads.store().layers(run)
     signed = table[table["signed"] & table["layer"].isin(list(layers))]["layer"].tolist()
     if signed:
         more = f" and {len(signed) - 3} more" if len(signed) > 3 else ""

@@ -53,7 +53,7 @@ def bands(activations: pd.DataFrame) -> dict[str, pd.DataFrame]:
 def strip(run: str, images: list[int]) -> str:
     """These images in a row, as HTML."""
     thumbnails = reads.store().thumbnails(run, images)
-    labels = reads.read("images", run)["label"]
+    labels = reads.store().images(run)["label"]
     tiles = []
     for image in images:
         told = html.escape(f"image {image}: {labels[image]}")

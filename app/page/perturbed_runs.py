@@ -1,6 +1,7 @@
-"""Perturbed images and runs that were tested on them: `samples(run)`, `gathered(run, "robustness")`."""
+"""Perturbed images and runs that were tested on them: `samples(run)`, `gathered(run, "robustness", Store.robustness)`."""
 
 import html
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -137,16 +138,18 @@ def _strip(run: str, kind: str, name: str, level: float, first: int) -> None:
     )
 
 
-def gathered(run: str, stage: str, *methods: str) -> tuple[pd.DataFrame, dict[str, dict[str, pd.DataFrame]], list[str]]:
-    """The runs like this one that have the stage, their tables (run -> method -> table); the names of the others."""
+def gathered(
+    run: str, stage: str, *tables: Callable[[Store, str], pd.DataFrame]
+) -> tuple[pd.DataFrame, dict[str, dict[str, pd.DataFrame]], list[str]]:
+    """Return the runs like this one that have the stage, their tables (run -> method -> table), and other runs' names."""
     alike = siblings(reads.runs(), run)
-    found, without = {}, []
+    store, found, without = reads.store(), {}, []
     for name in alike["run"]:
-        if not (Store(reads.data()).run_path(name) / f"{stage}.duckdb").exists():
+        if not (store.run_path(name) / f"{stage}.duckdb").exists():
             without.append(name)
             continue
         with frame.show_errors():
-            found[name] = {method: reads.read(method, name) for method in methods}
+            found[name] = {read.__name__: read(store, name) for read in tables}
     return alike[alike["run"].isin(found)], found, without
 
 

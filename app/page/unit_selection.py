@@ -113,7 +113,7 @@ def tools(run: str, units: Units) -> None:
         st.button("Clear", icon=":material/backspace:", disabled=not units, on_click=put, args=(run, {}))
         with frame.popover("Units", ":material/table:", "chosen", disabled=not units) as opened:
             if opened:
-                table = reads.read("units", run)
+                table = reads.store().units(run)
                 silent = [unit in units.get(layer, ()) for layer, unit in zip(table["layer"], table["unit"])]
                 columns = ["layer", "unit", "si", "null_p95", "preferred_class", "mean_activation", "dead"]
                 tables.table(table[silent][columns])
@@ -144,7 +144,7 @@ def _by_hand(run: str, sizes: dict[str, int]) -> Units:
     layers = [*(["all"] if every else []), *sizes]
     layer = address.choose("layer", layers, next(iter(chosen), layers[-1]))
     address.widget(st.selectbox, "Layer to choose from", layers, name="layer", value=layer)
-    table = reads.read("units", run)
+    table = reads.store().units(run)
     table = table if layer == "all" else table[table["layer"] == layer]
     if way == "list":
         _list(run, table, layer, chosen)
@@ -291,12 +291,12 @@ def _fold_metrics(folder: str, files: tuple, run: str, fold: int) -> pd.DataFram
 
     from selviz.selectivity.unit_tables import layer_metrics
 
-    images, names = reads.read("images", run), reads.class_names(run)
+    images, names = reads.store().images(run), reads.class_names(run)
     inside = (images["fold"] == fold).to_numpy()
     labels = torch.from_numpy(images["label_index"].to_numpy()[inside].astype("int64"))
     parts = []
-    for layer in reads.read("layers", run)["layer"]:
-        values = torch.from_numpy(reads.read("matrix", run, layer)[inside])
+    for layer in reads.store().layers(run)["layer"]:
+        values = torch.from_numpy(reads.store().matrix(run, layer)[inside])
         parts.append(layer_metrics(values, labels, len(names), shuffles=1)["units"].assign(layer=layer))
     table = pd.concat(parts, ignore_index=True).rename(columns={"preferred_class": "preferred_index"})
     return table.assign(preferred_class=[names[index] for index in table["preferred_index"]])
@@ -310,7 +310,7 @@ def metrics(run: str) -> pd.DataFrame:
 def _drops(run: str) -> pd.DataFrame | None:
     """Each unit's drop of accuracy in points when it is silenced alone, from the run's atlas; None if it has none."""
     try:
-        table = reads.read("atlas", run)
+        table = reads.store().atlas(run)
     except SelvizError:
         return None
     return table[["layer", "unit"]].assign(drop=-100 * table["change"])
@@ -337,7 +337,7 @@ def _step(by: int) -> None:
 
 
 def _groups(run: str, units: Units) -> None:
-    sizes = reads.read("units", run).groupby("layer", sort=False).size().to_dict()
+    sizes = reads.store().units(run).groupby("layer", sort=False).size().to_dict()
     known = list_groups(reads.data())
     if not len(known):
         st.caption("No group is saved yet. Save the chosen units under a name to silence them again with one click.")

@@ -1,6 +1,7 @@
-"""What pages read, cached by the run's files: `read("units", run)`, `class_names(run)`, `network(run)`.
+"""What pages read: `store().units(run)`, `class_names(run)`, `network(run)`.
 
-The store is the folder in SELVIZ_DATA, else `data/` beside the package. Caches are bounded.
+The store is the folder in SELVIZ_DATA, else `data/` beside the package. It caches the tables that it reads itself,
+within a bound in bytes, so pages call its methods as they are.
 """
 
 import os
@@ -37,28 +38,10 @@ def run_version(run: str) -> tuple:
         return ()
 
 
-@st.cache_resource(max_entries=128, show_spinner=False)
-def _read(folder: str, files: tuple, method: str, *arguments) -> pd.DataFrame:
-    return getattr(Store(folder), method)(*arguments)
-
-
-@st.cache_data(max_entries=12, show_spinner=False)
-def _read_large(folder: str, files: tuple, method: str, *arguments):
-    return getattr(Store(folder), method)(*arguments)
-
-
-def read(method: str, run: str, *arguments):
-    """`Store.method(run, *arguments)`, cached as long as the run's files stay the same."""
-    if method == "matrix":
-        return _read_large(data(), run_version(run), method, run, *arguments)
-    # All visitors share one table: pandas copies what a page writes into, and only then.
-    return _read(data(), run_version(run), method, run, *arguments).copy(deep=False)
-
-
 def class_names(run: str) -> list[str]:
     """The class names of the run's data set, in their order."""
-    first = read("layers", run)["layer"].iloc[0]
-    return read("class_means", run, first, 0)["class"].tolist()
+    first = store().layers(run)["layer"].iloc[0]
+    return store().class_means(run, first, 0)["class"].tolist()
 
 
 def runs() -> pd.DataFrame:

@@ -181,6 +181,9 @@ def connect(**settings) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def quoted(path) -> str:
-    """`path` as it stands between single quotes in SQL."""
-    return str(path).replace("'", "''")
+def sql_path(path: Path) -> str:
+    """Return `path` as it stands between single quotes in SQL.
+
+    It is absolute, since DuckDB takes what stands before a first colon for the name of an extension, and `~` for home.
+    """
+    return os.path.abspath(path).replace("'", "''")

@@ -28,8 +28,8 @@ from selviz.store.files import (
     connect,
     file_sha256,
     leftovers,
-    quoted,
     read_json,
+    sql_path,
     write_json,
     writing,
 )
@@ -280,7 +280,7 @@ def write_tables(file: Path, stage: str, tables: dict) -> dict[str, int]:
     # Two threads compress twice as fast, and DuckDB keeps the rows in the order in which they come.
     connection = connect(threads=2, memory_limit="1GB", preserve_insertion_order=True)
     try:
-        connection.execute(f"ATTACH '{quoted(file)}' AS stage (ROW_GROUP_SIZE {ROW_GROUP})")
+        connection.execute(f"ATTACH '{sql_path(file)}' AS stage (ROW_GROUP_SIZE {ROW_GROUP})")
         rows = {name: _write_table(connection, name, known.get(name), table) for name, table in tables.items()}
         about = {"schema": str(SCHEMA), "stage": stage, "rows": json.dumps(rows)}
         _write_table(connection, "about", None, pd.DataFrame({"key": list(about), "value": list(about.values())}))

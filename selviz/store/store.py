@@ -5,6 +5,7 @@ import secrets
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,9 @@ import pandas as pd
 
 from selviz.errors import SelvizError, unknown
 from selviz.store import fix_commands, ledger, run_archive, run_list, sql, unit_search
-from selviz.store.files import check_name, quoted, read_json, writing
+from selviz.store.files import check_name, read_json, sql_path, writing
 from selviz.store.images import image_folder
-from selviz.store.queries import check, opened, read
+from selviz.store.queries import Fix, check, opened, read, read_column
 from selviz.store.schema.views import TABLES, select
 from selviz.store.unit_search import ALL, Wanted
 
@@ -259,9 +260,8 @@ class Store:
             "SELECT avg((value < given[unit + 1])::INT + (value = given[unit + 1])::INT / 2) AS share "
             "FROM capture.activations, (SELECT ?::FLOAT[] AS given) WHERE layer = ? GROUP BY unit ORDER BY unit"
         )
-        parameters = ([float(value) for value in values], found["layer"])
-        with opened(self._files(run, ("capture",)), self._fix(run)) as connection:
-            return connection.execute(query, parameters).fetchnumpy()["share"]
+        parameters = (tuple(float(value) for value in values), found["layer"])
+        return read_column(self._files(run, ("capture",)), query, parameters, self._fix(run))
 
     def matrix(self, run: str, layer: str) -> np.ndarray:
         """All activations of one layer, float32 [N, U]."""
@@ -334,7 +334,7 @@ class Store:
     def pack(self, run: str, path) -> Path:
         """Write a finished run, with the images of its data set, as one zip file for another store; the file's path."""
         fingerprint = self.run(run).get("fingerprint")
-        return run_archive.pack(self.path, run, fingerprint, path, lambda stage: self._fix(run, (stage,)))
+        return run_archive.pack(self.path, run, fingerprint, path, lambda stage: self._fix(run, (stage,))())
 
     def unpack(self, path, name: str | None = None) -> str:
         """Bring in a run that `pack` wrote, under `name` if one is given; the run's name. Other runs stay untouched."""
@@ -351,7 +351,7 @@ class Store:
             opened({f"{stage}_file": file for stage, file in files.items()}, self._fix(run, files)) as connection,
             writing(path, temporary),
         ):
-            connection.execute(f"COPY ({query}) TO '{quoted(temporary)}' ({FORMATS[format]})")
+            connection.execute(f"COPY ({query}) TO '{sql_path(temporary)}' ({FORMATS[format]})")
             os.replace(temporary, path)
         return path
 
@@ -384,8 +384,7 @@ class Store:
     def _values(self, run: str, condition: str, parameters: tuple) -> np.ndarray:
         # The rows lie sorted by layer, unit and image, and DuckDB keeps their order.
         query = f"SELECT value FROM capture.activations WHERE {condition}"
-        with opened(self._files(run, ("capture",)), self._fix(run)) as connection:
-            return connection.execute(query, parameters).fetchnumpy()["value"]
+        return read_column(self._files(run, ("capture",)), query, parameters, self._fix(run))
 
     def _layer(self, run: str, layer: str) -> dict:
         """The layer's row in the capture stage: its position as "layer", its name, units, depth, ..."""
@@ -408,10 +407,10 @@ class Store:
 
     def _damaged(self, run: str, problem: str) -> SelvizError:
         file = self.run_path(run) / "capture.duckdb"
-        return SelvizError(f"{file} is damaged: {problem}; {self._fix(run)}")
+        return SelvizError(f"{file} is damaged: {problem}; {self._fix(run)()}")
 
-    def _fix(self, run: str, stages=("capture",)) -> str:
-        return fix_commands.sentence(self.path, run, stages)
+    def _fix(self, run: str, stages=("capture",)) -> Fix:
+        return partial(fix_commands.sentence, self.path, run, stages)
 
     def remake(self, run: str, what: str = "capture") -> str:
         """The command that makes a file of a finished run anew: of a stage, "weights", config.json or summary.json."""

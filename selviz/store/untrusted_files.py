@@ -11,7 +11,7 @@ import safetensors
 
 from selviz.config import first_invalid_setting, is_number
 from selviz.errors import SelvizError
-from selviz.store.files import NETWORK, WEIGHTS, connect, file_sha256, quoted, read_json
+from selviz.store.files import NETWORK, WEIGHTS, connect, file_sha256, read_json, sql_path
 from selviz.store.integrity import LISTED
 from selviz.store.queries import CONFIG
 from selviz.store.stage_files import COLUMNS, record, stage_is_whole
@@ -126,7 +126,7 @@ def _alone(files: list[Path]):
     connection = connect(**CONFIG, threads=1)
     try:
         for number, file in enumerate(files):
-            connection.execute(f"ATTACH '{quoted(file)}' AS file{number} (READ_ONLY)")
+            connection.execute(f"ATTACH '{sql_path(file)}' AS file{number} (READ_ONLY)")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
         yield connection

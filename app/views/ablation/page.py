@@ -84,7 +84,7 @@ def show() -> None:
             first = {"rule": "top", "layers": None, "k": None, "metric": None}
             st.button("Silence the five most selective units of the last layer", on_click=address.put, kwargs=first)
     closer = address.segmented("Look closer", CLOSER if count else STUDIES, "show")
-    layer = list(units or reads.read("layers", run)["layer"])[-1]
+    layer = list(units or reads.store().layers(run)["layer"])[-1]
     with frame.show_errors():
         if closer == "curves":
             studies.curves(run, layer)

@@ -27,7 +27,7 @@ def curves(run: str, layer: str) -> None:
             "over the whole network, and measures the accuracy after each step.",
         )
         return
-    table, areas = reads.read("curves", run), reads.read("areas", run)
+    table, areas = reads.store().curves(run), reads.store().areas(run)
     names = list(dict.fromkeys(table["layer"]))
     metrics = list(dict.fromkeys(table["metric"]))
     with st.container(horizontal=True):
@@ -62,13 +62,13 @@ def curves(run: str, layer: str) -> None:
 def atlas(run: str, layer: str) -> None:
     """What each single unit's silence does, class by class: exact where the run has an atlas, else an estimate."""
     whole = stored(run, "atlas")
-    names = list(reads.read("layers", run)["layer"])
+    names = list(reads.store().layers(run)["layer"])
     chosen = address.choose("atlas", names, layer if layer in names else names[-1], "layer of the atlas")
     address.widget(st.selectbox, "Layer of the atlas", names, name="atlas", value=chosen, width=220)
-    units = reads.read("units", run)
+    units = reads.store().units(run)
     units = units[units["layer"] == chosen]
     if whole:
-        effects = reads.read("atlas_classes", run, chosen).assign(value=lambda table: 100 * table["change"])
+        effects = reads.store().atlas_classes(run, chosen).assign(value=lambda table: 100 * table["change"])
         title, told = "change, points", "accuracy {:+.1f} points"
     else:
         st.markdown("**Estimate.** A first-order guess from one backward pass, until the exact effects are computed:")
@@ -177,7 +177,7 @@ def _correlations(run: str, layer: str, live: pd.DataFrame, exact: bool) -> None
             "estimate_to_loss": "estimate to loss",
         }
         rounded = {name: st.column_config.NumberColumn(head, format="%+.2f") for name, head in heads.items()}
-        by_layer = reads.read("atlas_layers", run)[["layer", "units", *heads]]
+        by_layer = reads.store().atlas_layers(run)[["layer", "units", *heads]]
         tables.table(by_layer, column_config=rounded)
         tables.downloads("atlas-layers", by_layer)
         st.caption("Spearman's ρ over the units of a layer; drop: of the accuracy over all classes.")

@@ -27,7 +27,7 @@ def show() -> None:
     _, runs = run_families.choose(run["name"])
     names, baselines = runs["run"].tolist(), runs.loc[runs["alpha"] == 0, "run"].tolist()
     seeds = runs.loc[runs["alpha"] == 0, "seed"].nunique()
-    order = reads.read("layers", run["name"])["layer"].tolist()
+    order = reads.store().layers(run["name"])["layer"].tolist()
     frame.unbounded(run["name"], order)
     about = runs[["run", "alpha", "seed"]]
 

@@ -86,10 +86,10 @@ def same_images(rows: dict[str, dict], one: str, other: str) -> bool:
 
 def read(rows: dict[str, dict]) -> dict[str, dict[str, pd.DataFrame]]:
     """The images, layers and units of each run; one with a damaged file is told and left out."""
-    found = {}
+    store, found = reads.store(), {}
     for name in rows:
         with frame.show_errors():
-            found[name] = {kind: reads.read(kind, name) for kind in ("images", "layers", "units")}
+            found[name] = {"images": store.images(name), "layers": store.layers(name), "units": store.units(name)}
     return found
 
 
@@ -117,7 +117,7 @@ def accuracies(rows: dict[str, dict], base: str) -> tuple[pd.DataFrame, pd.DataF
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def _changes(folder: str, stamps: tuple, base: str, other: str) -> pd.DataFrame:
-    before, after = reads.read("images", base), reads.read("images", other)
+    before, after = reads.store().images(base), reads.store().images(other)
     labels, names = before["label_index"], reads.class_names(base)
     return matching.changes(labels, before["prediction_index"], after["prediction_index"], names)
 
@@ -190,7 +190,7 @@ def pairs(one: str, other: str, at: str, other_at: str) -> tuple[pd.DataFrame, d
     matches, nulls = _matches(
         reads.data(), (reads.run_version(one), reads.run_version(other)), one, other, at, other_at
     )
-    ours, theirs = reads.read("units", one), reads.read("units", other)
+    ours, theirs = reads.store().units(one), reads.store().units(other)
     ours, theirs = ours[ours["layer"] == at], theirs[theirs["layer"] == other_at]
     found = matches.assign(run=one, layer=at).merge(
         ours[["unit", "si", "preferred_class", "preferred_index", "dead"]], on="unit"

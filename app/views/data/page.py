@@ -76,7 +76,7 @@ def show_result(result: dict, query: str, limit: int) -> None:
 def show() -> None:
     """Draw the page."""
     run = run_picker.require_run()["name"]
-    layers = reads.read("layers", run)["layer"]
+    layers = reads.store().layers(run)["layer"]
     worked = examples.examples(run, layers.iloc[-1])
     query = sql_console.asked(next(iter(worked.values())))
     limit = int(address.choose("rows", list(ROWS), "1000", "number of rows"))

@@ -8,6 +8,7 @@ from app.look import theme
 from app.page import frame, perturbed_runs, run_picker, tables
 from app.state import address
 from selviz import figures
+from selviz.store import Store
 from selviz.text import numbers
 
 COUNTS = {"components": "Components for 95 %", "participation": "Participation ratio"}
@@ -30,7 +31,9 @@ def show() -> None:
         f"store.dimensionality({run!r})",
         f"selviz dimensionality {run}",
     )
-    runs, found, without = perturbed_runs.gathered(run, "dimensionality", "dimensionality", "gradient_variability")
+    runs, found, without = perturbed_runs.gathered(
+        run, "dimensionality", Store.dimensionality, Store.gradient_variability
+    )
     if run not in found:
         jobs.study(
             run,

@@ -23,7 +23,7 @@ def show() -> None:
         f"selviz early {run} --epochs 1,2",
     )
     if panels.stored(run, "snapshots"):
-        names = list(reads.read("layers", run)["layer"])
+        names = list(reads.store().layers(run)["layer"])
         panels.layers(run)
         layer = address.choose("layer", names, names[-1])
         address.widget(st.selectbox, "Layer", names, name="layer", value=layer, default=names[-1], width=260)

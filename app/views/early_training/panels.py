@@ -21,8 +21,8 @@ def stored(run: str, stage: str) -> bool:
 
 def layers(run: str) -> None:
     """Mean SI of each layer over training."""
-    table = reads.read("snapshot_layers", run)
-    images = int(reads.read("snapshots", run)["images"].iloc[0])
+    table = reads.store().snapshot_layers(run)
+    images = int(reads.store().snapshots(run)["images"].iloc[0])
     tables.chart(
         "Selectivity of each layer",
         figures.training.layers_over_time(table, theme.dark()),
@@ -36,7 +36,7 @@ def layers(run: str) -> None:
 
 def trajectories(run: str, layer: str) -> None:
     """Every unit of one layer over training."""
-    units = reads.read("snapshot_units", run, layer)
+    units = reads.store().snapshot_units(run, layer)
     count = units["unit"].nunique()
     cut = f" The {figures.training.MOST_LINES} most selective of {count} are drawn." if count > 128 else ""
     tables.chart(
@@ -66,7 +66,7 @@ def movements(units: pd.DataFrame) -> pd.DataFrame:
 
 def rising(run: str, layer: str) -> None:
     """How many units of one layer became more selective, and less."""
-    shares = movements(reads.read("snapshot_units", run, layer))
+    shares = movements(reads.store().snapshot_units(run, layer))
     if shares.empty:
         st.caption("There is one moment only, so nothing rose or fell.")
         return
@@ -90,7 +90,7 @@ def silencing(run: str) -> None:
             "the end: the most selective first, the least selective first, and in ten random orders.",
         )
         return
-    table, areas = reads.read("early_curves", run), reads.read("early_areas", run)
+    table, areas = reads.store().early_curves(run), reads.store().early_areas(run)
     epochs = [str(epoch) for epoch in sorted(table["epoch"].unique())]
     epoch = int(address.segmented("After epoch", {e: f"epoch {e}" for e in epochs}, "epoch"))
     left, right = st.columns([3, 2], gap="large")
@@ -154,7 +154,7 @@ def beside(run: str) -> None:
     parts = []
     for name in [run, *asked]:
         row = rows[name]
-        parts.append(reads.read("epochs", name).assign(run=name, alpha=row["alpha"], told=told(row)))
+        parts.append(reads.store().epochs(name).assign(run=name, alpha=row["alpha"], told=told(row)))
     epochs = pd.concat(parts)
     left, right = st.columns(2, gap="large")
     for place, column, title in (

@@ -38,7 +38,7 @@ class Lesson(NamedTuple):
 
 def start(run: dict) -> Lesson:
     """The lesson on a run; the run should be a baseline, which `baseline` finds."""
-    units = reads.read("units", run["name"])
+    units = reads.store().units(run["name"])
     layer = units["layer"].iloc[-1]
     inside = units[(units["layer"] == layer) & ~units["dead"]]
     inside = inside if len(inside) else units[units["layer"] == layer]

@@ -19,14 +19,14 @@ from selviz.text import numbers, safe_text
 
 def pictures(lesson: Lesson) -> None:
     unit = int(lesson.unit["unit"])
-    activations = reads.read("activations", lesson.run, lesson.layer, unit)
+    activations = reads.store().activations(lesson.run, lesson.layer, unit)
     most = activations.sort_values(["value", "image"], ascending=[False, True])["image"].head(9)
     st.html(gallery.strip(lesson.run, most.tolist()))
     st.caption(f"The nine images that drive unit {unit} of {safe_text.plain(lesson.layer)} most, strongest first.")
 
 
 def tuning(lesson: Lesson, guess) -> None:
-    means = reads.read("class_means", lesson.run, lesson.layer, int(lesson.unit["unit"]))
+    means = reads.store().class_means(lesson.run, lesson.layer, int(lesson.unit["unit"]))
     low, high = mean_interval(means["mean"], means["std"], means["images"])
     means = means.assign(low=low, high=high)
     tables.chart(

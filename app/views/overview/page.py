@@ -73,7 +73,7 @@ def show() -> None:
             parts = []
             for row in chosen.itertuples():
                 with frame.show_errors():  # one damaged file must not hide the other runs
-                    parts.append(reads.read("layers", row.run).assign(run=row.run, alpha=row.alpha, told=row.told))
+                    parts.append(reads.store().layers(row.run).assign(run=row.run, alpha=row.alpha, told=row.told))
             if parts:
                 layers = pd.concat(parts)
                 tables.chart(

@@ -6,6 +6,7 @@ from app.compute import jobs
 from app.page import frame, perturbed_runs, run_picker
 from app.state import address
 from app.views.robustness import panels
+from selviz.store import Store
 
 PARTS = {
     "curves": "Accuracy by strength",
@@ -28,7 +29,7 @@ def show() -> None:
     kind, name, level = "corruption", "gaussian_noise", 3.0
     with frame.show_errors():  # without its weights a network has no pictures, but it has its stored numbers
         kind, name, level = perturbed_runs.samples(run)
-    runs, found, without = perturbed_runs.gathered(run, "robustness", "robustness", "robustness_summary")
+    runs, found, without = perturbed_runs.gathered(run, "robustness", Store.robustness, Store.robustness_summary)
     if run not in found:
         jobs.study(
             run,

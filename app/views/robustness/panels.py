@@ -167,7 +167,7 @@ def units(run: str, found: Found, kind: str, name: str, level: float) -> None:
         st.code(f"selviz robustness {run} {more}", language="bash")
         return
     near = float(levels.iloc[(levels - level).abs().argmin()])
-    layers = reads.read("layers", run)["layer"].tolist()
+    layers = reads.store().layers(run)["layer"].tolist()
     layer = address.choose("layer", layers, layers[-1], "layer")
     address.widget(st.selectbox, "Layer", layers, name="layer", value=layer, default=layers[-1], width=260)
     table = _shifts(run, layer, kind, name, near)
@@ -255,7 +255,7 @@ def _points(
 
 
 def _shifts(run: str, layer: str, kind: str, name: str, level: float) -> pd.DataFrame:
-    table = reads.read("robustness_units", run, layer)
+    table = reads.store().robustness_units(run, layer)
     after = table[(table["kind"] == kind) & (table["name"] == name) & np.isclose(table["level"], level)]
     after = after.set_index("unit")
     table = table.loc[table["kind"] == "clean", ["unit", "si", "preferred_class", "preferred_index"]].set_index("unit")
@@ -273,7 +273,7 @@ def _shifts(run: str, layer: str, kind: str, name: str, level: float) -> pd.Data
 
 
 def _correlation(run: str, layer: str, kind: str, name: str, level: float) -> None:
-    facts = reads.read("robustness_layers", run, layer)
+    facts = reads.store().robustness_layers(run, layer)
     fact = facts[(facts["kind"] == kind) & (facts["name"] == name) & np.isclose(facts["level"], level)].iloc[0]
     units = int(fact["units"])
     if np.isnan(fact["si_to_shift"]):

@@ -193,7 +193,7 @@ def _live(row: dict, config: RunConfig) -> None:
 def _so_far(row: dict) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
     """A run's epochs and its units' SI, from its live file or, once it is finished, from its stages."""
     if row["state"] == "finished":
-        return reads.read("epochs", row["run"]), reads.read("units", row["run"])[["layer", "unit", "si"]]
+        return reads.store().epochs(row["run"]), reads.store().units(row["run"])[["layer", "unit", "si"]]
     live = read_json(reads.store().run_path(row["run"]) / "partial" / "live.json")
     if not live:
         return None, None

@@ -76,7 +76,7 @@ def show(run: str, layer: str, unit: int) -> None:
     if given is None or read_only():
         return
     found = response(run, layer, decode(given.getvalue()))
-    names, about = reads.class_names(run), reads.read("units", run, layer)
+    names, about = reads.class_names(run), reads.store().units(run, layer)
     seen, told = st.columns([1, 3], gap="medium")
     with seen:
         picture = thumbnails.uri(thumbnails.plain(found["pixels"]))
@@ -115,7 +115,7 @@ def show(run: str, layer: str, unit: int) -> None:
             "si": st.column_config.NumberColumn("SI", format="%.2f", width="small"),
         },
     )
-    images = len(reads.read("images", run))
+    images = len(reads.store().images(run))
     st.caption(
         f"How to read this: a percentile of 99 means that the unit was less active on 99 % of the {images:,} "
         "evaluation images. A picture unlike these can still drive it higher than any of them."

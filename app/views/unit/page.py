@@ -125,7 +125,7 @@ def show() -> None:
     """Draw the page."""
     run = run_picker.require_run()
     name = run["name"]
-    units, names = reads.read("units", name), reads.class_names(name)
+    units, names = reads.store().units(name), reads.class_names(name)
     layer, unit = address(units)
     row = units[(units["layer"] == layer) & (units["unit"] == unit)].iloc[0].to_dict()
     frame.page(
@@ -150,9 +150,9 @@ def show() -> None:
             "what has to be computed anew, such as silencing a unit, is left out.",
             icon=":material/visibility:",
         )
-    activations = reads.read("activations", name, layer, unit)
+    activations = reads.store().activations(name, layer, unit)
     preferred = int(row["preferred_index"])
-    means = reads.read("class_means", name, layer, unit)
+    means = reads.store().class_means(name, layer, unit)
     low, high = mean_interval(means["mean"], means["std"], means["images"])
     means = means.assign(low=low, high=high)
     left, right = st.columns([5, 6], gap="large")

@@ -67,7 +67,7 @@ def _own_values(run: str, unit: pd.Series, activations: pd.DataFrame, means: pd.
     name = means["class"].iloc[preferred]
     best_classes = {}
     if measures.stored(run, "unit_metrics"):
-        of_layer = reads.read("unit_metrics", run, unit["layer"]).set_index("unit").loc[unit["unit"]]
+        of_layer = reads.store().unit_metrics(run, unit["layer"]).set_index("unit").loc[unit["unit"]]
         best_classes = {name: f"class {of_layer[f'{name}_class']}" for name in measures.WITH_CLASS}
     return {
         "si": f"({show(best[preferred])} − {show(rest)}) / ({show(best[preferred])} + {show(rest)}), class {name}",
@@ -122,13 +122,13 @@ def alike(run: dict, layer: str, unit: int) -> None:
     """The most similar units of its layer, and its match in another run."""
     st.subheader("Units like it", anchor=False)
     name = run["name"]
-    own = reads.read("matrix", name, layer)
+    own = reads.store().matrix(name, layer)
     table = _correlated(reads.data(), reads.run_version(name), name, layer, unit, name, layer)
     if table is None:
         st.markdown("A unit that never changes correlates with none.")
         return
     table = table[table["unit"] != unit].head(ALIKE)
-    units = reads.read("units", name).query("layer == @layer").set_index("unit")
+    units = reads.store().units(name).query("layer == @layer").set_index("unit")
     st.markdown(
         f"In its layer, by correlation over {number_text.counted(len(own), 'image')}: "
         + ", ".join(_told(name, layer, row, units) for row in table.to_dict("records"))
@@ -142,14 +142,14 @@ def alike(run: dict, layer: str, unit: int) -> None:
     other = address.choose("other", list(labels), next(iter(labels)), "run")
     address.widget(st.selectbox, "Its match in", list(labels), name="other", value=other, format_func=labels.get)
     with frame.show_errors():
-        layers = list(reads.read("layers", other)["layer"])
+        layers = list(reads.store().layers(other)["layer"])
         if layer not in layers:
             st.markdown(f"That network has no layer {safe_text.code(layer)}.")
             return
         match = _correlated(
             reads.data(), (reads.run_version(name), reads.run_version(other)), name, layer, unit, other, layer
         )
-        units = reads.read("units", other).query("layer == @layer").set_index("unit")
+        units = reads.store().units(other).query("layer == @layer").set_index("unit")
         row = match.iloc[0].to_dict()
         st.markdown(
             f"Best match in its layer {safe_text.code(layer)} of {len(match)} units: {_told(other, layer, row, units)}. "
@@ -171,8 +171,8 @@ def _correlated(folder: str, files: tuple, run: str, layer: str, unit: int, othe
     """unit, correlation (Pearson, over images) of a layer's units with one unit, highest first; None for a constant."""
     from selviz.geometry.matching import correlations
 
-    values = reads.read("matrix", run, layer)[:, unit : unit + 1]
-    found = correlations(values, reads.read("matrix", other, of))[0]
+    values = reads.store().matrix(run, layer)[:, unit : unit + 1]
+    found = correlations(values, reads.store().matrix(other, of))[0]
     table = pd.DataFrame({"unit": range(len(found)), "correlation": found}).dropna()
     return table.sort_values("correlation", ascending=False, kind="stable") if len(table) else None
 

@@ -26,7 +26,7 @@ def show() -> None:
         f"store.units({run!r})",
     )
     known, names = measures.known(run), reads.class_names(run)
-    layers = reads.read("layers", run)["layer"].tolist()
+    layers = reads.store().layers(run)["layer"].tolist()
 
     def open_unit(layer: str, unit: int) -> None:
         """Switches to the page of that unit."""
@@ -116,7 +116,7 @@ def show() -> None:
     pages = -(-found["units"] // panels.PAGE)
     page = address.integer("page", 1, pages, 1)
     with st.container(horizontal=True, vertical_alignment="center"):
-        every = int(reads.read("layers", run)["units"].sum())
+        every = int(reads.store().layers(run)["units"].sum())
         counts = f"{numbers.counted(found['units'], 'unit')} of {numbers.whole(every)}, {found['dead']} dead."
         st.markdown(counts, width="content")
         actions = st.container(width="content")

@@ -93,7 +93,7 @@ def tuning(run: str, wanted: Wanted, found: dict, largest: bool) -> dict:
     several = page["layer"].nunique() > 1
     parts = []
     for layer, part in page.groupby("layer", sort=False):
-        means = reads.read("class_means", run, layer)
+        means = reads.store().class_means(run, layer)
         parts.append(means[means["unit"].isin(part["unit"])])
     means = pd.concat(parts).merge(page[["layer", "unit"]].assign(rank=range(len(page))), on=["layer", "unit"])
     largest = means.groupby("rank")["mean"].transform(lambda values: values.abs().max())
@@ -128,7 +128,7 @@ def plane(run: str, wanted: Wanted, found: dict, largest: bool) -> dict:
     if method == "tsne" and not stored:
         jobs.study(run, "map", "Lays out the units of each layer by their tuning, with PCA and t-SNE, once.")
         return {}
-    places = reads.read("unit_map", run, layer) if stored else _pca(reads.data(), reads.run_version(run), run, layer)
+    places = reads.store().unit_map(run, layer) if stored else _pca(reads.data(), reads.run_version(run), run, layer)
     places = places.rename(columns={f"{method}_x": "x", f"{method}_y": "y"})[["layer", "unit", "x", "y"]]
     units = reads.store().find_units(run, wanted._replace(layer=layer), descending=largest, limit=MOST_MARKS)
     shown = units.merge(places, on=["layer", "unit"]).assign(silent=False)
@@ -157,7 +157,7 @@ def plane(run: str, wanted: Wanted, found: dict, largest: bool) -> dict:
 def _pca(folder: str, files: tuple, run: str, layer: str) -> pd.DataFrame:
     from selviz.selectivity.embedding import layout
 
-    means = reads.read("class_means", run, layer).pivot(index="unit", columns="class_index", values="mean")
+    means = reads.store().class_means(run, layer).pivot(index="unit", columns="class_index", values="mean")
     places = layout(means.to_numpy())
     return pd.DataFrame({"layer": layer, "unit": means.index, "pca_x": places[:, 0], "pca_y": places[:, 1]})
 
@@ -190,7 +190,7 @@ def agreement(run: str, wanted: Wanted, found: dict, largest: bool) -> dict:
 def _agreement(folder: str, files: tuple, run: str, layer: str) -> tuple[pd.DataFrame, int]:
     from selviz.selectivity.other_measures import agreement as correlations
 
-    table = reads.read("unit_metrics", run, layer)
+    table = reads.store().unit_metrics(run, layer)
     return correlations(table)[layer], int((~table["dead"]).sum())
 
 
@@ -206,7 +206,7 @@ VIEWS: dict[str, tuple[str, View]] = {
 def _layers(run: str, found: dict) -> list[str]:
     """The layers of these units in forward order."""
     there = set(found["layers"])
-    return [layer for layer in reads.read("layers", run)["layer"] if layer in there]
+    return [layer for layer in reads.store().layers(run)["layer"] if layer in there]
 
 
 def _cut(count: int, order: str) -> str:
