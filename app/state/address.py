@@ -22,6 +22,8 @@ from streamlit.runtime.scriptrunner import RerunData, RerunException, get_script
 
 from selviz.errors import near
 from selviz.text.safe_text import code
+from selviz.text.unit_lists import format_units as units_to_text  # noqa: F401
+from selviz.text.unit_lists import parse_existing_units as text_to_units  # noqa: F401
 
 LONGEST = 1500
 UNSAID = object()
@@ -287,36 +289,3 @@ def segmented(label: str, options: Mapping[str, str], name: str, **more) -> str:
     more = {"format_func": options.get, "required": True, "wrap": True, **more}
     widget(st.segmented_control, label, names, name=name, value=value, default=names[0], **more)
     return value
-
-
-def units_to_text(units: Mapping[str, Sequence[int]]) -> str:
-    """{"relu1": [3, 4, 5, 9]} -> `relu1:3-5,9`; layers are joined by `;`."""
-    return ";".join(f"{layer}:{_ranges(sorted(set(chosen)))}" for layer, chosen in units.items() if len(chosen))
-
-
-def text_to_units(text: str, sizes: Mapping[str, int]) -> tuple[dict[str, list[int]], list[str]]:
-    """The units that an address names, and its parts that name none; `sizes` has the number of units of each layer."""
-    units, wrong = {}, []
-    for part in filter(None, text.split(";")):
-        layer, _, numbers = part.rpartition(":")
-        chosen = set()
-        for item in numbers.split(","):
-            match = re.fullmatch(r"(\d{1,7})(?:-(\d{1,7}))?", item)
-            first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, -1)
-            if layer in sizes and first <= last < sizes[layer]:
-                chosen.update(range(first, last + 1))
-            else:
-                wrong.append(f"{layer}:{item}")
-        if chosen:
-            units[layer] = sorted(chosen | set(units.get(layer, ())))
-    return units, wrong
-
-
-def _ranges(numbers: Sequence[int]) -> str:
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][1] + 1:
-            runs[-1][1] = number
-        else:
-            runs.append([number, number])
-    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)

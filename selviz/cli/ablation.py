@@ -2,8 +2,9 @@
 
 import sys
 
-from selviz.cli.common import Commands, cache_option, parse_units, positive, run_option, show, store_and_run, whole
+from selviz.cli.common import Commands, cache_option, positive, run_option, show, store_and_run, whole
 from selviz.text.tables import Progress, ablation_text, areas_text, table
+from selviz.text.unit_lists import parse_units
 
 
 def ablate(args):

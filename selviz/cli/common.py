@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from selviz.config import IMAGE_SETTINGS, IMAGES, SETTINGS
 from selviz.errors import SelvizError, unknown
 from selviz.text.tables import as_json
+from selviz.text.unit_lists import parse_units
 
 # Name -> (function, example, what adds its options to a parser).
 Commands = dict[str, tuple[Callable, str, Callable]]
@@ -20,29 +21,6 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message):
         raise SelvizError(f"{message}. See: {self.prog} --help")
-
-
-def parse_units(specs: Sequence[str]) -> dict[str, list[int]]:
-    """`["relu1:0,4-6", "relu2:1"]` -> `{"relu1": [0, 4, 5, 6], "relu2": [1]}`; sorted, without duplicates.
-
-    Raises SelvizError for what is not LAYER:NUMBERS. Whether the layer and its units exist, the network knows.
-    """
-    chosen: dict[str, set[int]] = {}
-    for spec in specs:
-        layer, colon, numbers = spec.rpartition(":")
-        if not (layer.strip() and colon and numbers.strip()):
-            raise SelvizError(f"'{spec}' names no unit; write LAYER:3,5 or LAYER:3-7, such as relu1:3,5.")
-        for part in numbers.split(","):
-            first, dash, last = (piece.strip() for piece in part.partition("-"))
-            if not (first.isdecimal() and (last.isdecimal() or not dash)):
-                raise SelvizError(f"'{part.strip()}' in '{spec}' is no unit number; write LAYER:3,5 or LAYER:3-7.")
-            low, high = int(first), int(last or first)
-            if low > high:
-                raise SelvizError(f"The range '{part.strip()}' in '{spec}' runs backwards; write {high}-{low}.")
-            if high - low >= MAX_RANGE:
-                raise SelvizError(f"The range '{part.strip()}' in '{spec}' has more units than any layer.")
-            chosen.setdefault(layer.strip(), set()).update(range(low, high + 1))
-    return {layer: sorted(units) for layer, units in chosen.items()}
 
 
 def one_unit(spec: str) -> tuple[str, int]:

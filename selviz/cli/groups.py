@@ -1,9 +1,10 @@
 """`selviz groups list|show|add|rename|delete`: sets of units with a name, which links and the dashboard open."""
 
-from selviz.cli.common import Commands, full_name, parse_units, show
+from selviz.cli.common import Commands, full_name, show
 from selviz.errors import SelvizError, unknown
 from selviz.store import Store, delete_group, list_groups, read_group, rename_group, write_group
 from selviz.text.tables import table
+from selviz.text.unit_lists import parse_units
 
 NEEDS = {"show": "a group", "add": "the run of the units", "rename": "a group", "delete": "a group"}
 

@@ -36,6 +36,7 @@ from selviz.datasets.imagenet import imagenet, tiny_imagenet
 from selviz.datasets.preparation import Options, choose
 from selviz.datasets.splits import balanced_order, folds, stratified_split
 from selviz.errors import SelvizError, unknown
+from selviz.system.progress import Report, silent
 
 __all__ = [
     "DATASETS", "LAYOUTS", "Dataset", "Inputs", "assemble",
@@ -63,7 +64,7 @@ def load(
     interpolation: str = "",
     channels: int = 0,
     max_images: int = 0,
-    report: Callable[[dict], None] = lambda news: None,
+    report: Report = silent,
 ) -> Dataset:
     """The data set of that spec; the same object as long as its files stay the same.
 

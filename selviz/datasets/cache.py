@@ -12,7 +12,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from selviz.datasets.dataset import channel_counts, fingerprint
 from selviz.datasets.decoding import decode
 from selviz.datasets.preparation import Preparation
 from selviz.errors import SelvizError
+from selviz.system.progress import Report
 
 VERSION = 1  # of what decoding makes of the same file; another number decodes anew
 _DAMAGED = (FileNotFoundError, NotADirectoryError, KeyError, ValueError, TypeError)
@@ -47,9 +48,7 @@ def folder() -> Path:
     return Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "selviz"
 
 
-def decoded(
-    files: Sequence[Path], stamps: Sequence[tuple], preparation: Preparation, report: Callable[[dict], None]
-) -> Decoded:
+def decoded(files: Sequence[Path], stamps: Sequence[tuple], preparation: Preparation, report: Report) -> Decoded:
     """The pixels of the files, decoded now if the cache does not hold them; `stamps` tell (path, size, time) of each.
 
     Raises SelvizError where no file is a picture, and where the cache cannot be written.

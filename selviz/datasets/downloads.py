@@ -10,7 +10,7 @@ import numpy as np
 
 from selviz.datasets import cache
 from selviz.datasets.dataset import Dataset, assemble
-from selviz.errors import SelvizError
+from selviz.errors import SelvizError, first_line
 
 DIGITS = tuple("0123456789")
 
@@ -28,7 +28,7 @@ def download(name: str, kind: str, folder: str, parts: tuple[dict, dict], mirror
             root.mkdir(parents=True, exist_ok=True)
             train, evaluation = (getattr(sets, kind)(root, download=True, **part) for part in parts)
     except Exception as error:  # whatever the network, an archive or a checksum has to say
-        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+        reason = first_line(error).rstrip(".")
         raise SelvizError(
             f"The data set {name} cannot be downloaded or read ({reason}); connect this machine to the internet, or "
             f"put the original files into {root / folder}, and run the same command again."

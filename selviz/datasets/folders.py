@@ -20,13 +20,12 @@ from selviz.datasets.decoding import is_image, sizes
 from selviz.datasets.preparation import Options, choose
 from selviz.datasets.splits import balanced_order, folds, stratified_split
 from selviz.errors import SelvizError
+from selviz.system.progress import Report
 
 TRAIN = ("train", "training")
 EVALUATION = ("test", "val", "valid", "validation")  # the first one that is there
 TRAIN_SHARE = 0.8
 LISTED = 200  # skipped files that a run's record names; all are counted
-
-Report = Callable[[dict], None]
 
 
 @dataclass(frozen=True, eq=False)

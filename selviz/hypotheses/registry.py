@@ -9,7 +9,7 @@ import platform
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from selviz.store import Store, append, read_chain, read_json
 from selviz.store.files import WEIGHTS, checksum
 from selviz.store.ledger import FOLDER, KEY, hypotheses
 from selviz.system.locks import Claim
+from selviz.system.progress import Report, silent
 
 ALPHA = 0.05
 MOST_PLANNED = 1000
@@ -80,7 +81,7 @@ def preview(store: Store, template: str, asked: Mapping, study: str = "", planne
     }
 
 
-def run_test(store: Store, key: str, report: Callable[[dict], None] = lambda news: None) -> dict:
+def run_test(store: Store, key: str, report: Report = silent) -> dict:
     """Computes and writes the verdict of a registered hypothesis; one that has a verdict is returned as it is.
 
     What was cut off goes on with the same call. SelvizError where a run is missing, changed or not finished, where the
@@ -106,7 +107,7 @@ def run_test(store: Store, key: str, report: Callable[[dict], None] = lambda new
     return _keyed(result)
 
 
-def repeat(store: Store, key: str, report: Callable[[dict], None] = lambda news: None) -> dict:
+def repeat(store: Store, key: str, report: Report = silent) -> dict:
     """Computes a tested hypothesis anew, from nothing, and compares: {"same", "differences"}; nothing is written."""
     registered, result = find(store, key)
     if result is None or result["kind"] != "result":

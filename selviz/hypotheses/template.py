@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from selviz.store.partial_results import kept
+from selviz.system.progress import Report, silent
 
 # Each option: how it is called, whether it must be given, and what it means.
 RUN = ("run", True, "the network")
@@ -33,7 +34,7 @@ class Work(NamedTuple):
     """Where finished parts are kept, and who hears of the progress."""
 
     folder: Path
-    report: Callable[[dict], None] = lambda news: None
+    report: Report = silent
 
     def keep(self, name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
         """Arrays [n] by name: those that are kept under this name, else those that `make` gives, kept from now on."""

@@ -14,7 +14,7 @@
 Nothing in it is executed: it is read by YAML's safe loader, and every word must be one that is known here.
 """
 
-from selviz.errors import SelvizError, near, unknown
+from selviz.errors import SelvizError, first_line, near, unknown
 
 LONGEST = 20_000
 MOST_BRACKETS = 200  # YAML's reader takes a time that grows with the square of their depth
@@ -71,7 +71,7 @@ def _load(text: str) -> dict:
             raise SelvizError("The file uses YAML aliases (*name); write the values out.")
         found = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        reason = getattr(error, "problem", None) or str(error).splitlines()[0]
+        reason = getattr(error, "problem", None) or first_line(error)
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
         raise SelvizError(

@@ -6,7 +6,7 @@ A row has `what` was looked at, `state` (ok, note: works as it is, mend), what i
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
@@ -19,13 +19,14 @@ from selviz.runs.dataset_locations import placed
 from selviz.store import Store
 from selviz.store.integrity import check_rest, check_run
 from selviz.system.locks import holder
+from selviz.system.progress import Report, silent
 
 LEAST_FREE = 2**30  # bytes: a run of the demo takes 5 MB, one of 10,000 images up to 200
 PROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
 Row = dict[str, str]
 
 
-def examine(store: Store, report: Callable[[dict], None] = lambda news: None) -> list[Row]:
+def examine(store: Store, report: Report = silent) -> list[Row]:
     """Every finding, in the order of the checks; every file of the store is read, and nothing is changed."""
     checks = (packages, network, disk, runs, datasets, records, work)
     return [row for check in checks for row in check(store, report)]

@@ -1,12 +1,13 @@
 """What every unit does on every evaluation image: `logits, activations = observe(network, inputs, report=print)`."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from selviz.networks.unit_network import UnitLayer, UnitNetwork
+from selviz.system.progress import Report, silent
 
 BATCH = 250  # at most
 MAP_BYTES = 4 * 2**20  # of the largest map of a batch on a processor: what is much larger leaves its cache
@@ -24,7 +25,7 @@ def batch_size(network: UnitNetwork) -> int:
 def observe(
     network: UnitNetwork,
     inputs: Tensor,
-    report: Callable[[dict], None] = lambda progress: None,
+    report: Report = silent,
     batch: int | None = None,
 ) -> tuple[Tensor, list[Tensor]]:
     """Logits [N, C] and the activations [N, U] of each layer, float32 on CPU, of inputs [N, C, H, W].

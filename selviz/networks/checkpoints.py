@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from selviz.errors import SelvizError
+from selviz.errors import SelvizError, first_line
 
 KEYS = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "params")
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
@@ -40,7 +40,7 @@ def load_weights(model: nn.Module, path, what: str = "the network") -> None:
     try:
         model.load_state_dict({**expected, **{name: weights[name] for name in expected.keys() & weights.keys()}})
     except Exception as error:  # a tensor may be of a kind that cannot be copied
-        raise SelvizError(f"{path} cannot be loaded into {what} ({_first_line(error)}).") from error
+        raise SelvizError(f"{path} cannot be loaded into {what} ({first_line(error)[:200]}).") from error
 
 
 def read_checkpoint(path: Path) -> object:
@@ -57,7 +57,7 @@ def read_checkpoint(path: Path) -> object:
                 return safetensors.torch.load_file(path)
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file may make the reader raise anything
-        reason = _first_line(error)
+        reason = first_line(error)[:200]
         if "weights only" in str(error).lower() or "weights_only" in str(error).lower():
             reason = "it is damaged, or it holds Python objects beside weights, which are never loaded"
         raise SelvizError(
@@ -124,7 +124,3 @@ def _finite(value: Tensor) -> bool:
 def _listed(names: list[str]) -> str:
     shown = repr(names[0][:80])
     return shown if len(names) == 1 else f"{shown} and {len(names) - 1} more"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

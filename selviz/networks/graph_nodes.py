@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from selviz.errors import SelvizError
+from selviz.errors import SelvizError, first_line
 from selviz.networks.activation_functions import FUNCTION_NAMES, NAME_SIGNED
 
 
@@ -115,7 +115,7 @@ def node_shapes(root: nn.Module, graph: fx.Graph, example: Tensor) -> dict[str, 
         with torch.no_grad():
             Recorder(fx.GraphModule(root.eval(), graph)).run(example)
     except Exception as error:  # the network's own code may raise anything
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = first_line(error)
         raise SelvizError(f"The network does not take inputs of shape {tuple(example.shape)}: {reason}") from error
     finally:
         root.train(was_training)

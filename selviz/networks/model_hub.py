@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from selviz.errors import SelvizError, unknown
+from selviz.errors import SelvizError, first_line, unknown
 
 LIBRARIES = ("torchvision", "timm")
 # What torchvision sets by itself only where it loads the weights too: these were trained on otherwise scaled inputs.
@@ -92,7 +92,7 @@ def _timm():
 
 
 def _no_download(name: str, weights: str, source: str, error: Exception) -> SelvizError:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    reason = first_line(error)
     return SelvizError(
         f"The weights {weights} of {name} could not be downloaded from {source} ({reason}); without internet, bring "
         "that file from elsewhere and give it with --checkpoint FILE instead of --weights."

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree
 
-from selviz.errors import SelvizError
+from selviz.errors import SelvizError, first_line
 from selviz.networks.graph_nodes import called, node_shapes, out_of_place, output
 from selviz.networks.unit_layers import UnitLayer, find_layers
 
@@ -142,7 +142,7 @@ def _quiet():
 
 
 def _untraceable(model: nn.Module, error: Exception) -> SelvizError:
-    reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+    reason = first_line(error)[:200]
     place = fault(error)
     return SelvizError(
         f"The network {type(model).__name__} cannot be traced{f': {place}' if place else ''} ({reason.rstrip('.')})."

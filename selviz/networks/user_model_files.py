@@ -13,7 +13,7 @@ from pathlib import Path
 
 from torch import nn
 
-from selviz.errors import SelvizError, unknown
+from selviz.errors import SelvizError, first_line, unknown
 from selviz.networks.tracing import fault
 
 WRAPPERS = ("_orig_mod", "module")  # of torch.compile and DataParallel
@@ -67,7 +67,7 @@ def _running(path: Path, what: str):
         yield
     except (Exception, SystemExit) as error:
         place = fault(error, path)
-        reason = (str(error).strip().splitlines() or [""])[0]
+        reason = first_line(error) if str(error).strip() else ""
         raise SelvizError(
             f"{what}{f' in {place}' if place else ''}: {type(error).__name__}{f', {reason}' if reason else ''}."
         ) from error

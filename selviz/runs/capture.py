@@ -7,7 +7,6 @@ import itertools
 import os
 import shutil
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from selviz.errors import SelvizError
 from selviz.networks.activations import batch_size
 from selviz.networks.unit_network import UnitNetwork
 from selviz.store.files import read_json, write_json, writing
+from selviz.system.progress import Report, silent
 
 CHUNK_BYTES = 256 * 2**20  # of activations that are held in memory, and computed again after a cut
 
@@ -44,7 +44,7 @@ def record(
     classes: int,
     folder: Path,
     key: str,
-    report: Callable[[dict], None] = lambda progress: None,
+    report: Report = silent,
     batch: int | None = None,
 ) -> Recorded:
     """Logits and activations of inputs [N, C, H, W] as arrays in files of `folder`; a call with the same `key` resumes.

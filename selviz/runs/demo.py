@@ -5,12 +5,12 @@ is a chosen illustration: its settings were picked to show the published picture
 """
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 from selviz.config import RunConfig
 from selviz.errors import SelvizError
 from selviz.runs import background_jobs, sweep
+from selviz.system.progress import Report, silent
 
 # The baseline and the two ends first: after three runs the picture is there.
 CONFIGS = tuple(RunConfig("mnist-5k", "cnn", alpha=alpha) for alpha in (0, -5, 5, -1, 1))
@@ -48,7 +48,7 @@ def status(data) -> dict:
     return {"state": state, "reason": reason, "runs": rows}
 
 
-def main(data, report: Callable[[dict], None] = lambda news: None) -> None:
+def main(data, report: Report = silent) -> None:
     """Train the demo's runs that are not finished, one after the other; `report` as in `sweep.run_sweep`.
 
     Raises SelvizError if another process is at it, or if a run failed. What stops it leaves a reason, so that the app

@@ -14,19 +14,20 @@ import torch
 from torch import Tensor, nn
 
 from selviz.datasets import Dataset
-from selviz.errors import SelvizError
+from selviz.errors import SelvizError, first_line
 from selviz.networks import graph_format, model_hub, models, tracing, unit_layers
 from selviz.networks.checkpoints import load_weights
 from selviz.networks.hooked_network import WatchedNetwork
 from selviz.networks.tracing import Traced, fault, pick_logits
 from selviz.networks.unit_network import UnitNetwork
 from selviz.runs.load import load_dataset
-from selviz.runs.stages import Report, capture_stage, provenance, summarise, write_training
+from selviz.runs.stages import capture_stage, provenance, summarise, write_training
 from selviz.runs.weights import write_weights
 from selviz.store import Store, read_json, write_json
 from selviz.store.files import NETWORK, WEIGHTS, file_sha256
 from selviz.store.stage_files import clear_partial
 from selviz.system.locks import Claim
+from selviz.system.progress import Report, silent
 
 PROBES = 8  # images on which the stored network must give the logits of the one that was brought
 TOLERANCE = 1e-3  # of the logits' spread: other kernels may run in another order
@@ -44,7 +45,7 @@ def import_run(
     layers: Sequence[str] = (),
     watch: Sequence[str] = (),
     outputs: Sequence[int] = (),
-    report: Report = lambda news: None,
+    report: Report = silent,
     command: str = "",
 ) -> dict:
     """Capture a network trained elsewhere as the run `name`; its summary.
@@ -141,7 +142,7 @@ def _logits(plain: nn.Module, dataset: Dataset) -> Tensor:
             value = plain(probes)
     except Exception as error:  # somebody else's code may raise anything
         place = fault(error)
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(".")
+        reason = first_line(error)[:200].rstrip(".")
         raise SelvizError(
             f"The network cannot be run on images of shape {list(probes.shape[1:])}"
             f"{f': {place}' if place else ''} ({reason}); --image-size and --channels change the images."

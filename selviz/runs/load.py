@@ -3,7 +3,7 @@
 The data set must be the one that the run was made with; no file that a run names is executed.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -18,12 +18,12 @@ from selviz.runs.dataset_locations import named_here
 from selviz.runs.weights import read_weights
 from selviz.store import Store, read_json, run_list
 from selviz.store.files import NETWORK, WEIGHTS
+from selviz.system.progress import Report, silent
 
-Report = Callable[[dict], None]
 MOST_INPUTS = 2**30  # bytes of normalised images that an engine holds; more are normalised batch by batch
 
 
-def load_dataset(settings: Mapping, report: Report = lambda news: None, statistics: Mapping = {}) -> Dataset:
+def load_dataset(settings: Mapping, report: Report = silent, statistics: Mapping = {}) -> Dataset:
     """The data set of a run's settings (`dataset` and the IMAGE_SETTINGS).
 
     `statistics`, the summary of a finished run, holds the mean and std that it was made with.

@@ -6,7 +6,7 @@ Each is written as a whole, with its provenance beside it; `summarise(folder, fa
 import datetime
 import io
 import platform
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,8 +24,8 @@ from selviz.selectivity import unit_tables
 from selviz.store import Store, read_json, stage_is_whole, write_activations, write_images, write_stage
 from selviz.store.files import WEIGHTS, checksum
 from selviz.store.integrity import LISTED, checksums
+from selviz.system.progress import Report
 
-Report = Callable[[dict], None]
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "duckdb")
 
 

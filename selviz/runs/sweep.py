@@ -13,22 +13,22 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from selviz.config import RunConfig, config_to_dict, image_settings, run_name
-from selviz.errors import SelvizError, unknown
+from selviz.errors import SelvizError, first_line, unknown
 from selviz.runs import background_jobs
 from selviz.store import Store, read_json
 from selviz.system.locks import Claim, holder
 from selviz.system.processes import end_soon
+from selviz.system.progress import Report, silent
 
 BACKENDS = ("loky", "ray", "dask")
 ANSWER = 10  # seconds within which a cluster must answer
 LOOK = 1.0  # seconds between two looks at how far the runs are
-Report = Callable[[dict], None]
 _ALONE = threading.Lock()  # torch's threads and random state belong to a process: one run at a time in each
 
 
@@ -62,7 +62,7 @@ def run_sweep(
     address: str | None = None,
     gpus: float = 0,
     device: str = "auto",
-    report: Report = lambda news: None,
+    report: Report = silent,
     arguments: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Train what is missing of `configs`; one row a run as `run_status`, whatever became of it.
@@ -346,7 +346,7 @@ def _answers(backend: str, address: str) -> None:
 
 def _silent(backend: str, address: str, error: Exception) -> SelvizError:
     start = {"ray": "ray start --head", "dask": "dask scheduler, and dask worker on each machine"}[backend]
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    reason = first_line(error)
     return SelvizError(f"No {backend} cluster answers at {address} ({reason}); start one with: {start}")
 
 

@@ -17,19 +17,20 @@ from selviz.networks import models
 from selviz.runs import snapshots
 from selviz.runs.dataset_locations import named_here
 from selviz.runs.load import load_dataset, network_of
-from selviz.runs.stages import Report, capture_stage, provenance, summarise, write_training
+from selviz.runs.stages import capture_stage, provenance, summarise, write_training
 from selviz.runs.weights import write_weights
 from selviz.store import Store, read_json, run_list, stage_is_whole, write_json
 from selviz.store.files import WEIGHTS
 from selviz.store.stage_files import clear_partial
 from selviz.system.locks import Claim
+from selviz.system.progress import Report, silent
 from selviz.training.loop import fabric_for, train
 
 
 def train_run(
     store: Store,
     config: RunConfig,
-    report: Report = lambda news: None,
+    report: Report = silent,
     device: str = "auto",
     devices: int = 1,
     gpu: int | None = None,
@@ -83,7 +84,7 @@ def train_run(
         return summary
 
 
-def capture_run(store: Store, run: str, report: Report = lambda news: None) -> dict:
+def capture_run(store: Store, run: str, report: Report = silent) -> dict:
     """Capture a run's units again from its weights, for instance after a file was damaged; its summary."""
     folder = store.run_path(run)
     settings = run_list.settings(folder)

@@ -15,7 +15,7 @@ from pathlib import Path
 import duckdb
 
 from selviz import __version__
-from selviz.errors import SelvizError
+from selviz.errors import SelvizError, first_line
 from selviz.system.write_access import check_writing
 
 SCHEMA = 1
@@ -166,7 +166,7 @@ def writing(path: Path, *temporaries: Path):
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
         if isinstance(error, OSError | duckdb.OperationalError | duckdb.FatalException | duckdb.InternalException):
-            reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+            reason = getattr(error, "strerror", None) or first_line(error)
             raise SelvizError(
                 f"Cannot write {path} ({reason}); free some space, make the folder writable or name another store "
                 f"with --data, then run the same command again: nothing that was stored is lost."

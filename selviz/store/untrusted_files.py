@@ -10,7 +10,7 @@ import duckdb
 import safetensors
 
 from selviz.config import first_invalid_setting, is_number
-from selviz.errors import SelvizError
+from selviz.errors import SelvizError, first_line
 from selviz.store.files import NETWORK, WEIGHTS, connect, file_sha256, read_json, sql_path
 from selviz.store.integrity import LISTED
 from selviz.store.queries import CONFIG
@@ -80,7 +80,7 @@ def files_problem(files: list[Path]) -> str | None:
             others = {name for (name,) in connection.execute(OTHERS).fetchall()}
             columns = set(connection.execute(PLAIN_COLUMNS).fetchall())
     except duckdb.Error as error:
-        return f"one of its files cannot be read ({str(error).splitlines()[0]})"
+        return f"one of its files cannot be read ({first_line(error)})"
     for number, file in enumerate(files):
         if f"file{number}" in others:
             return f"{file.name} holds more than tables"

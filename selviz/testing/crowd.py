@@ -12,12 +12,12 @@ import time
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
-from app.state.address import units_to_text
 from selviz.runs.load import open_engine
 from selviz.store import Store
 from selviz.studies.ablation import run_ablation
 from selviz.testing.dashboard import CHROMIUM, FLAGS
 from selviz.testing.visitor import PATIENCE, Visitor
+from selviz.text.unit_lists import format_units
 
 MODES = {"zero": "zero", "mean": "mean", "shuffle": "another image", "scale": "scale"}  # as the page names them
 FACTOR = 0.5  # with which the page scales at first
@@ -81,7 +81,7 @@ def questions(store: Store, run: str, selections: int, seed: int = 0) -> list[Qu
         chosen = set(generator.sample(every, generator.randint(1, 6)))
         units = {layer: [unit for unit in range(size) if (layer, unit) in chosen] for layer, size in sizes.items()}
         units = {layer: numbers for layer, numbers in units.items() if numbers}
-        text = units_to_text(units)
+        text = format_units(units)
         if any(question.units == text for question in found):
             continue
         for mode in MODES:

@@ -14,10 +14,10 @@ import pandas as pd
 import pytest
 
 from selviz.cli import COMMANDS, GROUPS, main, parser
-from selviz.cli.common import parse_units
 from selviz.errors import SelvizError
 from selviz.store import Store
 from selviz.text.tables import plain, table
+from selviz.text.unit_lists import parse_units
 
 ROOT = Path(__file__).parents[2]
 SELVIZ = [sys.executable, "-m", "selviz"]
