@@ -175,7 +175,7 @@ def synthesised(run: str, layer: str, unit: int, activations: pd.DataFrame) -> N
 
 def _synthesised(run: str, layer: str, unit: int, seed: int) -> dict:
     def make() -> dict:
-        from selviz.studies.unit_measures import run_visualisation
+        from selviz.studies.feature_visualization import run_visualisation
 
         return run_visualisation(reads.store(), run, layer, unit, seed, reads.network(run))
 

@@ -81,8 +81,8 @@ def _made(folder: str, files: tuple, run: str, kind: str, name: str, level: floa
     """Pixels of the images, clean and perturbed, their labels, and ((prediction, probability)) of both."""
     import torch
 
+    from selviz.robustness.bench import adversarial
     from selviz.robustness.corruptions import corrupt
-    from selviz.studies.robustness import adversarial
 
     network, dataset = reads.network(run)
     numbers = range(first, first + SHOWN)

@@ -28,8 +28,8 @@ from selviz.networks import models
 from selviz.networks.activations import BATCH
 from selviz.networks.unit_network import UnitNetwork
 from selviz.robustness import attacks
+from selviz.robustness.bench import CORRUPTION, Bench, Perturbation
 from selviz.robustness.corruptions import SEVERITIES, STANDARD
-from selviz.studies.robustness import CORRUPTION, Bench, Item
 
 SIDE, CLASSES = 32, 10
 
@@ -80,7 +80,7 @@ def overhead(images: int, names) -> dict:
 
     bare()
     for name in names:
-        whole += seconds(lambda name=name: bench.measure(Item(CORRUPTION, name, tuple(map(float, SEVERITIES)))))
+        whole += seconds(lambda name=name: bench.measure(Perturbation(CORRUPTION, name, tuple(map(float, SEVERITIES)))))
         for severity in SEVERITIES:
             forward += seconds(bare)
             function = getattr(library, name)

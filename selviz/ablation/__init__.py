@@ -11,7 +11,7 @@ what comes of it; curves: many units one after the other; atlas: every unit alon
 
 from selviz.ablation.atlas import atlas_layer, gradient_estimates
 from selviz.ablation.class_effects import push, relevance
-from selviz.ablation.curves import DRAWS, STEPS, area, curves
+from selviz.ablation.curves import DRAWS, STEPS, area, areas, curves
 from selviz.ablation.effects import (
     UNMATCHED,
     Estimate,
@@ -24,7 +24,7 @@ from selviz.ablation.effects import (
     progress,
     ranked,
 )
-from selviz.ablation.engine import CACHE_GB, BoundaryCache, Engine
+from selviz.ablation.engine import CACHE_GB, BoundaryCache, Engine, Turn
 from selviz.ablation.modes import MODES, changes, check_choice, complement, matched_sets, random_sets
 from selviz.networks.unit_edit import UnitEdit
 
@@ -37,9 +37,11 @@ __all__ = [
     "BoundaryCache",
     "Engine",
     "Estimate",
+    "Turn",
     "UnitEdit",
     "ablate",
     "area",
+    "areas",
     "atlas_layer",
     "changes",
     "check_choice",

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from selviz.ablation.engine import Engine
+from selviz.ablation.engine import Engine, Turn
 from selviz.ablation.modes import changes
 from selviz.networks import graph_nodes
 from selviz.networks.graph_surgery import with_outputs
@@ -49,7 +49,11 @@ def gradient_estimates(
 
 
 def atlas_layer(
-    engine: Engine, name: str, classes: int, turn=None, report: Callable[[dict], None] = lambda news: None
+    engine: Engine,
+    name: str,
+    classes: int,
+    turn: Turn | None = None,
+    report: Callable[[int], None] = lambda units: None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The exact effect of zeroing each unit of a layer: (one row a unit, one row a unit and class).
 
@@ -66,7 +70,7 @@ def atlas_layer(
         change = F.cross_entropy(after, labels, reduction="none") - loss
         for value in (right, still, right & ~still, ~right & still, change):
             found.append(torch.zeros(classes, dtype=torch.float64).index_add_(0, labels, value.double()).numpy())
-        report({"unit": unit + 1, "of": engine.network.layer(name).units})
+        report(unit + 1)
     table = np.stack(found).reshape(-1, 5, classes)  # [U, quantity, C], sums over images
     overall = _frame(table.sum(axis=2, keepdims=True), counts.sum(keepdims=True))
     return overall.drop(columns="class"), _frame(table, counts)

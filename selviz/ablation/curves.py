@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from selviz.ablation.engine import Engine
@@ -60,8 +61,17 @@ def curves(
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def area(removed, accuracy) -> float:
-    """Area under one curve, 0..1: the mean accuracy over the share of units removed, by the trapezoid rule."""
+def areas(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the area under each curve of `curves`: one row per direction and draw."""
+    rows = [
+        {"direction": direction, "draw": draw, "area": area(curve["removed"], curve["accuracy"])}
+        for (direction, draw), curve in table.groupby(["direction", "draw"], sort=False)
+    ]
+    return pd.DataFrame(rows)
+
+
+def area(removed: ArrayLike, accuracy: ArrayLike) -> float:
+    """Return the area under one curve, 0..1: the mean accuracy over the share of units removed, by the trapezoid rule."""
     removed = np.asarray(removed, dtype=float)
     return float(np.trapezoid(accuracy, removed) / (removed[-1] - removed[0]))
 

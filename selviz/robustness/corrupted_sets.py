@@ -6,6 +6,7 @@ and that of Tiny-ImageNet-C, `<corruption>/<severity>/<class>/<image>`.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -16,27 +17,36 @@ from selviz.robustness.corruptions import SEVERITIES
 SUFFIXES = (".jpeg", ".jpg", ".png")
 
 
-def names(folder) -> list[str]:
-    """The corruptions in the folder; SelvizError if it has neither layout."""
+class CorruptedSet(NamedTuple):
+    """Images under one corruption at one severity: pixels uint8 [M, C, H, W], labels int64 [M]."""
+
+    pixels: np.ndarray
+    labels: np.ndarray
+
+
+def names(folder: str | Path) -> list[str]:
+    """Return the corruptions in the folder; SelvizError if it has neither layout."""
     folder = Path(folder)
     if not folder.is_dir():
         raise SelvizError(f"There is no folder {folder}; name one with CIFAR-10-C's or Tiny-ImageNet-C's files.")
-    found = sorted(path.stem for path in folder.glob("*.npy") if path.stem != "labels")
-    if found:
+    arrays = sorted(path.stem for path in folder.glob("*.npy") if path.stem != "labels")
+    if arrays:
         if not (folder / "labels.npy").exists():
             raise SelvizError(f"{folder} has no labels.npy; it belongs beside the corruptions' .npy files.")
-        return found
-    found = sorted(path.name for path in folder.iterdir() if path.is_dir() and (path / "1").is_dir())
-    if not found:
+        return arrays
+    folders = sorted(path.name for path in folder.iterdir() if path.is_dir() and (path / "1").is_dir())
+    if not folders:
         raise SelvizError(
             f"{folder} has neither <corruption>.npy beside labels.npy, as CIFAR-10-C has, nor "
             f"<corruption>/<severity>/<class>/ folders, as Tiny-ImageNet-C has."
         )
-    return found
+    return folders
 
 
-def read(folder, name: str, severity: int, class_names: Sequence[str], limit: int | None = None):
-    """(pixels uint8 [M, C, H, W], labels int64 [M]) of a corruption; of at most `limit` images, spread evenly.
+def read(
+    folder: str | Path, name: str, severity: int, class_names: Sequence[str], limit: int | None = None
+) -> CorruptedSet:
+    """Read the images of a corruption at a severity 1..5; at most `limit` of them, spread evenly.
 
     Labels of .npy files are positions in `class_names`; folders are named after classes. Raises SelvizError for what is
     missing, damaged, or does not fit the classes.
@@ -46,11 +56,11 @@ def read(folder, name: str, severity: int, class_names: Sequence[str], limit: in
         raise unknown("corruption", name, known)
     if severity not in SEVERITIES:
         raise SelvizError(f"severity is {severity!r}; it must be 1, 2, 3, 4 or 5.")
-    of = _read_arrays if (folder / f"{name}.npy").exists() else _read_pictures
-    return of(folder, name, severity, list(class_names), limit)
+    read_layout = _read_arrays if (folder / f"{name}.npy").exists() else _read_pictures
+    return read_layout(folder, name, severity, list(class_names), limit)
 
 
-def _read_arrays(folder: Path, name: str, severity: int, class_names: list[str], limit: int | None):
+def _read_arrays(folder: Path, name: str, severity: int, class_names: list[str], limit: int | None) -> CorruptedSet:
     file = folder / f"{name}.npy"
     try:
         pixels, labels = np.load(file, mmap_mode="r"), np.load(folder / "labels.npy")
@@ -70,10 +80,10 @@ def _read_arrays(folder: Path, name: str, severity: int, class_names: list[str],
     chosen = _spread(images, limit)
     pixels = np.array(pixels[part][chosen])
     pixels = pixels[..., None] if pixels.ndim == 3 else pixels
-    return np.ascontiguousarray(np.moveaxis(pixels, -1, 1)), labels[chosen].astype(np.int64)
+    return CorruptedSet(np.ascontiguousarray(np.moveaxis(pixels, -1, 1)), labels[chosen].astype(np.int64))
 
 
-def _read_pictures(folder: Path, name: str, severity: int, class_names: list[str], limit: int | None):
+def _read_pictures(folder: Path, name: str, severity: int, class_names: list[str], limit: int | None) -> CorruptedSet:
     place = folder / name / str(severity)
     files = sorted(path for path in place.glob("*/*") if path.suffix.lower() in SUFFIXES)
     if not files:
@@ -86,7 +96,8 @@ def _read_pictures(folder: Path, name: str, severity: int, class_names: list[str
         stacked = np.moveaxis(np.stack(pixels), -1, 1)
     except (OSError, ValueError) as error:
         raise SelvizError(f"A picture in {place} cannot be read, or is of another size ({error}).") from error
-    return np.ascontiguousarray(stacked), np.array([class_names.index(path.parent.name) for path in files])
+    labels = np.array([class_names.index(path.parent.name) for path in files])
+    return CorruptedSet(np.ascontiguousarray(stacked), labels)
 
 
 def _spread(images: int, limit: int | None) -> np.ndarray:

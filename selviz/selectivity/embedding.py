@@ -3,7 +3,7 @@
 import numpy as np
 
 METHODS = ("pca", "tsne")
-MOST_TSNE = 2000  # t-SNE of more units takes minutes
+MAX_TSNE = 2000  # t-SNE of more units takes minutes
 
 
 def layout(class_means, method: str = "pca", seed: int = 0) -> np.ndarray:
@@ -24,8 +24,8 @@ def layout(class_means, method: str = "pca", seed: int = 0) -> np.ndarray:
     if method == "tsne":
         from sklearn.manifold import TSNE
 
-        if not 5 <= len(tuning) <= MOST_TSNE:
-            raise ValueError(f"t-SNE takes 5 to {MOST_TSNE:,} units, not {len(tuning):,}")
+        if not 5 <= len(tuning) <= MAX_TSNE:
+            raise ValueError(f"t-SNE takes 5 to {MAX_TSNE:,} units, not {len(tuning):,}")
         perplexity = min(30.0, (len(tuning) - 1) / 3)
         return TSNE(init="pca", perplexity=perplexity, random_state=seed).fit_transform(tuning.astype(np.float32))
     centred = tuning - tuning.mean(axis=0)

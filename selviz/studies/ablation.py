@@ -1,10 +1,10 @@
-"""What silencing a run's units does: `run_ablation(store, run, {"relu2": [5]})`; `run_curves(store, run)`, `run_atlas`.
+"""Silence units of a run: `run_ablation(store, run, {"relu2": [5]})`, `run_curves(store, run)`, `run_atlas(store, run)`.
 
-The first answers at once. The other two are stored: both write a stage of their own beside the run's others. The atlas
-is resumable: each finished layer lies in `partial/`.
+The first answers at once and stores nothing. The other two write a stage each; the atlas goes on where it was cut off.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 import torch
@@ -15,16 +15,12 @@ from selviz.datasets import Dataset
 from selviz.errors import SelvizError, unknown
 from selviz.networks.unit_network import UnitNetwork
 from selviz.runs.load import load_network, open_engine
-from selviz.runs.stages import provenance
 from selviz.selectivity import unit_tables
 from selviz.statistics import rank_correlation
-from selviz.store import Store, stage_is_whole, write_stage
-from selviz.store.files import WEIGHTS, checksum
-from selviz.store.merging import merged
-from selviz.store.partial_results import kept
-from selviz.system.locks import Claim
+from selviz.store import Store, stage_is_whole
+from selviz.studies.stage_writing import Tables, weights_version, writing_stage
+from selviz.system.progress import Report, silent
 
-Report = Callable[[dict], None]
 NETWORK = "network"  # the name that the whole network has among the layers of the curves
 
 
@@ -43,17 +39,17 @@ def run_ablation(
     matched: int | None = None,
     cache: ablation.BoundaryCache | None = None,
     engine: ablation.Engine | None = None,
-    turn=None,
-    report: Report = lambda news: None,
+    turn: ablation.Turn | None = None,
+    report: Report = silent,
     watch: Callable[[ablation.Estimate], None] = lambda estimate: None,
-) -> dict:
-    """What silencing units (layer -> numbers) of a run does: `ablation.ablate`'s result, with its controls.
+) -> dict[str, Any]:
+    """Return what silencing units (layer -> numbers) of a run does: the result of `ablation.ablate`, with its controls.
 
     Adds {"run", "fold"}; fold None means all images. `engine` is what `open_engine` gave for this run and fold, for
     callers that keep it. `keep` silences all units of these layers but the given ones. `watch` gets every Estimate on
     the way, `report` every draw.
     """
-    ours = engine is None
+    opened_here = engine is None
     engine = engine or open_engine(store, run, fold, cache, loaded)
     try:
         chosen = ablation.check_choice(engine.network, units)
@@ -73,19 +69,19 @@ def run_ablation(
             watch,
         )
     finally:
-        if ours:
+        if opened_here:
             engine.close()
     return {"run": run, "fold": fold, **result}
 
 
 def unit_statistics(store: Store, run: str, layers: Sequence[str]) -> dict[str, tuple[Tensor, Tensor]]:
-    """Each layer's stored means and standard deviations of activations, ([U], [U]), for the modes of ablation."""
-    columns = ("mean_activation", "std")
+    """Return each layer's stored means and standard deviations of activations, ([U], [U]), for the modes of ablation."""
     tables = {name: store.units(run, name) for name in layers}
-    return {
-        name: tuple(torch.tensor(table[column].to_numpy(), dtype=torch.float32) for column in columns)
-        for name, table in tables.items()
-    }
+    return {name: (_tensor(table["mean_activation"]), _tensor(table["std"])) for name, table in tables.items()}
+
+
+def _tensor(column: pd.Series) -> Tensor:
+    return torch.tensor(column.to_numpy(), dtype=torch.float32)
 
 
 def run_curves(
@@ -97,9 +93,9 @@ def run_curves(
     draws: int = ablation.DRAWS,
     seed: int = 0,
     cache: ablation.BoundaryCache | None = None,
-    report: Report = lambda news: None,
+    report: Report = silent,
 ) -> pd.DataFrame:
-    """Accuracy while units are silenced in order of a metric and in random orders; returns the areas under the curves.
+    """Measure accuracy while units are silenced in order of a metric and in random orders; return the areas under it.
 
     `layers` names layers, or "network" for the same share of every layer; all of these by default. The metric is
     computed on fold 0, the accuracy measured on fold 1. Stored as stage `ablation`: `store.curves(run)` and
@@ -119,25 +115,21 @@ def run_curves(
     frames, areas = [], []
     for number, name in enumerate(wanted):
         chosen = ranking if name == NETWORK else {name: ranking[name]}
-        place = {"layer": -1 if name == NETWORK else names.index(name), "metric": metric}
-        found = ablation.curves(engine, chosen, steps, draws, seed)
-        frames.append(found.assign(**place, ranked_on="fold 0", measured_on="fold 1"))
-        for (direction, draw), curve in found.groupby(["direction", "draw"], sort=False):
-            area = ablation.area(curve["removed"], curve["accuracy"])
-            areas.append({**place, "direction": direction, "draw": draw, "area": area})
+        position = -1 if name == NETWORK else names.index(name)
+        curves = ablation.curves(engine, chosen, steps, draws, seed)
+        frames.append(curves.assign(layer=position, metric=metric, ranked_on="fold 0", measured_on="fold 1"))
+        areas.append(ablation.areas(curves).assign(layer=position, metric=metric))
         report({"run": run, "stage": "curves", "done": number + 1, "of": len(wanted)})
     engine.close()
-    folder = store.run_path(run)
-    with Claim(folder / "claim.json", f"run {run}"):
-        tables = {"curves": pd.concat(frames), "areas": pd.DataFrame(areas)}
-        tables = merged(folder, "ablation", tables, ("layer", "metric"))
-        write_stage(folder, "ablation", tables, {**provenance("cpu"), "steps": steps, "seed": seed})
+    with writing_stage(store, run, "ablation") as stage:
+        tables = {"curves": pd.concat(frames), "areas": pd.concat(areas)}
+        stage.write(tables, {"steps": steps, "seed": seed}, merge_on=("layer", "metric"))
     table = store.areas(run)
     return table[(table["metric"] == metric) & table["layer"].isin(wanted)].reset_index(drop=True)
 
 
-def _ranking(store: Store, run: str, name: str, dataset, metric: str) -> torch.Tensor:
-    """A unit metric [U] on the images of fold 0."""
+def _ranking(store: Store, run: str, name: str, dataset: Dataset, metric: str) -> torch.Tensor:
+    """Return a unit metric [U] on the images of fold 0."""
     here = dataset.eval_folds == 0
     values = torch.from_numpy(store.matrix(run, name).copy())[here]
     shuffles = unit_tables.SHUFFLES if metric.startswith("null") else 1
@@ -152,42 +144,39 @@ def run_atlas(
     store: Store,
     run: str,
     cache: ablation.BoundaryCache | None = None,
-    report: Report = lambda news: None,
+    report: Report = silent,
     again: bool = False,
 ) -> pd.DataFrame:
-    """The exact effect of silencing every single unit, on all evaluation images; returns one row a layer.
+    """Measure the exact effect of silencing every single unit, on all evaluation images; return one row per layer.
 
     Stored as stage `atlas`: `store.atlas(run)`, `store.atlas_classes(run)`, `store.atlas_layers(run)`. A finished atlas
     is returned as it is unless `again`; one that was cut off goes on with the layer at which it stopped.
     """
-    folder = store.run_path(run)
     store.run(run)
-    if not again and stage_is_whole(folder, "atlas"):
+    if not again and stage_is_whole(store.run_path(run), "atlas"):
         return store.atlas_layers(run)
-    with Claim(folder / "claim.json", f"run {run}"):
+    with writing_stage(store, run, "atlas", again) as stage:
         network, dataset = load_network(store, run)
         engine = open_engine(store, run, None, cache, (network, dataset))
         classes, total = len(dataset.class_names), sum(layer.units for layer in network.layers)
         estimates = ablation.gradient_estimates(engine, classes)
         counts = torch.bincount(dataset.eval_labels, minlength=classes)
-        weights = checksum(folder / WEIGHTS)[:16]
-        tables: dict[str, list] = {"atlas": [], "atlas_classes": [], "atlas_layers": []}
-        paths, done = [], 0
+        weights = weights_version(store, run)
+        parts: dict[str, list[pd.DataFrame]] = {"atlas": [], "atlas_classes": [], "atlas_layers": []}
+        done = 0
         for position, layer in enumerate(network.layers):
-            path = folder / "partial" / f"atlas-{weights}-{position}.npz"
-            paths.append(path)
 
-            def tell(news: dict, layer=layer, done=done) -> None:
-                report({"run": run, "stage": "atlas", "layer": layer.name, "done": done + news["unit"], "of": total})
+            def report_units(units: int, name: str = layer.name, done: int = done) -> None:
+                report({"run": run, "stage": "atlas", "layer": name, "done": done + units, "of": total})
 
-            def make(layer=layer, tell=tell) -> dict[str, pd.DataFrame]:
-                found = ablation.atlas_layer(engine, layer.name, classes, report=tell)
-                return dict(zip(("units", "by_class"), found))
+            def measure(name: str = layer.name, report_units: Callable[[int], None] = report_units) -> Tables:
+                units, by_class = ablation.atlas_layer(engine, name, classes, report=report_units)
+                return {"units": units, "by_class": by_class}
 
-            found = kept(path, make, again)
-            units, by_class = found["units"], found["by_class"]
+            tables = stage.part(f"{weights}-{position}", measure)
+            units, by_class = tables["units"], tables["by_class"]
             done += layer.units
-            report({"run": run, "stage": "atlas", "layer": layer.name, "done": done, "of": total})
+            report_units(layer.units)
             estimate = estimates[layer.name]
             units["estimate"] = ((estimate * counts.unsqueeze(1)).sum(dim=0) / counts.sum()).numpy()
             by_class["estimate"] = estimate.T.reshape(-1).numpy()
@@ -200,9 +189,7 @@ def run_atlas(
                 "si_to_drop": rank_correlation(si, drop),
             }
             for name, table in (("atlas", units), ("atlas_classes", by_class), ("atlas_layers", pd.DataFrame([row]))):
-                tables[name].append(table.assign(layer=position))
+                parts[name].append(table.assign(layer=position))
         engine.close()
-        write_stage(folder, "atlas", {name: pd.concat(parts) for name, parts in tables.items()}, provenance("cpu"))
-        for path in paths:
-            path.unlink(missing_ok=True)
+        stage.write({name: pd.concat(tables) for name, tables in parts.items()}, {})
     return store.atlas_layers(run)

@@ -1,10 +1,10 @@
-"""What silencing selective units did while a network was still learning: `run_early(Store("data"), run, [1, 2, 8])`.
+"""Silence selective units of a network that is still learning: `run_early(Store("data"), run, [1, 2, 8])`.
 
 After Ranadive et al. 2023 (arXiv 2305.17409). Needs the weights that a training with snapshots keeps after each epoch.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -13,23 +13,20 @@ from selviz.errors import SelvizError
 from selviz.networks.activations import observe
 from selviz.runs.load import load_network, open_engine
 from selviz.runs.snapshots import STAGE, weights_path
-from selviz.runs.stages import provenance
 from selviz.selectivity import index
-from selviz.store import Store, write_stage
-from selviz.store.merging import merged
-from selviz.store.partial_results import kept
+from selviz.store import Store
 from selviz.store.run_list import resume_command
-from selviz.system.locks import Claim
+from selviz.studies.stage_writing import Tables, writing_stage
+from selviz.system.progress import Report, silent
 
-Report = Callable[[dict], None]
 METRIC = "si"
 
 
 def kept_epochs(store: Store, run: str) -> list[int]:
-    """The epochs whose weights the run kept, 0 for the untrained network; SelvizError if it kept none."""
+    """Return the epochs whose weights the run kept, 0 for the untrained network; SelvizError if it kept none."""
     about = store.run(run)
-    found = [re.fullmatch(r"epoch-(\d+)", path.stem) for path in (store.run_path(run) / STAGE).glob("*.safetensors")]
-    epochs = sorted(int(match[1]) for match in found if match)
+    matches = [re.fullmatch(r"epoch-(\d+)", path.stem) for path in (store.run_path(run) / STAGE).glob("*.safetensors")]
+    epochs = sorted(int(match[1]) for match in matches if match)
     if not epochs:
         again = resume_command(store.path, {**about, "snapshots": 4}) or "selviz train --snapshots 4"
         raise SelvizError(f"Run {run} kept no weights of its epochs; train it with snapshots: {again}")
@@ -37,7 +34,7 @@ def kept_epochs(store: Store, run: str) -> list[int]:
 
 
 def default_epochs(epochs: Sequence[int]) -> list[int]:
-    """At most four of them: the first two of training, the middle and the last."""
+    """Return at most four of them: the first two of training, the middle and the last."""
     trained = [epoch for epoch in epochs if epoch]
     if not trained:
         return list(epochs)
@@ -51,51 +48,48 @@ def run_early(
     steps: int = ablation.STEPS,
     draws: int = ablation.DRAWS,
     seed: int = 0,
-    report: Report = lambda news: None,
+    report: Report = silent,
 ) -> pd.DataFrame:
-    """Accuracy while units are silenced, most selective first, least selective first and at random, after some epochs.
+    """Measure accuracy while units are silenced, most selective first, least selective first and at random, after some epochs.
 
     Units are ranked within each layer by their SI on fold 0 and removed from all layers alike; the accuracy is measured
     on fold 1. Returns the areas under the curves; stored as stage `early`, in which other epochs stay. Raises
     SelvizError for an epoch whose weights were not kept.
     """
-    there = kept_epochs(store, run)
-    wanted = list(epochs) if epochs else default_epochs(there)
-    for epoch in wanted:
-        if epoch not in there:
-            raise SelvizError(f"Run {run} kept no weights after epoch {epoch}; it has {', '.join(map(str, there))}.")
+    kept = kept_epochs(store, run)
+    chosen = list(epochs) if epochs else default_epochs(kept)
+    for epoch in chosen:
+        if epoch not in kept:
+            raise SelvizError(f"Run {run} kept no weights after epoch {epoch}; it has {', '.join(map(str, kept))}.")
     if draws < ablation.DRAWS or steps < 1:
         raise SelvizError(f"Curves need at least {ablation.DRAWS} random orders and 1 step.")
-    folder = store.run_path(run)
-    with Claim(folder / "claim.json", f"run {run}"):
+    with writing_stage(store, run, "early") as stage:
         curves, areas = [], []
-        for number, epoch in enumerate(wanted):
-            path = folder / "partial" / f"early-{epoch}-{steps}-{draws}-{seed}.npz"
-            numbers = kept(path, lambda epoch=epoch: {"curves": _coded(_curves(store, run, epoch, steps, draws, seed))})
-            found = _decoded(numbers["curves"]).assign(epoch=epoch, metric=METRIC)
-            curves.append(found)
-            for (direction, draw), curve in found.groupby(["direction", "draw"], sort=False):
-                area = ablation.area(curve["removed"], curve["accuracy"])
-                areas.append({"epoch": epoch, "metric": METRIC, "direction": direction, "draw": draw, "area": area})
-            report({"run": run, "stage": "early", "done": number + 1, "of": len(wanted)})
-        tables = {"early_curves": pd.concat(curves), "early_areas": pd.DataFrame(areas)}
-        tables = merged(folder, "early", tables, ("epoch",))
-        write_stage(folder, "early", tables, {**provenance("cpu"), "steps": steps, "draws": draws, "seed": seed})
-        for epoch in wanted:
-            (folder / "partial" / f"early-{epoch}-{steps}-{draws}-{seed}.npz").unlink(missing_ok=True)
+        for number, epoch in enumerate(chosen):
+
+            def measure(epoch: int = epoch) -> Tables:
+                return {"curves": _coded(_curves(store, run, epoch, steps, draws, seed))}
+
+            curve = _decoded(stage.part(f"{epoch}-{steps}-{draws}-{seed}", measure)["curves"])
+            curves.append(curve.assign(epoch=epoch, metric=METRIC))
+            areas.append(ablation.areas(curve).assign(epoch=epoch, metric=METRIC))
+            report({"run": run, "stage": "early", "done": number + 1, "of": len(chosen)})
+        tables = {"early_curves": pd.concat(curves), "early_areas": pd.concat(areas)}
+        stage.write(tables, {"steps": steps, "draws": draws, "seed": seed}, merge_on=("epoch",))
     table = store.early_areas(run)
-    return table[table["epoch"].isin(wanted)].reset_index(drop=True)
+    return table[table["epoch"].isin(chosen)].reset_index(drop=True)
 
 
 DIRECTIONS = ("descending", "ascending", "random")
 
 
 def _coded(table: pd.DataFrame) -> pd.DataFrame:
-    """Parts hold numbers only."""
+    """Return the table with directions as numbers: finished parts hold numbers only."""
     return table.assign(direction=table["direction"].map(DIRECTIONS.index))
 
 
 def _decoded(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with directions as words again."""
     return table.assign(direction=[DIRECTIONS[number] for number in table["direction"]])
 
 

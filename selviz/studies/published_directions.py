@@ -4,6 +4,9 @@ The networks are those like one run (`families.siblings`) whose robustness and d
 counts once. Which measure stands for a direction is selviz's own choice.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -11,7 +14,7 @@ from selviz.runs.families import siblings
 from selviz.statistics import correlation_interval, holm, mean_interval, rank_among, rank_correlation
 from selviz.store import Store, stage_is_whole
 
-FEWEST, FEWEST_ALPHAS = 8, 3
+MIN_NETWORKS, MIN_ALPHAS = 8, 3
 SHUFFLES = 9999
 LEVEL = 0.05
 EARLY = 1 / 3  # of the depth
@@ -20,7 +23,7 @@ REPRODUCED, OPPOSITE, NOT, UNTESTABLE = "reproduced", "the opposite", "not repro
 
 
 def measures(store: Store, run: str) -> pd.DataFrame:
-    """One row a network like `run` that has them stored: its alpha, seed, mean SI, and the measures of `directions`."""
+    """Return one row per network like `run` that has them stored: its alpha, seed, mean SI, and the measures of `directions`."""
     rows = []
     for about in siblings(store.runs(), run).to_dict("records"):
         name = about["run"]
@@ -46,7 +49,7 @@ def measures(store: Store, run: str) -> pd.DataFrame:
 
 
 def directions(store: Store, run: str, si: str = "mean_si_live") -> pd.DataFrame:
-    """One row a direction and measure: what is expected, n, effect with its 95 % interval, p, p_holm, verdict.
+    """Return one row per direction and measure: what is expected, n, effect with its 95 % interval, p, p_holm, verdict.
 
     The effect is Spearman's correlation with `si` over networks (permutation test, 9,999 shuffles), or, for the one
     that compares attacks with corruptions, the mean difference in components (t interval, sign-flip test). Reproduced:
@@ -58,11 +61,17 @@ def directions(store: Store, run: str, si: str = "mean_si_live") -> pd.DataFrame
     for claim, column, expected in _claims(table):
         known = table.dropna(subset=[column, si]) if column in table else table[:0]
         row = {"direction": claim, "measure": column, "expected": "+" if expected > 0 else "-", "n": len(known)}
-        enough = len(known) >= FEWEST and known["alpha"].nunique() >= FEWEST_ALPHAS
+        enough = len(known) >= MIN_NETWORKS and known["alpha"].nunique() >= MIN_ALPHAS
         paired = column.endswith("corruption")
-        found = (_difference if paired else _correlation)(known, column, si) if enough else (np.nan,) * 4
-        row |= dict(zip(("effect", "low", "high", "p"), found))
-        rows.append({**row, "unit": "components" if paired else "rho", "sign": expected})
+        effect = (_difference if paired else _correlation)(known, column, si) if enough else (np.nan,) * 4
+        rows.append(
+            {
+                **row,
+                **dict(zip(("effect", "low", "high", "p"), effect)),
+                "unit": "components" if paired else "rho",
+                "sign": expected,
+            }
+        )
     result = pd.DataFrame(rows)
     result["p_holm"] = holm(result["p"])
     result["verdict"] = [_verdict(row) for row in result.to_dict("records")]
@@ -70,7 +79,8 @@ def directions(store: Store, run: str, si: str = "mean_si_live") -> pd.DataFrame
 
 
 def _claims(table: pd.DataFrame) -> list[tuple[str, str, int]]:
-    known = {name: int(table[name].notna().sum()) for name in table if name.split()[0] in ("fgsm", "pgd")}
+    columns = [str(name) for name in table]
+    known = {name: int(table[name].notna().sum()) for name in columns if name.split()[0] in ("fgsm", "pgd")}
     attacks = [name for name, count in known.items() if count == max(known.values())]
     attacks = sorted(attacks, key=lambda name: (name[:3], float(name.split()[-1])))
     overs = [over for over in ("units", "maps") if f"early {over}" in table] or ["units"]
@@ -82,7 +92,7 @@ def _claims(table: pd.DataFrame) -> list[tuple[str, str, int]]:
             ("attacks change early layers in more directions", f"early {over} attack - corruption", 1)
             for over in overs
         ),
-        *(("gradients vary more in high-SI networks", f"gradient over {of}", 1) for of in ("images", "units")),
+        *(("gradients vary more in high-SI networks", f"gradient over {over}", 1) for over in ("images", "units")),
     ]  # fmt: skip
 
 
@@ -105,7 +115,7 @@ def _difference(known: pd.DataFrame, column: str, si: str) -> tuple[float, float
     return values.mean(), float(low), float(high), rank_among(values.mean(), signs @ values / len(values)).p
 
 
-def _verdict(row: dict) -> str:
+def _verdict(row: Mapping[str, Any]) -> str:
     if np.isnan(row["p"]):
         return UNTESTABLE
     if row["p_holm"] >= LEVEL or row["low"] <= 0 <= row["high"]:

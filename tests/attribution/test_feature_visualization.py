@@ -8,7 +8,7 @@ from selviz.attribution.feature_visualization import synthesise
 from selviz.errors import SelvizError
 from selviz.networks.unit_network import UnitNetwork
 from selviz.runs.load import load_network
-from selviz.studies.unit_measures import run_visualisation
+from selviz.studies.feature_visualization import run_visualisation
 from selviz.testing.toy import ToyNetwork
 
 

@@ -167,16 +167,16 @@ def test_it_is_computed_once_goes_on_where_it_was_cut_off_and_again_for_other_se
     before, first = file.stat().st_mtime_ns, stored.dimensionality(tiny_run)
     run_dimensionality(stored, tiny_run, ("contrast",), images=60, draws=10)
     assert file.stat().st_mtime_ns == before
-    plain, seen = dimensionality._Work.layer, []
+    plain, seen = dimensionality._Measurement.of_layer, []
 
-    def cut(self, name):
-        if name == "relu3" and not seen.count("cut"):
+    def cut(self, layer):
+        if layer.name == "relu3" and not seen.count("cut"):
             seen.append("cut")
             raise KeyboardInterrupt
-        seen.append(name)
-        return plain(self, name)
+        seen.append(layer.name)
+        return plain(self, layer)
 
-    monkeypatch.setattr(dimensionality._Work, "layer", cut)
+    monkeypatch.setattr(dimensionality._Measurement, "of_layer", cut)
     settings = {"images": 60, "draws": 10, "again": False, "seed": 1}
     with pytest.raises(KeyboardInterrupt):
         run_dimensionality(stored, tiny_run, ("contrast",), **settings)

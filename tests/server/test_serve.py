@@ -196,7 +196,7 @@ def test_a_command_that_would_write_says_so_in_one_sentence(tiny_store, tiny_run
 def test_a_picture_made_for_a_unit_is_shown_and_not_kept_where_the_store_is_for_reading(
     tiny_store, tiny_run, monkeypatch
 ):
-    from selviz.studies.unit_measures import run_visualisation
+    from selviz.studies.feature_visualization import run_visualisation
 
     monkeypatch.setenv("SELVIZ_READ_ONLY", "1")
     assert run_visualisation(tiny_store, tiny_run, "relu4", 3, 7)["pixels"].shape == (1, 8, 8)

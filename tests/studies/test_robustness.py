@@ -12,13 +12,14 @@ from selviz.cli import main
 from selviz.errors import SelvizError
 from selviz.networks.activations import observe
 from selviz.robustness import corruptions
+from selviz.robustness.bench import Bench, Perturbation
 from selviz.robustness.unit_shifts import corruption_accuracy, layer_change, unit_changes
 from selviz.runs.load import load_network
 from selviz.selectivity import index
 from selviz.statistics import rank_correlation
 from selviz.store import Store
-from selviz.studies import robustness
-from selviz.studies.robustness import AttackSettings, Bench, Item, run_robustness
+from selviz.studies.corrupted_pictures import CorruptedPictures
+from selviz.studies.robustness import AttackSettings, run_robustness
 from selviz.testing.toy import toy_dataset, toy_known
 from selviz.text.tables import robustness_text
 
@@ -161,7 +162,7 @@ def test_one_that_was_cut_off_goes_on_where_it_was(own_store, tiny_run, monkeypa
     run_robustness(own_store, tiny_run, ["snow", "frost"], [1], [], images=30)
     assert made == ["snow", "frost"]
     assert not list((own_store.run_path(tiny_run) / "partial").glob("*.npz"))
-    alone = Bench(*load_network(own_store, tiny_run), 30).measure(Item("corruption", "snow", (1.0,)))
+    alone = Bench(*load_network(own_store, tiny_run), 30).measure(Perturbation("corruption", "snow", (1.0,)))
     stored = own_store.robustness(tiny_run).set_index("name").loc["snow"]
     assert stored["accuracy"] == alone["robustness"]["accuracy"][0]
     assert stored["mean_si"] == alone["robustness"]["mean_si"][0]
@@ -293,8 +294,9 @@ def test_a_network_on_paper_is_fooled_by_the_smallest_epsilon_that_can(tmp_path)
 
 
 def test_corrupted_pictures_are_made_once_for_all_runs_and_again_where_a_bit_changed(own_store, tiny_run, monkeypatch):
-    bench = Bench(*load_network(own_store, tiny_run), 30, 0, own_store.path)
-    item = Item("corruption", "snow", (2.0,))
+    network, dataset = load_network(own_store, tiny_run)
+    bench = Bench(network, dataset, 30, 0, CorruptedPictures(own_store.path, dataset, 30))
+    item = Perturbation("corruption", "snow", (2.0,))
     first = [pixels.clone() for pixels, _ in bench.perturbed(item, 2.0)]
     (file,) = own_store.path.glob("images/*/corrupted/*")
     content = bytearray(file.read_bytes())
@@ -303,6 +305,6 @@ def test_corrupted_pictures_are_made_once_for_all_runs_and_again_where_a_bit_cha
     file.with_name(f".{file.name}.4d7aa877").write_bytes(b"of a process that was killed")
     assert torch.equal(next(pixels for pixels, _ in bench.perturbed(item, 2.0)), first[0])
     assert list(own_store.path.glob("images/*/corrupted/*")) == [file]
-    monkeypatch.setattr(robustness.corruptions, "corrupt", None)
+    monkeypatch.setattr(corruptions, "corrupt", None)
     again = [pixels for pixels, _ in bench.perturbed(item, 2.0)]
     assert torch.equal(first[0], again[0])

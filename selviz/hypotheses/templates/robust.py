@@ -62,7 +62,8 @@ def resolve(store: Store, asked: Mapping, common: Mapping) -> Resolved:
 def measure(store: Store, settings: Mapping, work: Work) -> dict:
     """Mean SI of each network, and its accuracy under the corruption, mean over severities, relative to clean; what is
     not in the store yet is computed and stored as `selviz robustness` does."""
-    from selviz.studies.robustness import CLEAN, CORRUPTION, run_robustness
+    from selviz.robustness.bench import CLEAN, CORRUPTION
+    from selviz.studies.robustness import run_robustness
 
     first, second, name = [], [], settings["corruption"]
     for done, run in enumerate(settings["runs"]):
