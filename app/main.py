@@ -10,17 +10,17 @@ if str(ROOT) not in sys.path:  # Streamlit puts this folder on the path, not the
     sys.path.insert(0, str(ROOT))
 
 import streamlit as st  # noqa: E402
-from streamlit.runtime.scriptrunner import get_script_run_ctx  # noqa: E402
 
 from app.compute import jobs  # noqa: E402
 from app.look import theme  # noqa: E402
-from app.page import data_sources, frame, run_picker  # noqa: E402
+from app.page import data_sources, frame, job_panels, run_picker  # noqa: E402
 from app.server import log, login  # noqa: E402
-from app.state import caches  # noqa: E402
+from app.state import caches, streamlit_internals  # noqa: E402
 
-DEFAULT = "overview"
+DEFAULT = "start"
 # Group -> pages: folder in app/views, title, icon, and the address where it is not the folder's name.
 PAGES = {
+    "": [("start", "Start", ":material/play_circle:")],
     "Learn": [
         ("lesson", "Lesson", ":material/school:"),
         ("overview", "Overview", ":material/insights:"),
@@ -61,7 +61,7 @@ def registered(folder: str, title: str, icon: str, address: str = "") -> st.Page
 
 def show() -> None:
     """Draw the page that the visitor is on, once."""
-    caches.share()
+    caches.share_arenas()
     st.set_page_config(page_title="selviz", page_icon=str(ROOT / "app" / "icon.png"), layout="wide")
     st.html(theme.STYLE)
     page = st.navigation(
@@ -69,16 +69,16 @@ def show() -> None:
     )
     with log.request(page.url_path or DEFAULT), frame.show_errors():
         login.require()
-        jobs.begin_once()
+        jobs.start_demo_once()
         run_picker.pick_run()
         with st.sidebar:
             data_sources.line()
-            jobs.line()
+            job_panels.sidebar()
         page.run()
 
 
 # A process that Python spawns from the dashboard imports this file too, and must neither draw nor start a demo.
-if get_script_run_ctx(suppress_warning=True) is not None:
+if streamlit_internals.running_in_streamlit():
     show()
 elif __name__ == "__main__":
     sys.exit("The dashboard is started with: streamlit run app/main.py")

@@ -78,10 +78,6 @@ def visit(monkeypatch):
         page = AppTest.from_file(str(MAIN), default_timeout=120)
         for name, value in address.items():
             page.query_params[name] = value
-        if view != "overview":
-            switch_page(page.run(), view)
-            for name, value in address.items():
-                page.query_params[name] = value
-        return page.run()
+        return (page if view == "start" else switch_page(page, view)).run()
 
     return open_page

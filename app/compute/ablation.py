@@ -1,41 +1,45 @@
-"""What silencing units does, for pages: `answer(Asked(run, "relu3:4,7"), watch)`, `control(asked, "matched", 20)`.
+"""Silence units for pages: `ablate(AblationRequest(run, "relu3:4,7"))`, `control_accuracies(request, "matched", 20)`.
 
-Answers are kept for all visitors, under all that was asked; nothing in the shared network is changed, so visitors do
+Results are cached for all visitors under the whole request; nothing in the shared network is changed, so visitors do
 not meet. Batches of images take turns: first estimates before all else, control sets last, and visitors one after the
 other. A newer request of a visitor ends the older one at its next batch; draws that were made until then are kept.
-When nobody has asked for a while, the memory that answers start from is given back.
+When nobody has request for a while, the memory that results start from is given back.
 """
 
 import os
 import shlex
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import pandas as pd
 import streamlit as st
 
-from app.compute import scheduler, turns
-from app.state import address, caches, reads
-from app.state.navigation import page_at
+from app.compute import queues, scheduler
+from app.state import caches, reads
 from selviz.errors import SelvizError
 from selviz.statistics import rank_among
 from selviz.store import Store
-from selviz.text import numbers as number_text
-from selviz.text import safe_text
+from selviz.text import unit_lists
 
-KEPT_MB = 100  # of answers, and as much of control draws
-REST = 15.0  # seconds without a request, after which the values that answers start from are given back
-TELL = 0.2  # seconds between two signs of how far the draws are
+if TYPE_CHECKING:
+    from selviz.ablation import BoundaryCache
+    from selviz.ablation.engine import Engine
+
+CACHE_MB = 100  # of results, and as much of control draws
+IDLE_S = 15.0  # without a request, after which the values that results start from are given back
+PROGRESS_S = 0.2  # between two reports of how far the draws are
 SEED = 0
-QUICK = 2000  # images of the Unit page's figures, which are seen while paging through units
+MAX_UNIT_PAGE_IMAGES = 2000  # of the Unit page's figures, which are seen while paging through units
+
+Units = dict[str, list[int]]
+Result = dict[str, Any]  # what selviz.studies.ablation.run_ablation returns
 
 
-class Asked(NamedTuple):
-    """One question: these units (as `links.units_to_text` writes them) of a run, and what is done to them.
+class AblationRequest(NamedTuple):
+    """These units (as `unit_lists.format_units` writes them) of a run, and what is done to them.
 
-    `keep` silences all other units of their layers instead; fold None means all evaluation images, `most` so many of
-    them.
+    `keep` silences all other units of their layers instead; fold None means all evaluation images, `max_images` only
+    the first so many of them.
     """
 
     run: str
@@ -44,169 +48,150 @@ class Asked(NamedTuple):
     factor: float | None = None
     keep: bool = False
     fold: int | None = None
-    most: int | None = None
+    max_images: int | None = None
 
 
 @st.cache_resource
-def _answers() -> caches.Recent:
-    return caches.Recent(KEPT_MB)
+def _results() -> caches.PickledLRU:
+    return caches.PickledLRU(CACHE_MB)
 
 
 @st.cache_resource
-def _draws() -> caches.Recent:
-    return caches.Recent(KEPT_MB)
+def _draws() -> caches.PickledLRU:
+    return caches.PickledLRU(CACHE_MB)
 
 
 def budget() -> float:
-    """Gigabytes that all engines of this process hold together: SELVIZ_CACHE_GB, else the library's default."""
+    """Return the gigabytes that all engines of this process hold together: SELVIZ_CACHE_GB, else the default."""
     from selviz.ablation import CACHE_GB
 
-    told = os.environ.get("SELVIZ_CACHE_GB") or str(CACHE_GB)
+    setting = os.environ.get("SELVIZ_CACHE_GB") or str(CACHE_GB)
     try:
-        return float(told)
+        return float(setting)
     except ValueError:
-        raise SelvizError(f"SELVIZ_CACHE_GB is {told!r}; give a number of gigabytes, such as 2.") from None
+        raise SelvizError(f"SELVIZ_CACHE_GB is {setting!r}; give a number of gigabytes, such as 2.") from None
 
 
 @st.cache_resource
-def _memory():
+def _boundary_cache() -> "BoundaryCache":
     from selviz.ablation import BoundaryCache
 
     return BoundaryCache(budget())
 
 
 @st.cache_resource
-def _rest() -> caches.AfterRest:
-    def give_back() -> None:
-        held.clear()
-        caches.trim()
+def _idle_timer() -> caches.IdleTimer:
+    boundary_cache = _boundary_cache()
 
-    held = _memory()
-    return caches.AfterRest(REST, give_back)
+    def give_back() -> None:
+        boundary_cache.clear()
+        caches.trim_memory()
+
+    return caches.IdleTimer(IDLE_S, give_back)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False, on_release=lambda engine: engine.close())
-def _engine(folder: str, files: tuple, run: str, fold: int | None, most: int | None):
+def _engine(folder: str, version: tuple, run: str, fold: int | None, max_images: int | None) -> "Engine":
     from selviz.runs.load import open_engine
 
-    return open_engine(Store(folder), run, fold, _memory(), reads.network(run), most)
+    return open_engine(Store(folder), run, fold, _boundary_cache(), reads.network(run), max_images)
 
 
-def engine(run: str, fold: int | None, most: int | None = None):
-    """The run's engine on the images of a fold (None: all), or the first of them; one object for all visitors."""
-    return _engine(reads.data(), reads.run_version(run), run, fold, most)
+def engine(run: str, fold: int | None, max_images: int | None = None) -> "Engine":
+    """Return the run's engine on the images of a fold (None: all), or the first of them; one for all visitors."""
+    return _engine(reads.data(), reads.run_version(run), run, fold, max_images)
 
 
-def sample(run: str) -> tuple[int | None, str]:
-    """How many images the Unit page's figures are of, None for all, and the sentence that says so where it is not all.
+def image_limit(run: str) -> tuple[int | None, str]:
+    """Return how many images the Unit page's figures are of, None for all, and the sentence that says so.
 
     The first evaluation images are nearly balanced over classes.
     """
     images = len(reads.store().images(run))
-    if images <= QUICK:
+    if images <= MAX_UNIT_PAGE_IMAGES:
         return None, ""
-    return QUICK, f" Of the {images:,} images, the first {QUICK:,}, nearly as many of each class."
+    first = f"the first {MAX_UNIT_PAGE_IMAGES:,}, nearly as many of each class"
+    return MAX_UNIT_PAGE_IMAGES, f" Of the {images:,} images, {first}."
 
 
-def _open(asked: Asked):
-    """The engine and the chosen units by layer."""
-    _rest().touch()
-    found = engine(asked.run, asked.fold, asked.most)
-    chosen, _ = address.text_to_units(asked.units, {layer.name: layer.units for layer in found.network.layers})
-    return found, chosen
+def _open(request: AblationRequest) -> tuple["Engine", Units]:
+    """Return the engine and the chosen units by layer."""
+    _idle_timer().touch()
+    opened = engine(request.run, request.fold, request.max_images)
+    sizes = {layer.name: layer.units for layer in opened.network.layers}
+    chosen, _ = unit_lists.parse_existing_units(request.units, sizes)
+    return opened, chosen
 
 
-def answer(asked: Asked, watch: Callable = lambda estimate: None) -> dict:
-    """What `selviz.studies.ablation.run_ablation` gives without controls; `watch` gets every estimate on the way to it."""
+def _options(request: AblationRequest) -> dict[str, Any]:
+    return {"mode": request.mode, "factor": request.factor, "keep": request.keep, "seed": SEED}
+
+
+def ablate(request: AblationRequest, on_estimate: Callable[[Any], object] = lambda estimate: None) -> Result:
+    """Return what `selviz.studies.ablation.run_ablation` does without controls; `on_estimate` gets every estimate."""
     from selviz.studies.ablation import run_ablation
 
-    key = (reads.data(), reads.run_version(asked.run), asked)
-    result = _answers().get(key)
+    key = (reads.data(), reads.run_version(request.run), request)
+    result = _results().get(key)
     if result is None:
-        opened, chosen = _open(asked)
-        how = {"mode": asked.mode, "factor": asked.factor, "keep": asked.keep, "fold": asked.fold, "seed": SEED}
-        how["turn"] = lambda batch: scheduler.turn(turns.SETTLING if batch else turns.FIRST)
-        result = run_ablation(reads.store(), asked.run, chosen, **how, draws=0, engine=opened, watch=watch)
-        _answers().put(key, result)
+        opened, chosen = _open(request)
+        options = {**_options(request), "fold": request.fold}
+        options["turn"] = lambda batch: scheduler.turn(queues.SETTLING if batch else queues.FIRST)
+        result = run_ablation(reads.store(), request.run, chosen, **options, draws=0, engine=opened, watch=on_estimate)
+        _results().put(key, result)
     return result
 
 
-def control(asked: Asked, kind: str, draws: int, watch: Callable[[int], None] = lambda done: None) -> dict:
-    """The accuracies under `draws` control sets and the rank of the chosen units among them (`statistics.Rank`).
+def control_accuracies(
+    request: AblationRequest, control: str, draws: int, on_progress: Callable[[int], object] = lambda done: None
+) -> Result:
+    """Return the accuracies under `draws` control sets and the rank of the chosen units among them.
 
-    `kind` is "control" or "matched", as in `ablation.controls`; {"accuracies": []} where none can be drawn. These are
-    the draws of `selviz ablate --draws`. `watch` gets the number of draws that are there.
+    `control` is "control" (random sets) or "matched", as in `ablation.controls`; {"accuracies": []} where none can be
+    drawn. These are the draws of `selviz ablate --draws`. `on_progress` gets the number of draws so far.
     """
     from selviz import ablation
     from selviz.studies.ablation import unit_statistics
 
-    key = (reads.data(), reads.run_version(asked.run), asked, kind)
-    found: list[float] = _draws().get(key, [])
-    if len(found) < draws:
-        opened, chosen = _open(asked)
-        stats = unit_statistics(reads.store(), asked.run, list(chosen))
-        how = {"mode": asked.mode, "factor": asked.factor, "keep": asked.keep, "stats": stats, "seed": SEED}
-        how["turn"] = lambda batch: scheduler.turn(turns.CONTROLS)
-        told = time.monotonic()
+    key = (reads.data(), reads.run_version(request.run), request, control)
+    accuracies: list[float] = _draws().get(key, [])
+    if len(accuracies) < draws:
+        opened, chosen = _open(request)
+        stats = unit_statistics(reads.store(), request.run, list(chosen))
+        options = {**_options(request), "stats": stats}
+        options["turn"] = lambda batch: scheduler.turn(queues.CONTROLS)
+        reported = time.monotonic()
         try:
-            for accuracy in ablation.controls(opened, chosen, kind, draws, start=len(found), **how):
-                found.append(accuracy)
-                if time.monotonic() - told > TELL:
-                    watch(len(found))
-                    told = time.monotonic()
+            for accuracy in ablation.controls(opened, chosen, control, draws, start=len(accuracies), **options):
+                accuracies.append(accuracy)
+                if time.monotonic() - reported > PROGRESS_S:
+                    on_progress(len(accuracies))
+                    reported = time.monotonic()
         finally:
-            _draws().put(key, found)
-            _rest().touch()
-    found = found[:draws]
-    rank = rank_among(answer(asked)["accuracy_after"], found)._asdict() if found else {}
-    return {"accuracies": found, **rank}
+            _draws().put(key, accuracies)
+            _idle_timer().touch()
+    accuracies = accuracies[:draws]
+    rank = rank_among(ablate(request)["accuracy_after"], accuracies)._asdict() if accuracies else {}
+    return {"accuracies": accuracies, **rank}
 
 
-def python(asked: Asked, units: dict, draws: int) -> str:
-    """The call that gives what is on screen, to be run after `store = selviz.open(...)`."""
-    settings = {"mode": asked.mode, "factor": asked.factor, "keep": asked.keep, "fold": asked.fold}
+def python_call(request: AblationRequest, units: Units, draws: int) -> str:
+    """Return the call that computes what is on screen, to be run after `store = selviz.open(...)`."""
+    settings = {"mode": request.mode, "factor": request.factor, "keep": request.keep, "fold": request.fold}
     defaults = {"mode": "zero", "factor": None, "keep": False, "fold": None}
-    told = "".join(f", {name}={value!r}" for name, value in settings.items() if value != defaults[name])
+    changed = "".join(f", {name}={value!r}" for name, value in settings.items() if value != defaults[name])
     return (
         "from selviz.studies.ablation import run_ablation\n\n"
-        f"result = run_ablation(store, {asked.run!r}, {units!r}{told}, draws={draws}, seed={SEED})"
+        f"result = run_ablation(store, {request.run!r}, {units!r}{changed}, draws={draws}, seed={SEED})"
     )
 
 
-def shell(asked: Asked, units: dict, draws: int) -> str:
-    """The command that gives what is on screen."""
-    named = (f"--units {shlex.quote(address.units_to_text({layer: numbers}))}" for layer, numbers in units.items())
-    parts = ["selviz ablate", asked.run, *named, f"--draws {draws}", f"--seed {SEED}"]
-    parts += [f"--mode {asked.mode}"] if asked.mode != "zero" else []
-    parts += [f"--factor {asked.factor:g}"] if asked.factor is not None else []
-    parts += ["--keep"] if asked.keep else []
-    parts += [f"--fold {asked.fold}"] if asked.fold is not None else []
+def shell_command(request: AblationRequest, units: Units, draws: int) -> str:
+    """Return the command that computes what is on screen."""
+    named = (f"--units {shlex.quote(unit_lists.format_units({layer: numbers}))}" for layer, numbers in units.items())
+    parts = ["selviz ablate", request.run, *named, f"--draws {draws}", f"--seed {SEED}"]
+    parts += [f"--mode {request.mode}"] if request.mode != "zero" else []
+    parts += [f"--factor {request.factor:g}"] if request.factor is not None else []
+    parts += ["--keep"] if request.keep else []
+    parts += [f"--fold {request.fold}"] if request.fold is not None else []
     return " ".join([*parts, f"--data {shlex.quote(reads.data())}"])
-
-
-def effect(run: str, layer: str, unit: int) -> None:
-    """What silencing this one unit changes, and the way to the page that tells more."""
-    st.subheader("What breaks without it", anchor=False)
-    units = address.units_to_text({layer: [unit]})
-    images, told = sample(run)
-    result = answer(Asked(run, units, most=images))
-    classes = pd.DataFrame(result["per_class"]).dropna(subset="change")
-    most = classes.loc[classes["change"].abs().idxmax()]
-    st.markdown(
-        f"Accuracy goes from {number_text.percent(result['accuracy_before'])} to "
-        f"{number_text.share(result['accuracy_after'], result['images'])}: {number_text.points(result['change'])}, "
-        f"McNemar's exact test {number_text.p_value(result['mcnemar_p'])}. "
-        + (
-            f"Most changed class: {safe_text.plain(most['class'])}, {number_text.points(most['change'])} "
-            f"({number_text.counted(most['images'], 'image')})."
-            if most["change"]
-            else "No class changes."
-        )
-        + told
-    )
-    st.page_link(
-        page_at("ablation"),
-        label="Silence it on the Ablation page, beside random units",
-        icon=":material/content_cut:",
-        query_params={"run": run, "layer": layer, "silence": units},
-    )

@@ -1,92 +1,96 @@
-"""What pages compute, in turns: `with turn(FIRST): ...` for a batch, `kept(key, make, told)` for a whole answer.
+"""Schedule and cache what pages compute: `with turn(FIRST): ...` for a batch, `cached(key, compute, message)`.
 
 All that is heavy goes through here, so that no visitor starves another: batches and single maps take turns; what takes
-seconds (LONG) has a queue of its own, so that one of them at most runs beside the rest; what takes minutes is a process
-in a line (`work.study`). A visitor has one of each at a time, and a page that has waited for a while says for how many.
+seconds (`long=True`) has a scheduler of its own, so that one of them at most runs next to the rest; what takes minutes
+is a process in the job queue (`compute/jobs.py`). A visitor has one of each at a time, and a page that has waited for a
+while says how many visitors are ahead.
 """
 
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import streamlit as st
-from streamlit.runtime.scriptrunner import get_script_run_ctx
+from streamlit.delta_generator import DeltaGenerator
 
-from app.compute import turns
-from app.state import caches, reruns
+from app.compute import queues
+from app.state import caches, reruns, streamlit_internals
 from selviz.text import numbers
 
-KEPT_MB = 100
-PATIENCE = 0.5  # seconds of waiting, after which a page says so
+CACHE_MB = 100
+PATIENCE_S = 0.5  # of waiting, after which a page says so
+
+Value = TypeVar("Value")
 
 
 @st.cache_resource
-def _turns(long: bool) -> turns.Turns:
+def _scheduler(long: bool) -> queues.FairScheduler:
     import torch
 
-    return turns.Turns(1 if long else turns.at_once(torch.get_num_threads()))
+    return queues.FairScheduler(1 if long else queues.pieces_at_once(torch.get_num_threads()))
 
 
 @st.cache_resource
-def _kept() -> caches.Recent:
-    return caches.Recent(KEPT_MB)
+def _cache() -> caches.PickledLRU:
+    return caches.PickledLRU(CACHE_MB)
 
 
 @st.cache_resource
-def line() -> turns.Line:
-    """The line of what takes minutes, for all visitors."""
-    return turns.Line()
+def job_queue() -> queues.JobQueue:
+    """Return the queue of what takes minutes, shared by all visitors."""
+    return queues.JobQueue()
 
 
 def visitor() -> str:
-    """Who asks: a session, which is one tab of a browser."""
-    return get_script_run_ctx().session_id
+    """Return the key of the visitor: a session, which is one tab of a browser."""
+    return streamlit_internals.session_id()
 
 
 @contextmanager
-def turn(urgency: int, long: bool = False):
-    """A turn of this visitor to compute a piece; a newer request of theirs ends the wait for it, and the run."""
-    began, place = time.monotonic(), None
+def turn(urgency: int, long: bool = False) -> Iterator[None]:
+    """Hold a turn of this visitor to compute a piece; a newer request of theirs ends the wait, and the run."""
+    began, slot = time.monotonic(), None
 
-    def wait(before: int) -> None:
-        nonlocal place
+    def on_wait(ahead: int) -> None:
+        nonlocal slot
         reruns.stop_if_superseded()
-        if before and time.monotonic() - began > PATIENCE:
-            place = place or _place()
-            place.caption(f":material/hourglass_top: {waiting(before)}")
+        if ahead and time.monotonic() - began > PATIENCE_S:
+            slot = slot or _message_slot()
+            slot.caption(f":material/hourglass_top: {waiting_message(ahead)}")
 
-    with _turns(long).turn(visitor(), urgency, wait):
-        if place:
-            place.empty()
+    with _scheduler(long).turn(visitor(), urgency, on_wait):
+        if slot:
+            slot.empty()
         yield
 
 
-def waiting(before: int) -> str:
-    """How long the queue is, in words."""
-    return f"Waiting for a free processor: {numbers.counted(before, 'visitor')} before you."
+def waiting_message(ahead: int) -> str:
+    """Return how long the queue is, in words."""
+    return f"Waiting for a free processor: {numbers.counted(ahead, 'visitor')} before you."
 
 
-def kept(key: tuple[Hashable, ...], make: Callable[[], object], told: str, long: bool = False):
-    """What `make()` gives, computed in this visitor's turn and kept for all under `key`; `told` stands there meanwhile.
+def cached(key: tuple[Hashable, ...], compute: Callable[[], Value], message: str, long: bool = False) -> Value:
+    """Return `compute()`, computed in this visitor's turn and cached for all under `key`; `message` shows meanwhile.
 
     The value must be one that can be pickled. `long` is for what takes seconds.
     """
-    found = _kept().get(key)
-    if found is None:
-        with turn(turns.SETTLING, long):
-            found = _kept().get(key)  # another visitor may have wanted the same
-            if found is None:
-                with st.spinner(told):
-                    found = make()
-                _kept().put(key, found)
-    return found
+    value = _cache().get(key)
+    if value is None:
+        with turn(queues.SETTLING, long):
+            value = _cache().get(key)  # another visitor may have wanted the same
+            if value is None:
+                with st.spinner(message):
+                    value = compute()
+                _cache().put(key, value)
+    return value
 
 
-def _place():
-    """Where this run of the page says that it waits: where it first had to."""
-    drawing = get_script_run_ctx().cursors  # Streamlit makes new ones for each run
-    of, place = st.session_state.get("waiting", (None, None))
-    if of is not drawing:
-        place = st.empty()
-        st.session_state["waiting"] = drawing, place
-    return place
+def _message_slot() -> DeltaGenerator:
+    """Return where this run of the page says that it waits: where it first had to."""
+    current_run = streamlit_internals.page_run()
+    owner, slot = st.session_state.get("waiting", (None, None))
+    if owner is not current_run or slot is None:
+        slot = st.empty()
+        st.session_state["waiting"] = current_run, slot
+    return slot

@@ -6,9 +6,12 @@ from app.look import keyboard
 
 STYLE = f"""<style>{keyboard.STYLE}
 .stMainBlockContainer {{padding: 3.6rem 2.6rem 3rem 2.6rem}}
-.stMainBlockContainer h1 {{font-size: clamp(1.6rem, 2.3vw, 2.1rem); padding: .4rem 0}}
+[data-testid=stSidebarNavLink] {{padding-block: .12rem; min-height: 1.6rem}}
+[data-testid=stSidebarHeader] {{height: 2.6rem; margin-bottom: 0}}
+[data-testid=stNavSectionHeader] {{padding-block: .1rem; margin-top: .5rem}}
+.stMainBlockContainer h1 {{font-size: clamp(1.6rem, 2.3vw, 2.1rem); padding: .1rem 0}}
 .stMainBlockContainer h2 {{font-size: 1.5rem; padding: .8rem 0 .4rem 0}}
-.stMainBlockContainer h3 {{font-size: 1.25rem; padding: .4rem 0}}
+.stMainBlockContainer h3 {{font-size: 1.25rem; padding: .1rem 0}}
 [class*="st-key-tile-"] button {{background-size: 100% auto; background-repeat: no-repeat; image-rendering: pixelated;
   padding: calc(100% - 2px) 0 0 0; overflow: hidden; border-width: 2px; min-height: 0}}
 [class*="st-key-tile-"] button p {{font-size: .82rem; white-space: pre; line-height: 1.25}}
@@ -24,6 +27,14 @@ STYLE = f"""<style>{keyboard.STYLE}
 .selviz-facts :is(th, td) {{text-align: left; vertical-align: top; padding: .2rem 1rem .2rem 0; font-size: .94rem;
   border-bottom: 1px solid #8883; overflow-wrap: anywhere}}
 .selviz-facts th {{font-weight: 600; min-width: 9rem}}
+[class*="st-key-board-model-"] {{position: absolute; height: 0; overflow: hidden}}
+[class*="st-key-board"] [data-testid=stBidiComponentRegular] {{min-height: 0}}
+.selviz-ten {{display: grid; grid-template-columns: repeat(auto-fit, minmax(64px, 1fr)); gap: .6rem; max-width: 60rem}}
+.selviz-ten figure {{margin: 0; text-align: center}}
+.selviz-ten img {{width: 100%; max-width: 66px; image-rendering: pixelated; border: 3px solid var(--hue);
+  border-radius: 6px; display: block; margin: 0 auto; box-sizing: border-box}}
+.selviz-ten .wrong img {{border-style: dashed}}
+.selviz-ten figcaption {{font-size: 1rem; font-weight: 600}}
 .selviz-picture {{width: 100%; image-rendering: pixelated; border-radius: .4rem; display: block}}
 </style>"""
 

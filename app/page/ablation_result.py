@@ -11,14 +11,13 @@ import pandas as pd
 import streamlit as st
 
 from app.compute import ablation
-from app.compute.ablation import Asked
+from app.compute.ablation import AblationRequest
 from app.look import theme
 from app.page import tables
 from app.state import address, reads
 from selviz import figures
 from selviz.statistics import change_interval
-from selviz.text import numbers as number_text
-from selviz.text import safe_text
+from selviz.text import numbers, safe_text
 
 TILES = 32  # flipped images on one page
 MOST_CLASSES = 30  # beyond it a confusion matrix is a list of its largest cells
@@ -28,7 +27,7 @@ TOLD = {
 }
 
 
-def overall(asked: Asked) -> dict:
+def overall(asked: AblationRequest) -> dict:
     """Accuracy before, after, and the change: first estimates as they come, then the exact result, which it gives."""
     place = st.empty()
 
@@ -37,7 +36,7 @@ def overall(asked: Asked) -> dict:
             with place.container():
                 _estimate(estimate)
 
-    result = ablation.answer(asked, watch)
+    result = ablation.ablate(asked, watch)
     with place.container():
         _exact(result)
     return result
@@ -53,7 +52,7 @@ def _estimate(estimate) -> None:
     ends = {when: (getattr(estimate, f"{when}_low"), getattr(estimate, f"{when}_high")) for when in ("before", "after")}
     cells = {
         when: (
-            number_text.percent(getattr(estimate, f"accuracy_{when}")),
+            numbers.percent(getattr(estimate, f"accuracy_{when}")),
             f"{100 * low:.1f} to {100 * high:.1f} % for this split",
         )
         for when, (low, high) in ends.items()
@@ -62,11 +61,11 @@ def _estimate(estimate) -> None:
     _cells(
         cells["before"],
         cells["after"],
-        (number_text.points(change), f"{number_text.counted(estimate.images, 'image')}"),
+        (numbers.points(change), f"{numbers.counted(estimate.images, 'image')}"),
     )
     st.caption(
-        f"Estimate from {number_text.whole(estimate.images)} of {number_text.counted(estimate.of, 'image')}, with its 95 % "
-        "interval for this split, which shrinks to nothing as the rest comes in."
+        f"Estimate from {numbers.whole(estimate.images)} of {numbers.counted(estimate.of, 'image')}, with its "
+        "95 % interval for this split, which shrinks to nothing as the rest comes in."
     )
 
 
@@ -74,16 +73,16 @@ def _exact(result: dict) -> None:
     images = result["images"]
     low, high = change_interval(result["lost"], result["gained"], images)
     before, after = (
-        number_text.share(result[f"accuracy_{when}"], images).replace(" ± ", "|± ").split("|")
+        numbers.share(result[f"accuracy_{when}"], images).replace(" ± ", "|± ").split("|")
         for when in ("before", "after")
     )
-    told = f"{number_text.signed(100 * low)} to {number_text.signed(100 * high)}"
-    _cells(tuple(before), tuple(after), (number_text.points(result["change"]), told))
+    told = f"{numbers.signed(100 * low)} to {numbers.signed(100 * high)}"
+    _cells(tuple(before), tuple(after), (numbers.points(result["change"]), told))
     st.caption(
-        f"Exact on {number_text.counted(images, 'image')}; 95 % intervals (Wilson; Agresti and Min for the change) for "
-        f"new images. {number_text.counted(result['lost'], 'image')} became wrong, {result['gained']} right; McNemar's "
-        f"exact test that silencing changes nothing: {number_text.p_value(result['mcnemar_p'])}. "
-        f"Logit of the true class: {number_text.signed(result['true_logit_change'], 2)} on average."
+        f"Exact on {numbers.counted(images, 'image')}; 95 % intervals (Wilson; Agresti and Min for the change) for "
+        f"new images. {numbers.counted(result['lost'], 'image')} became wrong, {result['gained']} right; McNemar's "
+        f"exact test that silencing changes nothing: {numbers.p_value(result['mcnemar_p'])}. "
+        f"Logit of the true class: {numbers.signed(result['true_logit_change'], 2)} on average."
         + (
             " The values that an answer starts from take more memory than the budget, so each one computes them anew "
             "(more memory: SELVIZ_CACHE_GB)."
@@ -93,7 +92,7 @@ def _exact(result: dict) -> None:
     )
 
 
-def against_controls(asked: Asked, result: dict, draws: int) -> None:
+def against_controls(asked: AblationRequest, result: dict, draws: int) -> None:
     """Where the chosen units rank among random sets of the same size and among sets matched on mean activation."""
     place = st.empty()
     ends = {
@@ -104,7 +103,7 @@ def against_controls(asked: Asked, result: dict, draws: int) -> None:
     for kind in figures.ablation.CONTROLS:
         with place.container():
             bar = st.progress(0.0, text=f"Drawing {draws} {figures.ablation.CONTROLS[kind]}")
-        found[kind] = ablation.control(
+        found[kind] = ablation.control_accuracies(
             asked,
             kind,
             draws,
@@ -147,7 +146,7 @@ def _rank(kind: str, control: dict, after: float) -> str:
         return f"No {name}: {UNMATCHED}."
     lower = sum(accuracy < after for accuracy in control["accuracies"])
     equal = sum(accuracy == after for accuracy in control["accuracies"])
-    test = f"Rank test, two-sided, that it is one more of the {name}: {number_text.p_value(control['p'])}"
+    test = f"Rank test, two-sided, that it is one more of the {name}: {numbers.p_value(control['p'])}"
     least = f"the smallest p that {draws} draws can give is {control['smallest']:.3f}"
     return f"{lower} of {draws} {name} break more, {equal} as much: quantile {control['quantile']:.2f}. " + (
         f"{test}; {least}." if control["p"] > control["smallest"] else f"{test} ({least})."
@@ -170,7 +169,8 @@ def by_class(result: dict) -> None:
     moved = table[table["mcnemar_p_holm"] < 0.05].sort_values("mcnemar_p_holm")
     if len(moved):
         told = ", ".join(
-            f"{safe_text.plain(row['class'])} ({number_text.points(row['change'])}, {number_text.p_value(row['mcnemar_p_holm'])})"
+            f"{safe_text.plain(row['class'])} ({numbers.points(row['change'])}, "
+            f"{numbers.p_value(row['mcnemar_p_holm'])})"
             for row in moved.head(5).to_dict("records")
         )
         st.markdown(f"Classes that change (McNemar's exact test, Holm-corrected over {len(table)} classes): {told}.")
@@ -191,7 +191,7 @@ def flips(run: str, result: dict) -> None:
         ("lost", "gained"),
     ):
         with column:
-            _tiles(run, f"{title}: {number_text.counted(len(shown), 'image')}", shown, name)
+            _tiles(run, f"{title}: {numbers.counted(len(shown), 'image')}", shown, name)
     if len(table):
         st.caption("Under each image: its class, what it was taken for before, and what it is taken for now.")
 
@@ -201,8 +201,8 @@ def _tiles(run: str, title: str, table: pd.DataFrame, name: str) -> None:
     pages = max(1, -(-len(table) // TILES))
     page = address.integer(name, 1, pages, 1, "page")
     if pages > 1:
-        numbers = {"min_value": 1, "max_value": pages, "step": 1, "default": 1, "width": 150}
-        address.widget(st.number_input, f"Page, 1 to {pages}", name=name, value=page, **numbers)
+        options = {"min_value": 1, "max_value": pages, "step": 1, "default": 1, "width": 150}
+        address.widget(st.number_input, f"Page, 1 to {pages}", name=name, value=page, **options)
     rows = table.iloc[(page - 1) * TILES : page * TILES].to_dict("records")
     names, thumbnails = reads.class_names(run), reads.store().thumbnails(run, [row["image"] for row in rows])
     tiles = []

@@ -6,9 +6,8 @@ import re
 import pandas as pd
 import streamlit as st
 
-from app.compute import jobs
 from app.look import theme
-from app.page import frame, tables
+from app.page import frame, job_panels, tables
 from app.state import address, reads
 from selviz import figures
 from selviz.errors import SelvizError
@@ -51,7 +50,7 @@ def ledger() -> None:
         st.error(f"The records do not hold together: {problem}.", icon=":material/broken_image:")
     if table.empty:
         st.info("No hypothesis is registered in this store yet.", icon=":material/inbox:")
-        st.button("Register one", type="primary", on_click=address.put, kwargs={"do": "register"})
+        st.button("Register one", type="primary", on_click=address.update, kwargs={"do": "register"})
         st.caption("Or in a shell:")
         st.code("selviz hypothesis register selective --run RUN --k 5", language="bash")
         return
@@ -64,7 +63,7 @@ def ledger() -> None:
 
     def opened() -> None:
         if rows := st.session_state["ledger"]["selection"]["rows"]:
-            address.put(hypothesis=table["hypothesis"].iloc[rows[0]], do="one")
+            address.update(hypothesis=table["hypothesis"].iloc[rows[0]], do="one")
 
     tables.table(
         table,
@@ -100,7 +99,7 @@ def ledger() -> None:
 
 def form(run: str) -> None:
     """A claim put together, shown with its power, and registered."""
-    jobs.reading_only()
+    job_panels.reading_only()
     names = {name: kind.about.title for name, kind in TEMPLATES.items()}
     template = address.choose("template", list(names), "selective", "kind of claim")
     address.widget(st.selectbox, "Kind of claim", list(names), name="template", value=template, format_func=names.get)
@@ -140,7 +139,7 @@ def form(run: str) -> None:
             icon=":material/lock:",
             on_click=_register,
             args=(template, asked, study, planned),
-            **jobs.control(),
+            **job_panels.writing_control(),
         )
         st.caption("A registered claim cannot be changed or removed. It is tested afterwards.")
     if failed := st.session_state.pop("not registered", None):
@@ -198,7 +197,7 @@ def _register(template: str, asked: dict, study: str, planned: int) -> None:
         st.session_state["not registered"] = str(error)
         return
     st.session_state.pop("claim", None)
-    address.put(hypothesis=record["hypothesis"], do="one", template=None)
+    address.update(hypothesis=record["hypothesis"], do="one", template=None)
 
 
 # ------------------------------------------------------------------------------------------------------------------ one
@@ -252,7 +251,7 @@ def verdict(key: str) -> bool:
     for problem in registry.changed_runs(store, registered):
         st.warning(f"{problem.capitalize()}.", icon=":material/link_off:")
     if result is None:
-        jobs.study(
+        job_panels.study(
             "test",
             "hypothesis",
             f"Registered on {registered['written'][:16].replace('T', ' at ')} (UTC), not tested yet.",

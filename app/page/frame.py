@@ -3,10 +3,9 @@
 from contextlib import contextmanager
 
 import streamlit as st
-from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from app.look import keyboard
-from app.state import reads
+from app.state import reads, streamlit_internals
 from selviz.errors import SelvizError
 from selviz.text import safe_text
 
@@ -26,7 +25,7 @@ def page(title: str, how: str, python: str = "", shell: str = "") -> None:
                     st.caption("The same in a shell")
                     st.code(shell, language="bash")
     st.markdown(how)
-    st.session_state["notices"] = get_script_run_ctx().cursors, st.container()
+    st.session_state["notices"] = streamlit_internals.page_run(), st.container()
 
 
 @contextmanager
@@ -53,7 +52,8 @@ def unbounded(run: str, layers) -> None:
     if signed:
         more = f" and {len(signed) - 3} more" if len(signed) > 3 else ""
         st.caption(
-            f"Activations can be negative in {', '.join(map(safe_text.code, signed[:3]))}{more}: SI is not bounded there."
+            f"Activations can be negative in {', '.join(map(safe_text.code, signed[:3]))}{more}: SI is not bounded "
+            "there."
         )
 
 
@@ -63,7 +63,7 @@ def show_errors():
     try:
         yield
     except SelvizError as error:
-        drawing = get_script_run_ctx().cursors  # Streamlit makes new ones for each run
+        drawing = streamlit_internals.page_run()
         of, told = st.session_state.get("failures", (None, set()))
         told = told if of is drawing else set()
         if str(error) in told:

@@ -8,8 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from app.compute import ablation, scheduler
-from app.look import theme
-from app.look import thumbnails as image_files
+from app.look import theme, thumbnails
 from app.state import address, reads
 from selviz.figures import colors
 from selviz.store.files import WEIGHTS
@@ -52,12 +51,12 @@ def bands(activations: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 def strip(run: str, images: list[int]) -> str:
     """These images in a row, as HTML."""
-    thumbnails = reads.store().thumbnails(run, images)
+    pictures = reads.store().thumbnails(run, images)
     labels = reads.store().images(run)["label"]
     tiles = []
     for image in images:
         told = html.escape(f"image {image}: {labels[image]}")
-        source = f"data:image/png;base64,{base64.b64encode(thumbnails[image]).decode()}"
+        source = f"data:image/png;base64,{base64.b64encode(pictures[image]).decode()}"
         tiles.append(f'<figure title="{told}"><img class="selviz-picture" alt="{told}" src="{source}"></figure>')
     columns = f"grid-template-columns: repeat({len(tiles)}, minmax(0, 6rem))"
     return f'<div class="selviz-tiles" style="{columns}">{"".join(tiles)}</div>'
@@ -70,7 +69,7 @@ def _relevance(run: str, layer: str) -> np.ndarray:
         return relevance(ablation.engine(run, None), layer).numpy()
 
     key = ("relevance", reads.data(), reads.run_version(run), run, layer)
-    return scheduler.kept(key, make, "Finding the images to which this unit matters most ...", long=True)
+    return scheduler.cached(key, make, "Finding the images to which this unit matters most ...", long=True)
 
 
 def chosen(activations: pd.DataFrame) -> int:
@@ -96,16 +95,16 @@ def images(run: str, layer: str, unit: int, activations: pd.DataFrame) -> None:
     maps = _maps(reads.data(), reads.run_version(run), run, layer, unit, tuple(together)) if has_network else None
     spatial = maps is not None and maps.ndim == 3
     top = float(np.quantile(maps, BRIGHT)) if spatial else 0.0
-    pixels = image_files.decoded(reads.store().thumbnails(run, together))
+    pixels = thumbnails.decoded(reads.store().thumbnails(run, together))
     style, number = [], 0
     for band, table in found.items():
         st.markdown(f"**{BANDS[band]}**")
         columns = st.columns(COLUMNS, gap="xsmall")
         for rank, row in enumerate(table.to_dict("records")):
             image, wrong = int(row["image"]), row["label_index"] != row["prediction_index"]
-            picture = image_files.plain(pixels[image])
+            picture = thumbnails.plain(pixels[image])
             if spatial and mapped:
-                picture = image_files.overlay(pixels[image], maps[number], top)
+                picture = thumbnails.overlay(pixels[image], maps[number], top)
             number += 1
             style.append(_tile_style(f"{band}-{rank}", picture, row, image == picked, wrong))
             told = f"Image {image}: {safe_text.plain(row['label'])}, taken for {safe_text.plain(row['prediction'])}"
@@ -114,7 +113,7 @@ def images(run: str, layer: str, unit: int, activations: pd.DataFrame) -> None:
                 key=f"tile-{band}-{rank}",
                 width="stretch",
                 help=told + f"; activation {numbers.number(row['value'])}",
-                on_click=address.put,
+                on_click=address.update,
                 kwargs={"image": image, "evidence": "pixels"},
             )
     st.html(f"<style>{''.join(style)}</style>")
@@ -145,7 +144,7 @@ def _tile_style(key: str, picture: np.ndarray, row: dict, chosen: bool, wrong: b
     hue = colors.classes(10, theme.dark())[int(row["label_index"]) % 10]
     ring = f"box-shadow: 0 0 0 3px {colors.INK[theme.dark()]};" if chosen else ""
     broken = "border-style: dashed;" if wrong else ""
-    look = f"background-image: url({image_files.uri(picture)}); border-color: {hue}; {broken} {ring}"
+    look = f"background-image: url({thumbnails.uri(picture)}); border-color: {hue}; {broken} {ring}"
     return f".st-key-tile-{key} button {{{look}}}"
 
 
@@ -156,7 +155,7 @@ def synthesised(run: str, layer: str, unit: int, activations: pd.DataFrame) -> N
     found = _synthesised(run, layer, unit, seed)
     picture, words = st.columns([1, 2], vertical_alignment="center")
     told = f"an image made to drive unit {unit} of {layer}"
-    source = image_files.uri(image_files.plain(found["pixels"]))
+    source = thumbnails.uri(thumbnails.plain(found["pixels"]))
     picture.html(f'<img class="selviz-picture" alt="{html.escape(told)}" src="{source}">')
     largest = float(activations["value"].max())
     with words:
@@ -165,7 +164,7 @@ def synthesised(run: str, layer: str, unit: int, activations: pd.DataFrame) -> N
             f"{numbers.number(found['at_start'])} for the noise it began with; the largest on "
             f"{numbers.counted(len(activations), 'image')} of the data set is {numbers.number(largest)}."
         )
-        st.button("Another one", icon=":material/casino:", on_click=address.put, kwargs={"drawn": seed + 1})
+        st.button("Another one", icon=":material/casino:", on_click=address.update, kwargs={"drawn": seed + 1})
     st.caption(
         f"Gradient ascent on the unit's mean activation over a Fourier series, seed {seed}. Such pictures need not lie "
         "where natural images lie; in a controlled study people understood units better from natural images (92 % "
@@ -180,4 +179,4 @@ def _synthesised(run: str, layer: str, unit: int, seed: int) -> dict:
         return run_visualisation(reads.store(), run, layer, unit, seed, reads.network(run))
 
     key = ("synthesised", reads.data(), reads.run_version(run), run, layer, unit, seed)
-    return scheduler.kept(key, make, "Making an image that drives this unit ...", long=True)
+    return scheduler.cached(key, make, "Making an image that drives this unit ...", long=True)

@@ -1,4 +1,4 @@
-"""Perturbed images and runs that were tested on them: `samples(run)`, `gathered(run, "robustness", Store.robustness)`."""
+"""Perturbed images and runs that were tested on them: `samples(run)`, `gathered(run, "robustness", ...)`."""
 
 import html
 from collections.abc import Callable
@@ -13,8 +13,7 @@ from app.state import address, reads
 from selviz.runs.families import siblings
 from selviz.statistics import over_seeds, wilson
 from selviz.store import Store
-from selviz.text import numbers as number_text
-from selviz.text import safe_text
+from selviz.text import numbers, safe_text
 
 SHOWN = 8
 EPSILONS = ("0.5", "1", "2", "4", "8", "16", "32", "64")
@@ -85,10 +84,10 @@ def _made(folder: str, files: tuple, run: str, kind: str, name: str, level: floa
     from selviz.robustness.corruptions import corrupt
 
     network, dataset = reads.network(run)
-    numbers = range(first, first + SHOWN)
+    image_numbers = range(first, first + SHOWN)
     clean, labels = dataset.eval_pixels[first : first + SHOWN], dataset.eval_labels[first : first + SHOWN]
     if kind == "corruption":
-        found = torch.from_numpy(corrupt(clean.numpy(), name, int(level), 0, numbers))
+        found = torch.from_numpy(corrupt(clean.numpy(), name, int(level), 0, image_numbers))
     else:
         found = adversarial(network, dataset, clean, labels, name, level)
     answers = []
@@ -141,7 +140,7 @@ def _strip(run: str, kind: str, name: str, level: float, first: int) -> None:
 def gathered(
     run: str, stage: str, *tables: Callable[[Store, str], pd.DataFrame]
 ) -> tuple[pd.DataFrame, dict[str, dict[str, pd.DataFrame]], list[str]]:
-    """Return the runs like this one that have the stage, their tables (run -> method -> table), and other runs' names."""
+    """Return the runs like this one that have the stage, their tables (run -> method -> table), and the others."""
     alike = siblings(reads.runs(), run)
     store, found, without = reads.store(), {}, []
     for name in alike["run"]:
@@ -157,7 +156,7 @@ def told_missing(without: list[str], command: str) -> None:
     """How many runs like this one were not tested yet, and the command that does it."""
     if without:
         st.caption(
-            f"{number_text.counted(len(without), 'network')} like this one not tested yet, such as "
+            f"{numbers.counted(len(without), 'network')} like this one not tested yet, such as "
             f"{safe_text.code(without[0])}: `selviz {command} RUN` tests one."
         )
 
@@ -193,4 +192,4 @@ def by_level(runs: pd.DataFrame, found: dict, kind: str, name: str | None) -> pd
         table = table.assign(low=low, high=high, n=1)
     else:
         table = over_alpha(table, "accuracy", ("level",)).rename(columns={"mean": "accuracy"})
-    return table.assign(told=[f"α {number_text.alpha(alpha)}" for alpha in table["alpha"]])
+    return table.assign(told=[f"α {numbers.alpha(alpha)}" for alpha in table["alpha"]])

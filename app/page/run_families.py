@@ -10,6 +10,13 @@ from selviz.statistics import FEWEST_SEEDS
 KINDS = {"t": "Student's t", "bootstrap": "bootstrap"}
 
 
+def of(run: str) -> tuple[str, pd.DataFrame]:
+    """Return the name and the runs of the family that a run belongs to."""
+    families = groups(reads.runs())
+    name = next(name for name, members in families.items() if run in set(members["run"]))
+    return name, families[name]
+
+
 def choose(run: str) -> tuple[str, pd.DataFrame]:
     """The family that the address names, else that of the run, and its runs; a box to choose if there are several."""
     families = groups(reads.runs())

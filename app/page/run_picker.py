@@ -3,8 +3,8 @@
 import pandas as pd
 import streamlit as st
 
-from app.compute import jobs
 from app.look import theme
+from app.page import job_panels
 from app.state import address, reads
 from selviz.config import short_name
 from selviz.figures import colors
@@ -37,8 +37,8 @@ def pick_run() -> None:
     else:
         chosen = address.choose("run", names, default)
     st.session_state["run"] = chosen
-    if asked is None or asked != chosen:
-        address.put(run=chosen)
+    if asked != chosen:
+        address.update(run=chosen)
     rows = finished.set_index("run").to_dict("index")
     with st.sidebar:
         address.widget(st.selectbox, "Run", names, name="run", value=chosen, format_func=labels(rows).get)
@@ -80,10 +80,10 @@ def remedy(row: dict) -> str:
 
 
 def require_run() -> dict:
-    """The chosen run as a dict of the columns of `reads.runs()`; a page without any run says how to get one, and stops."""
+    """Return the chosen run, a dict of the columns of `reads.runs()`; without any run say how to get one, and stop."""
     name = st.session_state.get("run")
     if name is None:
-        jobs.panel()
+        job_panels.demo_panel()
         st.stop()
     table = reads.runs()
     return {"name": name, **table[table["run"] == name].iloc[0].to_dict()}

@@ -11,15 +11,14 @@ from typing import NamedTuple
 import pandas as pd
 import streamlit as st
 
-from app.compute import jobs
 from app.look import theme
-from app.page import frame, tables
+from app.page import frame, job_panels, tables
 from app.state import address, reads
 from selviz import figures
 from selviz.errors import SelvizError
 from selviz.store import delete_group, list_groups, read_group, rename_group, write_group
 from selviz.system.write_access import read_only
-from selviz.text import numbers, safe_text
+from selviz.text import numbers, safe_text, unit_lists
 
 RULES = {
     "hand": "By hand",
@@ -84,13 +83,13 @@ def choose(run: str) -> Choice:
 
 def put(run: str, units: Units) -> None:
     """Puts a list of units into the address."""
-    address.put(**{"rule": None, "silence": None, "group": None, **query(run, units)})
+    address.update(**{"rule": None, "silence": None, "group": None, **query(run, units)})
 
 
 def query(run: str, units: Units) -> dict[str, str]:
     """What an address says of a list of units: the list, or where it is too long for a link, a stored group's key."""
-    text = address.units_to_text(units)
-    if len(text) > address.LONGEST and not read_only():
+    text = unit_lists.format_units(units)
+    if len(text) > address.MAX_LINK_LENGTH and not read_only():
         return {"group": write_group(reads.data(), units, run=run)}
     return {"silence": text} if text else {}
 
@@ -130,12 +129,12 @@ def _by_hand(run: str, sizes: dict[str, int]) -> Units:
     chosen = _listed(sizes)
     way = address.segmented("Pick from", WAYS, "by", label_visibility="collapsed")
     if way == "text":
-        address.held(
+        address.bound_widget(
             st.text_area,
             "Units, layer by layer",
             key="typed",
-            value=address.units_to_text(chosen),
-            changed=lambda typed: address.put(rule=None, group=None, silence=typed.strip() or None),
+            value=unit_lists.format_units(chosen),
+            on_change=lambda typed: address.update(rule=None, group=None, silence=typed.strip() or None),
             placeholder=f"{next(iter(sizes))}:0,4-7;{list(sizes)[-1]}:3",
             help="LAYER:numbers and ranges, layers parted by a semicolon, as in the address and on the command line.",
         )
@@ -162,15 +161,15 @@ def _by_hand(run: str, sizes: dict[str, int]) -> Units:
 
 def _listed(sizes: dict[str, int]) -> Units:
     """The units that the address lists, by name or by a group's key."""
-    text = address.get("silence", "")
+    text = address.get("silence")
     if key := address.get("group"):
         try:
-            text = address.units_to_text(read_group(reads.data(), key)["units"])
+            text = unit_lists.format_units(read_group(reads.data(), key)["units"])
         except SelvizError:
             address.not_found("group", key, "no unit")
-    chosen, wrong = address.text_to_units(text, sizes)
+    chosen, wrong = unit_lists.parse_existing_units(text, sizes)
     for part in wrong[:3]:
-        address.not_found("unit", part, address.units_to_text(chosen) or "no unit")
+        address.not_found("unit", part, unit_lists.format_units(chosen) or "no unit")
     return {layer: chosen[layer] for layer in sizes if layer in chosen}
 
 
@@ -181,13 +180,13 @@ def _list(run: str, table: pd.DataFrame, layer: str, chosen: Units) -> None:
         row = known[unit]
         return f"{unit} · " + ("dead" if row["dead"] else f"{row['preferred_class']} · SI {numbers.si(row['si'])}")
 
-    address.held(
+    address.bound_widget(
         st.multiselect,
         "Units: number, preferred class, SI",
         list(known),
         key="picked",
         value=chosen.get(layer, []),
-        changed=lambda picked: put(run, {**chosen, layer: picked}),
+        on_change=lambda picked: put(run, {**chosen, layer: picked}),
         format_func=told,
         placeholder="Type a class or a number",
         help="The most selective units come first. Units of other layers stay silent when you change the layer.",
@@ -244,7 +243,7 @@ def _table(run: str, table: pd.DataFrame, chosen: Units) -> pd.DataFrame:
 
 
 def _layers(sizes: dict[str, int], default: list[str]) -> list[str]:
-    asked = [part for part in address.get("layers", "").split(",") if part]
+    asked = [part for part in address.get("layers").split(",") if part]
     for part in asked:
         if part not in sizes:
             address.not_found("layer", part, "the others" if set(asked) & set(sizes) else default[-1])
@@ -266,7 +265,7 @@ def _count(sizes: dict[str, int], layers: list[str]) -> int:
 def _at_random(sizes: dict[str, int], layers: list[str]) -> Units:
     count = _count(sizes, layers)
     seed = address.integer("seed", 0, 10**6, 0)
-    st.button("Draw again", icon=":material/casino:", shortcut="X", on_click=address.put, kwargs={"seed": seed + 1})
+    st.button("Draw again", icon=":material/casino:", shortcut="X", on_click=address.update, kwargs={"seed": seed + 1})
     generator = random.Random(seed)
     return {layer: sorted(generator.sample(range(sizes[layer]), count)) for layer in layers}
 
@@ -321,7 +320,7 @@ def _drops(run: str) -> pd.DataFrame | None:
 
 def _remember() -> tuple[list[dict], int]:
     """The choices of this visit and which of them is on screen."""
-    now = {name: address.get(name) for name in STATE}
+    now = {name: address.get(name) or None for name in STATE}
     past, at = st.session_state.get("choices", ([now], 0))
     if past[at] != now:
         past = [*past[: at + 1], now][-UNDOS:]
@@ -333,7 +332,7 @@ def _remember() -> tuple[list[dict], int]:
 def _step(by: int) -> None:
     past, at = st.session_state["choices"]
     st.session_state["choices"] = (past, at + by)
-    address.put(**past[at + by])
+    address.update(**past[at + by])
 
 
 def _groups(run: str, units: Units) -> None:
@@ -343,7 +342,9 @@ def _groups(run: str, units: Units) -> None:
         st.caption("No group is saved yet. Save the chosen units under a name to silence them again with one click.")
     for row in known.to_dict("records"):
         key = row["group"]
-        there, _ = address.text_to_units(address.units_to_text(read_group(reads.data(), key)["units"]), sizes)
+        there, _ = unit_lists.parse_existing_units(
+            unit_lists.format_units(read_group(reads.data(), key)["units"]), sizes
+        )
         told = numbers.counted(sum(map(len, there.values())), "unit")
         with st.container(horizontal=True, gap="xsmall", vertical_alignment="center"):
             st.button(
@@ -352,7 +353,7 @@ def _groups(run: str, units: Units) -> None:
                 disabled=not there,
                 help=f"chosen in {safe_text.code(row['run'])}" if row["run"] and row["run"] != run else None,
                 width="stretch",
-                on_click=address.put,
+                on_click=address.update,
                 kwargs={"rule": None, "silence": None, "group": key},
             )
             for what, icon in (("Rename", "edit"), ("Delete", "delete")):
@@ -363,7 +364,7 @@ def _groups(run: str, units: Units) -> None:
                     type="tertiary",
                     on_click=st.session_state.update,
                     args=({"group asked": (what, key)},),
-                    **jobs.control(help=f"{what} {safe_text.plain(row['name'])}"),
+                    **job_panels.writing_control(help=f"{what} {safe_text.plain(row['name'])}"),
                 )
         if st.session_state.get("group asked") == ("Rename", key):
             _renaming(key, row["name"])
@@ -382,8 +383,8 @@ def _renaming(key: str, name: str) -> None:
             renamed = rename_group(reads.data(), key, new)
             st.session_state.pop("group asked", None)
             if address.get("group") == key:
-                address.put(group=renamed)
-            address.again()
+                address.update(group=renamed)
+            address.rerun()
 
 
 def _delete(run: str, key: str, units: Units) -> None:
@@ -399,6 +400,6 @@ def save(run: str, units: Units) -> None:
     """A form that saves these units as a group with a name."""
     with st.form("save-group", border=False, clear_on_submit=True):
         name = st.text_input("Save them as a group called", max_chars=80, placeholder="the most cat-selective")
-        if st.form_submit_button("Save", **jobs.control(not units)) and name.strip():
+        if st.form_submit_button("Save", **job_panels.writing_control(not units)) and name.strip():
             write_group(reads.data(), units, name, run)
             st.toast(f"Saved {safe_text.plain(name.strip())}", icon=":material/bookmark_added:")

@@ -1,4 +1,4 @@
-"""What the server keeps between requests, and when it gives memory back: `Recent(100)`, `AfterRest(15, give_back)`."""
+"""Cache values between requests and give memory back: `PickledLRU(100)`, `IdleTimer(15, give_back)`."""
 
 import ctypes
 import gc
@@ -8,91 +8,95 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from contextlib import suppress
+from typing import Any
 
-ARENA_MAX, PLACES = -8, 2  # M_ARENA_MAX of glibc's malloc.h
+M_ARENA_MAX, ARENAS = -8, 2  # as in glibc's malloc.h
 
 
-class Recent:
-    """The values last used, by key, in at most that many megabytes; threads may share it.
+class PickledLRU:
+    """The values used last, by key, in at most that many megabytes; threads may share it.
 
-    They are kept in serial form: it is small, its size is known, and each reader gets a value of its own.
+    They are held in serial form: it is small, its size is known, and each reader gets a value of its own.
     """
 
-    def __init__(self, megabytes: float):
+    def __init__(self, megabytes: float) -> None:
         self.budget = int(megabytes * 1e6)
         self.bytes = 0
         self._lock = threading.Lock()
-        self._held: OrderedDict[Hashable, bytes] = OrderedDict()
+        self._pickled: OrderedDict[Hashable, bytes] = OrderedDict()
 
-    def get(self, key: Hashable, default=None):
+    def get(self, key: Hashable, default: Any = None) -> Any:
+        """Return the value under `key`, or the default."""
         with self._lock:
-            if key not in self._held:
+            if key not in self._pickled:
                 return default
-            self._held.move_to_end(key)
-            held = self._held[key]
-        return pickle.loads(held)
+            self._pickled.move_to_end(key)
+            pickled = self._pickled[key]
+        return pickle.loads(pickled)
 
-    def put(self, key: Hashable, value) -> None:
-        held = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
+    def put(self, key: Hashable, value: Any) -> None:
+        """Hold `value` under `key`; what was used longest ago goes where there is no room."""
+        pickled = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
         with self._lock:
-            self.bytes += len(held) - len(self._held.pop(key, b""))
-            self._held[key] = held
+            self.bytes += len(pickled) - len(self._pickled.pop(key, b""))
+            self._pickled[key] = pickled
             while self.bytes > self.budget:
-                self.bytes -= len(self._held.popitem(last=False)[1])
+                self.bytes -= len(self._pickled.popitem(last=False)[1])
 
 
-class AfterRest:
-    """Calls `give_back` when `touch` was not called for some seconds, then waits for the next `touch`."""
+class IdleTimer:
+    """Call `give_back` when `touch` was not called for some seconds, then wait for the next `touch`."""
 
-    def __init__(self, seconds: float, give_back: Callable[[], object]):
+    def __init__(self, seconds: float, give_back: Callable[[], object]) -> None:
         self.seconds, self._give_back = seconds, give_back
         self._lock = threading.Lock()
         self._touched = 0.0
         self._waiting = False
 
     def touch(self) -> None:
+        """Begin the wait again."""
         with self._lock:
             self._touched = time.monotonic()
             if not self._waiting:
                 self._waiting = True
-                self._look_again(self.seconds)
+                self._start_timer(self.seconds)
 
-    def _look_again(self, seconds: float) -> None:
-        timer = threading.Timer(seconds, self._look)
+    def _start_timer(self, seconds: float) -> None:
+        timer = threading.Timer(seconds, self._check)
         timer.daemon = True
         timer.start()
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         with self._lock:
             left = self._touched + self.seconds - time.monotonic()
             self._waiting = left > 0
             if self._waiting:
-                self._look_again(left)
+                self._start_timer(left)
                 return
         self._give_back()
 
 
-def share() -> None:
-    """Lets all threads take memory from the same few places (glibc).
+def share_arenas() -> None:
+    """Let all threads allocate from the same few arenas (glibc).
 
-    Else each visitor's thread has a place of its own, and what it frees there in between lies idle.
+    Otherwise each visitor's thread has an arena of its own, and what it frees there in between lies idle.
     """
     with suppress(AttributeError, OSError, TypeError):  # another C library
-        ctypes.CDLL(None).mallopt(ARENA_MAX, PLACES)
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, ARENAS)
 
 
-def settle() -> None:
-    """Looks for garbage, then takes all that is left out of the collector's sight, since most of it stays for good.
+def freeze_garbage() -> None:
+    """Collect garbage, then exempt all that is left from collection, since most of it stays for good.
 
-    Looking at libraries that never go takes a third of a second, in which no visitor is served.
+    A collection that visits all imported libraries takes a third of a second, in which no visitor is served.
     """
     gc.unfreeze()
     gc.collect()
     gc.freeze()
 
 
-def trim() -> None:
-    """Gives memory that Python has freed back to the system, where its C library keeps it (glibc)."""
-    settle()
+def trim_memory() -> None:
+    """Give memory that Python has freed back to the system, where its C library keeps it (glibc)."""
+    freeze_garbage()
     with suppress(AttributeError, OSError, TypeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)

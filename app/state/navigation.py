@@ -1,4 +1,4 @@
-"""Pages by their address: `st.switch_page(page_at("unit"), query_params=...)`, `st.page_link(page_at("ablation"), ...)`."""
+"""Name pages by their address: `st.switch_page(page_at("unit"), query_params=...)`, `st.page_link(page_at("data"))`."""
 
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage

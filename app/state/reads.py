@@ -55,7 +55,7 @@ def _network(folder: str, files: tuple, run: str):
     from selviz.runs.load import load_network
 
     loaded = load_network(Store(folder), run)
-    caches.settle()
+    caches.freeze_garbage()
     return loaded
 
 

@@ -122,7 +122,7 @@ def measured(store: Store, page: str, number: int, sent: Sent) -> dict:
 
     os.environ |= {"SELVIZ_DATA": str(store.path), "SELVIZ_NO_DEMO": "1"}
     test = AppTest.from_file(str(MAIN), default_timeout=300).run()
-    if page != "overview":
+    if page != "start":
         switch_page(test, page)
 
     def visit(address: dict[str, str]) -> dict:

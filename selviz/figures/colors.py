@@ -9,41 +9,12 @@ import math
 
 from plotly.colors import sample_colorscale
 
+from selviz.palette import ALPHA, CHANGE, CLASSES, INK, OTHER
+
+__all__ = ["ALPHA", "CHANGE", "CLASSES", "INK", "OTHER", "alpha", "alpha_sign", "classes"]
+
 SUPPRESSED, BASELINE, ENCOURAGED = 0, 1, 2
-ALPHA = {False: ("#2166ac", "#8a8f98", "#e08214"), True: ("#4393d6", "#9aa0aa", "#f0953a")}
-CLASSES = {
-    False: (
-        "#3b2fb5",
-        "#b5a0f0",
-        "#87cfe6",
-        "#686b14",
-        "#4fb87d",
-        "#d3c43c",
-        "#7a3210",
-        "#d81e5b",
-        "#4f2260",
-        "#a0357d",
-    ),
-    True: (
-        "#504ef4",
-        "#ccadfc",
-        "#a2e9ef",
-        "#958802",
-        "#47dc9b",
-        "#e3d80a",
-        "#ab4817",
-        "#f40c75",
-        "#9235bb",
-        "#ba62a2",
-    ),
-}
-OTHER = {False: "#c9ccd1", True: "#4b4f58"}  # classes that are not singled out
-INK = {False: "#31333f", True: "#fafafa"}
 BAND = {False: "rgba(138,143,152,0.22)", True: "rgba(154,160,170,0.22)"}
-CHANGE = {  # lost, no change, gained: a scale of its own, neither alpha's nor a class's
-    False: ("#a970bd", "#f1f1f3", "#57a871"),
-    True: ("#9a4fb5", "#23262e", "#2f9e58"),
-}
 COUNTS = {False: ("#f1f1f3", "#9a9da6"), True: ("#23262e", "#70757f")}  # none to many
 HEAT = "Viridis"  # perceptually even
 STRONGEST = 10.0  # alphas beyond it have the full colour

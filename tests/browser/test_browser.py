@@ -63,7 +63,7 @@ def test_a_click_on_a_point_of_the_overview_chooses_its_run(visit, own_store, ti
     summary = read_json(copy / "summary.json")
     write_json(copy / "summary.json", {**summary, "mean_si_live": summary["mean_si_live"] / 2})
     with serving(own_store.path) as address:
-        visitor = visit().open(f"{address}/?run=digits-cnn-copy")
+        visitor = visit().open(f"{address}/overview?run=digits-cnn-copy")
         points = visitor.tab.locator(".js-plotly-plot").first.locator(".point").all()
         assert len(points) == 2
         max(points, key=lambda point: point.bounding_box()["x"]).click(force=True)
@@ -135,7 +135,7 @@ def test_a_run_that_lands_while_the_dashboard_is_open_is_there_on_the_next_page(
         visitor.tab.get_by_role("link", name="Units").click()
         address_holds(visitor, "/units")
         visitor.sees(TITLES["units"]).settle().tab.get_by_role("link", name="Overview").click()
-        visitor.sees(TITLES[""]).settle().tab.get_by_label("Run", exact=False).first.click()
+        visitor.sees(TITLES["overview"]).settle().tab.get_by_label("Run", exact=False).first.click()
         visitor.tab.get_by_role("option").nth(1).wait_for()
         assert visitor.tab.get_by_role("option").count() == 2
         visitor.is_well()

@@ -2,7 +2,8 @@
 
 TITLES = {
     "lesson": "Do networks need selective units?",
-    "": "What does turning selectivity up or down do?",
+    "": "What is in here, and does it matter?",
+    "overview": "What does turning selectivity up or down do?",
     "units": "Which units are there, and what are they like?",
     "unit": "What does this unit respond to, and does it matter?",
     "ablation": "What breaks when these units are silent?",

@@ -1,4 +1,4 @@
-"""What a page that AppTest ran says: `text(page)`, `address(page)`, `metrics(page)`."""
+"""What a page that AppTest ran says: `text(page)`, `address_of(page)`, `metrics(page)`."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ def text(page) -> str:
     return "\n".join(str(element.value) for kind in kinds for element in page.get(kind))
 
 
-def address(page) -> dict:
+def address_of(page) -> dict:
     return {name: value if isinstance(value, str) else value[-1] for name, value in page.query_params.items()}
 
 

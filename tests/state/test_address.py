@@ -7,23 +7,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
-from app.state import address as page_address
-from selviz.text import safe_text
+from selviz.text import safe_text, unit_lists
 
 SIZES = {"relu1": 16, "layer4.1.relu_1": 64}
 
 
 def test_units_are_written_short_and_read_back():
     units = {"relu1": [3, 5, 4, 9], "layer4.1.relu_1": [0]}
-    text = page_address.units_to_text(units)
+    text = unit_lists.format_units(units)
     assert text == "relu1:3-5,9;layer4.1.relu_1:0"
-    assert page_address.text_to_units(text, SIZES) == ({"relu1": [3, 4, 5, 9], "layer4.1.relu_1": [0]}, [])
+    assert unit_lists.parse_existing_units(text, SIZES) == ({"relu1": [3, 4, 5, 9], "layer4.1.relu_1": [0]}, [])
 
 
 @given(st.dictionaries(st.sampled_from(sorted(SIZES)), st.sets(st.integers(0, 15), min_size=1)))
 def test_every_set_of_units_survives_the_address(units):
     expected = {layer: sorted(numbers) for layer, numbers in units.items()}
-    assert page_address.text_to_units(page_address.units_to_text(expected), SIZES) == (expected, [])
+    assert unit_lists.parse_existing_units(unit_lists.format_units(expected), SIZES) == (expected, [])
 
 
 @pytest.mark.parametrize(
@@ -40,7 +39,7 @@ def test_every_set_of_units_survives_the_address(units):
     ],
 )
 def test_what_names_no_unit_is_told_and_the_rest_is_kept(text, units, wrong):
-    assert page_address.text_to_units(text, SIZES) == (units, wrong)
+    assert unit_lists.parse_existing_units(text, SIZES) == (units, wrong)
 
 
 @given(st.text())
@@ -63,7 +62,7 @@ def clicked(late: bool):
     from streamlit.proto.WidgetStates_pb2 import WidgetStates
     from streamlit.runtime.scriptrunner import RerunData, get_script_run_ctx
 
-    from app.state import address as page_address
+    from app.state import address
 
     def take_back() -> None:
         context = get_script_run_ctx()
@@ -80,10 +79,10 @@ def clicked(late: bool):
     def changed(mode: str) -> None:
         if mode == "mean" and not late:
             take_back()
-        page_address.put(mode=Mean() if mode == "mean" else None)
+        address.update(mode=Mean() if mode == "mean" else None)
 
-    mode = page_address.get("mode", "zero")
-    page_address.held(segmented_control, "Mode", ["zero", "mean"], key="mode", value=mode, changed=changed)
+    mode = address.get("mode", "zero")
+    address.bound_widget(segmented_control, "Mode", ["zero", "mean"], key="mode", value=mode, on_change=changed)
 
 
 @pytest.mark.parametrize("late", [False, True])
@@ -99,15 +98,15 @@ def went():
     from streamlit import session_state
     from streamlit.runtime.scriptrunner import RerunData, get_script_run_ctx
 
-    from app.state import address as page_address
+    from app.state import address
 
-    page_address.get("mode")
+    address.get("mode")
     if "begun" not in session_state:
         session_state["begun"] = True
-        page_address.put(mode="mean")
+        address.update(mode="mean")
         asked = RerunData(query_string="mode=scale", is_history_navigation=True)
         get_script_run_ctx().script_requests.request_rerun(asked)
-        page_address.again()
+        address.rerun()
 
 
 def test_a_page_that_draws_itself_again_keeps_the_address_that_its_visitor_went_to_meanwhile():
@@ -122,14 +121,14 @@ def other_options():
     from streamlit.proto.WidgetStates_pb2 import WidgetStates
     from streamlit.runtime.scriptrunner import RerunData, get_script_run_ctx
 
-    from app.state import address as page_address
+    from app.state import address
 
     context, first = get_script_run_ctx(), "second" not in session_state
     units = {7: "7 · cat", 8: "8 · dog"} if first else {1: "1 · cat"}
-    value = [int(unit) for unit in filter(None, page_address.get("units", "").split(","))]
+    value = [int(unit) for unit in filter(None, address.get("units").split(","))]
     how = {"key": "units", "value": value, "format_func": lambda unit: units.get(unit, str(unit))}
-    page_address.held(
-        multiselect, "Units", list(units), changed=lambda v: page_address.put(units=",".join(map(str, v))), **how
+    address.bound_widget(
+        multiselect, "Units", list(units), on_change=lambda v: address.update(units=",".join(map(str, v))), **how
     )
     if first:
         session_state["second"] = True
@@ -154,20 +153,20 @@ def overtaken(*asked):
     from streamlit.proto.WidgetStates_pb2 import WidgetStates
     from streamlit.runtime.scriptrunner import RerunData, get_script_run_ctx
 
-    from app.state import address as page_address
+    from app.state import address
 
-    context, mode = get_script_run_ctx(), page_address.get("mode", "zero")
-    how = {"key": "mode", "value": mode, "changed": lambda chosen: page_address.put(mode=chosen)}
-    page_address.held(segmented_control, "Mode", ["zero", "mean", "scale"], **how)
+    context, mode = get_script_run_ctx(), address.get("mode", "zero")
+    how = {"key": "mode", "value": mode, "on_change": lambda chosen: address.update(mode=chosen)}
+    address.bound_widget(segmented_control, "Mode", ["zero", "mean", "scale"], **how)
     if "asked" not in session_state:
         session_state["asked"] = True
-        page_address.put(units="7")
-        for address, went, said in asked:
+        address.update(units="7")
+        for query, went, said in asked:
             (widget,) = context.shared.widget_ids_this_run.snapshot()
             states = WidgetStates()
             states.widgets.add(id=widget).string_array_value.data.append(said)
             more = {"page_script_hash": context.page_script_hash, "context_info": ContextInfo(locale="en")}
-            data = RerunData(query_string=address, widget_states=states, is_history_navigation=went, **more)
+            data = RerunData(query_string=query, widget_states=states, is_history_navigation=went, **more)
             context.script_requests.request_rerun(data)
 
 

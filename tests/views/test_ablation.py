@@ -9,12 +9,13 @@ import pytest
 
 import selviz
 from app.compute import ablation
-from app.state import address as page_address
+from app.state import address
 from selviz.cli import main
 from selviz.errors import SelvizError
 from selviz.store import list_groups, read_group, write_group
 from selviz.studies.ablation import run_ablation, run_atlas, run_curves
-from tests.helpers.pages import address, metrics, text
+from selviz.text import unit_lists
+from tests.helpers.pages import address_of, metrics, text
 
 
 def silent(page) -> str:
@@ -62,12 +63,12 @@ def test_the_extremes_of_a_metric_are_chosen_on_fold_0_and_reported_on_fold_1(vi
     si = (means.max(axis=0) - rest) / (means.max(axis=0) + rest + 1e-7)
     wanted = sorted(np.argsort(-si if rule == "top" else si, kind="stable")[:4].tolist())
     result = run_ablation(tiny_store, tiny_run, {"relu3": wanted}, fold=1, draws=0)
-    assert silent(page) == page_address.units_to_text({"relu3": wanted})
+    assert silent(page) == unit_lists.format_units({"relu3": wanted})
     assert metrics(page)["Accuracy after"][0] == percent(result["accuracy_after"])
     assert f"Exact on {result['images']} images" in text(page)
     other = visit(tiny_store, "ablation", rule=rule, layers="relu3", k="4", metric="mean_activation")
     order = values.mean(axis=0).argsort(kind="stable")
-    assert silent(other) == page_address.units_to_text({"relu3": order[-4:] if rule == "top" else order[:4]})
+    assert silent(other) == unit_lists.format_units({"relu3": order[-4:] if rule == "top" else order[:4]})
 
 
 def test_the_units_of_a_class_are_those_that_prefer_it_on_fold_0(visit, tiny_store, tiny_run):
@@ -77,7 +78,7 @@ def test_the_units_of_a_class_are_those_that_prefer_it_on_fold_0(visit, tiny_sto
         values, labels = fold_0(tiny_store, tiny_run, layer)
         means = np.array([values[labels == c].mean(axis=0) for c in range(10)])
         wanted[layer] = np.flatnonzero((means.argmax(axis=0) == 7) & (values != 0).any(axis=0))
-    assert silent(page) == page_address.units_to_text(wanted)
+    assert silent(page) == unit_lists.format_units(wanted)
 
 
 def test_a_random_choice_is_kept_by_its_address(visit, tiny_store):
@@ -129,7 +130,7 @@ def test_keeping_every_unit_is_refused_in_words_and_the_choice_stays(visit, tiny
     page = visit(tiny_store, "ablation", silence="relu4:0-63", keep="on")
     assert not page.exception
     assert "keep fewer" in text(page)
-    assert address(page)["silence"] == "relu4:0-63"
+    assert address_of(page)["silence"] == "relu4:0-63"
 
 
 @pytest.mark.parametrize(
@@ -163,13 +164,13 @@ def test_each_mode_gives_the_librarys_numbers(visit, tiny_store, tiny_run, asked
 )
 def test_the_copied_python_and_command_give_what_is_on_screen(tiny_store, tiny_run, capsys, monkeypatch, how):
     units = {"relu3": [1, 4, 9], "relu4": [2]}
-    asked = ablation.Asked(tiny_run, page_address.units_to_text(units), **how)
+    asked = ablation.AblationRequest(tiny_run, unit_lists.format_units(units), **how)
     expected = run_ablation(tiny_store, tiny_run, units, draws=20, seed=ablation.SEED, **how)
     names = {"store": selviz.open(str(tiny_store.path))}
-    exec(ablation.python(asked, units, 20), names)
+    exec(ablation.python_call(asked, units, 20), names)
     assert names["result"] == expected
     monkeypatch.setenv("SELVIZ_DATA", str(tiny_store.path))
-    assert main([*shlex.split(ablation.shell(asked, units, 20))[1:], "--json"]) == 0
+    assert main([*shlex.split(ablation.shell_command(asked, units, 20))[1:], "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     for kind in ("control", "matched"):
         assert told[kind]["accuracies"] == expected[kind]["accuracies"]
@@ -196,7 +197,7 @@ def test_undo_and_redo_walk_through_the_choices(visit, tiny_store):
     assert silent(page) == "relu4:1"
     page = click(page, "Redo")
     assert silent(page) == "relu4:1,7"
-    assert address(page)["silence"] == "relu4:1,7"
+    assert address_of(page)["silence"] == "relu4:1,7"
 
 
 def test_typed_units_are_read_and_what_is_not_there_is_told(visit, tiny_store):
@@ -211,18 +212,18 @@ def test_rows_of_the_table_are_silenced_alone_or_added(visit, tiny_store, tiny_r
     order = tiny_store.units(tiny_run, "relu4").sort_values("si", ascending=False, kind="stable")["unit"].tolist()
     page.session_state["pick-table"] = {"selection": {"rows": [0, 2], "columns": [], "cells": []}}
     page.run()
-    picked = page_address.units_to_text({"relu4": [order[0], order[2]]})
+    picked = unit_lists.format_units({"relu4": [order[0], order[2]]})
     added = click(page, "Add them")
     assert silent(added) == f"relu1:0;{picked}"
 
 
 def test_a_choice_too_long_for_a_link_lives_in_a_group_that_the_link_names(visit, own_store, monkeypatch):
-    monkeypatch.setattr(page_address, "LONGEST", 20)
+    monkeypatch.setattr(address, "MAX_LINK_LENGTH", 20)
     page = visit(own_store, "ablation", silence="relu4:1,3,5,7,9,11")
     page.multiselect(key="picked").select(13).run()
     assert silent(page) == "relu4:1,3,5,7,9,11,13"
-    assert "silence" not in address(page)
-    assert read_group(own_store.path, address(page)["group"])["units"] == {"relu4": [1, 3, 5, 7, 9, 11, 13]}
+    assert "silence" not in address_of(page)
+    assert read_group(own_store.path, address_of(page)["group"])["units"] == {"relu4": [1, 3, 5, 7, 9, 11, 13]}
 
 
 def test_a_saved_group_is_silenced_by_its_link(visit, own_store, tiny_run):
@@ -243,7 +244,7 @@ def test_a_group_is_renamed_and_its_old_link_opens_the_same_units(visit, own_sto
     next(box for box in page.text_input if box.label.startswith("Its new name")).set_value("<b>dogs</b>")
     next(button for button in page.button if button.label == "Rename it").click().run()
     (new,) = list_groups(own_store.path)["group"]
-    assert read_group(own_store.path, new)["name"] == "<b>dogs</b>" and address(page)["group"] == new
+    assert read_group(own_store.path, new)["name"] == "<b>dogs</b>" and address_of(page)["group"] == new
     assert not page.exception
     assert silent(visit(own_store, "ablation", group=key)) == "relu4:1-2"
 
@@ -255,7 +256,7 @@ def test_a_deleted_groups_units_stay_chosen_and_its_link_says_that_it_is_gone(vi
     assert not list_groups(own_store.path).empty  # it asks first
     page = page.button(key="delete-group").click().run()
     assert list_groups(own_store.path).empty and not page.exception
-    assert address(page)["silence"] == "relu4:1-2" and "group" not in address(page)
+    assert address_of(page)["silence"] == "relu4:1-2" and "group" not in address_of(page)
     gone = visit(own_store, "ablation", group=key)
     assert key in gone.warning[0].value and "not here" in gone.warning[0].value
 
@@ -314,14 +315,14 @@ def test_a_run_without_weights_says_what_is_missing_and_how_to_get_it(visit, own
 
 def test_a_budget_of_nothing_still_answers_and_says_what_it_costs(visit, own_store, tiny_run, monkeypatch):
     monkeypatch.setenv("SELVIZ_CACHE_GB", "0")
-    ablation._memory.clear()
+    ablation._boundary_cache.clear()
     try:
         page = visit(own_store, "ablation", silence="relu4:1")
         result = run_ablation(own_store, tiny_run, {"relu4": [1]}, draws=0)
         assert metrics(page)["Accuracy after"][0] == percent(result["accuracy_after"])
         assert "take more memory than the budget" in text(page)
     finally:
-        ablation._memory.clear()
+        ablation._boundary_cache.clear()
 
 
 def test_a_budget_that_is_no_number_is_refused_in_words(monkeypatch):
@@ -354,15 +355,15 @@ def test_an_address_that_its_visitor_goes_to_counts_although_an_older_one_is_sti
     from app.state.address import View
 
     view = View()
-    assert not view.hears("page", {}, False)
+    assert not view.receive("page", {}, False)
     first, second = {"mode": "mean"}, {"mode": "noise"}
     view.now, view.sent = first, [*view.sent, first]
-    assert view.hears("page", second, False), "the browser may yet be told the first one"
+    assert view.receive("page", second, False), "the browser may yet be told the first one"
     assert view.now == second
-    assert view.hears("page", first, False), "it was"
+    assert view.receive("page", first, False), "it was"
     assert view.now == second
-    view.hears("page", first, True)
+    view.receive("page", first, True)
     assert view.now == first, "its visitor went there"
-    view.hears("page", first, False)
-    assert not view.hears("another page", {}, False)
+    view.receive("page", first, False)
+    assert not view.receive("another page", {}, False)
     assert (view.now, view.sent) == ({}, [{}])

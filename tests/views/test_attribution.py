@@ -83,13 +83,13 @@ def test_the_check_of_a_technique_is_started_for_what_is_on_screen(visit, own_st
     monkeypatch.delenv("SELVIZ_NO_DEMO")
     page = page.run()
     page = page.button(key="study-sanity").click().run()
-    key = (str(own_store.path), tiny_run, "sanity", "--layer", "relu3", "--method", "gradcam")
+    study = jobs.Study(str(own_store.path), tiny_run, "sanity", ("--layer", "relu3", "--method", "gradcam"))
     assert "Computing sanity" in text(page)
     other = visit(own_store, "unit", evidence="pixels", layer="relu3", unit="7", technique="occlusion")
     assert other.button(key="study-sanity").disabled, "one at a time for each visitor"
-    while scheduler.line().before(key) is not None:
+    while scheduler.job_queue().ahead_of(study) is not None:
         time.sleep(0.05)
-    process, _ = jobs._studies()[key]
+    process = jobs.study_processes()[study].process
     assert process.returncode == 0
     assert f"selviz sanity {tiny_run} --layer relu3 --method gradcam" in " ".join(process.args)
     assert "Compute it now" not in [button.label for button in page.run().button]

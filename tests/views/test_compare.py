@@ -14,7 +14,7 @@ from selviz.runs.train import train_run
 from selviz.statistics import holm
 from selviz.store import Store
 from selviz.testing.dashboard import switch_page
-from tests.helpers.pages import address, text
+from tests.helpers.pages import address_of, text
 from tests.helpers.stored import CLASSES, make_run
 
 
@@ -60,12 +60,12 @@ def test_every_network_stands_beside_the_baseline_with_its_difference_and_test(v
 def test_the_choice_is_put_into_the_address_and_lives_there(visit, three):
     runs = named(three)
     page = visit(three, "compare")
-    assert set(address(page)["runs"].split(",")) == set(runs.values())
+    assert set(address_of(page)["runs"].split(",")) == set(runs.values())
     page.multiselect[0].unselect(runs[0]).run()
-    assert set(address(page)["runs"].split(",")) == {runs[-1], runs[1]}
+    assert set(address_of(page)["runs"].split(",")) == {runs[-1], runs[1]}
     page.selectbox(key="link-baseline").select(runs[1]).run()
-    assert address(page)["baseline"] == runs[1]
-    again = visit(three, "compare", runs=address(page)["runs"], baseline=runs[1])
+    assert address_of(page)["baseline"] == runs[1]
+    again = visit(three, "compare", runs=address_of(page)["runs"], baseline=runs[1])
     assert "- **α −1**" in text(again) and "- **untrained**" not in text(again)
 
 
@@ -74,7 +74,7 @@ def test_the_choice_is_still_there_after_another_page(visit, three):
     page = visit(three, "compare", runs=f"{runs[1]},{runs[-1]}", baseline=runs[1])
     switch_page(page, "units").run()
     switch_page(page, "compare").run()
-    assert (address(page)["runs"], address(page)["baseline"]) == (f"{runs[1]},{runs[-1]}", runs[1])
+    assert (address_of(page)["runs"], address_of(page)["baseline"]) == (f"{runs[1]},{runs[-1]}", runs[1])
 
 
 def test_only_settings_that_differ_are_shown_unless_all_are_asked_for(visit, three):

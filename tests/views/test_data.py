@@ -11,7 +11,7 @@ from selviz.cli import main, parser
 from selviz.store import TABLES
 from selviz.store.schema import meanings
 from selviz.testing.dashboard import switch_page
-from tests.helpers.pages import address, text
+from tests.helpers.pages import address_of, text
 
 
 def ask(page, query: str):
@@ -24,14 +24,14 @@ def test_the_page_opens_with_the_first_example_answered(visit, tiny_store):
     shown = page.dataframe[0].value
     assert shown["si"].tolist() == expected["si"].tolist()
     assert "**20 rows**" in text(page)
-    assert "order by si desc" in address(page)["query"]
+    assert "order by si desc" in address_of(page)["query"]
 
 
 def test_one_click_puts_an_example_into_the_box_and_answers_it(visit, tiny_store, tiny_run):
     page = visit(tiny_store, "data")
     for title, query in examples.examples(tiny_run, "relu4").items():
         next(button for button in page.button if button.label == title).click().run()
-        assert page.text_area[0].value == address(page)["query"] == query
+        assert page.text_area[0].value == address_of(page)["query"] == query
         assert not page.exception and not page.error, title
         rows = len(tiny_store.sql(query))
         assert f"**{rows} row" in text(page)
@@ -41,7 +41,7 @@ def test_one_click_puts_an_example_into_the_box_and_answers_it(visit, tiny_store
 def test_a_question_of_ones_own_is_answered_and_lives_in_the_address(visit, tiny_store):
     page = ask(visit(tiny_store, "data"), "select layer, count(*) as n from units group by layer order by layer")
     assert page.dataframe[0].value["n"].tolist() == [16, 32, 32, 64]
-    again = visit(tiny_store, "data", query=address(page)["query"])
+    again = visit(tiny_store, "data", query=address_of(page)["query"])
     assert again.dataframe[0].value.equals(page.dataframe[0].value)
 
 
@@ -115,7 +115,7 @@ def test_only_the_runs_of_the_address_are_asked(visit, own_store, tiny_run):
     page = visit(own_store, "data", query=query)
     assert page.dataframe[0].value["run"].tolist() == [tiny_run, "digits-cnn-copy"]
     page.multiselect[0].select("digits-cnn-copy").run()
-    assert address(page)["runs"] == "digits-cnn-copy"
+    assert address_of(page)["runs"] == "digits-cnn-copy"
     assert page.dataframe[0].value["run"].tolist() == ["digits-cnn-copy"]
 
 
@@ -139,10 +139,10 @@ def test_a_query_too_long_for_a_link_stays_with_its_writer_and_the_page_says_so(
     query = "select 5 as five -- " + "é" * 500
     page = ask(visit(tiny_store, "data"), query)
     assert page.dataframe[0].value["five"].tolist() == [5]
-    assert len(address(page)["query"]) < 30
+    assert len(address_of(page)["query"]) < 30
     assert "the link does not hold it" in text(page)
     assert page.text_area[0].value == query
-    other = visit(tiny_store, "data", query=address(page)["query"])
+    other = visit(tiny_store, "data", query=address_of(page)["query"])
     assert "too long for a link" in other.warning[0].value
     assert "**20 rows**" in text(other)
 

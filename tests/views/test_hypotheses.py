@@ -3,7 +3,7 @@
 import re
 
 from selviz.hypotheses import registry
-from tests.helpers.pages import address, text
+from tests.helpers.pages import address_of, text
 
 
 def press(page, label):
@@ -14,7 +14,7 @@ def test_a_claim_is_shown_with_its_power_registered_tested_and_found_in_the_ledg
     page = visit(own_store, "hypotheses")
     assert "No hypothesis is registered in this store yet" in text(page)
     page = press(page, "Register one")
-    assert address(page)["do"] == "register"
+    assert address_of(page)["do"] == "register"
     page.selectbox(key="link-template").select("sufficient").run()
     next(box for box in page.text_input if box.label == "K").set_value("99")
     page = press(page, "Show what would be registered")
@@ -25,7 +25,7 @@ def test_a_claim_is_shown_with_its_power_registered_tested_and_found_in_the_ledg
     assert re.search(r"supported in \d+ % of 200 simulated tests", text(page).replace("\\", ""))
     assert own_store.hypotheses().empty  # shown is not registered
     page = press(page, "Register it")
-    key = address(page)["hypothesis"]
+    key = address_of(page)["hypothesis"]
     assert own_store.hypotheses()["hypothesis"].tolist() == [key]
     assert "not tested yet" in text(page) and f"selviz hypothesis test {key}" in text(page)
 

@@ -6,7 +6,7 @@ import pytest
 from app.views.lesson import measures, steps
 from selviz.hypotheses import registry
 from selviz.studies.ablation import run_ablation
-from tests.helpers.pages import address, text
+from tests.helpers.pages import address_of, text
 
 
 def star(store, run):
@@ -31,7 +31,7 @@ def test_a_guess_is_kept_in_the_address_and_compared_with_what_is_measured(visit
     page = visit(tiny_store, "lesson", step="1")
     page.radio[0].set_value("3")
     page = next(button for button in page.button if button.label == "Commit").click().run()
-    assert address(page)["guesses"] == "1:3"
+    assert address_of(page)["guesses"] == "1:3"
     assert measured(page) == {"Your guess": "3", "Measured": star(tiny_store, tiny_run)["preferred_class"]}
 
 
@@ -39,7 +39,7 @@ def test_committing_to_nothing_asks_again(visit, tiny_store):
     page = visit(tiny_store, "lesson", step="2")
     page = next(button for button in page.button if button.label == "Commit").click().run()
     assert "Commit to a guess first" in page.warning[0].value
-    assert "guesses" not in address(page)
+    assert "guesses" not in address_of(page)
 
 
 def test_the_count_of_selective_units_is_that_of_the_store(visit, tiny_store, tiny_run):
@@ -83,7 +83,7 @@ def test_the_last_step_registers_a_claim_and_shows_its_verdict(visit, own_store)
     page = visit(own_store, "lesson", step="8")
     page.radio[0].set_value(page.radio[0].options[0]).run()
     page = next(button for button in page.button if button.label == "Register it").click().run()
-    key = address(page)["claim"]
+    key = address_of(page)["claim"]
     assert own_store.hypotheses()["hypothesis"].tolist() == [key]
     assert f"selviz hypothesis test {key}" in text(page)
     verdict = registry.run_test(own_store, key)["verdict"]

@@ -14,7 +14,7 @@ from selviz.statistics import equivalence, equivalence_power
 from selviz.store import Store
 from selviz.studies import published_values
 from selviz.text import numbers
-from tests.helpers.pages import address, text
+from tests.helpers.pages import address_of, text
 from tests.helpers.stored import CLASSES, make_run
 
 ACCURACIES = {-1.0: (0.961, 0.965, 0.96), 0.0: (0.963, 0.962, 0.966), 1.0: (0.90, 0.92, 0.91)}
@@ -52,7 +52,7 @@ def test_the_alpha_and_the_margin_of_the_test_are_in_the_address_and_a_wrong_one
     assert "**No**: the loss is larger than 2 points" in text(page)
     assert "Compare shapes, not heights" in text(page) and "another data set" in text(page)
     page.selectbox(key="link-alpha").set_value("-1").run()
-    assert "alpha" not in address(page) and "±2 points" in text(page)
+    assert "alpha" not in address_of(page) and "±2 points" in text(page)
     page = visit(sweep, alpha="7", margin="<b>")
     assert not page.exception
     warned = "\n".join(warning.value for warning in page.warning)

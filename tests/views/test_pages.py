@@ -17,7 +17,7 @@ from selviz.runs.train import train_run
 from selviz.store import Store
 from selviz.studies.ablation import run_ablation
 from selviz.testing.toy import toy_known
-from tests.helpers.pages import MAIN, address, metrics, text
+from tests.helpers.pages import MAIN, address_of, metrics, text
 
 VIEWS = ("lesson", "overview", "units", "unit", "ablation", "compare", "basis", "data")
 
@@ -36,16 +36,16 @@ def test_the_address_of_a_unit_opens_it_with_its_numbers(visit, tiny_store, tiny
     shown = metrics(page)
     assert shown["SI"] == (f"{unit['si']:.2f}", f"null {unit['null_mean']:.2f}, up to {unit['null_p95']:.2f}")
     assert shown["Preferred class"][0] == (unit["preferred_class"] if not unit["dead"] else "–")
-    assert address(page)["layer"] == "relu2"
-    assert address(page)["unit"] == "7"
+    assert address_of(page)["layer"] == "relu2"
+    assert address_of(page)["unit"] == "7"
 
 
 def test_next_and_previous_step_through_the_units_and_on_into_the_next_layer(visit, tiny_store):
     page = visit(tiny_store, "unit", layer="relu1", unit="15")
     page.button(key="step-Next").click().run()
-    assert (address(page)["layer"], address(page)["unit"]) == ("relu2", "0")
+    assert (address_of(page)["layer"], address_of(page)["unit"]) == ("relu2", "0")
     page.button(key="step-Previous").click().run()
-    assert (address(page)["layer"], address(page)["unit"]) == ("relu1", "15")
+    assert (address_of(page)["layer"], address_of(page)["unit"]) == ("relu1", "15")
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_a_click_on_an_image_puts_it_into_the_address(visit, tiny_store, tiny_ru
     page = visit(tiny_store, "unit", layer="relu3", unit="5")
     page.button(key="tile-most-3").click().run()
     table = tiny_store.activations(tiny_run, "relu3", 5).sort_values(["value", "image"], ascending=[False, True])
-    assert address(page)["image"] == str(table["image"].iloc[3])
+    assert address_of(page)["image"] == str(table["image"].iloc[3])
     assert [box.value for box in page.number_input if box.label == "Image"] == [table["image"].iloc[3]]
 
 
@@ -142,8 +142,8 @@ def test_filters_narrow_the_list_of_units_and_live_in_the_address(visit, tiny_st
     wanted = units[(units["layer"] == "relu3") & (units["si"] >= 0.1)]
     assert f"{len(wanted)} units of 144" in text(page)
     assert len(page.dataframe[0].value) == len(wanted)
-    assert address(page)["layer"] == "relu3"
-    assert address(page)["si"] == "0.10..1.00"
+    assert address_of(page)["layer"] == "relu3"
+    assert address_of(page)["si"] == "0.10..1.00"
 
 
 def test_filters_that_nothing_fits_offer_the_way_back(visit, tiny_store):
@@ -220,7 +220,7 @@ def test_a_link_to_an_unfinished_run_shows_another_one_and_how_to_resume(visit, 
 def test_runs_with_equal_settings_stay_apart_in_the_picker(visit, own_store, tiny_run):
     shutil.copytree(own_store.run_path(tiny_run), own_store.run_path("digits-cnn-copy"))
     page = visit(own_store, "units", run=tiny_run)
-    assert (address(page)["run"], page.session_state["run"]) == (tiny_run, tiny_run)
+    assert (address_of(page)["run"], page.session_state["run"]) == (tiny_run, tiny_run)
     assert len(set(page.sidebar.selectbox[0].options)) == 2
 
 

@@ -12,7 +12,7 @@ from selviz.runs import background_jobs
 from selviz.runs.train import train_run
 from selviz.store import Store
 from selviz.studies.early_training import default_epochs, kept_epochs, run_early
-from tests.helpers.pages import address, text
+from tests.helpers.pages import address_of, text
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_the_early_page_shows_layers_units_and_the_chosen_epoch(watched, visit):
     assert not page.exception
     for title in ("Selectivity of each layer", "The units of relu2", "Rising and falling", "after epoch 2"):
         assert title in text(page)
-    assert address(page)["layer"] == "relu2"
+    assert address_of(page)["layer"] == "relu2"
 
 
 def test_the_early_page_of_a_run_without_snapshots_says_how_to_get_them(tiny_store, visit):
@@ -104,7 +104,7 @@ def test_a_sweep_started_on_the_page_trains_in_a_process_of_its_own_and_is_liste
     assert not page.exception
     (name,) = background_jobs.names(own_store.path)
     place = background_jobs.place(own_store.path, name)
-    assert address(page)["job"] == name
+    assert address_of(page)["job"] == name
     deadline = time.monotonic() + 240
     while background_jobs.running(place) and time.monotonic() < deadline:
         time.sleep(0.2)

@@ -7,7 +7,7 @@ from selviz.selectivity.other_measures import agreement
 from selviz.store import list_groups
 from selviz.studies.ablation import run_atlas
 from selviz.studies.unit_measures import run_metrics, run_unit_map
-from tests.helpers.pages import address, text
+from tests.helpers.pages import address_of, text
 
 SEEN = ("histogram", "scatter", "tuning", "plane", "agreement")
 
@@ -102,4 +102,4 @@ def test_the_filters_come_off_again(visit, tiny_store):
         next(button for button in page.button if button.label == "Clear the filters").click().run()
     assert list_groups(tiny_store.path).empty
     assert "units of 144" in text(page)
-    assert address(page)["run"]
+    assert address_of(page)["run"]

@@ -6,7 +6,7 @@ from app.compute import ablation
 from app.page import ablation_result, frame, run_picker, unit_selection
 from app.state import address, reads
 from app.views.ablation import studies
-from selviz.text import numbers, safe_text
+from selviz.text import numbers, safe_text, unit_lists
 
 MODES = {"zero": "zero", "mean": "mean", "shuffle": "another image", "noise": "noise", "scale": "scale"}
 EXPLAINED = {
@@ -33,7 +33,7 @@ def show() -> None:
         count = sum(map(len, units.values()))
         keep = address.choose("keep", ["off", "on"], "off") == "on"
         told = "keep, all others of their layers silent" if keep else "silent"
-        text = address.units_to_text(units)
+        text = unit_lists.format_units(units)
         st.markdown(f"**{numbers.counted(count, 'unit')} {told}:** " + safe_text.code(text or "none"))
         unit_selection.tools(run, units)
         mode = address.segmented(
@@ -62,14 +62,14 @@ def show() -> None:
         if choice.said:
             st.caption(choice.said)
 
-    asked = ablation.Asked(run, text, mode, factor, keep, fold)
+    asked = ablation.AblationRequest(run, text, mode, factor, keep, fold)
     with head:
         frame.page(
             "What breaks when these units are silent?",
             "Choose units on the left. On the right is how well the network classifies without them, exactly, beside "
             "as many other units of the same layers.",
-            ablation.python(asked, units, draws) if count else f"store.units({run!r})",
-            ablation.shell(asked, units, draws) if count else "",
+            ablation.python_call(asked, units, draws) if count else f"store.units({run!r})",
+            ablation.shell_command(asked, units, draws) if count else "",
         )
 
     with right:
@@ -82,7 +82,7 @@ def show() -> None:
                 "No unit is silent. Choose one on the left, or begin with the most selective.", icon=":material/mouse:"
             )
             first = {"rule": "top", "layers": None, "k": None, "metric": None}
-            st.button("Silence the five most selective units of the last layer", on_click=address.put, kwargs=first)
+            st.button("Silence the five most selective units of the last layer", on_click=address.update, kwargs=first)
     closer = address.segmented("Look closer", CLOSER if count else STUDIES, "show")
     layer = list(units or reads.store().layers(run)["layer"])[-1]
     with frame.show_errors():

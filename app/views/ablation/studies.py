@@ -5,13 +5,13 @@ import math
 import pandas as pd
 import streamlit as st
 
-from app.compute import ablation, jobs, scheduler
+from app.compute import ablation, scheduler
 from app.look import theme
-from app.page import tables
+from app.page import job_panels, tables
 from app.state import address, reads
 from selviz import figures
 from selviz.statistics import correlation_interval, rank_among, rank_correlation
-from selviz.text import numbers, safe_text
+from selviz.text import numbers, safe_text, unit_lists
 
 MOST_MARKS = 3000
 ORDERS = {"descending": "largest first", "ascending": "smallest first"}
@@ -20,7 +20,7 @@ ORDERS = {"descending": "largest first", "ascending": "smallest first"}
 def curves(run: str, layer: str) -> None:
     """Accuracy while more and more units are removed, in order of a metric and at random."""
     if not stored(run, "ablation"):
-        jobs.study(
+        job_panels.study(
             run,
             "curves",
             "Removes units in order of SI, largest first, smallest first and in ten random orders, layer by layer and "
@@ -72,7 +72,7 @@ def atlas(run: str, layer: str) -> None:
         title, told = "change, points", "accuracy {:+.1f} points"
     else:
         st.markdown("**Estimate.** A first-order guess from one backward pass, until the exact effects are computed:")
-        jobs.study(run, "atlas", "Silences every single unit, exactly, and measures every class.")
+        job_panels.study(run, "atlas", "Silences every single unit, exactly, and measures every class.")
         effects = _estimates(run, chosen)
         title, told = "−loss, nats", "estimated change of the loss {:+.3g}, here with its sign turned"
     effects = effects.assign(
@@ -110,7 +110,7 @@ def _all_estimates(run: str) -> dict:
         return {name: part.numpy() for name, part in found.items()}
 
     key = ("estimates", reads.data(), reads.run_version(run), run)
-    return scheduler.kept(key, make, "Estimating every unit's effect in one backward pass ...", long=True)
+    return scheduler.cached(key, make, "Estimating every unit's effect in one backward pass ...", long=True)
 
 
 def _map(run: str, layer: str, effects: pd.DataFrame, title: str, exact: bool) -> None:
@@ -191,12 +191,12 @@ def _silence_on_click(run: str, points: list[dict]) -> None:
     if not points:
         return
     layer, unit = points[0]["customdata"]
-    text = address.units_to_text({layer: [unit]})
+    text = unit_lists.format_units({layer: [unit]})
     st.button(
         f"Silence {text} alone",
         icon=":material/content_cut:",
         key=f"silence-{text}",
-        on_click=address.put,
+        on_click=address.update,
         kwargs={"rule": None, "group": None, "silence": text},
     )
 

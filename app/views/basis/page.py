@@ -2,8 +2,7 @@
 
 import streamlit as st
 
-from app.compute import jobs
-from app.page import frame, run_families, run_picker
+from app.page import frame, job_panels, run_families, run_picker
 from app.state import reads
 from app.views.basis import panels
 from selviz.statistics import FEWEST_SEEDS
@@ -17,9 +16,9 @@ def show() -> None:
     run = run_picker.require_run()
     frame.page(
         "Is the selectivity gone, or hidden?",
-        "A network that was trained to be less selective may have spread the same selectivity over its units: a rotation "
-        "of a layer changes every unit's SI and nothing else. Two measures look past the units: how far a layer is from a "
-        "baseline's whatever the basis, and how selective it becomes in the best basis found.",
+        "A network that was trained to be less selective may have spread the same selectivity over its units: a "
+        "rotation of a layer changes every unit's SI and nothing else. Two measures look past the units: how far a "
+        "layer is from a baseline's whatever the basis, and how selective it becomes in the best basis found.",
         f"from selviz.studies.basis import *\nbaselines = baselines_of(store, {run['name']!r})\n"
         f"run_similarity(store, [{run['name']!r}], baselines)\nrun_linear_maps(store, {run['name']!r})",
         f"selviz basis {run['name']} --family",
@@ -37,16 +36,17 @@ def show() -> None:
     if not whole:
         if similar or searched:
             st.caption(
-                f"Of {numbers.counted(len(names), 'run')}, {len(similar)} have distances and {len(searched)} linear maps."
+                f"Of {numbers.counted(len(names), 'run')}, {len(similar)} have distances and {len(searched)} linear "
+                "maps."
             )
-        jobs.study(run["name"], "basis", WHY, "--family")
+        job_panels.study(run["name"], "basis", WHY, "--family")
 
     st.header("Is it only turned?", anchor=False, divider=True)
     if seeds < FEWEST_SEEDS:
         st.info(
             f"The yardstick is the distance between baselines of different seeds, and there "
-            f"{'is' if seeds == 1 else 'are'} {seeds} with α 0 among these runs; {FEWEST_SEEDS} are needed, as two make "
-            "one pair only.",
+            f"{'is' if seeds == 1 else 'are'} {seeds} with α 0 among these runs; {FEWEST_SEEDS} are needed, as two "
+            "make one pair only.",
             icon=":material/straighten:",
         )
         row = runs.iloc[0]
@@ -61,11 +61,11 @@ def show() -> None:
             if len(there) >= FEWEST_SEEDS:
                 panels.distances(panels.similarities(similar, there), order)
                 st.caption(
-                    "Networks of one seed begin with the same weights and stay near each other, so each is compared with "
-                    "baselines of other seeds only. PWCCA is blind to how large a direction is, and sees only as many "
-                    "directions as the layer with fewer has (`directions` in the table); the baseline supplies its "
-                    "weights. A distance like another seed's does not prove a rotation: it says that this measure finds no "
-                    "more."
+                    "Networks of one seed begin with the same weights and stay near each other, so each is compared "
+                    "with baselines of other seeds only. PWCCA is blind to how large a direction is, and sees only as "
+                    "many directions as the layer with fewer has (`directions` in the table); the baseline supplies "
+                    "its weights. A distance like another seed's does not prove a rotation: it says that this measure "
+                    "finds no more."
                 )
 
     if searched:
@@ -78,8 +78,8 @@ def show() -> None:
             panels.maps(found.merge(about, on="run"), order)
             st.caption(
                 "If training only hid the selectivity, the best map brings a suppressed network back to the baseline's "
-                "level; if it is gone, the best map stays below. But the search has all linear maps through a ReLU, and "
-                "where classes can be told apart linearly it finds selective directions in any network: a high value says "
-                "that the classes are there, not that the network uses such a direction. Its units fire on few images, so "
-                "their null is high too."
+                "level; if it is gone, the best map stays below. But the search has all linear maps through a ReLU, "
+                "and where classes can be told apart linearly it finds selective directions in any network: a high "
+                "value says that the classes are there, not that the network uses such a direction. Its units fire on "
+                "few images, so their null is high too."
             )

@@ -4,8 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from app.look import theme
-from app.page import run_families
-from app.page import tables as page_tables
+from app.page import run_families, tables
 from app.state import reads
 from selviz import figures
 from selviz.errors import SelvizError
@@ -45,13 +44,13 @@ def summaries(runs: list[str]) -> tuple[pd.DataFrame, list[str]]:
 def _summaries(folder: str, stamps: tuple, runs: tuple) -> tuple[pd.DataFrame, list[str]]:
     from selviz.studies.basis import map_summary
 
-    tables, troubles = [], []
+    parts, troubles = [], []
     for run in runs:
         try:
-            tables.append(map_summary(Store(folder).linear_maps(run)).assign(run=run))
+            parts.append(map_summary(Store(folder).linear_maps(run)).assign(run=run))
         except SelvizError as error:
             troubles.append(str(error))
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(), troubles
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(), troubles
 
 
 def distances(table: pd.DataFrame, order: list[str]) -> None:
@@ -65,17 +64,17 @@ def distances(table: pd.DataFrame, order: list[str]) -> None:
     )
     left, right = st.columns(2, gap="large")
     with left:
-        page_tables.chart(
+        tables.chart(
             "Distance, PWCCA",
             figures.sweep.layers(ratio, order, "PWCCA distance / that between baselines", theme.dark(), band, at=1.0),
             f"1: no farther from the baselines than these are from each other. A line is an alpha, with its "
-            f"{run_families.intervals(ratio)}; the grey line is each baseline's own distance to the others, the band runs "
-            f"from the nearest to the farthest of {int(null['null_pairs'].min())} ordered pairs of baselines.",
+            f"{run_families.intervals(ratio)}; the grey line is each baseline's own distance to the others, the band "
+            f"runs from the nearest to the farthest of {int(null['null_pairs'].min())} ordered pairs of baselines.",
             table[behind],
             "pwcca",
         )
     with right:
-        page_tables.chart(
+        tables.chart(
             "Similarity, linear CKA",
             figures.sweep.layers(cka, order, "linear CKA", theme.dark(), span=(0, 1.02)),
             "1: the same as a baseline up to a rotation and one scale. Grey: baselines among each other. CKA weighs "
@@ -130,7 +129,7 @@ def maps(table: pd.DataFrame, order: list[str]) -> None:
             "maps under shuffled labels."
         )
         with place:
-            page_tables.chart(
+            tables.chart(
                 title,
                 figures.sweep.layers(found, order, "mean SI", theme.dark(), null, span=(0, 1.02)),
                 how,

@@ -25,13 +25,13 @@ EASY = 3e8  # multiplications a shuffle up to which there are 100 shuffles, else
 
 def chosen(finished: dict[str, dict], current: str) -> list[str]:
     """The runs that the address names, at most six; else those last compared; else those like the current one."""
-    asked = [name for name in dict.fromkeys(address.get("runs", "").split(",")) if name]
+    asked = [name for name in dict.fromkeys(address.get("runs").split(",")) if name]
     names = [name for name in asked if name in finished]
     for name in [name for name in asked if name not in finished][:3]:
         address.not_found("run", name, ", ".join(names) or "runs of this store")
     if len(names) > MOST:
         st.warning(f"This link names {len(names)} runs; the first {MOST} are compared.", icon=":material/link_off:")
-    if address.get("runs") is None:
+    if not address.has("runs"):
         names = [name for name in st.session_state.get("compared", ()) if name in finished]
     return names[:MOST] or _alike(finished, current)
 
@@ -49,7 +49,7 @@ def baseline(rows: dict[str, dict]) -> str:
     """The run that the others are compared with: the address's, else the one last used, else one with alpha 0."""
     asked = address.get("baseline")
     default = next((name for name, row in rows.items() if row["alpha"] == 0 and row["epochs"] != 0), next(iter(rows)))
-    if asked is not None and asked not in set(reads.runs()["run"]):
+    if asked and asked not in set(reads.runs()["run"]):
         address.not_found("baseline", asked, default)
     return next((name for name in (asked, st.session_state.get("baseline")) if name in rows), default)
 
@@ -57,8 +57,8 @@ def baseline(rows: dict[str, dict]) -> str:
 def remember(names: list[str], base: str) -> None:
     """Keeps the choice for when the visitor comes back, and in the address, so that a link holds it."""
     st.session_state["compared"], st.session_state["baseline"] = names, base
-    if address.get("runs") is None and len(names) > 1:
-        address.put(runs=",".join(names), baseline=base)
+    if not address.has("runs") and len(names) > 1:
+        address.update(runs=",".join(names), baseline=base)
 
 
 def told(rows: dict[str, dict]) -> dict[str, str]:

@@ -21,8 +21,8 @@ def show() -> None:
     differences.remember(names, base)
     frame.page(
         "How do these networks differ?",
-        "Choose up to six networks and pin one as the baseline: the others are shown beside it, and as differences from it "
-        "wherever they saw the same images.",
+        "Choose up to six networks and pin one as the baseline: the others are shown beside it, and as differences "
+        "from it wherever they saw the same images.",
         differences.python(base, names),
     )
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):

@@ -11,8 +11,7 @@ from app.state import address, reads
 from app.state.navigation import page_at
 from app.views.compare import differences
 from selviz import figures
-from selviz.text import numbers as number_text
-from selviz.text import safe_text
+from selviz.text import numbers, safe_text
 
 WHICH = {"differing": "Only differences", "all": "All"}
 COLUMNS = {
@@ -64,10 +63,10 @@ def tests(runs: pd.DataFrame) -> None:
     """What the tests say of each difference, in words."""
     tested = runs.dropna(subset="p").to_dict("records")
     lines = [
-        f"- **{differences.plain(row['told'])}**: {number_text.points(row['change'])} "
-        f"({number_text.signed(100 * row['change_low'])} to {number_text.signed(100 * row['change_high'])}); "
+        f"- **{differences.plain(row['told'])}**: {numbers.points(row['change'])} "
+        f"({numbers.signed(100 * row['change_low'])} to {numbers.signed(100 * row['change_high'])}); "
         f"{int(row['lost'])} images are right only in the baseline, {int(row['gained'])} only here; "
-        f"{number_text.p_value(row['p_holm'])}"
+        f"{numbers.p_value(row['p_holm'])}"
         for row in tested
     ]
     if lines:
@@ -86,8 +85,8 @@ def classes(by_class: pd.DataFrame) -> None:
         "Class by class",
         figures.compare.class_differences(by_class, theme.dark()),
         "A mark is one network's accuracy on a class minus the baseline's, with the 95 % interval of a paired "
-        f"difference.{cut} {beyond} of {number_text.whole(len(by_class))} differences have p < 0.05 (McNemar's exact test, "
-        "Holm-corrected).",
+        f"difference.{cut} {beyond} of {numbers.whole(len(by_class))} differences have p < 0.05 (McNemar's exact "
+        "test, Holm-corrected).",
         by_class[COLUMNS["classes"]],
         "class-differences",
     )
@@ -161,9 +160,9 @@ def _summary(found: pd.DataFrame, shuffles: int, rows: dict, base: str, other: s
     live = found.dropna(subset="correlation")
     beyond = int((live["correlation"] > live["null_within"]).sum())
     told = (
-        f"For {beyond} of {number_text.counted(len(live), 'live unit')} the match correlates more than the best match does "
-        f"in 95 % of {shuffles} shuffles within classes; by chance that would be about {0.05 * len(live):.0f}. "
-        f"{number_text.counted(int(live['mutual'].sum()), 'unit')} and their matches are each other's best. "
+        f"For {beyond} of {numbers.counted(len(live), 'live unit')} the match correlates more than the best match "
+        f"does in 95 % of {shuffles} shuffles within classes; by chance that would be about {0.05 * len(live):.0f}. "
+        f"{numbers.counted(int(live['mutual'].sum()), 'unit')} and their matches are each other's best. "
     )
     if at != layer:
         return told + f"The other network has no such layer; {safe_text.code(at)} is nearest in depth."
@@ -177,9 +176,9 @@ def _summary(found: pd.DataFrame, shuffles: int, rows: dict, base: str, other: s
 
 def _match_table(found: pd.DataFrame, base: str, other: str, layer: str, other_layer: str) -> None:
     table = found.sort_values("correlation", ascending=False, na_position="last")
-    for side, run, at, numbers in (("baseline", base, layer, "unit"), ("other", other, other_layer, "match")):
+    for side, run, at, unit_column in (("baseline", base, layer, "unit"), ("other", other, other_layer, "match")):
         place = urlencode({"run": run, "layer": at})
-        table[side] = [f"unit?{place}&unit={number}" if number >= 0 else None for number in table[numbers]]
+        table[side] = [f"unit?{place}&unit={number}" if number >= 0 else None for number in table[unit_column]]
     number = r"unit=(\d+)$"
     heads = {
         "baseline": st.column_config.LinkColumn("unit", display_text=number),

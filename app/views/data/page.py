@@ -22,7 +22,7 @@ OWN = (
 
 def named_runs(finished: dict[str, dict]) -> list[str]:
     """The runs that the address names; none means all that are finished."""
-    named = [name for name in address.get("runs", "").split(",") if name]
+    named = [name for name in address.get("runs").split(",") if name]
     runs = [name for name in named if name in finished]
     for name in [name for name in named if name not in finished][:3]:
         address.not_found("run", name, ", ".join(runs) or "all finished runs")
@@ -35,7 +35,7 @@ def side(worked: dict[str, str]) -> None:
         with st.container(gap=None):
             for title, query in worked.items():
                 put = {"query": sql_console.address(query)}
-                st.button(title, type="tertiary", icon=":material/arrow_back:", on_click=address.put, kwargs=put)
+                st.button(title, type="tertiary", icon=":material/arrow_back:", on_click=address.update, kwargs=put)
         return
     names = ["runs", *TABLES]
     name = address.choose("table", names, "units")
@@ -85,8 +85,8 @@ def show() -> None:
     runs = named_runs(finished)
     frame.page(
         "What is in the tables?",
-        "Everything that selviz stores is a table, and one question in SQL can be put to any number of networks. Take one "
-        "of the examples and change it: nothing that is asked here can change what is stored.",
+        "Everything that selviz stores is a table, and one question in SQL can be put to any number of networks. Take "
+        "one of the examples and change it: nothing that is asked here can change what is stored.",
         sql_console.python(query, runs, limit),
         sql_console.shell(query, runs, limit),
     )
@@ -114,8 +114,8 @@ def show() -> None:
         )
         if sql_console.address(query) != query:
             st.caption(
-                f"A link holds {address.LONGEST:,} characters and this query needs more, so the link does not hold it. "
-                "Share has it as Python and as a command."
+                f"A link holds {address.MAX_LINK_LENGTH:,} characters and this query needs more, so the link does not "
+                "hold it. Share has it as Python and as a command."
             )
         with st.container(horizontal=True, vertical_alignment="bottom"):
             st.button("Ask", type="primary", icon=":material/play_arrow:", on_click=sql_console.ask_again)

@@ -15,8 +15,7 @@ import pandas as pd
 import streamlit as st
 
 from app.page import export
-from app.state import address as page_address
-from app.state import reads, reruns
+from app.state import address, reads, reruns
 from selviz.errors import SelvizError
 from selviz.store import Store, sql_process
 
@@ -28,15 +27,15 @@ MARK = "too-long-"
 
 def asked(default: str) -> str:
     """The query that the address names; else the one last asked; else the default, which is put into the address."""
-    token = page_address.get("query")
+    token = address.get("query")
     kept = st.session_state.setdefault("queries", {})
-    if token is None:
-        token = st.session_state.get("query") or address(default)
-        page_address.put(query=token)
+    if not address.has("query"):
+        token = st.session_state.get("query") or query_token(default)
+        address.update(query=token)
     if token.startswith(MARK) and token not in kept:
         st.warning(
-            f"The query of this link was too long for a link ({page_address.LONGEST:,} characters), so only its writer has "
-            "it. Shown instead: the first example.",
+            f"The query of this link was too long for a link ({address.MAX_LINK_LENGTH:,} characters), so only its "
+            "writer has it. Shown instead: the first example.",
             icon=":material/link_off:",
         )
         return default
@@ -44,9 +43,9 @@ def asked(default: str) -> str:
     return kept.get(token, token)
 
 
-def address(query: str) -> str:
+def query_token(query: str) -> str:
     """What stands for the query in the address: itself, or a mark of it if it is too long for a link."""
-    if len(quote(query)) <= page_address.LONGEST:
+    if len(quote(query)) <= address.MAX_LINK_LENGTH:
         return query
     mark = MARK + hashlib.sha256(query.encode()).hexdigest()[:12]
     st.session_state.setdefault("queries", {})[mark] = query

@@ -35,8 +35,8 @@ def show() -> None:
         panels.silencing(run)
     else:
         st.info(
-            f"{safe_text.code(run)} was trained without snapshots, so only its epochs as a whole are known. The same network "
-            "with four looks an epoch:",
+            f"{safe_text.code(run)} was trained without snapshots, so only its epochs as a whole are known. The same "
+            "network with four looks an epoch:",
             icon=":material/visibility_off:",
         )
         again = resume_command(reads.store().path, {**about, "snapshots": 4})

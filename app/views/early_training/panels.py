@@ -3,9 +3,8 @@
 import pandas as pd
 import streamlit as st
 
-from app.compute import jobs
 from app.look import theme
-from app.page import run_picker, tables
+from app.page import job_panels, run_picker, tables
 from app.state import address, reads
 from selviz import figures
 from selviz.text import numbers
@@ -83,7 +82,7 @@ def silencing(run: str) -> None:
     """Ablation curves at the weights after chosen epochs."""
     st.subheader("Did selective units matter early?", anchor=False)
     if not stored(run, "early"):
-        jobs.study(
+        job_panels.study(
             run,
             "early",
             "Silences more and more units of the network as it was after the first two epochs, in the middle and at "
@@ -137,7 +136,7 @@ def beside(run: str) -> None:
         return
     same = table[(table["dataset"] == about["dataset"].iloc[0]) & (table["model"] == about["model"].iloc[0])]
     rows = same.set_index("run").to_dict("index")
-    asked = [name for name in (address.get("beside") or "").split(",") if name in rows and name != run][: MOST - 1]
+    asked = [name for name in address.get("beside").split(",") if name in rows and name != run][: MOST - 1]
     st.subheader("Beside other networks", anchor=False)
     address.widget(
         st.multiselect,

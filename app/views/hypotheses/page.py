@@ -23,8 +23,8 @@ def show() -> None:
     data = shlex.quote(reads.data())
     frame.page(
         "Is my claim true?",
-        "A claim is registered before anything is computed: what is measured, in which direction, and what would refute "
-        "it. Then it is tested, and the verdict can go either way.",
+        "A claim is registered before anything is computed: what is measured, in which direction, and what would "
+        "refute it. Then it is tested, and the verdict can go either way.",
         "store.hypotheses()",
         f"selviz hypothesis list --data {data}" if not found else f"selviz hypothesis report {found} --data {data}",
     )

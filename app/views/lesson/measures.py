@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from app.compute import ablation, scheduler
-from app.compute.ablation import Asked
+from app.compute.ablation import AblationRequest
 from app.page import unit_selection
-from app.state import address, reads
-from selviz.text import numbers
+from app.state import reads
+from selviz.text import numbers, unit_lists
 
 MANY, DRAWS = 10, 100
 HIGH = 0.5
@@ -32,8 +32,8 @@ class Lesson(NamedTuple):
         return {self.layer: [int(self.unit["unit"])]}
 
     @property
-    def asked(self) -> Asked:
-        return Asked(self.run, address.units_to_text(self.star))
+    def asked(self) -> AblationRequest:
+        return AblationRequest(self.run, unit_lists.format_units(self.star))
 
 
 def start(run: dict) -> Lesson:
@@ -66,13 +66,13 @@ def selective(lesson: Lesson) -> int:
 
 def drop(lesson: Lesson) -> float:
     """Points of accuracy lost without the most selective unit."""
-    return round(-100 * ablation.answer(lesson.asked)["change"], 1)
+    return round(-100 * ablation.ablate(lesson.asked)["change"], 1)
 
 
 def random_drop(lesson: Lesson) -> float:
     """The same without one random unit of its layer: the median of 20."""
-    accuracies = ablation.control(lesson.asked, "control", 20)["accuracies"]
-    return round(100 * (ablation.answer(lesson.asked)["accuracy_before"] - float(np.median(accuracies))), 1)
+    accuracies = ablation.control_accuracies(lesson.asked, "control", 20)["accuracies"]
+    return round(100 * (ablation.ablate(lesson.asked)["accuracy_before"] - float(np.median(accuracies))), 1)
 
 
 def alphas(lesson: Lesson) -> list[str]:
@@ -85,12 +85,12 @@ def best(lesson: Lesson) -> str:
     return numbers.alpha(lesson.others.groupby("alpha")["test_accuracy"].mean().idxmax())
 
 
-def many(lesson: Lesson) -> Asked:
+def many(lesson: Lesson) -> AblationRequest:
     """The most selective units of the layer, `size` of them, judged on fold 1."""
     table = unit_selection.metrics(lesson.run)
     inside = table[table["layer"] == lesson.layer].sort_values(["si", "unit"], ascending=[False, True])
     units = {lesson.layer: sorted(inside["unit"].head(size(lesson)).astype(int))}
-    return Asked(lesson.run, address.units_to_text(units), fold=1)
+    return AblationRequest(lesson.run, unit_lists.format_units(units), fold=1)
 
 
 def size(lesson: Lesson) -> int:
@@ -99,14 +99,14 @@ def size(lesson: Lesson) -> int:
 
 def verdict(lesson: Lesson) -> str:
     """What breaks without `many` beside random sets: one of BREAKS."""
-    rank = ablation.control(many(lesson), "control", DRAWS)
+    rank = ablation.control_accuracies(many(lesson), "control", DRAWS)
     return BREAKS[0 if rank["p"] > 0.05 else -1 if rank["quantile"] < 0.5 else 1]
 
 
 def hurt(lesson: Lesson) -> str:
     """The class that loses most accuracy without the most selective unit."""
     changes = [
-        row["change"] if row["change"] is not None else 0.0 for row in ablation.answer(lesson.asked)["per_class"]
+        row["change"] if row["change"] is not None else 0.0 for row in ablation.ablate(lesson.asked)["per_class"]
     ]
     return lesson.names[int(np.argmin(changes))]
 
@@ -115,7 +115,7 @@ def worst_classes(run: str, layer: str) -> pd.DataFrame:
     """Each unit's class with the largest loss when it is silent alone: unit, worst (its index), change."""
     key = ("worst classes", reads.data(), reads.run_version(run), run, layer)
     told = "Silencing every unit of the layer ..."
-    return scheduler.kept(key, partial(_silence_each, run, layer), told, long=True)
+    return scheduler.cached(key, partial(_silence_each, run, layer), told, long=True)
 
 
 def _silence_each(run: str, layer: str) -> pd.DataFrame:

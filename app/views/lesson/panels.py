@@ -2,9 +2,9 @@
 
 import streamlit as st
 
-from app.compute import ablation, jobs
+from app.compute import ablation
 from app.look import theme
-from app.page import ablation_result, claims, gallery, tables
+from app.page import ablation_result, claims, gallery, job_panels, tables
 from app.state import address, reads
 from app.state.navigation import page_at
 from app.views.lesson.measures import DRAWS, HIGH, Lesson, many, selective, size, worst_classes
@@ -76,7 +76,7 @@ def silenced(lesson: Lesson) -> None:
 
 
 def beside_random(lesson: Lesson, guess) -> None:
-    ablation_result.against_controls(lesson.asked, ablation.answer(lesson.asked), 20)
+    ablation_result.against_controls(lesson.asked, ablation.ablate(lesson.asked), 20)
 
 
 # ---------------------------------------------------------------------------------------------------- 5: the knob alpha
@@ -115,7 +115,7 @@ def knob(lesson: Lesson, guess) -> None:
 
 def many_shown(lesson: Lesson, guess) -> None:
     asked = many(lesson)
-    result = ablation.answer(asked)
+    result = ablation.ablate(asked)
     ablation_result.against_controls(asked, result, DRAWS)
     st.markdown(
         f"The units were chosen on one half of the images and judged on the other ({result['images']} images). The "
@@ -129,7 +129,7 @@ def many_shown(lesson: Lesson, guess) -> None:
 
 
 def trust(lesson: Lesson, guess) -> None:
-    ablation_result.by_class(ablation.answer(lesson.asked))
+    ablation_result.by_class(ablation.ablate(lesson.asked))
     worst = worst_classes(lesson.run, lesson.layer)
     live = lesson.units[(lesson.units["layer"] == lesson.layer) & ~lesson.units["dead"]]
     table = live.merge(worst, on="unit")
@@ -137,11 +137,11 @@ def trust(lesson: Lesson, guess) -> None:
     agree = int((losing["worst"] == losing["preferred_index"]).sum())
     low, high = wilson(agree, len(losing)) if len(losing) else (0.0, 1.0)
     st.markdown(
-        f"Of the {len(table)} live units of {safe_text.plain(lesson.layer)}, {len(losing)} cost some class at least one "
-        f"image when they are silent alone. In {agree} of those the class that loses most is the class that the unit's "
-        f"pictures show ({100 * float(low):.0f} to {100 * float(high):.0f} %, 95 % Wilson interval; chance would be "
-        f"about {100 / len(lesson.names):.0f} %). What a unit responds to and what it is needed for are two questions; "
-        "a single unit rarely moves the whole but can damage particular classes (Zhou et al. 2018)."
+        f"Of the {len(table)} live units of {safe_text.plain(lesson.layer)}, {len(losing)} cost some class at least "
+        f"one image when they are silent alone. In {agree} of those the class that loses most is the class that the "
+        f"unit's pictures show ({100 * float(low):.0f} to {100 * float(high):.0f} %, 95 % Wilson interval; chance "
+        f"would be about {100 / len(lesson.names):.0f} %). What a unit responds to and what it is needed for are two "
+        "questions; a single unit rarely moves the whole but can damage particular classes (Zhou et al. 2018)."
     )
 
 
@@ -209,7 +209,7 @@ def _claim(lesson: Lesson) -> None:
         "comes out stays in the ledger."
     )
     st.button("Register it", type="primary", icon=":material/lock:", on_click=_registered,
-              args=options.get(chosen, ("", {})), **jobs.control(chosen is None))  # fmt: skip
+              args=options.get(chosen, ("", {})), **job_panels.writing_control(chosen is None))  # fmt: skip
     if failed := st.session_state.pop("not registered", None):
         st.error("It was not registered.", icon=":material/error:")
         st.code(failed, language=None, wrap_lines=True)
@@ -221,7 +221,7 @@ def _registered(template: str, asked: dict) -> None:
     except SelvizError as error:
         st.session_state["not registered"] = str(error)
     else:
-        address.put(claim=record["hypothesis"])
+        address.update(claim=record["hypothesis"])
 
 
 def summary(lesson: Lesson, guess) -> None:

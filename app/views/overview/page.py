@@ -3,15 +3,17 @@
 import pandas as pd
 import streamlit as st
 
-from app.look import theme
 from app.page import frame, run_families, run_picker, tables
 from app.state import address, reads
-from app.views.overview import panels
+from app.views.overview import panels, single_seeds
 from selviz import figures
 from selviz.statistics import wilson
 from selviz.text import numbers, safe_text
 
-MOST_ROWS = 20  # of the table of all runs without a bar to scroll it
+MAX_ROWS = 20  # of the table of all runs without a bar to scroll it
+ORDER = ["run", "state", "dataset", "model", "alpha", "seed", "epochs", "test_accuracy", "mean_si", "mean_si_live"]
+ORDER += ["null_p95", "dead", "units"]
+SAME_EVERYWHERE = ("state", "dataset", "model")  # columns that are left out where all rows have one value
 
 
 def show() -> None:
@@ -19,12 +21,23 @@ def show() -> None:
     run = run_picker.require_run()
     frame.page(
         "What does turning selectivity up or down do?",
-        "Each network was trained with a number, alpha, that suppresses class selectivity (below 0, blue), leaves it alone "
-        "(0, grey) or encourages it (above 0, orange). Compare how selective its units became with how well it classifies.",
+        "Each network was trained with a number, alpha, that suppresses class selectivity (below 0, blue), leaves it "
+        "alone (0, grey) or encourages it (above 0, orange). Compare how selective its units became with how well it "
+        "classifies.",
     )
-    table = reads.runs()
+    runs, column = family(run["name"])
+    if runs.groupby("alpha", dropna=False)["seed"].nunique().max() < 2:
+        one_seed(runs, column)
+    else:
+        several_seeds(runs, column)
+    panels.note(runs)
+    all_runs(reads.runs())
+
+
+def family(run: str) -> tuple[pd.DataFrame, str]:
+    """Draw which runs are shown, and over which units SI is averaged; return the runs and the column of that mean."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        _, chosen = run_families.choose(run["name"])
+        _, runs = run_families.choose(run)
         which = address.segmented(
             "Mean SI over",
             {"live": "Live units", "all": "All units"},
@@ -32,108 +45,48 @@ def show() -> None:
             help="A unit that is never active on the evaluation images is dead and has SI 0. A large positive alpha "
             "silences units, so the mean over all units can fall while the living ones become more selective.",
         )
+    low, high = wilson((runs["test_accuracy"] * runs["images"]).round(), runs["images"])
+    labels = [numbers.run(row) for row in runs.to_dict("records")]
     column = figures.runs.ALL_UNITS if which == "all" else figures.runs.LIVE_UNITS
-    low, high = wilson((chosen["test_accuracy"] * chosen["images"]).round(), chosen["images"])
-    chosen = chosen.assign(low_share=low, high_share=high, told=[numbers.run(row) for row in chosen.to_dict("records")])
-    shown = [
-        "run",
-        "alpha",
-        "seed",
-        "test_accuracy",
-        "low_share",
-        "high_share",
-        "mean_si",
-        "mean_si_live",
-        "null_mean",
-        "null_p95",
-        "dead",
-    ]
-    dead, units = int(chosen["dead"].sum()), int(chosen["units"].sum())
+    return runs.assign(low_share=low, high_share=high, told=labels), column
 
-    def pick_point() -> None:
-        """A click on a run's point makes it the run of every page."""
-        if points := [p for p in st.session_state["accuracy"]["selection"]["points"] if p.get("customdata")]:
-            address.put(run=chosen["run"].iloc[points[0]["point_index"]])
 
-    def single_seeds() -> None:
-        """A point and a line a run, where each alpha has one."""
-        scatter, profile = st.columns(2, gap="large")
-        with scatter:
-            tables.chart(
-                "Accuracy against selectivity",
-                figures.runs.accuracy_against_si(chosen, column, theme.dark()),
-                "A point is one network; its whiskers are the 95 % Wilson interval of its accuracy: the uncertainty for "
-                f"new images ({numbers.whole(chosen['images'].max())} images each). The bars at the foot are the nulls: "
-                "mean to 95th percentile of the mean SI that shuffled labels give. Click a point to choose the network.",
-                chosen[shown],
-                "accuracy",
-                on_select=pick_point,
-            )
-        with profile:
-            parts = []
-            for row in chosen.itertuples():
-                with frame.show_errors():  # one damaged file must not hide the other runs
-                    parts.append(reads.store().layers(row.run).assign(run=row.run, alpha=row.alpha, told=row.told))
-            if parts:
-                layers = pd.concat(parts)
-                tables.chart(
-                    "Selectivity by depth",
-                    figures.runs.depth_profile(layers, column, theme.dark()),
-                    "A line is one network, from its first layer to its last. Dotted: what shuffled labels reach in the "
-                    "same network (95th percentile); a layer at its dotted line is no more selective than chance.",
-                    layers[["run", "alpha", "layer", "units", column, "null_mean", "null_p95", "dead"]],
-                    "depth",
-                )
-        if dead:
-            st.markdown(
-                f"{numbers.counted(dead, 'unit')} of {numbers.whole(units)} in these networks are dead: never active on "
-                "the evaluation images."
-            )
+def one_seed(runs: pd.DataFrame, column: str) -> None:
+    """Draw a point and a line per run, where each alpha has one."""
+    left, right = st.columns(2, gap="large")
+    with left:
+        single_seeds.scatter(runs, column)
+    with right:
+        single_seeds.depth(runs, column)
+    single_seeds.dead_units(runs)
 
-    if chosen.groupby("alpha", dropna=False)["seed"].nunique().max() < 2:
-        single_seeds()
-    else:
-        left, right = st.columns(2, gap="large")
-        with left:
-            panels.accuracy(chosen)
-        with right:
-            panels.against_si(chosen, column)
-        panels.loss(chosen)
-        left, right = st.columns(2, gap="large")
-        with left:
-            panels.layers(chosen, column)
-        with right:
-            panels.dead(chosen)
-    panels.note(chosen)
 
+def several_seeds(runs: pd.DataFrame, column: str) -> None:
+    """Draw means over seeds with their intervals."""
+    left, right = st.columns(2, gap="large")
+    with left:
+        panels.accuracy(runs)
+    with right:
+        panels.against_si(runs, column)
+    panels.loss(runs)
+    left, right = st.columns(2, gap="large")
+    with left:
+        panels.layers(runs, column)
+    with right:
+        panels.dead(runs)
+
+
+def all_runs(table: pd.DataFrame) -> None:
+    """Draw the table of all runs, and why some of them are not finished."""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader("All runs", anchor=False, width="stretch")
         tables.downloads("runs", table)
-    order = [
-        "run",
-        "state",
-        "dataset",
-        "model",
-        "alpha",
-        "seed",
-        "epochs",
-        "test_accuracy",
-        "mean_si",
-        "mean_si_live",
-        "null_p95",
-        "dead",
-        "units",
-    ]
-    plain = ("state", "dataset", "model")  # what is the same everywhere only makes the table wider
-    order = [name for name in order if name not in plain or table[name].nunique() > 1]
     tables.table(
         table.sort_values(["dataset", "model", "alpha", "seed"]),
-        column_order=order,
-        height="content" if len(table) <= MOST_ROWS else 520,
+        column_order=[name for name in ORDER if name not in SAME_EVERYWHERE or table[name].nunique() > 1],
+        height="content" if len(table) <= MAX_ROWS else 520,
     )
     for row in table[table["state"] != "finished"].to_dict("records"):
-        st.markdown(
-            f"{safe_text.code(row['run'])} is {row['state']}"
-            + (". Go on with:" if row["state"] == "unfinished" else ":")
-        )
+        advice = ". Go on with:" if row["state"] == "unfinished" else ":"
+        st.markdown(f"{safe_text.code(row['run'])} is {row['state']}{advice}")
         st.code(run_picker.remedy(row), language=None, wrap_lines=True)

@@ -8,8 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from app.look import theme
-from app.page import run_families
-from app.page import tables as page_tables
+from app.page import run_families, tables
 from app.state import address, reads
 from selviz import figures
 from selviz.errors import SelvizError
@@ -31,7 +30,7 @@ def accuracy(runs: pd.DataFrame) -> None:
         f"A point is one network, a dash the mean of its alpha, the whiskers its {run_families.intervals(found)}: for "
     )
     how += f"other seeds on these {numbers.whole(runs['images'].max())} images."
-    page_tables.chart("Accuracy against alpha", figure, how, runs[SHOWN], "accuracy-alpha")
+    tables.chart("Accuracy against alpha", figure, how, runs[SHOWN], "accuracy-alpha")
 
 
 def against_si(runs: pd.DataFrame, column: str) -> None:
@@ -55,10 +54,10 @@ def against_si(runs: pd.DataFrame, column: str) -> None:
     def pick() -> None:
         points = st.session_state["accuracy"]["selection"]["points"]
         if points and points[0].get("curve_number") == 0:
-            address.put(run=runs["run"].iloc[points[0]["point_index"]])
+            address.update(run=runs["run"].iloc[points[0]["point_index"]])
 
     figure = figures.sweep.accuracy_against_si(runs, found, right, column, curve, theme.dark())
-    page_tables.chart("Accuracy against selectivity", figure, how, runs[SHOWN], "accuracy", on_select=pick)
+    tables.chart("Accuracy against selectivity", figure, how, runs[SHOWN], "accuracy", on_select=pick)
     address.widget(
         st.toggle,
         "Beside it the authors' curve (another data set)",
@@ -74,13 +73,13 @@ def _layers(folder: str, stamps: tuple, runs: tuple) -> tuple[pd.DataFrame, list
     """The layers of all runs as one table with a column `run`, and what could not be read."""
     with contextlib.suppress(SelvizError):  # all at once, unless one of them is damaged
         return Store(folder).layers_of(runs), []
-    tables, troubles = [], []
+    parts, troubles = [], []
     for run in runs:
         try:
-            tables.append(Store(folder).layers(run).assign(run=run))
+            parts.append(Store(folder).layers(run).assign(run=run))
         except SelvizError as error:
             troubles.append(str(error))
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(), troubles
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(), troubles
 
 
 def layers(runs: pd.DataFrame, column: str) -> None:
@@ -96,11 +95,11 @@ def layers(runs: pd.DataFrame, column: str) -> None:
     found = run_families.by_layer(table[["alpha", "layer", column]], column)
     null = table.groupby("layer", sort=False).agg(low=("null_mean", "min"), high=("null_p95", "max")).reset_index()
     order = list(dict.fromkeys(table["layer"]))
-    page_tables.chart(
+    tables.chart(
         "Selectivity by layer",
         figures.sweep.layers(found, order, "mean SI", theme.dark(), null),
-        f"A line is an alpha, each point the mean over its networks with its {run_families.intervals(found)}. Grey: what "
-        "shuffled labels give, up to the largest 95th percentile.",
+        f"A line is an alpha, each point the mean over its networks with its {run_families.intervals(found)}. Grey: "
+        "what shuffled labels give, up to the largest 95th percentile.",
         table[["run", "alpha", "seed", "layer", "units", "mean_si", "mean_si_live", "null_mean", "null_p95", "dead"]],
         "depth",
     )
@@ -111,12 +110,12 @@ def dead(runs: pd.DataFrame) -> None:
     runs = runs.assign(dead_share=runs["dead"].astype(float) / runs["units"].astype(float))
     found = run_families.means(runs[["alpha", "dead_share"]], "dead_share")
     found = found.assign(low=found["low"].clip(lower=0), high=found["high"].clip(upper=1))  # t knows of no bounds
-    page_tables.chart(
+    tables.chart(
         "Dead units",
         figures.sweep.by_alpha(runs, found, "dead_share", "dead units, %", 100, 1, theme.dark()),
         f"The share of {numbers.whole(runs['units'].max())} units that are never active on the evaluation images; a "
-        f"point is one network, with the {run_families.intervals(found)}. A dead unit has SI 0, so compare mean SI with and "
-        "without them.",
+        f"point is one network, with the {run_families.intervals(found)}. A dead unit has SI 0, so compare mean SI "
+        "with and without them.",
         runs[["run", "alpha", "seed", "dead", "units", "dead_share"]],
         "dead",
     )

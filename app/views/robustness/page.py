@@ -2,8 +2,7 @@
 
 import streamlit as st
 
-from app.compute import jobs
-from app.page import frame, perturbed_runs, run_picker
+from app.page import frame, job_panels, perturbed_runs, run_picker
 from app.state import address
 from app.views.robustness import panels
 from selviz.store import Store
@@ -21,8 +20,9 @@ def show() -> None:
     run = run_picker.require_run()["name"]
     frame.page(
         "Who survives bad images, and who survives an attacker?",
-        "Corruptions are what weather and bad cameras do; an attack changes each pixel by a little, in the direction that "
-        "hurts this very network. Choose one and see what the network makes of it; below, all networks like this one.",
+        "Corruptions are what weather and bad cameras do; an attack changes each pixel by a little, in the direction "
+        "that hurts this very network. Choose one and see what the network makes of it; below, all networks like this "
+        "one.",
         f"store.robustness({run!r})",
         f"selviz robustness {run}",
     )
@@ -31,7 +31,7 @@ def show() -> None:
         kind, name, level = perturbed_runs.samples(run)
     runs, found, without = perturbed_runs.gathered(run, "robustness", Store.robustness, Store.robustness_summary)
     if run not in found:
-        jobs.study(
+        job_panels.study(
             run,
             "robustness",
             "Fifteen corruptions at five severities, and two attacks at five strengths, on 1,000 images: accuracy, and "

@@ -5,8 +5,7 @@ import pandas as pd
 import streamlit as st
 
 from app.look import theme
-from app.page import perturbed_runs
-from app.page import tables as page_tables
+from app.page import perturbed_runs, tables
 from app.state import address, reads
 from selviz import figures
 from selviz.statistics import correlation_interval, rank_correlation
@@ -33,7 +32,7 @@ def curves(run: str, runs: pd.DataFrame, found: Found, kind: str, name: str) -> 
         if stored:
             table = perturbed_runs.by_level(runs, found, "corruption", name if shown == "one" else None)
             what = perturbed_runs.called(name) if shown == "one" else "corruptions, their mean"
-            page_tables.chart(
+            tables.chart(
                 "Accuracy by severity",
                 figures.robustness.curves(table, "severity", theme.dark()),
                 f"Accuracy under {what}; a line for each alpha. {told}",
@@ -46,10 +45,11 @@ def curves(run: str, runs: pd.DataFrame, found: Found, kind: str, name: str) -> 
         if attacks:
             attack = name if name in attacks else attacks[-1]
             table = perturbed_runs.by_level(runs, found, "attack", attack)
-            page_tables.chart(
+            tables.chart(
                 "Accuracy under attack",
                 figures.robustness.curves(table, "largest change of a pixel, of 255", theme.dark()),
-                f"Accuracy under {perturbed_runs.called(attack)}; a line for each alpha. The axis is not to scale. {told}",
+                f"Accuracy under {perturbed_runs.called(attack)}; a line for each alpha. The axis is not to scale. "
+                f"{told}",
                 table,
                 "attack",
             )
@@ -61,13 +61,13 @@ def grid(runs: pd.DataFrame, found: Found) -> None:
     """Mean accuracy over severities of each alpha's networks under each corruption."""
     alphas = runs.set_index("run")["alpha"]
     parts = [
-        tables["robustness"].query("kind == 'corruption'").assign(alpha=alphas[name]) for name, tables in found.items()
+        stored["robustness"].query("kind == 'corruption'").assign(alpha=alphas[name]) for name, stored in found.items()
     ]
     cells = pd.concat(parts).groupby(["alpha", "name"], as_index=False, dropna=False)["accuracy"].mean()
     if cells.empty:
         return
     cells["told"] = [f"α {numbers.alpha(alpha)}" for alpha in cells["alpha"]]
-    page_tables.chart(
+    tables.chart(
         "Which corruptions hurt whom",
         figures.robustness.grid(cells, theme.dark()),
         "Mean accuracy over severities, per cent, of the networks of each alpha; the hardest corruptions are on top. "
@@ -89,16 +89,16 @@ def families(found: Found, run: str) -> None:
     }
     between = {"interval": "95 % interval", "relative_interval": "95 % interval, of clean"}
     columns = ["family", "corruptions", "severities", "images", "accuracy", "interval", "relative", "relative_interval"]
-    page_tables.table(table[columns], column_config={**shares, **between}, key="families")
+    tables.table(table[columns], column_config={**shares, **between}, key="families")
     st.caption(
         "Plain means over corruptions and severities; an image counts once, with its mean, and the intervals (t) are "
         "for new images. *all* are the corruptions of ImageNet-C that are stored, without the extra ones."
     )
 
 
-def _families(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+def _families(stored: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """The stored summary of corruptions in per cent, in the order of FAMILIES."""
-    table = tables["robustness_summary"].query("kind == 'corruption'").set_index("family")
+    table = stored["robustness_summary"].query("kind == 'corruption'").set_index("family")
     table = table.loc[[family for family in FAMILIES if family in table.index]].reset_index()
     shares = ["accuracy", "low", "high", "relative", "relative_low", "relative_high"]
     table[shares] = 100 * table[shares].astype(float)
@@ -127,7 +127,7 @@ def selectivity(run: str, runs: pd.DataFrame, found: Found) -> None:
     left, right = st.columns(2, gap="large")
     with left:
         of_accuracy = ", of the accuracy under attack alone" if (of, scale) == ("attack", "relative") else ""
-        page_tables.chart(
+        tables.chart(
             "Against selectivity",
             figures.robustness.against_si(points, what, theme.dark()),
             f"A point is one network; its whiskers are the 95 % interval for new images{of_accuracy}.",
@@ -145,7 +145,7 @@ def selectivity(run: str, runs: pd.DataFrame, found: Found) -> None:
     with right:
         means = perturbed_runs.over_alpha(points, "value")
         seeds = sorted({int(means["n"].min()), int(means["n"].max())})
-        page_tables.chart(
+        tables.chart(
             "Against alpha",
             figures.robustness.by_alpha(means, what, theme.dark()),
             f"Mean over the seeds of each alpha (n = {' to '.join(map(str, seeds))}) with its 95 % interval "
@@ -174,7 +174,7 @@ def units(run: str, found: Found, kind: str, name: str, level: float) -> None:
     at = f"{perturbed_runs.called(name)} at {'severity' if kind == 'corruption' else 'epsilon'} {near:g}"
     left, right = st.columns(2, gap="large")
     with left:
-        page_tables.chart(
+        tables.chart(
             "Shift against selectivity",
             figures.robustness.shifts(table, reads.class_names(run), theme.dark()),
             f"A dot is a unit of {safe_text.code(layer)} that varies. Its shift under {at} is the mean over images of "
@@ -193,7 +193,7 @@ def units(run: str, found: Found, kind: str, name: str, level: float) -> None:
             "shift": st.column_config.NumberColumn("shift, s.d.", format="%.2f"),
             "change": st.column_config.NumberColumn("signed, s.d.", format="%+.2f"),
         }
-        page_tables.table(table[shown].head(500), column_config=heads, height=380)
+        tables.table(table[shown].head(500), column_config=heads, height=380)
         st.caption(f"Units of {safe_text.code(layer)} under {at}, those that move most first.")
 
 
@@ -218,9 +218,9 @@ def _strength(mine: pd.DataFrame) -> tuple[str, str]:
     return attack, epsilon
 
 
-def _family(tables: dict[str, pd.DataFrame]) -> str:
+def _family(stored: dict[str, pd.DataFrame]) -> str:
     """The family of corruptions that networks are compared by."""
-    there = _families(tables)["family"].tolist() or ["all"]
+    there = _families(stored)["family"].tolist() or ["all"]
     family = address.choose("family", there, "all", "family")
     address.widget(
         st.selectbox, "Family", there, name="family", value=family, default="all", width=150,
@@ -234,15 +234,15 @@ def _points(
 ) -> pd.DataFrame:
     rows = []
     for row in runs.to_dict("records"):
-        tables = found[row["run"]]
+        stored = found[row["run"]]
         if of == "corruption":
-            part = tables["robustness_summary"].query("kind == 'corruption' and family == @family")
+            part = stored["robustness_summary"].query("kind == 'corruption' and family == @family")
             columns = (
                 ["relative", "relative_low", "relative_high"] if scale == "relative" else ["accuracy", "low", "high"]
             )
             values = part[columns]
         else:
-            table = tables["robustness"]
+            table = stored["robustness"]
             part = table[(table["kind"] == "attack") & (table["name"] == attack)]
             part = part[np.isclose(part["level"], float(epsilon))]
             clean = float(table.loc[table["kind"] == "clean", "accuracy"].iloc[0]) if scale == "relative" else 1.0

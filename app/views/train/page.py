@@ -5,7 +5,7 @@ import shlex
 import streamlit as st
 
 from app.compute import jobs
-from app.page import frame
+from app.page import frame, job_panels
 from app.state import address, reads
 from app.views.train import panels
 from selviz.runs import background_jobs
@@ -17,11 +17,11 @@ def show() -> None:
     job = address.choose("job", names, names[0], "job") if names else None
     frame.page(
         "Start a network of your own",
-        "Choose what to vary: a network is trained for each combination of the values. It goes on when you close the page; "
-        "stopped or cut off, it resumes where it was.",
+        "Choose what to vary: a network is trained for each combination of the values. It goes on when you close the "
+        "page; stopped or cut off, it resumes where it was.",
         shell="selviz sweep --model cnn --dataset mnist-5k --alphas=-1,0,1 --seeds 0-2",
     )
-    jobs.reading_only()
+    job_panels.reading_only()
     form, watched = st.columns([1, 2], gap="large")
     with form:
         asked = panels.settings()
@@ -30,10 +30,11 @@ def show() -> None:
             new = background_jobs.place(reads.data(), panels.sweep_name(configs)).name
             busy = panels.another(new)
             count = f"{len(configs)} network" + ("" if len(configs) == 1 else "s")
-            if jobs.allowed():
+            if jobs.demo_allowed():
                 st.button(
                     f"Train {count}", type="primary", icon=":material/play_arrow:", key="train-start",
-                    on_click=panels.start, args=(configs, words), width="stretch", **jobs.control(bool(busy)),
+                    on_click=panels.start, args=(configs, words), width="stretch",
+                    **job_panels.writing_control(bool(busy)),
                 )  # fmt: skip
                 if busy:
                     st.caption("Another sweep is training on this machine: stop it, or wait for its end.")

@@ -5,7 +5,7 @@ import streamlit as st
 
 from app.compute import jobs
 from app.look import theme
-from app.page import tables
+from app.page import job_panels, tables
 from app.state import address, reads
 from selviz import figures
 from selviz.config import SETTINGS, TRAINING_SETTINGS, RunConfig, config_from_dict, parse_values
@@ -14,8 +14,7 @@ from selviz.runs import background_jobs
 from selviz.runs.sweep import done_share, grid, run_status, sweep_name
 from selviz.store import read_json
 from selviz.system.write_access import read_only
-from selviz.text import numbers as number_text
-from selviz.text import safe_text
+from selviz.text import numbers, safe_text
 
 MOST_RUNS = 500
 FIRST = {"alpha": "-1, 0, 1", "seed": "0", "epochs": "8"}
@@ -66,14 +65,14 @@ def settings() -> tuple[list[RunConfig], list[str]] | None:
 def start(configs: list[RunConfig], words: list[str]) -> None:
     """Starts the sweep, or goes on with it, and shows it."""
     place = background_jobs.place(reads.data(), sweep_name(configs))
-    if not jobs.allowed() or read_only() or another(place.name):
+    if not jobs.demo_allowed() or read_only() or another(place.name):
         return
     from selviz.runs.sweep import shape
 
     place.parent.mkdir(parents=True, exist_ok=True)
     background_jobs.describe(place, shape(configs, words))
     background_jobs.start(place, words, reads.data(), "this sweep")
-    address.put(job=place.name)
+    address.update(job=place.name)
 
 
 def another(name: str) -> str | None:
@@ -85,9 +84,9 @@ def title(name: str) -> str:
     """A job in a list: what is varied in it. Streamlit tells options apart by this, so it must not change."""
     configs = _configs(name)
     alphas = sorted({config.alpha for config in configs})
-    shown = ", ".join(map(number_text.alpha, alphas[:5])) + (", …" if len(alphas) > 5 else "")
+    shown = ", ".join(map(numbers.alpha, alphas[:5])) + (", …" if len(alphas) > 5 else "")
     kinds = " · ".join(dict.fromkeys(f"{config.model} · {config.dataset}" for config in configs))
-    return f"{kinds}, α {shown} ({number_text.counted(len(configs), 'network')}) · {name.removeprefix('sweep-')}"
+    return f"{kinds}, α {shown} ({numbers.counted(len(configs), 'network')}) · {name.removeprefix('sweep-')}"
 
 
 def watch(name: str) -> None:
@@ -104,13 +103,13 @@ def _watch(name: str, was_running: bool) -> None:
     rows = [run_status(data, config) for config in configs]
     state, reason = background_jobs.state(place, all(row["state"] == "finished" for row in rows))
     if was_running and state != "running":
-        address.again()
+        address.rerun()
     done = sum(row["state"] == "finished" for row in rows)
     failed = [row for row in rows if row["state"] == "failed"]
     words = {"running": "training", "absent": "cut off"}.get(state, state)
     st.progress(
         min(1.0, done_share(rows)),
-        text=f"{words}: {done} of {number_text.counted(len(rows), 'network')} finished"
+        text=f"{words}: {done} of {numbers.counted(len(rows), 'network')} finished"
         + (f", {len(failed)} failed" if failed else ""),
     )
     if reason:
@@ -131,13 +130,13 @@ def _watch(name: str, was_running: bool) -> None:
 
 
 def _buttons(name: str, state: str) -> None:
-    if not jobs.allowed():
+    if not jobs.demo_allowed():
         return
     place = background_jobs.place(reads.data(), name)
     if state == "running":
         st.button(
             "Stop", icon=":material/stop:", key="train-stop", on_click=background_jobs.stop, args=(place,),
-            **jobs.control(help="Ends the job; finished networks stay, and it can go on later from its last epoch."),
+            **job_panels.writing_control(help="Ends the job; finished networks stay, and it can go on later."),
         )  # fmt: skip
     elif state != "finished":
         words = (background_jobs.about(place) or {}).get("arguments")
@@ -145,7 +144,7 @@ def _buttons(name: str, state: str) -> None:
         st.button(
             "Go on", icon=":material/play_arrow:", key="train-on", type="primary",
             on_click=start, args=(_configs(name), words),
-            **jobs.control(
+            **job_panels.writing_control(
                 bool(busy) or not words, "Another sweep is training; stop it or wait for its end." if busy else None
             ),
         )  # fmt: skip
@@ -164,9 +163,7 @@ def _live(row: dict, config: RunConfig) -> None:
     """Loss, accuracy and the histogram of SI of a run, as far as it is."""
     run = row["run"]
     epochs, units = _so_far(row)
-    st.markdown(
-        f"**{safe_text.code(run)}**, alpha {number_text.alpha(config.alpha)}, seed {config.seed}: {row['state']}"
-    )
+    st.markdown(f"**{safe_text.code(run)}**, alpha {numbers.alpha(config.alpha)}, seed {config.seed}: {row['state']}")
     if epochs is None or epochs.empty:
         st.caption("Its first epoch is not finished yet.")
         return
@@ -183,8 +180,8 @@ def _live(row: dict, config: RunConfig) -> None:
         tables.chart(
             "SI of units",
             figures.training.si_histogram(units, config.alpha, theme.dark()),
-            f"{number_text.counted(len(units), 'unit')} after epoch {int(epochs['epoch'].max())}, dead ones at 0, on the "
-            f"evaluation images; dashed: the mean, {number_text.si(float(units['si'].mean()))}.",
+            f"{numbers.counted(len(units), 'unit')} after epoch {int(epochs['epoch'].max())}, dead ones at 0, on "
+            f"the evaluation images; dashed: the mean, {numbers.si(float(units['si'].mean()))}.",
             units,
             f"train-si-{run}",
         )
@@ -225,6 +222,6 @@ def _title(name: str) -> str:
 
 def _help(name: str) -> str:
     told = SETTINGS[name].help.partition(", write --alpha")[0]
-    numbers = SETTINGS[name].type in (int, float)
-    several = "One value or several, with commas between them" if numbers or name == "penalty_layers" else "One or more"
+    numeric = SETTINGS[name].type in (int, float)
+    several = "One value or several, with commas between them" if numeric or name == "penalty_layers" else "One or more"
     return f"{told[0].upper()}{told[1:]}. {several}; a network is trained for each combination."

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app.compute import jobs, scheduler
+from app.compute import scheduler
 from app.look import theme, thumbnails
-from app.page import tables
+from app.page import job_panels, tables
 from app.state import address, reads
 from selviz import figures
 from selviz.statistics import mean_interval, smallest_p
@@ -60,8 +60,8 @@ def attribution(run: str, layer: str, unit: int, image: int, activations: pd.Dat
                 text=lambda on: "on" if on else "off", help=f"The mean over {COPIES} noisy copies of the image.",
             )  # fmt: skip
     st.markdown(
-        f"Image {image}: class {safe_text.plain(row['label'])}, taken for {safe_text.plain(row['prediction'])}, activation "
-        f"{numbers.number(float(row['value']))}."
+        f"Image {image}: class {safe_text.plain(row['label'])}, taken for {safe_text.plain(row['prediction'])}, "
+        f"activation {numbers.number(float(row['value']))}."
     )
     target = (None, None, label) if explained == "class" else (layer, unit, label)
     copies = COPIES if smooth else 0
@@ -107,7 +107,7 @@ def _parts(run: str, image: int):
 def _attribution(run: str, *asked):
     """(map [H, W], completeness delta or None, settings); `asked` is target, image, method, copies."""
     key = ("attribution", reads.data(), reads.run_version(run), run, *asked)
-    return scheduler.kept(key, partial(_compute, run, *asked), "Computing the map ...")
+    return scheduler.cached(key, partial(_compute, run, *asked), "Computing the map ...")
 
 
 def _compute(run: str, target: tuple, image: int, method: str, smooth: int):
@@ -122,7 +122,7 @@ def _compute(run: str, target: tuple, image: int, method: str, smooth: int):
 def _faithfulness(run: str, *asked) -> dict:
     flat, _, _ = _attribution(run, *asked)
     key = ("faithfulness", reads.data(), reads.run_version(run), run, *asked)
-    return scheduler.kept(key, partial(_take_away, run, flat, *asked), "Taking pixels away in the map's order ...")
+    return scheduler.cached(key, partial(_take_away, run, flat, *asked), "Taking pixels away in the map's order ...")
 
 
 def _take_away(run: str, flat: np.ndarray, target: tuple, image: int, method: str, smooth: int) -> dict:
@@ -167,7 +167,7 @@ def _sane(run: str, layer: str | None, method: str) -> None:
     st.markdown("**Does this technique depend on the weights?**")
     table = _sanity(reads.data(), reads.run_version(run), run, layer, method)
     if table is None:
-        jobs.study(
+        job_panels.study(
             run,
             "sanity",
             "Makes the weights random, from the top layer down, and compares the maps of 24 images with the true ones "

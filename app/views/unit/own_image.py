@@ -11,8 +11,8 @@ import pandas as pd
 import streamlit as st
 from PIL import Image, ImageOps
 
-from app.compute import jobs
 from app.look import thumbnails
+from app.page import job_panels
 from app.state import reads
 from selviz.errors import SelvizError
 from selviz.system.write_access import read_only
@@ -72,7 +72,7 @@ def show(run: str, layer: str, unit: int) -> None:
         "never stored."
     )
     kinds = ["png", "jpg", "jpeg", "webp"]
-    given = st.file_uploader("A picture", kinds, key="own-image", max_upload_size=10, **jobs.control())
+    given = st.file_uploader("A picture", kinds, key="own-image", max_upload_size=10, **job_panels.writing_control())
     if given is None or read_only():
         return
     found = response(run, layer, decode(given.getvalue()))

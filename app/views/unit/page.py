@@ -5,12 +5,10 @@ import random
 import pandas as pd
 import streamlit as st
 
-from app.compute import ablation
 from app.look import theme
 from app.page import frame, gallery, run_picker, tables
-from app.state import address as page_address
-from app.state import reads
-from app.views.unit import attributions, own_image, profile
+from app.state import address, reads
+from app.views.unit import ablation_effect, attributions, own_image, profile
 from selviz import figures
 from selviz.statistics import mean_interval
 from selviz.text import numbers, safe_text
@@ -20,15 +18,15 @@ EVIDENCE = {"images": "Images", "pixels": "Pixels", "made": "Made for it", "own"
 NEED_NETWORK = ("answers", "pixels", "made", "own")
 
 
-def address(units: pd.DataFrame) -> tuple[str, int]:
+def requested_unit(units: pd.DataFrame) -> tuple[str, int]:
     """Layer and unit that the address names; else those last looked at; else the most selective unit of the run."""
     layers = list(dict.fromkeys(units["layer"]))
     layer, unit = st.session_state.get("unit", (None, None))
     if layer not in layers:
         layer, unit = units.sort_values("si", ascending=False)[["layer", "unit"]].iloc[0]
-    layer = page_address.choose("layer", layers, layer)
+    layer = address.choose("layer", layers, layer)
     size = int((units["layer"] == layer).sum())
-    unit = page_address.integer("unit", 0, size - 1, min(int(unit), size - 1))
+    unit = address.integer("unit", 0, size - 1, min(int(unit), size - 1))
     st.session_state["unit"] = (layer, unit)
     return layer, unit
 
@@ -41,7 +39,7 @@ def step(every: list[tuple[str, int]], drawn: tuple[str, int], by: int) -> None:
     now = st.session_state["unit"]
     layer, unit = every[(every.index(now if now in every else drawn) + by) % len(every)]
     st.session_state["unit"] = (layer, unit)
-    page_address.put(layer=layer, unit=unit, image=None)
+    address.update(layer=layer, unit=unit, image=None)
 
 
 def address_bar(units: pd.DataFrame, layer: str, unit: int) -> None:
@@ -55,10 +53,8 @@ def address_bar(units: pd.DataFrame, layer: str, unit: int) -> None:
     }
     with st.container(horizontal=True, vertical_alignment="bottom"):
         layers = list(dict.fromkeys(units["layer"]))
-        page_address.widget(
-            st.selectbox, "Layer", layers, name="layer", value=layer, clears=("unit", "image"), width=220
-        )
-        page_address.widget(
+        address.widget(st.selectbox, "Layer", layers, name="layer", value=layer, clears=("unit", "image"), width=220)
+        address.widget(
             st.number_input,
             f"Unit, 0 to {size - 1}",
             0,
@@ -126,12 +122,12 @@ def show() -> None:
     run = run_picker.require_run()
     name = run["name"]
     units, names = reads.store().units(name), reads.class_names(name)
-    layer, unit = address(units)
+    layer, unit = requested_unit(units)
     row = units[(units["layer"] == layer) & (units["unit"] == unit)].iloc[0].to_dict()
     frame.page(
         "What does this unit respond to, and does it matter?",
-        f"Unit {unit} of layer {safe_text.code(layer)}: on the left what it responds to and what breaks without it, on the "
-        "right the evidence, first the images that drive it most and least.",
+        f"Unit {unit} of layer {safe_text.code(layer)}: on the left what it responds to and what breaks without it, on "
+        "the right the evidence, first the images that drive it most and least.",
         f"store.activations({name!r}, {layer!r}, {unit})",
     )
     address_bar(units, layer, unit)
@@ -146,8 +142,8 @@ def show() -> None:
     if watched := reads.watched(name):
         meanings, evidences = ({k: v for k, v in tabs.items() if k not in NEED_NETWORK} for tabs in (MEANING, EVIDENCE))
         st.info(
-            "This network could not be traced, so its units were watched while it ran: what was stored of them is here, "
-            "what has to be computed anew, such as silencing a unit, is left out.",
+            "This network could not be traced, so its units were watched while it ran: what was stored of them is "
+            "here, what has to be computed anew, such as silencing a unit, is left out.",
             icon=":material/visibility:",
         )
     activations = reads.store().activations(name, layer, unit)
@@ -160,15 +156,15 @@ def show() -> None:
         tables.chart(
             "Response to each class",
             figures.unit.tuning(means, preferred, theme.dark()),
-            "A bar is the unit's mean activation over the images of a class, with the 95 % interval (t) of that mean for "
-            "new images. The outlined class is the preferred one.",
+            "A bar is the unit's mean activation over the images of a class, with the 95 % interval (t) of that mean "
+            "for new images. The outlined class is the preferred one.",
             means[["class", "mean", "low", "high", "std", "images"]],
             "tuning",
         )
         if not watched:
             with frame.show_errors():
-                ablation.effect(name, layer, unit)
-        meaning = page_address.segmented("More about it", meanings, "meaning", label_visibility="collapsed")
+                ablation_effect.effect(name, layer, unit)
+        meaning = address.segmented("More about it", meanings, "meaning", label_visibility="collapsed")
         with frame.show_errors():
             if meaning == "spread":
                 profile.spread(activations, names, preferred)
@@ -177,7 +173,7 @@ def show() -> None:
             else:
                 profile.alike(run, layer, unit)
     with right:
-        evidence = page_address.segmented("Evidence", evidences, "evidence", label_visibility="collapsed")
+        evidence = address.segmented("Evidence", evidences, "evidence", label_visibility="collapsed")
         with frame.show_errors():
             if evidence == "images":
                 gallery.images(name, layer, unit, activations)
@@ -191,5 +187,5 @@ def show() -> None:
         "How each number is computed", icon=":material/calculate:", on_change="rerun", key="numbers"
     ) as box:
         if box.open:
-            profile.numbers(name, row, activations, means)
+            profile.measures_table(name, row, activations, means)
     profile.provenance(name)

@@ -13,13 +13,12 @@ from selviz import figures
 from selviz.errors import SelvizError
 from selviz.statistics import mean_interval
 from selviz.store import Wanted, read_json
-from selviz.text import numbers as number_text
-from selviz.text import safe_text
+from selviz.text import numbers, safe_text
 
 ALIKE = 5
 
 
-def numbers(run: str, row: dict, activations: pd.DataFrame, means: pd.DataFrame) -> None:
+def measures_table(run: str, row: dict, activations: pd.DataFrame, means: pd.DataFrame) -> None:
     """Every measure of the unit: its value, its rank in the layer, its formula, and the formula with its own values."""
     table = reads.store().find_units(run, Wanted(layer=row["layer"]), order="unit")
     layer, unit = table[~table["dead"]], table[table["unit"] == row["unit"]].iloc[0]
@@ -56,7 +55,7 @@ def numbers(run: str, row: dict, activations: pd.DataFrame, means: pd.DataFrame)
 
 def _own_values(run: str, unit: pd.Series, activations: pd.DataFrame, means: pd.DataFrame) -> dict[str, str]:
     """The formulas with this unit's numbers in them."""
-    values, show = activations["value"].to_numpy(dtype=float), number_text.number
+    values, show = activations["value"].to_numpy(dtype=float), numbers.number
     best = means["mean"].to_numpy(dtype=float)
     preferred = int(best.argmax())
     rest = float(np.delete(best, preferred).mean()) if len(best) > 1 else 0.0
@@ -85,8 +84,8 @@ def spread(activations: pd.DataFrame, names: list[str], preferred: int) -> None:
     tables.chart(
         "Spread of its activations",
         figures.unit.activations_by_class(activations, names, preferred, theme.dark()),
-        f"All {number_text.counted(len(activations), 'image')}, stacked by class in the colours above, the preferred class "
-        "at the bottom: a selective unit has that class alone on the right.",
+        f"All {numbers.counted(len(activations), 'image')}, stacked by class in the colours above, the preferred "
+        "class at the bottom: a selective unit has that class alone on the right.",
         activations,
         "histogram",
     )
@@ -94,7 +93,7 @@ def spread(activations: pd.DataFrame, names: list[str], preferred: int) -> None:
 
 def outgoing(run: str, layer: str, unit: int) -> None:
     """Which classes' logits the unit pushes."""
-    most, told = ablation.sample(run)
+    most, told = ablation.image_limit(run)
     table = _push(reads.data(), reads.run_version(run), run, layer, unit, most)
     table = table.assign(**{"class": reads.class_names(run)})
     for name in ("removed", "slope"):
@@ -130,7 +129,7 @@ def alike(run: dict, layer: str, unit: int) -> None:
     table = table[table["unit"] != unit].head(ALIKE)
     units = reads.store().units(name).query("layer == @layer").set_index("unit")
     st.markdown(
-        f"In its layer, by correlation over {number_text.counted(len(own), 'image')}: "
+        f"In its layer, by correlation over {numbers.counted(len(own), 'image')}: "
         + ", ".join(_told(name, layer, row, units) for row in table.to_dict("records"))
         + "."
     )
@@ -152,8 +151,9 @@ def alike(run: dict, layer: str, unit: int) -> None:
         units = reads.store().units(other).query("layer == @layer").set_index("unit")
         row = match.iloc[0].to_dict()
         st.markdown(
-            f"Best match in its layer {safe_text.code(layer)} of {len(match)} units: {_told(other, layer, row, units)}. "
-            "The best of many correlates by chance and by class alone too: the Compare page gives the null."
+            f"Best match in its layer {safe_text.code(layer)} of {len(match)} units: "
+            f"{_told(other, layer, row, units)}. The best of many correlates by chance and by class alone too: the "
+            "Compare page gives the null."
         )
         query = {"run": other, "layer": layer, "unit": str(int(row["unit"]))}
         st.page_link(page_at("unit"), label="Open the match", icon=":material/adjust:", query_params=query)
@@ -163,7 +163,7 @@ def _told(run: str, layer: str, row: dict, units: pd.DataFrame) -> str:
     unit = int(row["unit"])
     about = units.loc[unit]
     likes = "dead" if about["dead"] else f"prefers {safe_text.plain(about['preferred_class'])}"
-    return f"{safe_text.code(f'{layer}:{unit}')} ({likes}, r = {number_text.signed(row['correlation'], 2)})"
+    return f"{safe_text.code(f'{layer}:{unit}')} ({likes}, r = {numbers.signed(row['correlation'], 2)})"
 
 
 @st.cache_data(max_entries=256, show_spinner=False)

@@ -10,7 +10,7 @@ from app.state import address, reads
 from app.state.navigation import page_at
 from app.views.units import panels
 from selviz.store import Wanted
-from selviz.text import numbers, safe_text
+from selviz.text import numbers, safe_text, unit_lists
 
 ROUNDED = 1e-9  # what the address may have cut off the ends of a range
 COLUMNS = ("layer", "unit", "si", "null_p95", "preferred_class", "mean_activation", "zero_share", "dead")
@@ -21,8 +21,9 @@ def show() -> None:
     run, store = run_picker.require_run()["name"], reads.store()
     frame.page(
         "Which units are there, and what are they like?",
-        "A unit is one channel of a layer. Its class selectivity index (SI) says how much more it responds to one class "
-        "than to the others; what shuffled labels give, its null, stands beside it. Click a row or a dot to open the unit.",
+        "A unit is one channel of a layer. Its class selectivity index (SI) says how much more it responds to one "
+        "class than to the others; what shuffled labels give, its null, stands beside it. Click a row or a dot to "
+        "open the unit.",
         f"store.units({run!r})",
     )
     known, names = measures.known(run), reads.class_names(run)
@@ -35,7 +36,7 @@ def show() -> None:
     def filters() -> tuple[Wanted, bool]:
         """The widgets that say which units are wanted, and whether those with the largest value come first."""
         with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-            sought = address.get("find", "").strip()
+            sought = address.get("find").strip()
             address.widget(
                 st.text_input, "Find", name="find", value=sought, default="", width=150, placeholder="relu3:7, a class",
                 help="A layer, LAYER:UNIT, or a preferred class, or a part of its name.",
@@ -62,7 +63,7 @@ def show() -> None:
                 format_func=known.get, clears=("page",),
             )  # fmt: skip
             low, high = ends(metric)
-            span = address.span(metric, low, high)
+            span = address.number_range(metric, low, high)
             step = 0.01 if high - low >= 0.1 else (high - low) / 100
             address.widget(
                 st.slider, f"{known[metric]} between", low, high, step=step, name=metric, value=span, default=(low, high),
@@ -95,7 +96,7 @@ def show() -> None:
             if opened:
                 first = int(st.number_input("The first", 1, count, min(20, count), key="use-count"))
                 chosen = {layer: sorted(part["unit"].astype(int)) for layer, part in rows(first).groupby("layer")}
-                text = address.units_to_text(chosen)
+                text = unit_lists.format_units(chosen)
                 st.caption(safe_text.code(text))
                 if st.button("Silence them", icon=":material/content_cut:", key="use-silence"):
                     query = {"run": run, **unit_selection.query(run, chosen)}
@@ -111,7 +112,7 @@ def show() -> None:
     if not found["units"]:
         st.info("No unit fits these filters.", icon=":material/filter_alt_off:")
         nothing = dict.fromkeys(("find", "layer", "class", "dead", "metric", "page", *known))
-        st.button("Clear the filters", on_click=lambda: address.put(**nothing))
+        st.button("Clear the filters", on_click=lambda: address.update(**nothing))
         st.stop()
     pages = -(-found["units"] // panels.PAGE)
     page = address.integer("page", 1, pages, 1)

@@ -10,9 +10,8 @@ from collections.abc import Callable
 import pandas as pd
 import streamlit as st
 
-from app.compute import jobs
 from app.look import theme
-from app.page import measures, tables
+from app.page import job_panels, measures, tables
 from app.state import address, reads
 from selviz import figures
 from selviz.store import Wanted
@@ -126,7 +125,7 @@ def plane(run: str, wanted: Wanted, found: dict, largest: bool) -> dict:
             address.widget(st.selectbox, "Layer of the map", layers, name="plane", value=layer, width=220)
         method = address.segmented("Map by", {"pca": "PCA", "tsne": "t-SNE"}, "method")
     if method == "tsne" and not stored:
-        jobs.study(run, "map", "Lays out the units of each layer by their tuning, with PCA and t-SNE, once.")
+        job_panels.study(run, "map", "Lays out the units of each layer by their tuning, with PCA and t-SNE, once.")
         return {}
     places = reads.store().unit_map(run, layer) if stored else _pca(reads.data(), reads.run_version(run), run, layer)
     places = places.rename(columns={f"{method}_x": "x", f"{method}_y": "y"})[["layer", "unit", "x", "y"]]
@@ -146,8 +145,8 @@ def plane(run: str, wanted: Wanted, found: dict, largest: bool) -> dict:
         units,
         "Units that respond alike",
         figure,
-        f"A mark is a unit of {safe_text.plain(layer)}, near those with a like tuning over classes: {told}. Draw around "
-        f"units to use them.{_cut(in_layer, 'the order of the table')}",
+        f"A mark is a unit of {safe_text.plain(layer)}, near those with a like tuning over classes: {told}. Draw "
+        f"around units to use them.{_cut(in_layer, 'the order of the table')}",
         "plane",
         shown[["layer", "unit", "preferred_class", "si", "x", "y"]],
     )
@@ -165,7 +164,7 @@ def _pca(folder: str, files: tuple, run: str, layer: str) -> pd.DataFrame:
 def agreement(run: str, wanted: Wanted, found: dict, largest: bool) -> dict:
     """Whether the measures of selectivity agree, layer by layer."""
     if not measures.stored(run, "unit_metrics"):
-        jobs.study(run, "metrics", "Computes every measure of class selectivity beside SI for every unit.")
+        job_panels.study(run, "metrics", "Computes every measure of class selectivity beside SI for every unit.")
         return {}
     layers = _layers(run, found)
     layer = address.choose("plane", layers, layers[-1], "layer")

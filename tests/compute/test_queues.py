@@ -7,12 +7,12 @@ import time
 
 import pytest
 
-from app.compute.turns import CONTROLS, FIRST, SETTLING, Line, Turns, at_once
+from app.compute.queues import CONTROLS, FIRST, SETTLING, FairScheduler, JobQueue, pieces_at_once
 from app.state import caches
 from selviz.testing.dashboard import ROOT
 
 
-def in_line(turns: Turns, wishes) -> list:
+def in_line(turns: FairScheduler, wishes) -> list:
     """The (visitor, urgency) in the order in which they got their turns, all of whom came while one was held."""
     order, threads = [], []
 
@@ -34,17 +34,17 @@ def in_line(turns: Turns, wishes) -> list:
 
 def test_first_estimates_come_before_all_else_and_control_sets_last():
     wishes = [("a", CONTROLS), ("b", SETTLING), ("c", CONTROLS), ("d", FIRST), ("e", SETTLING), ("f", FIRST)]
-    order = in_line(Turns(1), wishes)
+    order = in_line(FairScheduler(1), wishes)
     assert order == [("d", FIRST), ("f", FIRST), ("b", SETTLING), ("e", SETTLING), ("a", CONTROLS), ("c", CONTROLS)]
 
 
 def test_visitors_take_turns_however_much_one_of_them_asks():
-    order = in_line(Turns(1), [("a", FIRST)] * 3 + [("b", FIRST)] * 2 + [("c", FIRST)])
+    order = in_line(FairScheduler(1), [("a", FIRST)] * 3 + [("b", FIRST)] * 2 + [("c", FIRST)])
     assert [visitor for visitor, _ in order] == ["a", "b", "c", "a", "b", "a"]
 
 
 def test_who_is_no_longer_wanted_gives_up_and_keeps_nobody_waiting():
-    turns, wanted = Turns(1), []
+    turns, wanted = FairScheduler(1), []
 
     def look(before):
         wanted.append(before)
@@ -60,7 +60,7 @@ def test_who_is_no_longer_wanted_gives_up_and_keeps_nobody_waiting():
 
 
 def test_what_fails_in_its_turn_lets_the_next_one_in():
-    turns = Turns(1)
+    turns = FairScheduler(1)
     with pytest.raises(ZeroDivisionError), turns.turn("a", FIRST):
         raise ZeroDivisionError
     with turns.turn("b", FIRST):
@@ -68,7 +68,7 @@ def test_what_fails_in_its_turn_lets_the_next_one_in():
 
 
 def test_no_more_than_so_many_are_computed_at_once():
-    turns, inside, most = Turns(2), [], []
+    turns, inside, most = FairScheduler(2), [], []
 
     def compute(visitor):
         with turns.turn(visitor, FIRST):
@@ -83,11 +83,11 @@ def test_no_more_than_so_many_are_computed_at_once():
     for thread in threads:
         thread.join(10)
     assert len(most) == 8 and max(most) == 2
-    assert at_once(10**6) == 1
+    assert pieces_at_once(10**6) == 1
 
 
 def test_answers_are_kept_within_a_budget_and_each_reader_has_its_own():
-    kept = caches.Recent(0.01)
+    kept = caches.PickledLRU(0.01)
     kept.put("a", {"flips": [1, 2]})
     kept.get("a")["flips"].append(3)
     assert kept.get("a") == {"flips": [1, 2]}
@@ -101,7 +101,7 @@ def test_answers_are_kept_within_a_budget_and_each_reader_has_its_own():
 
 def test_memory_is_given_back_after_a_rest_and_not_before():
     given = []
-    rest = caches.AfterRest(0.6, lambda: given.append(time.monotonic()))
+    rest = caches.IdleTimer(0.6, lambda: given.append(time.monotonic()))
     for _ in range(5):
         rest.touch()
         last = time.monotonic()
@@ -116,7 +116,7 @@ def test_memory_is_given_back_after_a_rest_and_not_before():
 
 
 def test_what_takes_minutes_stands_in_a_line_with_one_place_for_each_visitor(capsys):
-    line, go, done = Line(), threading.Event(), []
+    queue, go, done = JobQueue(), threading.Event(), []
 
     def last(name):
         def run():
@@ -127,18 +127,18 @@ def test_what_takes_minutes_stands_in_a_line_with_one_place_for_each_visitor(cap
 
         return run
 
-    assert line.ask("ann", "first", last("first"))
-    assert not line.ask("ann", "more", last("more")), "one at a time for each visitor"
-    assert not line.ask("bob", "first", last("first")), "nothing twice"
-    assert line.ask("bob", "second", last("second")) and line.ask("eve", "third", last("third"))
-    assert [line.before(key) for key in ("first", "second", "third", "more")] == [0, 1, 2, None]
-    assert line.busy("eve") and not line.busy("tom")
+    assert queue.add("ann", "first", last("first"))
+    assert not queue.add("ann", "more", last("more")), "one at a time for each visitor"
+    assert not queue.add("bob", "first", last("first")), "nothing twice"
+    assert queue.add("bob", "second", last("second")) and queue.add("eve", "third", last("third"))
+    assert [queue.ahead_of(key) for key in ("first", "second", "third", "more")] == [0, 1, 2, None]
+    assert queue.has_job_of("eve") and not queue.has_job_of("tom")
     go.set()
-    while line.busy("eve"):
+    while queue.has_job_of("eve"):
         time.sleep(0.01)
     assert done == ["first", "second", "third"] and "ValueError: broken" in capsys.readouterr().err
-    assert line.ask("ann", "first", last("again"))
-    while line.busy("ann"):
+    assert queue.add("ann", "first", last("again"))
+    while queue.has_job_of("ann"):
         time.sleep(0.01)
     assert done[-1] == "again"
 
@@ -147,9 +147,9 @@ def test_what_takes_minutes_stands_in_a_line_with_one_place_for_each_visitor(cap
 def test_threads_take_memory_from_a_few_places_and_not_from_one_each(tmp_path):
     program = f"""
 import ctypes, sys, threading
-from app import memory
+from app.state import caches
 if sys.argv[1] == "share":
-    memory.share()
+    caches.share_arenas()
 barrier = threading.Barrier(6)
 def take():
     held = [bytes(2000) for _ in range(10)]
@@ -168,4 +168,4 @@ libc.fclose(file)
         subprocess.run([sys.executable, "-c", program, how], check=True, cwd=ROOT)
         return (tmp_path / "told").read_text().count("<heap nr=")
 
-    assert places("share") <= caches.PLACES < places("not")
+    assert places("share") <= caches.ARENAS < places("not")

@@ -1,0 +1,134 @@
+"""The network on the page, to look at and to touch: `show(run, View(silent, before, after), on_silent=...)`.
+
+The JavaScript is `selviz/publishing/board.js`, which knows nothing of Streamlit. What never changes of a network goes
+to the browser once (`model.js`); a click sends the silent units, and comes back with accuracies alone (`component.js`).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import streamlit as st
+from streamlit.components import v2 as components
+
+from app.look import theme
+from app.state import reads
+from selviz.publishing import board
+from selviz.store import Store
+from selviz.text import unit_lists
+
+FOLDER = Path(__file__).parent
+HEIGHT = 400  # pixels
+
+Units = dict[str, list[int]]
+
+
+@dataclass(frozen=True)
+class View:
+    """What is seen of a network now. Accuracies are 0..1, per class [C] or of all images.
+
+    `mode` says what a click does: "silence" the unit, "select" it, or nothing ("look"). `lit` is how active each unit
+    is on an input, 0..1 of its largest activation; `values` a measure that colors the tiles, -1..1 times `value_scale`.
+    """
+
+    silent: Units
+    before: list[float | None]
+    accuracy_before: float
+    after: list[float | None] | None = None
+    accuracy_after: float | None = None
+    mode: str = "silence"
+    silencing: bool = True
+    opening: bool = True
+    selected: str = ""
+    focus_class: str = ""
+    class_action: str = ""  # what a click on a class does, for its tooltip
+    lit: np.ndarray | None = None
+    input: str = ""  # the picture that lights the units, as an address
+    input_label: str = ""
+    values: np.ndarray | None = None
+    value_label: str = ""
+    value_scale: float = 0.0
+
+
+@st.cache_resource
+def _model_component() -> Callable[..., Any]:
+    script = board.SCRIPT.read_text(encoding="utf-8") + (FOLDER / "model.js").read_text(encoding="utf-8")
+    return components.component("selviz.board_model", html="<span></span>", js=script)
+
+
+@st.cache_resource
+def _board_component() -> Callable[..., Any]:
+    style = ":host, .board-host {container-type: inline-size}\n" + board.STYLE.read_text(encoding="utf-8")
+    script = (FOLDER / "component.js").read_text(encoding="utf-8")
+    return components.component("selviz.board", html='<div class="board-host"></div>', css=style, js=script)
+
+
+@st.cache_resource(max_entries=8, show_spinner="Reading the network ...")
+def _read(folder: str, version: tuple, run: str) -> tuple[board.Board, dict[str, Any]]:
+    found = board.read_board(Store(folder), run)
+    return found, found.model()
+
+
+def read(run: str) -> board.Board:
+    """Return the board of a run, cached as long as the run's files stay the same."""
+    return _read(reads.data(), reads.run_version(run), run)[0]
+
+
+def show(
+    run: str,
+    view: View,
+    key: str = "board",
+    height: int = HEIGHT,
+    on_silent: Callable[[Units], object] | None = None,
+    on_open: Callable[[str, int], object] | None = None,
+    on_select: Callable[[str, int], object] | None = None,
+    on_class: Callable[[str], object] | None = None,
+) -> None:
+    """Draw the board of a run; each `on_...` is called with what its visitor did, before the page is drawn again."""
+    found, model = _read(reads.data(), reads.run_version(run), run)
+    sizes = dict(zip(found.layers["layer"], found.layers["units"]))
+    version = f"{run} {hash(reads.run_version(run))}"
+    with st.container(key=f"board-model-{key}"):
+        _model_component()(key=f"{key}-model", data={**model, "id": version})
+    state = st.session_state.get(key) or {}
+
+    def silent() -> None:
+        if on_silent and (told := st.session_state[key].get("silent")):
+            on_silent(unit_lists.parse_existing_units(str(told.get("units", "")), sizes)[0])
+
+    def unit_event(event: str, act: Callable[[str, int], object] | None) -> Callable[[], None]:
+        def call() -> None:
+            named, _ = unit_lists.parse_existing_units(str(st.session_state[key].get(event) or ""), sizes)
+            if act and named:
+                layer, numbers = next(iter(named.items()))
+                act(layer, numbers[0])
+
+        return call
+
+    def class_event() -> None:
+        name = st.session_state[key].get("class")
+        if on_class and name in found.classes:
+            on_class(name)
+
+    told = state.get("silent") or {}
+    data = {
+        **{name: value for name, value in vars(view).items() if value is not None},
+        "model": version,
+        "clicks": int(told.get("clicks", 0)),
+        "silent": unit_lists.format_units(view.silent),
+        "dark": theme.dark(),
+        "height": height,
+    }
+    for name in ("lit", "values"):
+        if name in data:
+            data[name] = board.encoded(data[name], np.float32)
+    _board_component()(
+        key=key,
+        data=data,
+        on_silent_change=silent,
+        on_open_change=unit_event("open", on_open),
+        on_select_change=unit_event("select", on_select),
+        on_class_change=class_event,
+    )

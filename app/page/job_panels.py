@@ -1,0 +1,169 @@
+"""Show work that is going on: `sidebar()`, `demo_panel()` in a page without a run, `study(run, "atlas", ...)`."""
+
+from typing import Any
+
+import streamlit as st
+
+from app.compute import jobs, scheduler
+from app.state import address, reads
+from selviz.runs import demo
+from selviz.system.write_access import read_only
+from selviz.text import numbers
+
+STATES = {"finished": "done", "running": "training", "unfinished": "waiting", "failed": "failed"}
+READ_ONLY = "This dashboard is for reading only: nothing is trained, computed and kept, registered, saved or uploaded."
+DEMO = (
+    "The demo trains five small networks on 5,000 MNIST images. Class selectivity is suppressed in two of them, left "
+    "alone in one and encouraged in two. It is a chosen illustration: settings were picked that show the effect in "
+    "about a minute, with one seed each, so it is no evidence by itself."
+)
+
+
+def reading_only() -> None:
+    """Say, where a dashboard is for reading only, why what follows is disabled."""
+    if read_only():
+        st.info(READ_ONLY, icon=":material/lock:")
+
+
+def writing_control(disabled: bool = False, help: str | None = None) -> dict[str, Any]:
+    """Return options of a widget that writes to the store: disabled, with the reason, where it is for reading only."""
+    return {"disabled": True, "help": READ_ONLY} if read_only() else {"disabled": disabled, "help": help}
+
+
+# ---------------------------------------------------------------------------------------------------------- the sidebar
+
+
+def sidebar() -> None:
+    """Show what is training, how far it is, and a stop button; redraws itself while there is work."""
+    if read_only():
+        st.caption("For reading only", help=READ_ONLY)
+    status = demo.status(reads.data())
+    if status["state"] == "running":
+        st.fragment(_demo_progress, run_every=1.5)()
+        return
+    done = sum(run["state"] == "finished" for run in status["runs"])
+    if status["state"] != "finished" and done and jobs.demo_allowed():
+        st.caption(f"Demo: {done} of {len(status['runs'])} networks")
+        st.button(
+            "Go on with the demo",
+            icon=":material/play_arrow:",
+            on_click=_start_demo,
+            key="start-line",
+            **writing_control(),
+        )
+
+
+def _demo_progress() -> None:
+    status = demo.status(reads.data())
+    if _has_news(status):
+        address.rerun()
+    if not st.session_state.get("finished"):
+        return  # the page itself shows the panel
+    done, every = sum(run["state"] == "finished" for run in status["runs"]), len(status["runs"])
+    st.progress((done + _share_trained(status)) / max(every, 1), text=f"Demo: {done} of {every} networks")
+    st.button(
+        "Stop",
+        icon=":material/stop:",
+        on_click=_stop_demo,
+        key="stop-line",
+        **writing_control(help="Stops the demo; finished networks stay"),
+    )
+
+
+# ------------------------------------------------------------------------------------------------------- an empty store
+
+
+def demo_panel() -> None:
+    """Show, in an empty page, what is going on and how the page gets filled."""
+    status = demo.status(reads.data())
+    if status["state"] == "running":
+        st.fragment(_demo_runs, run_every=1.0)()
+        return
+    if status["state"] == "failed":
+        st.error("The demo ended with an error; runs that were finished before it are kept.")
+        st.code(status.get("reason") or "no reason was recorded", language=None, wrap_lines=True)
+    elif status["state"] == "stopped":
+        st.info("The demo was stopped, and no run is finished yet.", icon=":material/stop_circle:")
+    else:
+        st.title("There is no run in this store yet", anchor=False)
+    st.markdown(DEMO)
+    if jobs.demo_allowed():
+        icon = ":material/play_arrow:"
+        st.button("Start the demo", type="primary", icon=icon, on_click=_start_demo, **writing_control())
+    st.caption("Or in a shell, for the demo or for one network of your own:")
+    st.code("selviz demo\nselviz train --dataset mnist-5k --model cnn --alpha=-1", language="bash")
+
+
+def _demo_runs() -> None:
+    status = demo.status(reads.data())
+    if _has_news(status):
+        address.rerun()
+    st.subheader("The demo is training its first network", anchor=False)
+    st.markdown(DEMO + " Pages open as soon as the first network is finished.")
+    for run in status["runs"]:
+        epoch, epochs = run.get("epoch") or 0, run.get("epochs") or 1
+        label = f"α {numbers.alpha(run['alpha'])}: {STATES.get(run['state'], run['state'])}"
+        if run["state"] == "running":
+            label += f", epoch {epoch} of {epochs}"
+        for name, show in (("loss", numbers.number), ("accuracy", numbers.percent), ("mean_si", numbers.si)):
+            if not numbers.missing(run.get(name)):
+                label += f" · {'mean SI' if name == 'mean_si' else name} {show(run[name])}"
+        st.progress(1.0 if run["state"] == "finished" else min(epoch / epochs, 1.0), text=label)
+    st.button("Stop the demo", icon=":material/stop:", on_click=_stop_demo, key="stop-panel", **writing_control())
+
+
+def _start_demo() -> None:
+    demo.start(reads.data(), again=True)
+
+
+def _stop_demo() -> None:
+    demo.stop(reads.data())
+
+
+def _share_trained(status: dict[str, Any]) -> float:
+    """Return how far the network in training is, 0..1."""
+    return sum((r.get("epoch") or 0) / (r.get("epochs") or 1) for r in status["runs"] if r["state"] == "running") % 1.0
+
+
+def _has_news(status: dict[str, Any]) -> bool:
+    """Return whether there is more to show than when the page was drawn, or nothing left to wait for."""
+    done = int((reads.store().runs()["state"] == "finished").sum())
+    return status["state"] != "running" or done != st.session_state.get("finished", 0)
+
+
+# ------------------------------------------------------------------------------------------------------- stored studies
+
+
+def study(run: str, command: str, about: str, *options: str) -> None:
+    """Show, where a stored study is missing, what it does, and the button and command that compute it."""
+    wanted = jobs.Study(reads.data(), run, command, options)
+    if scheduler.job_queue().ahead_of(wanted) is not None:
+        st.fragment(_study_progress, run_every=1.5)(wanted)
+        return
+    st.info(about, icon=":material/hourglass_empty:")
+    if jobs.failed(wanted):
+        st.error("The last attempt ended with an error; nothing was lost.", icon=":material/error:")
+        st.markdown(jobs.last_message(wanted) or "No reason was recorded.")
+    if jobs.demo_allowed():
+        busy = scheduler.job_queue().has_job_of(scheduler.visitor())
+        why = "One at a time: what you asked for before is still being computed." if busy else None
+        st.button(
+            "Compute it now",
+            icon=":material/play_arrow:",
+            key=f"study-{command}",
+            on_click=jobs.begin,
+            args=(wanted,),
+            **writing_control(busy, why),
+        )
+    if read_only():
+        st.caption(READ_ONLY)
+    st.caption("Or in a shell:" if jobs.demo_allowed() else "It is not computed yet. In a shell:")
+    st.code(wanted.shell(), language="bash", wrap_lines=True)
+
+
+def _study_progress(wanted: jobs.Study) -> None:
+    ahead = scheduler.job_queue().ahead_of(wanted)
+    if ahead is None:
+        address.rerun()
+    computing = f"Computing {wanted.command}; you may leave this page. {jobs.last_message(wanted)}"
+    st.info(scheduler.waiting_message(ahead) if ahead else computing, icon=":material/hourglass_top:")

@@ -1,0 +1,41 @@
+"""What is in here, and does it matter?"""
+
+import streamlit as st
+
+from app.page import frame, run_picker, silencing
+from app.state import address
+from app.state.navigation import page_at
+from app.views.start import panels
+from app.views.start.choice import choice
+
+OF_THE_OVERVIEW = ("kind", "units", "theirs", "margin", "alpha")
+
+
+def show() -> None:
+    """Draw the page."""
+    if any(map(address.has, OF_THE_OVERVIEW)):  # a link from when the overview was the first page
+        st.switch_page(page_at("overview"), query_params=st.query_params.to_dict())
+    run = run_picker.require_run()["name"]
+    chosen = choice(run)
+    units = silencing.text(chosen.silent)
+    named = " ".join(f"--units {part}" for part in units.split(";")) if units else ""
+    frame.page(
+        "What is in here, and does it matter?",
+        "selviz shows what single units of an image classifier respond to, and what breaks without them.",
+        f"store.units({run!r})",
+        f"selviz ablate {run} {named}" if named else f"selviz units {run}",
+    )
+    buttons, slider = st.columns([7, 3], gap="medium", vertical_alignment="bottom")
+    with buttons:
+        panels.actions(run, chosen)
+    with slider:
+        panels.alpha(run)
+    outcome = panels.network(run, chosen)
+    panels.what_is_seen(run, chosen, outcome)
+    panels.ten_images(run, outcome)
+    st.caption(
+        "A tile is a unit: the mean of the nine images that drive it most, framed in the color of the class it "
+        "prefers, the brighter the more selective. Click one to silence it, click a class to silence the units that love it, "
+        "double-click to open. One small network, a chosen illustration: what it shows is a question, not evidence."
+    )
+    panels.doors()

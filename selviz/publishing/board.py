@@ -1,0 +1,215 @@
+"""What the board shows of a run: `board = read_board(store, run)`, then `board.model()` for `board.js`.
+
+A board is read from what is stored, without the network: layers and units with SI and null, preferred classes, and for
+networks that are small enough a picture of each unit (the mean of the nine images that drive it most) and its three
+top images.
+"""
+
+import base64
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from selviz import palette
+from selviz.config import short_name
+from selviz.errors import SelvizError
+from selviz.store import Store
+
+SCRIPT = Path(__file__).with_name("board.js")
+STYLE = Path(__file__).with_name("board.css")
+MAX_PICTURED = 1200  # units up to which each has a picture and top images
+MAX_VALUES = 20_000_000  # activations that are read for them
+TOP, SHOWN_TOP = 9, 3  # images that a unit's picture is the mean of, and that are shown next to it
+MAX_SIDE = 32  # pixels of a picture on the board
+STAGES = range(3, 13)  # numbers of stages into which a deep network is folded
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Square pictures in one image: picture i is at column i % across, row i // across."""
+
+    uri: str  # a PNG in a `data:` address
+    size: int  # pixels of a side
+    across: int
+
+
+@dataclass(frozen=True)
+class Board:
+    """A run as the board shows it. Arrays have one value per unit, in the order of layers and numbers.
+
+    `preferred` is the class index, -1 for a dead unit; `top` has three rows of `images` per unit, -1 where there is
+    none; `layer_of` is the layer of each unit.
+    """
+
+    run: str
+    label: str
+    classes: list[str]
+    layers: pd.DataFrame  # layer, units, start, stage
+    si: np.ndarray
+    null_p95: np.ndarray
+    preferred: np.ndarray
+    pictures: Sheet | None
+    images: Sheet | None
+    top: np.ndarray | None
+
+    def model(self) -> dict[str, Any]:
+        """Return what `Board.show` of board.js takes, as JSON."""
+        layers = self.layers.rename(columns={"layer": "name"}).to_dict("records")
+        sheet = {"size": 0} if self.pictures is None else {**vars(self.pictures)}
+        images = None
+        if self.images is not None and self.top is not None:
+            images = {**vars(self.images), "top": encoded(self.top, np.int32)}
+        return {
+            "id": self.run,
+            "label": self.label,
+            "classes": self.classes,
+            "layers": layers,
+            "si": encoded(self.si, np.float32),
+            "null_p95": encoded(self.null_p95, np.float32),
+            "preferred": encoded(self.preferred, np.int16),
+            "pictures": sheet if self.pictures is not None else None,
+            "images": images,
+            "palette": {
+                name: {
+                    "classes": palette.CLASSES[dark],
+                    "other": palette.OTHER[dark],
+                    "heat": palette.MANY[dark],
+                    "ink": palette.INK[dark],
+                    "change": palette.CHANGE[dark],
+                }
+                for name, dark in (("light", False), ("dark", True))
+            },
+        }
+
+    def position(self, layer: str, unit: int) -> int:
+        """Return the place of a unit in the arrays."""
+        return int(self.layers.set_index("layer")["start"][layer]) + unit
+
+
+def encoded(values: np.ndarray | Sequence[float], dtype: type) -> str:
+    """Return numbers as base64 of their little-endian bytes."""
+    return base64.b64encode(np.asarray(values, dtype=np.dtype(dtype).newbyteorder("<")).tobytes()).decode()
+
+
+def read_board(store: Store, run: str) -> Board:
+    """Read the board of a finished run; SelvizError where there is none."""
+    about, units = store.run(run), store.units(run)
+    layers = units.groupby("layer", sort=False).size().rename("units").reset_index()
+    layers["start"] = layers["units"].cumsum() - layers["units"]
+    layers["stage"] = stages(layers["layer"].tolist())
+    layers = layers.astype({"units": int, "start": int})
+    dead = units["dead"].to_numpy(dtype=bool)
+    images = int(about["images"])
+    pictured = len(units) <= MAX_PICTURED and len(units) * images <= MAX_VALUES
+    ranked = top_images(store, run, layers["layer"].tolist()) if pictured else None
+    sheets: tuple[Sheet | None, Sheet | None, np.ndarray | None] = (None, None, None)
+    if ranked is not None:
+        try:
+            sheets = _sheets(store, run, ranked, dead)
+        except SelvizError:  # the images of the data set are gone: a board of plain tiles
+            sheets = (None, None, None)
+    return Board(
+        run=run,
+        label=f"{about['model']} on {short_name(str(about['dataset']))}",
+        classes=[str(name) for name in about["classes"]],
+        layers=layers,
+        si=units["si"].to_numpy(dtype=np.float32),
+        null_p95=units["null_p95"].to_numpy(dtype=np.float32),
+        preferred=np.where(dead, -1, units["preferred_index"].to_numpy()).astype(np.int16),
+        pictures=sheets[0],
+        images=sheets[1],
+        top=sheets[2],
+    )
+
+
+def stages(layers: Sequence[str]) -> list[str]:
+    """Return the stage of each layer: what its name begins with, else some layers that follow each other."""
+    begins = [re.split(r"[._]", layer)[0] for layer in layers]
+    in_order = [name for name, before in zip(begins, [None, *begins[:-1]]) if name != before]
+    if len(in_order) in STAGES and len(set(in_order)) == len(in_order):
+        return begins
+    count = min(8, len(layers))
+    groups = np.array_split(np.arange(len(layers)), count) if count else []
+    names = [""] * len(layers)
+    for group in groups:
+        for index in group:
+            names[index] = f"layers {group[0] + 1}–{group[-1] + 1}" if len(group) > 1 else f"layer {group[0] + 1}"
+    return names
+
+
+def top_images(store: Store, run: str, layers: Sequence[str]) -> np.ndarray:
+    """Return the images that drive each unit most [U, 9], highest first, -1 where it is not active.
+
+    An image on which a unit has its lowest activation says nothing of it.
+    """
+    rows = []
+    for layer in layers:
+        values = store.matrix(run, layer)
+        count = min(TOP, len(values))
+        order = np.argsort(-values, axis=0, kind="stable")[:count].T
+        active = np.take_along_axis(values.T, order, axis=1) > values.min(axis=0)[:, None]
+        padded = np.full((len(order), TOP), -1)
+        padded[:, :count] = np.where(active, order, -1)
+        rows.append(padded)
+    return np.concatenate(rows)
+
+
+def class_accuracy(images: pd.DataFrame, classes: int) -> np.ndarray:
+    """Return the accuracy of each class [C], 0..1, nan for one without images, from a table label_index, prediction."""
+    right = images["label_index"].to_numpy() == images["prediction_index"].to_numpy()
+    counts = np.bincount(images["label_index"], minlength=classes)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.bincount(images["label_index"], weights=right, minlength=classes) / counts
+
+
+def decode(data: bytes, side: int) -> np.ndarray:
+    """Return a stored picture as uint8 [side, side, 3]; a small one is enlarged with hard edges."""
+    picture = Image.open(io.BytesIO(data)).convert("RGB")
+    smaller = max(picture.size) > side
+    return np.asarray(picture.resize((side, side), Image.Resampling.BOX if smaller else Image.Resampling.NEAREST))
+
+
+def sheet(pictures: Sequence[np.ndarray] | np.ndarray) -> Sheet:
+    """Return square pictures [n, side, side, 3] as one image."""
+    side, across = len(pictures[0]), max(1, int(np.ceil(np.sqrt(len(pictures)))))
+    whole = np.zeros((-(-len(pictures) // across) * side, across * side, 3), dtype=np.uint8)
+    for number, picture in enumerate(pictures):
+        row, column = divmod(number, across)
+        whole[row * side : (row + 1) * side, column * side : (column + 1) * side] = picture
+    flat = Image.fromarray(whole)
+    if (whole[..., :1] == whole).all():
+        flat = flat.convert("L")
+    buffer = io.BytesIO()
+    flat.save(buffer, "PNG", optimize=True)
+    return Sheet("data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode(), side, across)
+
+
+def _sheets(store: Store, run: str, ranked: np.ndarray, dead: np.ndarray) -> tuple[Sheet, Sheet, np.ndarray]:
+    used = np.unique(ranked[ranked >= 0])
+    stored = store.thumbnails(run, used.tolist())
+    sides = [max(Image.open(io.BytesIO(stored[int(image)])).size) for image in used[:1]]
+    side = min(MAX_SIDE, *sides) if sides else MAX_SIDE
+    pixels = {int(image): decode(stored[int(image)], side) for image in used}
+    means = [mean_picture([pixels[int(image)] for image in row if image >= 0], side) for row in ranked]
+    shown = np.where(dead[:, None], -1, ranked[:, :SHOWN_TOP])
+    small = np.unique(shown[shown >= 0])
+    place: Mapping[int, int] = {int(image): number for number, image in enumerate(small)}
+    top = np.vectorize(lambda image: place.get(int(image), -1), otypes=[int])(shown)
+    blank = [np.zeros((side, side, 3), dtype=np.uint8)]
+    return sheet(means), sheet([pixels[int(image)] for image in small] or blank), top
+
+
+def mean_picture(pictures: Sequence[np.ndarray], side: int) -> np.ndarray:
+    """Return the mean of pictures [side, side, 3], its range stretched so that it can be seen; black for none."""
+    if not pictures:
+        return np.zeros((side, side, 3), dtype=np.uint8)
+    mean = np.mean([picture.astype(np.float32) for picture in pictures], axis=0)
+    low, high = float(mean.min()), float(mean.max())
+    return np.clip(255 * (mean - low) / max(high - low, 1.0), 0, 255).astype(np.uint8)
