@@ -34,7 +34,7 @@ def side(worked: dict[str, str]) -> None:
     if address.segmented("Beside the box", SIDES, "side", label_visibility="collapsed") == "examples":
         with st.container(gap=None):
             for title, query in worked.items():
-                put = {"query": sql_console.address(query)}
+                put = {"query": sql_console.query_token(query)}
                 st.button(title, type="tertiary", icon=":material/arrow_back:", on_click=address.update, kwargs=put)
         return
     names = ["runs", *TABLES]
@@ -108,11 +108,11 @@ def show() -> None:
             "SQL: one SELECT, WITH or EXPLAIN",
             name="query",
             value=query,
-            text=sql_console.address,
+            text=sql_console.query_token,
             height=230,
             help="Ctrl and Enter ask the question, and so does a click anywhere else.",
         )
-        if sql_console.address(query) != query:
+        if sql_console.query_token(query) != query:
             st.caption(
                 f"A link holds {address.MAX_LINK_LENGTH:,} characters and this query needs more, so the link does not "
                 "hold it. Share has it as Python and as a command."
