@@ -14,7 +14,7 @@ import streamlit as st  # noqa: E402
 from app.compute import jobs  # noqa: E402
 from app.look import theme  # noqa: E402
 from app.page import data_sources, frame, job_panels, run_picker  # noqa: E402
-from app.server import log, login  # noqa: E402
+from app.server import health, log, login, streamlit_server, unforeseen, visits  # noqa: E402
 from app.state import caches, streamlit_internals  # noqa: E402
 
 DEFAULT = "start"
@@ -61,6 +61,9 @@ def registered(folder: str, title: str, icon: str, address: str = "") -> st.Page
 
 def show() -> None:
     """Draw the page that the visitor is on, once."""
+    if streamlit_server.running() is not None:  # a test is to see what nobody caught as it is
+        streamlit_server.handle_errors(unforeseen.show)
+        visits.keep_tidy()
     caches.share_arenas()
     st.set_page_config(page_title="selviz", page_icon=str(ROOT / "app" / "icon.png"), layout="wide")
     st.html(theme.STYLE)
@@ -75,6 +78,7 @@ def show() -> None:
             data_sources.line()
             job_panels.sidebar()
         page.run()
+    health.note(failed=False)
 
 
 # A process that Python spawns from the dashboard imports this file too, and must neither draw nor start a demo.

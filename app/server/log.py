@@ -24,8 +24,8 @@ LONGEST = 200
 
 @contextmanager
 def request(page: str) -> Iterator[None]:
-    """Logs what happens inside as a request for that page, whatever ends it."""
-    if os.environ.get("SELVIZ_LOG") != "1":
+    """Log what happens inside as a request for that page, whatever ends it."""
+    if not is_on():
         yield
         return
     started, end, error = time.perf_counter(), "drawn", None
@@ -45,14 +45,20 @@ def request(page: str) -> Iterator[None]:
         write("page", session=_session(), page=page, view=_view(), ms=milliseconds, end=end, error=error)
 
 
-def write(event: str, **facts) -> None:
-    """One line: the time (UTC), what happened and its facts."""
+def is_on() -> bool:
+    """Whether this server writes a log."""
+    return os.environ.get("SELVIZ_LOG") == "1"
+
+
+def write(event: str, **facts: object) -> None:
+    """Write one line: the time (UTC), what happened and its facts."""
     line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **facts}
     print(json.dumps(line, ensure_ascii=True, default=str), file=sys.stderr, flush=True)
 
 
-def _session() -> str:
-    return hashlib.sha256(get_script_run_ctx().session_id.encode()).hexdigest()[:8]
+def _session() -> str | None:
+    context = get_script_run_ctx()
+    return hashlib.sha256(context.session_id.encode()).hexdigest()[:8] if context is not None else None
 
 
 def _view() -> dict[str, str]:

@@ -9,7 +9,7 @@ Written for Streamlit 1.67; `pyproject.toml` has the upper bound. When Streamlit
 - `RerunData` and `RerunException`: a rerun that keeps a newer request of its visitor (`address.rerun`);
 - widget ids in requests are `$$ID-hash-key` (`address._widget_values`);
 - `st.Page(callable, url_path=...)` names a registered page by its address alone (`navigation.page_at`);
-- `streamlit.runtime.Runtime` and `st.App(..., middleware=...)` (`app/serve.py`);
+- the runtime, its sessions and the web server: `app/server/streamlit_server.py`, `st.App` in `app/serve.py`;
 - test ids such as `stMainBlockContainer` and `stPopoverBody` in `look/theme.py` and `look/keyboard.py`.
 """
 

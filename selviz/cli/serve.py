@@ -3,6 +3,8 @@
 import importlib.util
 import os
 import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from pathlib import Path
 
 from selviz.cli.common import Commands, positive
@@ -11,38 +13,66 @@ from selviz.system.write_access import VARIABLE
 
 DASHBOARD = Path(__file__).resolve().parents[2] / "app" / "serve.py"
 SETTINGS = {"server.headless": "true", "server.fileWatcherType": "none", "logger.hideWelcomeMessage": "true",
-            "logger.level": "error"}  # fmt: skip
-PUBLIC = {"client.showErrorDetails": "none"}  # a traceback is the log's, not a visitor's
+            "logger.level": "error", "server.maxMessageSize": "2", "client.showErrorDetails": "none",
+            "client.showErrorLinks": "false"}  # fmt: skip
+HERE = ("localhost", "127.0.0.1", "::1")
+EVERYWHERE = ("0.0.0.0", "::")
 
 
-def serve(args):
+def serve(args: Namespace) -> None:
     """Open the dashboard in a server for this machine, or with --public for others: log-in, reading only, limits."""
     if not DASHBOARD.exists() or importlib.util.find_spec("streamlit") is None:
         raise SelvizError(
             "The dashboard is not installed: get the repository, then run in its folder: pip install -e '.[app]'"
         )
     address = args.address or ("0.0.0.0" if args.public else "localhost")
-    settings = {**SETTINGS, "server.address": address, "server.port": str(args.port), **(PUBLIC if args.public else {})}
+    settings = {**SETTINGS, "server.address": address, "server.port": str(args.port)}
     environment = {**os.environ, "SELVIZ_DATA": str(Path(args.data).resolve()), "SELVIZ_LOG": "1"}
     if args.public:
         environment.setdefault(VARIABLE, "1")
+    if args.public or address not in HERE:
+        environment["SELVIZ_PUBLIC"] = "1"
+    if args.no_login:
+        environment["SELVIZ_NO_LOGIN"] = "1"
     if args.json:
         environment["SELVIZ_SERVE_JSON"] = "1"
     flags = [part for name, value in settings.items() for part in (f"--{name}", value)]
+    for host in host_names(address, args.public, args.host):
+        flags += ["--server.allowedHosts", host]
     sys.stdout.flush()
     # In this process's place, so that a signal to it reaches the server.
     os.execve(sys.executable, [sys.executable, "-m", "streamlit", "run", str(DASHBOARD), *flags], environment)
 
 
-def _serve_options(sub):
+def host_names(address: str, public: bool, named: Sequence[str] = ()) -> list[str]:
+    """Return the host names that requests may give; a page of another site that is led here by its DNS gives its own.
+
+    Nobody knows the names of a server that listens to all machines, so without --host it takes any.
+    """
+    if named:
+        return [*named, *HERE]
+    return ["*"] if public or address in EVERYWHERE else list(dict.fromkeys([address, *HERE]))
+
+
+def _serve_options(sub: ArgumentParser) -> None:
     sub.add_argument(
         "--public",
         action="store_true",
         help="for others: listens to all machines, for reading only (SELVIZ_READ_ONLY=0 allows writing), with the "
-        "log-in of .streamlit/secrets.toml, no tracebacks on pages",
+        "log-in of .streamlit/secrets.toml",
+    )
+    sub.add_argument(
+        "--no-login", action="store_true", help="let in whoever reaches the port, as behind a proxy that has a log-in"
     )
     sub.add_argument("--address", help="to listen at (default: localhost; with --public: 0.0.0.0)")
+    sub.add_argument(
+        "--host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="the host name of this dashboard, such as selviz.example.org; requests for others are refused (may be repeated)",
+    )
     sub.add_argument("--port", type=positive, default=8501, help="(default: %(default)s)")
 
 
-COMMANDS: Commands = {"serve": (serve, "selviz serve --public --port 8501", _serve_options)}
+COMMANDS: Commands = {"serve": (serve, "selviz serve --public --host selviz.example.org", _serve_options)}

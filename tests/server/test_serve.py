@@ -2,16 +2,10 @@
 
 import asyncio
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
 import time
 import tomllib
-import urllib.error
-import urllib.request
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,33 +15,11 @@ from selviz.cli import main
 from selviz.errors import SelvizError
 from selviz.runs import background_jobs
 from selviz.store import append, delete_group, rename_group, write_group, write_json, write_stage
-from selviz.testing.dashboard import ROOT, answering, free_port
+from selviz.testing.dashboard import ROOT
 from selviz.testing.visitor import Visitor
+from tests.helpers.servers import asked, served
 
 TYPED = "select 'somebody typed this' as words"
-
-
-@contextmanager
-def served(data, *options, **environment):
-    """(address, process, file of stderr) of `selviz serve` over the store in `data`."""
-    port = free_port()
-    log = Path(data).with_name(f"{Path(data).name}.log")
-    settings = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **environment}
-    command = [sys.executable, "-m", "selviz", "serve", "--port", str(port), "--data", str(data), "--json", *options]
-    with open(log, "w") as file, open(log.with_suffix(".out"), "w") as out:
-        process = subprocess.Popen(command, cwd=Path(data).parent, env=settings, stdout=out, stderr=file)
-    address = f"http://127.0.0.1:{port}"
-    with answering(process, f"{address}/health", log.read_text):
-        yield address, process, log
-
-
-def asked(address: str, method: str = "GET") -> tuple[int, dict, bytes]:
-    """Status, headers and body of an answer."""
-    try:
-        with urllib.request.urlopen(urllib.request.Request(address, method=method), timeout=30) as answer:
-            return answer.status, dict(answer.headers), answer.read()
-    except urllib.error.HTTPError as error:
-        return error.code, dict(error.headers), error.read()
 
 
 def everything_below(folder) -> dict[str, tuple]:
@@ -129,7 +101,7 @@ def test_a_public_dashboard_shows_what_it_does_not_do_and_a_hand_that_presses_it
             return off
 
     before = everything_below(own_store.path)
-    with served(own_store.path, "--public", "--address", "127.0.0.1", SELVIZ_NO_DEMO="0") as (address, _, log):
+    with served(own_store.path, "--public", "--no-login", "--address", "127.0.0.1", SELVIZ_NO_DEMO="0") as (address, _, log):
         off = asyncio.run(press_everything(address))
         assert {"Train 3 networks", "Compute it now"} <= set(off)
         assert set(off.values()) >= {
