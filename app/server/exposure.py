@@ -60,7 +60,9 @@ def facts() -> Exposure:
         "runs": len(reads.store().names()),
         "address": f"http{'s' if encrypted else ''}://{'localhost' if address in EVERYWHERE else address}:{port}",
         "reached_from": reached,
-        "host_names": "any; --host NAME lets in requests for that name alone" if "*" in hosts or not hosts else ", ".join(hosts),
+        "host_names": "any; --host NAME lets in requests for that name alone"
+        if "*" in hosts or not hosts
+        else ", ".join(hosts),
         "log_in": f"OpenID Connect ({names})" if log_in.required else nobody,
         "read_only": read_only(),
         "visitors_may": may,

@@ -63,7 +63,12 @@ class Guard:
             refusal = PlainTextResponse("This dashboard is for reading only: no file is taken in.", 403)
         elif upload and not self._may_upload(path):
             refusal = PlainTextResponse(f"A visit may upload {limits.MAX_UPLOADS} files; open a new one.", 429)
-        elif method == "GET" and "text/html" in headers.get("accept", "") and path not in HEALTH and not visits.has_room():
+        elif (
+            method == "GET"
+            and "text/html" in headers.get("accept", "")
+            and path not in HEALTH
+            and not visits.has_room()
+        ):
             refusal = HTMLResponse(f"<!doctype html><title>selviz</title><p>{FULL}", 503, {"Retry-After": "60"})
         await (refusal or self._app)(scope, receive, send)
 

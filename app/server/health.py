@@ -70,7 +70,11 @@ def available_memory() -> int | None:
     try:
         group = Path("/sys/fs/cgroup")
         limit, used = (int((group / f"memory.{name}").read_text()) for name in ("max", "current"))
-        cached = [int(line.split()[1]) for line in (group / "memory.stat").read_text().splitlines() if line.startswith("file ")]
+        cached = [
+            int(line.split()[1])
+            for line in (group / "memory.stat").read_text().splitlines()
+            if line.startswith("file ")
+        ]
         found.append(limit - used + sum(cached))
     except (OSError, ValueError):  # no limit ("max"), or no control groups
         pass

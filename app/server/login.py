@@ -87,7 +87,11 @@ def decide(secrets: Mapping[str, Any] | None, public: bool) -> LogIn:
     _check_text(auth, "redirect_uri", "auth")
     _check_text(auth, "cookie_secret", "auth", MIN_SECRET)
     address = urlsplit(auth["redirect_uri"])
-    if address.scheme not in ("http", "https") or not address.hostname or address.path.rpartition("/")[2] != "oauth2callback":
+    if (
+        address.scheme not in ("http", "https")
+        or not address.hostname
+        or address.path.rpartition("/")[2] != "oauth2callback"
+    ):
         raise SelvizError(
             "The secrets file's redirect_uri in [auth] must be this dashboard's address and /oauth2callback, such as "
             "https://selviz.example.org/oauth2callback"

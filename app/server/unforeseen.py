@@ -8,7 +8,9 @@ import streamlit as st
 
 from app.server import health, log
 
-SENTENCE = "Something went wrong that selviz did not foresee, and this part of the page could not be drawn; nothing was lost."
+SENTENCE = (
+    "Something went wrong that selviz did not foresee, and this part of the page could not be drawn; nothing was lost."
+)
 
 
 def show(error: Exception) -> bool:

@@ -21,7 +21,22 @@ from selviz.errors import SelvizError
 from selviz.networks import models, tracing
 
 SIDES = (224, 256, 32)  # pixels of the images that are tried, one after the other
-SMALL = ("atto", "femto", "pico", "nano", "xxs", "xx_small", "xs", "xsmall", "micro", "mini", "tiny", "small", "18", "_s")
+SMALL = (
+    "atto",
+    "femto",
+    "pico",
+    "nano",
+    "xxs",
+    "xx_small",
+    "xs",
+    "xsmall",
+    "micro",
+    "mini",
+    "tiny",
+    "small",
+    "18",
+    "_s",
+)
 
 
 def networks() -> dict[str, str]:
@@ -93,7 +108,9 @@ def function_name(node: fx.Node) -> tuple[str, str]:
         return "aten", f"{function.overloadpacket.__name__}.{function._overloadname}"
     name = getattr(function, "__name__", str(function))
     module = getattr(function, "__module__", None) or "torch"
-    home = {"_operator": "operator", "torch._C._nn": "torch.nn.functional", "torch.functional": "torch"}.get(module, module)
+    home = {"_operator": "operator", "torch._C._nn": "torch.nn.functional", "torch.functional": "torch"}.get(
+        module, module
+    )
     return "functions", name if home == "builtins" else f"{home}.{name}"
 
 

@@ -101,7 +101,11 @@ def test_a_public_dashboard_shows_what_it_does_not_do_and_a_hand_that_presses_it
             return off
 
     before = everything_below(own_store.path)
-    with served(own_store.path, "--public", "--no-login", "--address", "127.0.0.1", SELVIZ_NO_DEMO="0") as (address, _, log):
+    with served(own_store.path, "--public", "--no-login", "--address", "127.0.0.1", SELVIZ_NO_DEMO="0") as (
+        address,
+        _,
+        log,
+    ):
         off = asyncio.run(press_everything(address))
         assert {"Train 3 networks", "Compute it now"} <= set(off)
         assert set(off.values()) >= {

@@ -38,7 +38,11 @@ def test_a_server_at_its_limit_says_so_and_takes_visitors_again_and_what_the_oth
             await visitor.__aexit__()
         return full, most
 
-    with served(own_store.path, SELVIZ_VISITS=str(VISITS), STREAMLIT_SERVER_DISCONNECTED_SESSION_TTL="1") as (address, process, _):
+    with served(own_store.path, SELVIZ_VISITS=str(VISITS), STREAMLIT_SERVER_DISCONNECTED_SESSION_TTL="1") as (
+        address,
+        process,
+        _,
+    ):
         assert asyncio.run(look(address)) == []
         time.sleep(8)
         before = handles(process)
