@@ -1,6 +1,7 @@
 """The log-in fails closed: every way in which a secrets file can be wrong ends in a sentence, none in an open door."""
 
 import asyncio
+import contextlib
 import json
 import subprocess
 import sys
@@ -111,10 +112,10 @@ def test_before_the_log_in_there_is_nothing_to_see_and_nothing_is_taken_and_a_br
         url = f"{address.replace('http', 'ws')}/_stcore/stream"
         async with websockets.connect(url, subprotocols=["streamlit"], max_size=None) as socket:
             await socket.send(b"\x5a" * size)
-            with pytest.raises(websockets.ConnectionClosed) as closed:
+            with contextlib.suppress(websockets.ConnectionClosed):
                 while True:
                     await asyncio.wait_for(socket.recv(), 20)
-            return closed.value.rcvd.code if closed.value.rcvd else None
+            return socket.close_code
 
     only_the_way_in = (["Log in with university"], ["selviz", "This dashboard is for people who log in."], [])
     options = ("--public", "--address", "127.0.0.1", "--host", "selviz.example.org")
