@@ -96,7 +96,20 @@ def answers(port: int, seconds: float = 90) -> None:
 def started(folder: Path, data: str, proxy: list[str]):
     """Provider, replicas and proxy; gives the processes by port."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "SELVIZ_NO_DEMO": "1"}
-    serve = [sys.executable, "-m", "selviz", "serve", "--public", "--address", "localhost", "--host", HOST, "--data", data, "--port"]
+    serve = [
+        sys.executable,
+        "-m",
+        "selviz",
+        "serve",
+        "--public",
+        "--address",
+        "localhost",
+        "--host",
+        HOST,
+        "--data",
+        data,
+        "--port",
+    ]
     commands = {port: [*serve, str(port)] for port in PORTS}
     commands[PROVIDER] = [shutil.which("oidc-provider-mock") or "oidc-provider-mock", "--user", "ada"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
