@@ -39,7 +39,12 @@ def _ablate_options(sub):
         "--factor", type=float, help="of scale, or of noise in standard deviations; 0 to 3 (default: 1 for noise)"
     )
     sub.add_argument("--keep", action="store_true", help="silence all units of these layers but the named ones")
-    sub.add_argument("--fold", type=int, choices=(0, 1), help="only the evaluation images of this fold (default: all)")
+    sub.add_argument(
+        "--fold",
+        type=int,
+        choices=(0, 1),
+        help="only the evaluation images of this fold (default: both; fold 2 is sealed)",
+    )
     sub.add_argument("--draws", type=whole, default=20, help="random sets of the same size beside it (default: 20)")
     sub.add_argument(
         "--matched", type=whole, help="sets of units with nearly the same mean activation (default: as many)"

@@ -5,9 +5,9 @@ from selviz.text.tables import table
 
 RUN_COLUMNS = "run state alpha test_accuracy mean_si mean_si_live null_mean null_p95 dead units images".split()
 
-LAYER_COLUMNS = "layer depth units dead mean_si mean_si_live null_mean null_p95".split()
+LAYER_COLUMNS = "layer depth units dead mean_si null_mean null_p95 mean_si_live null_live_mean null_live_p95".split()
 
-UNIT_COLUMNS = "layer unit si null_mean null_p95 preferred_class mean_activation zero_share dead".split()
+UNIT_COLUMNS = "layer unit si null_mean null_p95 p preferred_class mean_activation zero_share dead".split()
 
 
 def runs(args):

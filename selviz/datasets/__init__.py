@@ -34,12 +34,12 @@ from selviz.datasets.downloads import DOWNLOADS
 from selviz.datasets.folders import Parts, find, open_parts
 from selviz.datasets.imagenet import imagenet, tiny_imagenet
 from selviz.datasets.preparation import Options, choose
-from selviz.datasets.splits import balanced_order, folds, stratified_split
+from selviz.datasets.splits import SEALED, balanced_order, folds, stratified_split
 from selviz.errors import SelvizError, unknown
 from selviz.system.progress import Report, silent
 
 __all__ = [
-    "DATASETS", "LAYOUTS", "Dataset", "Inputs", "assemble",
+    "DATASETS", "LAYOUTS", "SEALED", "Dataset", "Inputs", "assemble",
     "balanced_order", "files_digest", "fingerprint", "folds", "load", "stratified_split",
 ]  # fmt: skip
 

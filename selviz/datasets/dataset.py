@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -12,15 +12,15 @@ from PIL import Image
 from torch import Tensor
 
 from selviz.datasets.preparation import Options, Preparation, choose
-from selviz.datasets.splits import balanced_order, folds
+from selviz.datasets.splits import SEALED, balanced_order, folds
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Training and evaluation images. Pixels are uint8 [N, C, H, W], labels int64 [N] into `class_names`.
 
-    Evaluation images lie in a fixed order in which every prefix is nearly balanced over classes; `eval_folds` [N] is 0
-    or 1, stratified by class. `mean` and `std` are per channel, of the training pixels scaled to 0..1 unless they were
+    Evaluation images lie in a fixed order in which every prefix is nearly balanced over classes; `eval_folds` [N] is
+    0 or 1, stratified by class, and 2 for the last third, which is sealed (`splits.folds`). `mean` and `std` are per channel, of the training pixels scaled to 0..1 unless they were
     given. `training()` gives training pixels and labels, which are read only when they are asked for. `mirrors` says
     whether an image's mirror image shows the same class, as it does not for digits. `origin` says where the images come
     from, in plain values: "transform", "available" evaluation images before `max_images`, "skipped" [[file, reason]].
@@ -73,6 +73,30 @@ class Dataset:
         height, width = self.eval_pixels.shape[2:]
         preparation = self.preparation or choose(Options(channels=self.channels), [(width, height)])
         return torch.from_numpy(preparation.pixels(picture).copy())
+
+    @property
+    def sealed_images(self) -> int:
+        """How many of the evaluation images, the last ones, are sealed."""
+        return int((self.eval_folds == SEALED).sum())
+
+    def with_sealed(self, images: int) -> "Dataset":
+        """Return the same images with the last `images` sealed: as in a run that was captured so."""
+        if images == self.sealed_images:
+            return self
+        return replace(self, eval_folds=torch.from_numpy(folds(self.eval_labels.numpy(), images)))
+
+    def without_sealed(self) -> "Dataset":
+        """Return the data set with only the evaluation images that everybody may look at, folds 0 and 1."""
+        if not (sealed := self.sealed_images):
+            return self
+        keep = slice(0, len(self.eval_labels) - sealed)
+        return replace(
+            self,
+            eval_pixels=self.eval_pixels[keep],
+            eval_labels=self.eval_labels[keep],
+            eval_folds=self.eval_folds[keep],
+            training=lambda: self._train,
+        )
 
     def view(self, rows: slice | Tensor = slice(None)) -> "Inputs":
         """The same of some evaluation images, each normalised when it is asked for."""

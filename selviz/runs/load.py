@@ -10,7 +10,7 @@ import torch
 
 from selviz import ablation, datasets
 from selviz.config import image_settings
-from selviz.datasets import Dataset
+from selviz.datasets import SEALED, Dataset
 from selviz.errors import SelvizError
 from selviz.networks import graph_format, models
 from selviz.networks.unit_network import UnitNetwork
@@ -32,10 +32,12 @@ def load_dataset(settings: Mapping, report: Report = silent, statistics: Mapping
     return datasets.load(settings["dataset"], **{**image_settings(settings), **made_with}, report=report)
 
 
-def load_network(store: Store, run: str, weights: Path | None = None) -> tuple[UnitNetwork, Dataset]:
-    """A finished run's network, for evaluation only, and its data set; `weights` is a file of others for it.
+def load_network(
+    store: Store, run: str, weights: Path | None = None, *, sealed: bool = False
+) -> tuple[UnitNetwork, Dataset]:
+    """Return a finished run's network, for evaluation only, and its data set; `weights` is a file of others for it.
 
-    Raises SelvizError if weights are missing or damaged, or if the data set is not the one that the run was made with.
+    The data set lacks the run's sealed images unless `sealed`, which is for tests of registered claims alone. Raises SelvizError if weights are missing or damaged, or if the data set is not the one that the run was made with.
     """
     about = store.run(run)
     where = _where(store, run, about)
@@ -48,7 +50,9 @@ def load_network(store: Store, run: str, weights: Path | None = None) -> tuple[U
             f"The images of {about['dataset']} are not those that run {run} was made with "
             f"(fingerprint {dataset.fingerprint}, not {about['fingerprint']}); restore them or train the run again."
         )
-    return network_of(store.run_path(run), about, dataset, weights), dataset
+    dataset = dataset.with_sealed(about.get("sealed_images", 0))  # 0: older runs have none
+    network = network_of(store.run_path(run), about, dataset, weights)
+    return network, dataset if sealed else dataset.without_sealed()
 
 
 def network_of(folder: Path, settings: Mapping, dataset: Dataset, weights: Path | None = None) -> UnitNetwork:
@@ -92,7 +96,8 @@ def images_changed(store: Store, run: str) -> str | None:
         return None
     return (
         f"The images in {where['dataset'].partition(':')[2]} are no longer those that this run was captured on "
-        f"({len(dataset.eval_labels):,} now, {about['images']:,} then, or other pixels); what is stored is shown as it "
+        f"({len(dataset.eval_labels):,} now, {about['images'] + about.get('sealed_images', 0):,} then, or other pixels); "
+        "what is stored is shown as it "
         "was. Put the old images back, or train or import the run again."
     )
 
@@ -121,14 +126,35 @@ def open_engine(
     loaded: tuple[UnitNetwork, Dataset] | None = None,
     most: int | None = None,
 ) -> ablation.Engine:
-    """The engine that answers ablations of a run on the evaluation images of one fold, or of both (None).
+    """Return the engine that answers ablations of a run on the evaluation images of one fold, or of 0 and 1 (None).
 
     Engines may share a `cache`. `loaded` is what `load_network` gave, for callers that keep it. `most` takes the first
-    images alone, which are nearly balanced over classes.
+    images alone, which are nearly balanced over classes. Fold 2 is sealed: `open_sealed_engine`.
     """
+    if fold == SEALED:
+        raise SelvizError(
+            "Fold 2 is sealed: only the test of a registered claim reads it (selviz hypothesis register); use fold 0 or "
+            "1, or none for both."
+        )
     if fold not in (None, 0, 1):
-        raise SelvizError(f"fold is {fold!r}; use 0, 1, or none for all images.")
+        raise SelvizError(f"fold is {fold!r}; use 0, 1, or none for both.")
     network, dataset = loaded or load_network(store, run)
+    return _engine(network, dataset, fold, cache, most)
+
+
+def open_sealed_engine(store: Store, run: str) -> ablation.Engine:
+    """Return the engine of a run on its sealed images, for the test of a registered claim and nothing else."""
+    network, dataset = load_network(store, run, sealed=True)
+    return _engine(network, dataset, SEALED)
+
+
+def _engine(
+    network: UnitNetwork,
+    dataset: Dataset,
+    fold: int | None,
+    cache: ablation.BoundaryCache | None = None,
+    most: int | None = None,
+) -> ablation.Engine:
     images = torch.arange(len(dataset.eval_labels))
     images = (images if fold is None else images[dataset.eval_folds == fold])[:most]
     inputs = dataset.view(images)

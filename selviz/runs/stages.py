@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from selviz import statistics
-from selviz.datasets import Dataset
+from selviz.datasets import SEALED, Dataset
 from selviz.errors import SelvizError
 from selviz.runs.capture import record
 from selviz.selectivity import unit_tables
@@ -79,17 +79,19 @@ def capture_stage(store: Store, folder: Path, network, dataset: Dataset, tell: R
         }
     )
     write_activations(folder, layers, images, enumerate(found.layers), provenance("cpu"))
-    measured = []
+    measured, labels = [], dataset.without_sealed().eval_labels
     for position, values in enumerate(found.layers):
         tell({"stage": "metrics", "done": position, "of": len(found.layers)})
         _check_finite(values, f"activations in layer {network.layers[position].name}")
-        measured.append(unit_tables.layer_metrics(torch.from_numpy(values), dataset.eval_labels, classes))
+        measured.append(unit_tables.layer_metrics(torch.from_numpy(values[: len(labels)]), labels, classes))
     tables = {
         "layers": pd.DataFrame([{"layer": position, **entry["layer"]} for position, entry in enumerate(measured)]),
         **{
             name: pd.concat([entry[name].assign(layer=position) for position, entry in enumerate(measured)])
             for name in ("units", "class_means")
         },
+        # Of the run: means over layers, shuffle by shuffle (all layers have the same shuffles).
+        "null_draws": pd.concat([entry["null"] for entry in measured]).groupby("draw", as_index=False).mean(),
     }
     write_stage(folder, "metrics", tables, {**provenance("cpu"), "shuffles": unit_tables.SHUFFLES})
     found.discard()
@@ -118,12 +120,14 @@ def thumbnails(pixels: Tensor, largest: int = 96) -> Iterator[bytes]:
 
 
 def summarise(folder: Path, facts: Mapping, dataset: Dataset) -> dict:
-    """What lists and the overview show of the run, from its stage files."""
+    """Return what lists and the overview show of the run, from its stage files; accuracy is that of folds 0 and 1."""
     from selviz.store.queries import read
 
-    images = read({"capture": folder / "capture.duckdb"}, "SELECT * FROM capture.images")
+    captured = read({"capture": folder / "capture.duckdb"}, "SELECT * FROM capture.images")
+    images = captured[captured["fold"] != SEALED]
     layers = read({"metrics": folder / "metrics.duckdb"}, "SELECT * FROM metrics.layers ORDER BY layer")
     live = layers[layers["dead"] < layers["units"]]
+    null = _run_null(folder)
     correct = int((images["label"] == images["prediction"]).sum())
     low, high = statistics.wilson(correct, len(images))
     epochs = read({"training": folder / "training.duckdb"}, "SELECT sum(seconds) AS seconds FROM training.epochs")
@@ -136,16 +140,19 @@ def summarise(folder: Path, facts: Mapping, dataset: Dataset) -> dict:
         "mean_si": float(layers["mean_si"].mean()),
         "mean_si_live": float(live["mean_si_live"].mean()) if len(live) else 0.0,
         "null_mean": float(layers["null_mean"].mean()),
-        "null_p95": float(layers["null_p95"].mean()),
+        "null_p95": float(null["mean_si"].quantile(0.95)),
+        "null_live_mean": float(live["null_live_mean"].mean()) if len(live) else 0.0,
+        "null_live_p95": float(null["mean_si_live"].quantile(0.95)) * len(layers) / max(len(live), 1),
         "dead": int(layers["dead"].sum()),
         "units": int(layers["units"].sum()),
         "layers": len(layers),
         "images": len(images),
+        "sealed_images": len(captured) - len(images),
         "classes": list(dataset.class_names),
         "fingerprint": dataset.fingerprint,
         "origin": dataset.origin,
         "transform": dataset.origin.get("transform"),
-        "available_images": dataset.origin.get("available", len(images)),
+        "available_images": dataset.origin.get("available", len(captured)),
         "skipped_images": dataset.origin.get("skipped_images", 0),
         "mean": list(dataset.mean),
         "std": list(dataset.std),
@@ -155,6 +162,13 @@ def summarise(folder: Path, facts: Mapping, dataset: Dataset) -> dict:
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         **provenance((read_json(folder / "training.json") or {}).get("provenance", {}).get("device", "cpu")),
     }
+
+
+def _run_null(folder: Path) -> pd.DataFrame:
+    """Return the run's mean SI under each shuffle of the labels, of all units and of live ones."""
+    from selviz.store.queries import read
+
+    return read({"metrics": folder / "metrics.duckdb"}, "SELECT * FROM metrics.null_draws")
 
 
 def provenance(device: str) -> dict:

@@ -51,7 +51,7 @@ def train_run(
     fabric = fabric_for(config, device, devices, gpu)
     fabric.launch()
     if not fabric.is_global_zero:
-        train(config, dataset, folder / "partial", fabric=fabric)
+        train(config, dataset.without_sealed(), folder / "partial", fabric=fabric)
         return None
     with Claim(folder / "claim.json", f"run {run}") as claim:
 
@@ -71,7 +71,7 @@ def train_run(
         (folder / "failed.json").unlink(missing_ok=True)
         write_json(folder / "config.json", config_to_dict(config))
         try:
-            _train_stage(folder, config, dataset, tell, fabric)
+            _train_stage(folder, config, dataset.without_sealed(), tell, fabric)
             network = network_of(folder, config_to_dict(config), dataset)
             capture_stage(store, folder, network, dataset, tell)
             summary = summarise(folder, _facts(config), dataset)
@@ -95,6 +95,8 @@ def capture_run(store: Store, run: str, report: Report = silent) -> dict:
         made_with = read_json(folder / "summary.json") or {}
         where = named_here(store.path, run, settings, made_with.get("fingerprint"))
         dataset = load_dataset(where, lambda news: report({"run": run, **news}), made_with)
+        if made_with:  # an older run keeps its two folds
+            dataset = dataset.with_sealed(made_with.get("sealed_images", 0))
         network = network_of(folder, settings, dataset)
         capture_stage(store, folder, network, dataset, lambda news: report({"run": run, **news}), again=True)
         summary = summarise(folder, _facts(settings), dataset)

@@ -3,6 +3,8 @@
 Everything here takes one layer's activations [N, U] and is vectorised over its units.
 """
 
+from typing import TypedDict
+
 import pandas as pd
 import torch
 from torch import Tensor
@@ -13,12 +15,24 @@ SHUFFLES = 100
 BLOCK = 16_000_000  # values that are looked at together; in double precision, with their squares, half a gigabyte
 
 
-def layer_metrics(activations: Tensor, labels: Tensor, classes: int, shuffles: int = SHUFFLES, seed: int = 0) -> dict:
-    """{"layer": row, "units": table, "class_means": table} of activations [N, U] with labels [N] in 0..C-1.
+class LayerMetrics(TypedDict):
+    """What `layer_metrics` returns; `null` has a row per shuffle: the layer's mean_si and mean_si_live under it."""
 
-    Units: si with the mean and 95th percentile of its label-shuffle null, preferred_class, mean_activation, std,
-    max_activation, zero_share 0..1, dead (zero on every image). Layer: mean_si over all units and mean_si_live over
-    those that are not dead (0 if all are), and the null of the layer's mean SI over shuffles.
+    layer: dict[str, float]
+    units: pd.DataFrame
+    class_means: pd.DataFrame
+    null: pd.DataFrame
+
+
+def layer_metrics(
+    activations: Tensor, labels: Tensor, classes: int, shuffles: int = SHUFFLES, seed: int = 0
+) -> LayerMetrics:
+    """Return the layer's row and the tables of its units of activations [N, U] with labels [N] in 0..C-1.
+
+    Units: si with the mean and 95th percentile of its label-shuffle null, p (of an SI this high under shuffled labels),
+    preferred_class, mean_activation, std, max_activation, zero_share 0..1, dead (zero on every image). Layer: mean_si
+    over all units with its null, and mean_si_live over those that are not dead (0 if all are) with the null of these.
+    The order of the labels in a shuffle depends on `seed` and N alone, so shuffles of several layers belong together.
     """
     step = max(1, BLOCK // max(len(labels), 1))
     parts = [
@@ -27,13 +41,17 @@ def layer_metrics(activations: Tensor, labels: Tensor, classes: int, shuffles: i
     ]
     units = pd.concat([part[0] for part in parts], ignore_index=True).assign(unit=range(activations.shape[1]))
     si, dead = (torch.tensor(units[name].to_numpy(copy=True)) for name in ("si", "dead"))
-    of_layer = sum(part[3].sum(dim=1) for part in parts) / len(units)
+    total, live_total = (sum(part[which] for part in parts) for which in (3, 4))
+    of_layer, live = total / len(units), int((~dead).sum())
+    of_live = live_total / max(live, 1)
     layer = {
         "units": len(units),
         "mean_si": float(si.mean()),
         "mean_si_live": float(si[~dead].mean()) if (~dead).any() else 0.0,
         "null_mean": float(of_layer.mean()),
         "null_p95": float(of_layer.quantile(0.95)),
+        "null_live_mean": float(of_live.mean()),
+        "null_live_p95": float(of_live.quantile(0.95)),
         "dead": int(dead.sum()),
     }
     means, spread = (torch.cat([part[which] for part in parts], dim=1) for which in (1, 2))
@@ -46,11 +64,17 @@ def layer_metrics(activations: Tensor, labels: Tensor, classes: int, shuffles: i
             "images": torch.bincount(labels, minlength=classes).int().repeat(len(units)).numpy(),
         }
     )
-    return {"layer": layer, "units": units, "class_means": by_class}
+    null = pd.DataFrame({"draw": range(len(of_layer)), "mean_si": of_layer.numpy(), "mean_si_live": of_live.numpy()})
+    return {"layer": layer, "units": units, "class_means": by_class, "null": null}
 
 
-def _block(values: Tensor, labels: Tensor, classes: int, shuffles: int, seed: int):
-    """Of some units' activations [N, K]: the table of units, class means and deviations [C, K], the null [R, K]."""
+def _block(
+    values: Tensor, labels: Tensor, classes: int, shuffles: int, seed: int
+) -> tuple[pd.DataFrame, Tensor, Tensor, Tensor, Tensor]:
+    """Return the table of some units' activations [N, K], class means and deviations [C, K], and two sums of the null.
+
+    The sums [R] are over all units and over those that are not dead.
+    """
     means, counts = index.class_means(values, labels, classes)
     squares, _ = index.class_means(values.square(), labels, classes)
     si = index.index(means, counts)
@@ -63,6 +87,7 @@ def _block(values: Tensor, labels: Tensor, classes: int, shuffles: int, seed: in
             "si": si.numpy(),
             "null_mean": null.mean(dim=0).numpy(),
             "null_p95": null.quantile(0.95, dim=0).numpy(),
+            "p": ((1 + (null >= si - 1e-9).sum(dim=0)) / (1 + len(null))).numpy(),
             "preferred_class": index.preferred_class(means).int().numpy(),
             "mean_activation": values.mean(dim=0).numpy(),
             "std": values.std(dim=0).numpy(),
@@ -71,4 +96,4 @@ def _block(values: Tensor, labels: Tensor, classes: int, shuffles: int, seed: in
             "dead": dead.numpy(),
         }
     )
-    return units, means, spread, null
+    return units, means, spread, null.sum(dim=1), null[:, ~dead].sum(dim=1)

@@ -32,6 +32,7 @@ FIELDS = {
     "dead": "BIGINT",
     "units": "BIGINT",
     "images": "BIGINT",
+    "sealed_images": "BIGINT",
     "created": "VARCHAR",
     "resume": "VARCHAR",
     "reason": "VARCHAR",

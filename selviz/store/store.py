@@ -90,7 +90,7 @@ class Store:
         def together(first: int) -> pd.DataFrame:
             files = {f"m{n}": self._files(run, ("metrics",))["metrics"] for n, run in enumerate(runs[first:][:AT_ONCE])}
             queries = (f"SELECT {first + n} AS number, * FROM m{n}.layers" for n in range(len(files)))
-            return read(files, " UNION ALL ".join(queries), (), self._fix(runs[first], ("metrics",)))
+            return read(files, " UNION ALL BY NAME ".join(queries), (), self._fix(runs[first], ("metrics",)))
 
         with ThreadPoolExecutor(READERS) as readers:
             parts = list(readers.map(together, range(0, len(runs), AT_ONCE)))
@@ -112,8 +112,23 @@ class Store:
         return self._table(run, "class_means", layer, unit)
 
     def images(self, run: str) -> pd.DataFrame:
-        """The evaluation images: image, label, prediction, fold (0 or 1)."""
+        """The evaluation images: image, label, prediction, fold (0 or 1); not the sealed ones of fold 2."""
         return self._table(run, "images")
+
+    def sealed_images(self, run: str) -> pd.DataFrame:
+        """Return the images of the sealed fold: image, label_index, prediction_index; no rows for an older run.
+
+        For the test of a registered claim, and nothing else: whoever looks at them otherwise unseals them.
+        """
+        query = (
+            "SELECT image, label AS label_index, prediction AS prediction_index FROM capture.images WHERE fold = 2 "
+            "ORDER BY image"
+        )
+        return read(self._files(run, ("capture",)), query, (), self._fix(run))
+
+    def sealed_matrix(self, run: str, layer: str) -> np.ndarray:
+        """Return the activations of one layer on the sealed images, float32 [N, U]; for tests of claims alone."""
+        return self._matrix(run, layer)[self._reported_images(run) :]
 
     def epochs(self, run: str) -> pd.DataFrame:
         """The training, one row an epoch."""
@@ -243,7 +258,9 @@ class Store:
     def activations(self, run: str, layer: str, unit: int) -> pd.DataFrame:
         """One unit on every evaluation image: image, label, prediction, fold, label_index, prediction_index, value."""
         found = self._layer(run, layer)
-        values = self._values(run, "layer = ? AND unit = ?", (found["layer"], _unit_number(found, unit)))
+        images = self._reported_images(run)
+        condition = "layer = ? AND unit = ? AND image < ?"
+        values = self._values(run, condition, (found["layer"], _unit_number(found, unit), images))
         table = self.images(run)
         if len(values) != len(table):
             raise self._damaged(run, f"it has {len(values)} activations of unit {unit} for {len(table)} images")
@@ -258,13 +275,18 @@ class Store:
         # An image on which the unit is just as active counts half.
         query = (
             "SELECT avg((value < given[unit + 1])::INT + (value = given[unit + 1])::INT / 2) AS share "
-            "FROM capture.activations, (SELECT ?::FLOAT[] AS given) WHERE layer = ? GROUP BY unit ORDER BY unit"
+            "FROM capture.activations, (SELECT ?::FLOAT[] AS given) WHERE layer = ? AND image < ? "
+            "GROUP BY unit ORDER BY unit"
         )
-        parameters = (tuple(float(value) for value in values), found["layer"])
+        parameters = (tuple(float(value) for value in values), found["layer"], self._reported_images(run))
         return read_column(self._files(run, ("capture",)), query, parameters, self._fix(run))
 
     def matrix(self, run: str, layer: str) -> np.ndarray:
-        """All activations of one layer, float32 [N, U]."""
+        """All activations of one layer on the images of `images`, float32 [N, U]."""
+        return self._matrix(run, layer)[: self._reported_images(run)]
+
+    def _matrix(self, run: str, layer: str) -> np.ndarray:
+        """Return the activations of one layer on all images, the sealed ones last, float32 [N, U]."""
         found = self._layer(run, layer)
         values = self._values(run, "layer = ?", (found["layer"],))
         query = "SELECT count(*) AS images FROM capture.images"
@@ -385,6 +407,11 @@ class Store:
         # The rows lie sorted by layer, unit and image, and DuckDB keeps their order.
         query = f"SELECT value FROM capture.activations WHERE {condition}"
         return read_column(self._files(run, ("capture",)), query, parameters, self._fix(run))
+
+    def _reported_images(self, run: str) -> int:
+        """Return how many images are not sealed; they are the first ones."""
+        query = "SELECT count(*) AS images FROM capture.images WHERE fold < 2"
+        return int(read(self._files(run, ("capture",)), query, (), self._fix(run))["images"][0])
 
     def _layer(self, run: str, layer: str) -> dict:
         """The layer's row in the capture stage: its position as "layer", its name, units, depth, ..."""

@@ -51,11 +51,16 @@ def problem(run: Path, images: Path, fingerprint: str) -> str | None:
         units = connection.execute("SELECT coalesce(sum(units), 0)::BIGINT FROM file0.layers").fetchone()[0]
         values = connection.execute("SELECT count(*) FROM file0.activations").fetchone()[0]
         labels = _numbered(connection, "images")
+        last = "SELECT fold FROM file0.images WHERE fold >= 2 OR image >= ? ORDER BY image"
+        folds = [fold for (fold,) in connection.execute(last, [summary["images"]]).fetchall()]
     if units != summary["units"] or values != units * len(labels):
         return f"it has {values:,} activations of {units:,} units on {len(labels):,} images"
     if pictures(images / "images.duckdb") != (classes, labels) or summary.get("fingerprint") != fingerprint:
         return "its images are not those of its run"
-    numbered = [image for image, _ in labels] == list(range(summary["images"]))
+    sealed = summary.get("sealed_images", 0)
+    if not is_number(sealed) or folds != [2] * sealed:
+        return "its sealed images are not those of its summary"
+    numbered = [image for image, _ in labels] == list(range(summary["images"] + sealed))
     if not numbered or not all(label in range(len(classes)) for _, label in labels):
         return "its images do not fit its summary"
     listed = summary.get(LISTED, {})

@@ -52,6 +52,7 @@ def run_similarity(
     baselines, runs = list(dict.fromkeys(baselines)), list(dict.fromkeys([*baselines, *runs]))
     check_baselines(store, baselines)
     layers = _same_layers(store, runs)
+    images = min([images, *(store.run(run)["images"] for run in runs)])  # older runs show more than newer ones
     versions = {run: capture_version(store, run) for run in runs}
     keys = {
         run: {other: _key(versions[run], versions[other], images, positions) for other in baselines if other != run}

@@ -75,7 +75,7 @@ def toy_known():
         del models.MODELS["toy"], datasets.DATASETS["toy"]
 
 
-WIDE, WIDE_PER_CLASS, WIDE_UNITS = "wide", 40, 96
+WIDE, WIDE_PER_CLASS, WIDE_UNITS = "wide", 60, 96
 
 
 class WideToy(nn.Module):
@@ -122,7 +122,7 @@ class WideToy(nn.Module):
 
 
 def wide_dataset() -> datasets.Dataset:
-    """120 images of 4 x 4 pixels: 1 everywhere, but 3 in the upper half of the own class's channel (2 on average)."""
+    """180 images of 4 x 4 pixels: 1 everywhere, but 3 in the upper half of the own class's channel (2 on average)."""
     labels = torch.arange(3).repeat(WIDE_PER_CLASS)
     upper = torch.zeros(1, 1, 4, 4)
     upper[:, :, :2] = 2

@@ -143,7 +143,7 @@ def summary_line(summary) -> str:
 def ablation_text(result) -> str:
     """What `interventions.run_ablation` found: before, after, change, random sets, and the table by class."""
     before, after, images = result["accuracy_before"], result["accuracy_after"], result["images"]
-    where = "all images" if result["fold"] is None else f"fold {result['fold']}"
+    where = "folds 0 and 1" if result["fold"] is None else f"fold {result['fold']}"
     lines = [
         f"before  {share(before, images)}, {where}",
         f"after   {share(after, images)}",

@@ -157,7 +157,7 @@ def test_a_network_that_looks_at_shapes_is_followed_by_export_with_the_same_laye
     network, dataset = load_network(store, "brought")
     with torch.no_grad():
         torch.testing.assert_close(network.logits(dataset.inputs()), plain(dataset.inputs())["logits"])
-    assert run_ablation(store, "brought", {"block1.act": [0]}, draws=1)["images"] == 539
+    assert run_ablation(store, "brought", {"block1.act": [0]}, draws=1)["images"] == 360
 
 
 def import_by_hand(folder, make, **options):
@@ -234,7 +234,7 @@ def test_a_network_of_torchvision_comes_by_name_on_grey_images_too(tmp_path):
     assert Store(tmp_path).layers("r18")["layer"].tolist() == [
         f"layer4.{block}.relu{use}" for block in (0, 1) for use in ("", "_1")
     ]
-    assert (found["model"], found["images"]) == ("torchvision:resnet18", 539)
+    assert (found["model"], found["images"]) == ("torchvision:resnet18", 360)
 
 
 def test_a_network_of_timm_comes_by_name_with_the_logits_that_timm_gives(tmp_path):

@@ -16,7 +16,7 @@ EXPLAINED = {
     "noise": "The map is shifted by Gaussian noise, one draw an image, in standard deviations of the unit.",
     "scale": "The map is multiplied by a factor: below 1 turns the unit down, above 1 up.",
 }
-FOLDS = {"all": "all images", "0": "fold 0", "1": "fold 1"}
+FOLDS = {"all": "folds 0 and 1", "0": "fold 0", "1": "fold 1"}
 DRAWS = {"20": "20", "100": "100", "1000": "1,000"}
 STUDIES = {"curves": "Units removed one by one", "atlas": "Every unit alone"}
 CLOSER = {"flips": "Images that changed sides", "confusion": "Confusion of classes", **STUDIES}

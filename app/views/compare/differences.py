@@ -115,9 +115,15 @@ def accuracies(rows: dict[str, dict], base: str) -> tuple[pd.DataFrame, pd.DataF
     return tables[0], tables[1].reset_index(drop=True) if classes else pd.DataFrame()
 
 
+def _common(first, second):
+    """Return both, rows of images, cut to the images that both show: an older run has no sealed ones, which are last."""
+    images = min(len(first), len(second))
+    return first[:images], second[:images]
+
+
 @st.cache_data(max_entries=64, show_spinner=False)
 def _changes(folder: str, stamps: tuple, base: str, other: str) -> pd.DataFrame:
-    before, after = reads.store().images(base), reads.store().images(other)
+    before, after = _common(reads.store().images(base), reads.store().images(other))
     labels, names = before["label_index"], reads.class_names(base)
     return matching.changes(labels, before["prediction_index"], after["prediction_index"], names)
 
@@ -207,8 +213,8 @@ def pairs(one: str, other: str, at: str, other_at: str) -> tuple[pd.DataFrame, d
 @st.cache_data(max_entries=32, show_spinner="Matching units ...")
 def _matches(folder: str, stamps: tuple, one: str, other: str, at: str, other_at: str):
     store = Store(folder)
-    labels = store.images(one)["label_index"].to_numpy()
-    first, second = store.matrix(one, at), store.matrix(other, other_at)
+    first, second = _common(store.matrix(one, at), store.matrix(other, other_at))
+    labels = store.images(one)["label_index"].to_numpy()[: len(first)]
     shuffles = 100 if len(labels) * first.shape[1] * second.shape[1] <= EASY else 20
     nulls = {
         "within": matching.match_null(first, second, labels, shuffles),

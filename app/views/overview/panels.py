@@ -22,6 +22,17 @@ ENOUGH, MOST_SEEDS = 0.8, 200
 SHOWN = ["run", "alpha", "seed", "test_accuracy", "mean_si", "mean_si_live", "null_mean", "null_p95", "dead", "units"]
 
 
+def with_own_null(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Return the table with the null of the live units in place of that of all, where `column` is of live units.
+
+    Older runs hold only the null of all units; theirs stays.
+    """
+    if column != "mean_si_live" or "null_live_mean" not in table:
+        return table
+    own = {name: table[f"null_live_{name[5:]}"].fillna(table[name]) for name in ("null_mean", "null_p95")}
+    return table.assign(**own)
+
+
 def accuracy(runs: pd.DataFrame) -> None:
     """Accuracy by alpha, every seed a point."""
     found = run_families.means(runs[["alpha", "test_accuracy"]], "test_accuracy")
@@ -41,7 +52,7 @@ def against_si(runs: pd.DataFrame, column: str) -> None:
         run_families.means(runs[["alpha", "test_accuracy"]], "test_accuracy"),
     )
     curve = published_values.SI_CURVE if ghost else None
-    null = f"{runs['null_mean'].mean():.3f}"
+    null = f"{with_own_null(runs, column)['null_mean'].mean():.3f}"
     how = "A point is one network, a circle the mean of its alpha with both intervals over seeds, joined in order of "
     how += f"alpha. Shuffled labels give a mean SI of {null}. Click a point to choose the network."
     if ghost:
@@ -91,7 +102,7 @@ def layers(runs: pd.DataFrame, column: str) -> None:
         st.code(trouble, language=None, wrap_lines=True)
     if table.empty:
         return
-    table = table.merge(runs[["run", "alpha", "seed"]], on="run")
+    table = with_own_null(table.merge(runs[["run", "alpha", "seed"]], on="run"), column)
     found = run_families.by_layer(table[["alpha", "layer", column]], column)
     null = table.groupby("layer", sort=False).agg(low=("null_mean", "min"), high=("null_p95", "max")).reset_index()
     order = list(dict.fromkeys(table["layer"]))

@@ -6,6 +6,7 @@ import streamlit as st
 from app.look import theme
 from app.page import frame, tables
 from app.state import address, reads
+from app.views.overview import panels
 from selviz import figures
 from selviz.text import numbers
 
@@ -23,7 +24,7 @@ def scatter(runs: pd.DataFrame, column: str) -> None:
 
     tables.chart(
         "Accuracy against selectivity",
-        figures.runs.accuracy_against_si(runs, column, theme.dark()),
+        figures.runs.accuracy_against_si(panels.with_own_null(runs, column), column, theme.dark()),
         "A point is one network; its whiskers are the 95 % Wilson interval of its accuracy: the uncertainty for new "
         f"images ({numbers.whole(runs['images'].max())} images each). The bars at the foot are the nulls: mean to 95th "
         "percentile of the mean SI that shuffled labels give. Click a point to choose the network.",
@@ -44,7 +45,7 @@ def depth(runs: pd.DataFrame, column: str) -> None:
     layers = pd.concat(parts)
     tables.chart(
         "Selectivity by depth",
-        figures.runs.depth_profile(layers, column, theme.dark()),
+        figures.runs.depth_profile(panels.with_own_null(layers, column), column, theme.dark()),
         "A line is one network, from its first layer to its last. Dotted: what shuffled labels reach in the same "
         "network (95th percentile); a layer at its dotted line is no more selective than chance.",
         layers[["run", "alpha", "layer", "units", column, "null_mean", "null_p95", "dead"]],

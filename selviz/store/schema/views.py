@@ -173,13 +173,15 @@ TABLES = {
         ("capture", "images"),
         "SELECT i.image, k.name AS label, p.name AS prediction, i.* EXCLUDE (image, label, prediction), "
         "i.label AS label_index, i.prediction AS prediction_index FROM {capture}.images i "
-        "LEFT JOIN {images}.classes k ON i.label = k.class LEFT JOIN {images}.classes p ON i.prediction = p.class",
+        "LEFT JOIN {images}.classes k ON i.label = k.class LEFT JOIN {images}.classes p ON i.prediction = p.class "
+        "WHERE i.fold < 2",  # fold 2 is sealed
         "i.image",
     ),
     "activations": (
         ("capture",),
         "SELECT l.name AS layer, a.unit, a.image, a.value FROM {capture}.activations a "
-        "JOIN {capture}.layers l ON a.layer = l.layer",
+        "JOIN {capture}.layers l ON a.layer = l.layer "
+        "WHERE a.image < (SELECT count(*) FROM {capture}.images WHERE fold < 2)",  # the sealed images are the last ones
         None,  # lies sorted by layer, unit, image; sorting 48 million rows again would need gigabytes
     ),
 }
