@@ -97,6 +97,10 @@ class RunConfig:
         default=0.9, metadata=_setting(TRAINING, "of stochastic gradient descent", minimum=0, below=1)
     )
     weight_decay: float = field(default=1e-4, metadata=_setting(TRAINING, "of stochastic gradient descent", minimum=0))
+    clip_norm: float = field(
+        default=0.0,
+        metadata=_setting(TRAINING, "norm that longer gradients of a step are cut to; 0: none is cut", minimum=0),
+    )
     precision: str = field(
         default="32-true",
         metadata=_setting(
@@ -117,6 +121,23 @@ class RunConfig:
             PENALTY_GROUP,
             "true, or shuffled: the same penalty on permuted labels, a control",
             choices=("true", "shuffled"),
+        ),
+    )
+    penalty_metric: str = field(
+        default="si",
+        metadata=_setting(
+            PENALTY_GROUP,
+            "what alpha acts on: the selectivity index, d', information about the class, or CCMAS",
+            choices=("si", "dprime", "class-mi", "ccmas"),
+        ),
+    )
+    penalty_floor: float = field(
+        default=0.0,
+        metadata=_setting(
+            PENALTY_GROUP,
+            "mean activation below which a unit's share of the penalty's gradient shrinks, so that it stays bounded; "
+            "0: never",
+            minimum=0,
         ),
     )
     alpha_from: int = field(default=1, metadata=_setting(PENALTY_GROUP, "first epoch in which alpha acts", minimum=1))

@@ -1,10 +1,10 @@
 """Class selectivity of units: `index(class_means(activations, labels, classes)[0])` gives one value per unit, 0..1.
 
-The one owner of the formula: the training penalty, the stored metric and its label-shuffle null all call it.
+The one owner of the formula: the training penalty (`penalties`), the stored metric and its label-shuffle null call it.
 Activations are [N, U]: images by units, each value the mean over the unit's positions, after the non-linearity.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -14,16 +14,21 @@ MANY = 64  # classes from which adding image by image takes less than a product 
 
 
 def class_sums(activations: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
-    """Sums [C, U] of activations [N, U] over each class's images, and the class counts [C], in float32 or better."""
+    """Return sums [..., C, U] of activations [..., N, U] over each class's images, and the class counts [..., C].
+
+    Labels are [..., N]. In float32 or better.
+    """
     with torch.autocast(activations.device.type, enabled=False):
         if activations.dtype in (torch.float16, torch.bfloat16):
             activations = activations.float()
+        # Not one_hot, which looks at every label and so waits for a GPU.
+        known = torch.arange(classes, device=labels.device)
+        membership = (labels.unsqueeze(-1) == known).to(activations.dtype)
+        counts = membership.sum(dim=-2)
         if classes > MANY:
-            sums = activations.new_zeros(classes, activations.shape[1])
-            sums = sums.scatter_add(0, labels[:, None].expand(activations.shape), activations)
-            return sums, torch.bincount(labels, minlength=classes).to(activations.dtype)
-        membership = torch.nn.functional.one_hot(labels, classes).to(activations.dtype)
-        return membership.T @ activations, membership.sum(dim=0)
+            sums = activations.new_zeros(*activations.shape[:-2], classes, activations.shape[-1])
+            return sums.scatter_add(-2, labels.unsqueeze(-1).expand(activations.shape), activations), counts
+        return membership.transpose(-1, -2) @ activations, counts
 
 
 def class_means(activations: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
@@ -33,22 +38,20 @@ def class_means(activations: Tensor, labels: Tensor, classes: int) -> tuple[Tens
 
 
 def index(means: Tensor, counts: Tensor | None = None) -> Tensor:
-    """Class selectivity index [..., U] of class means [..., C, U]; classes whose count [C] is 0 are left out.
+    """Class selectivity index [..., U] of class means [..., C, U]; classes whose count [..., C] is 0 are left out.
 
     (mu_max - mu_rest) / (mu_max + mu_rest + eps), mu_rest the mean of the other classes' means (Leavitt & Morcos 2020,
     arXiv 2003.01262). 0..1 for non-negative activations, 0 for a dead unit, unbounded for signed ones; with fewer than
     two classes present there is nothing to compare, and it is 0.
     """
     if counts is None:
-        present, highest, total = means.shape[-2], means.amax(dim=-2), means.sum(dim=-2)
-    else:
-        here = (counts > 0).unsqueeze(-1)
-        present = int(here.sum())
-        highest = means.masked_fill(~here, float("-inf")).amax(dim=-2)
-        total = means.masked_fill(~here, 0).sum(dim=-2)
-    if present < 2:
-        return total * 0
-    return _contrast(highest, (total - highest) / (present - 1))
+        counts = means.new_ones(means.shape[-2])
+    here = (counts > 0).unsqueeze(-1)
+    present = here.sum(dim=-2)
+    total = means.masked_fill(~here, 0).sum(dim=-2)
+    highest = means.masked_fill(~here, float("-inf")).amax(dim=-2)
+    contrast = _contrast(highest, (total - highest) / (present - 1).clamp(min=1))
+    return torch.where(present < 2, total * 0, contrast)
 
 
 def index_of_class(means: Tensor, label: int) -> Tensor:
@@ -72,26 +75,7 @@ def preferred_class(means: Tensor) -> Tensor:
 
 def mean_over_layers(indices: Sequence[Tensor]) -> Tensor:
     """Mean over layers of each layer's mean over units, so that wide layers do not dominate (arXiv 2003.01262)."""
-    return torch.stack([layer.mean() for layer in indices]).mean()
-
-
-def penalty(
-    activations: Sequence[Tensor],
-    labels: Tensor,
-    classes: int,
-    gather: Callable[[Tensor], Tensor] = lambda sums: sums,
-) -> Tensor:
-    """Mean SI of a minibatch, a differentiable scalar 0..1, over the classes present in it.
-
-    `activations` holds one [N, U] per layer. The loss is `cross_entropy - alpha * penalty` (arXiv 2003.01262). Where
-    several processes hold parts of the batch, `gather` adds a tensor up over them, with gradients.
-    """
-    widths = [layer.shape[1] for layer in activations]
-    sums, counts = class_sums(torch.cat(list(activations), dim=1), labels, classes)
-    # One tensor, so that processes exchange one message a step.
-    everything = gather(torch.cat([sums, counts.unsqueeze(1).to(sums.dtype)], dim=1))
-    sums, counts = everything[:, :-1], everything[:, -1]
-    return mean_over_layers(index(sums / counts.clamp(min=1).unsqueeze(1), counts).split(widths))
+    return torch.stack([layer.mean(dim=-1) for layer in indices]).mean(dim=0)
 
 
 def shuffle_null(activations: Tensor, labels: Tensor, classes: int, shuffles: int = 100, seed: int = 0) -> Tensor:

@@ -1,4 +1,4 @@
-"""Training with a selectivity penalty: `train(config, dataset, folder, report=print)` gives the trained network.
+"""Training with a selectivity penalty: `train(config, dataset, folder, report=print)` returns the trained network.
 
 The loop knows nothing of runs or stores. It leaves `checkpoint.pt` in `folder` after every epoch and goes on from
 there; an interrupted training ends in the same weights, bit for bit on CPU at the same thread count, as one that was
@@ -6,29 +6,43 @@ not.
 """
 
 import math
-import os
 import time
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from selviz.config import RunConfig, config_to_dict
+from selviz.config import RunConfig
 from selviz.datasets import Dataset
 from selviz.errors import SelvizError
 from selviz.networks import models
 from selviz.networks.unit_network import UnitNetwork
-from selviz.selectivity import index
-from selviz.training.variants import alpha_at, draw_moves, moved, noisy, penalised, shuffled, snapshot_steps
+from selviz.selectivity import penalties
+from selviz.system.progress import ProgressEvent, Report, silent
+from selviz.training import checkpoints
+from selviz.training.checkpoints import Checkpoint, EpochRow
+from selviz.training.evaluation import layer_selectivity, observe_all
+from selviz.training.schedules import alpha_at, one_cycle
+from selviz.training.variants import draw_moves, moved, noisy, penalized_layers, shuffled, snapshot_steps
 
-EVAL_BATCH = 250
-MOST_ON_DEVICE = 8 * 2**30  # bytes of pixels
+MAX_BYTES_ON_DEVICE = 8 * 2**30  # of pixels
+CHECKPOINT = "checkpoint.pt"
+
+
+class TrainingDiverged(SelvizError):
+    """The loss is not a finite number any more, so there is no network to keep."""
+
+    def __init__(self, config: RunConfig, epoch: int, loss: float):
+        super().__init__(
+            f"Training diverged in epoch {epoch} (loss {loss}); lower the learning rate, "
+            f"for example --learning-rate {config.learning_rate / 10:g}, or cut large gradients with --clip-norm 1."
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,19 +60,42 @@ class Snapshot:
     activations: list[Tensor]
 
 
-def build_network(config: RunConfig, dataset: Dataset, synchronised: bool = False) -> UnitNetwork:
-    """The untrained network of these settings, in training mode; its weights depend on the seed alone.
+@dataclass(frozen=True)
+class Penalty:
+    """What alpha multiplies: a measure of selectivity, on the layers at these positions (None: all)."""
 
-    `synchronised`: batch norm takes its statistics over the whole batch, not over each GPU's part of it.
+    metric: str = "si"
+    floor: float = 0.0
+    layers: tuple[int, ...] | None = None
+
+    def of(
+        self, activations: Sequence[Tensor], labels: Tensor, classes: int, gather: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        """Return its value on activations, one [N, U] per layer of the network."""
+        chosen = activations if self.layers is None else [activations[position] for position in self.layers]
+        return penalties.penalty(chosen, labels, classes, gather, self.metric, self.floor)
+
+
+def penalty_of(config: RunConfig, names: Sequence[str]) -> Penalty:
+    """Return the penalty of these settings for a network with layers of these names."""
+    layers = None if config.penalty_layers == "all" else tuple(penalized_layers(config.penalty_layers, names))
+    return Penalty(config.penalty_metric, config.penalty_floor, layers)
+
+
+def build_network(config: RunConfig, dataset: Dataset, synchronized: bool = False) -> UnitNetwork:
+    """Return the untrained network of these settings, in training mode; its weights depend on the seed alone.
+
+    `synchronized`: batch norm takes its statistics over the whole batch, not over each GPU's part of it.
     """
     model = models.seeded(config.model, len(dataset.class_names), dataset.channels, config.seed)
-    if synchronised:
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    return UnitNetwork(model.train().to(memory_format=torch.channels_last), dataset.example)
+    if synchronized:
+        model = cast(Any, nn.SyncBatchNorm).convert_sync_batchnorm(model)
+    model.train()
+    return UnitNetwork(cast(Any, model).to(memory_format=torch.channels_last), dataset.example)
 
 
 def fabric_for(config: RunConfig, device: str = "auto", devices: int = 1, gpu: int | None = None) -> Fabric:
-    """Device placement and precision; `device` is "auto", "cpu", "cuda" or "mps". SelvizError if it is not there.
+    """Return device placement and precision; `device` is auto, cpu, cuda or mps. SelvizError if it is not there.
 
     `gpu` is the number of the one to use, where others use the rest.
     With several `devices`, `fabric.launch()` starts this very command once more for each of the others.
@@ -70,8 +107,8 @@ def fabric_for(config: RunConfig, device: str = "auto", devices: int = 1, gpu: i
         )
     try:
         strategy = "ddp" if devices > 1 else "auto"
-        which = devices if gpu is None else [gpu]
-        return Fabric(accelerator=device, devices=which, strategy=strategy, precision=config.precision)
+        chosen = devices if gpu is None else [gpu]
+        return Fabric(accelerator=device, devices=chosen, strategy=strategy, precision=cast(Any, config.precision))
     except Exception as error:
         raise SelvizError(
             f"Device {device!r} cannot be used here ({error}); use --device auto or --device cpu."
@@ -79,118 +116,142 @@ def fabric_for(config: RunConfig, device: str = "auto", devices: int = 1, gpu: i
 
 
 def sum_over_processes(fabric: Fabric, values: Tensor) -> Tensor:
-    """`values` added up over the processes that train together. The gradients are added up too.
+    """Return `values` added up over the processes that train together. The gradients are added up too.
 
     DistributedDataParallel then averages over processes, which leaves the gradient of the whole batch's value.
     """
-    return fabric.all_gather(values, sync_grads=True).sum(dim=0) if fabric.world_size > 1 else values
+    if fabric.world_size == 1:
+        return values
+    return cast(Tensor, fabric.all_gather(values, sync_grads=True)).sum(dim=0)
 
 
 def train(
     config: RunConfig,
     dataset: Dataset,
     folder: Path,
-    report: Callable[[dict], None] = lambda progress: None,
+    report: Report = silent,
     fabric: Fabric | None = None,
     snapshot: Callable[[Snapshot], None] = lambda snapshot: None,
-) -> tuple[UnitNetwork, list[dict]]:
-    """The trained network, on CPU in eval mode, and one history row an epoch.
+) -> tuple[UnitNetwork, list[EpochRow]]:
+    """Return the trained network, on CPU in eval mode, and one history row per epoch.
 
-    A row holds epoch (1 is the first), loss, penalty (mean minibatch SI), train_accuracy, test_accuracy, mean_si (of
-    the evaluation images), layer_si (the same a layer), learning_rate and seconds. `report` gets {"epoch", "epochs",
-    "step", "steps", "loss"} during an epoch and at its end the row with unit_si (SI by layer and unit); it may raise to
-    stop. `snapshot` gets `config.snapshots` Snapshots an epoch, and one before the first. With a `fabric` of several
-    processes each calls this function; the batch is shared out, and only the first reports and saves.
+    `report` gets {"epoch", "epochs", "step", "steps", "loss"} during an epoch and at its end the row with unit_si (SI
+    by layer and unit); it may raise to stop. `snapshot` gets `config.snapshots` Snapshots an epoch, and one before the
+    first. With a `fabric` of several processes each calls this function; the batch is shared out, and only the first
+    reports and saves. Raises TrainingDiverged where the loss is not finite.
     """
     fabric = fabric or fabric_for(config)
-    network = build_network(config, dataset, synchronised=fabric.world_size > 1 and fabric.device.type == "cuda")
-    steps, classes = len(dataset.train_labels) // config.batch_size, len(dataset.class_names)
-    if config.epochs and not steps:
-        raise SelvizError(
-            f"The data set has {len(dataset.train_labels)} training images, fewer than one batch of "
-            f"{config.batch_size}; use --batch-size {len(dataset.train_labels)} or less."
-        )
+    network = build_network(config, dataset, synchronized=fabric.world_size > 1 and fabric.device.type == "cuda")
+    steps, classes = steps_in_epoch(config, dataset), len(dataset.class_names)
     check(config, dataset)
-    optimizer = torch.optim.SGD(
-        network.observer.parameters(),
-        lr=config.learning_rate,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-        nesterov=config.momentum > 0,
-    )
-    observer, optimizer = fabric.setup(network.observer, optimizer)
+    optimizer = optimizer_for(config, network.observer.parameters())
+    observer, optimizer = cast(Any, fabric.setup(network.observer, optimizer))
     pixels, eval_pixels = (_near(fabric, part) for part in (dataset.train_pixels, dataset.eval_pixels))
     prepare = partial(_inputs, fabric, dataset)
     eval_labels = fabric.to_device(dataset.eval_labels)
     labels = fabric.to_device(noisy(dataset.train_labels, classes, config.label_noise, config.seed))
     grouped = shuffled(labels, config.seed) if config.penalty_labels == "shuffled" else labels
-    chosen = penalised(config.penalty_layers, [layer.name for layer in network.layers])
-    after = snapshot_steps(steps, config.snapshots)
-    mine = slice(fabric.global_rank, None, fabric.world_size)
-    checkpoint = folder / "checkpoint.pt"
+    penalty = penalty_of(config, [layer.name for layer in network.layers])
+    snapshot_after = snapshot_steps(steps, config.snapshots)
+    own_part = slice(fabric.global_rank, None, fabric.world_size)
+    checkpoint = folder / CHECKPOINT
     history = _restore(checkpoint, config, network, optimizer)
     fabric.barrier()
     if not fabric.is_global_zero:
-        report = snapshot = _silent
+        report, snapshot = silent, lambda snapshot: None
     if config.snapshots and not history:
         snapshot(Snapshot(0, 0, steps, network, *observe_all(observer, eval_pixels, prepare)))
     for epoch in range(len(history) + 1, config.epochs + 1):
         started = time.monotonic()
         # Each epoch has its own random state, so that a resumed training draws what an uninterrupted one would.
-        generator = torch.Generator().manual_seed(config.seed * 100_003 + epoch)
+        generator = epoch_generator(config, epoch)
         order = torch.randperm(len(labels), generator=generator)
         observer.train()
-        totals = torch.zeros(3, device=fabric.device)
+        totals = torch.zeros(4, device=fabric.device)
+        rate = 0.0
         with torch.random.fork_rng():
-            torch.manual_seed(config.seed * 100_003 + epoch)
+            torch.manual_seed(epoch_seed(config, epoch))
             for step in range(steps):
                 batch = order[step * config.batch_size : (step + 1) * config.batch_size]
                 moves = draw_moves(config.augment, len(batch), pixels.shape[-1], generator)
-                batch, moves = (None if part is None else part[mine].to(fabric.device) for part in (batch, moves))
+                batch = batch[own_part].to(fabric.device)
+                moves = None if moves is None else moves[own_part].to(fabric.device)
                 rate = one_cycle(config.learning_rate, (epoch - 1) * steps + step, config.epochs * steps)
                 for group in optimizer.param_groups:
                     group["lr"] = rate
-                alpha = alpha_at(config, epoch - 1 + step / steps)
                 images = moved(prepare(pixels[batch.to(pixels.device)]), moves)
                 totals += train_step(
-                    fabric, observer, optimizer, images, labels[batch], alpha, classes, grouped[batch], chosen
-                )
-                if step + 1 in after[:-1]:  # the last one is at the end of the epoch
+                    fabric, observer, optimizer, images, labels[batch], alpha_at(config, epoch - 1 + step / steps),
+                    classes, grouped[batch], penalty, config.clip_norm,
+                )  # fmt: skip
+                if step + 1 in snapshot_after[:-1]:  # the last one is at the end of the epoch
                     snapshot(Snapshot(epoch, step + 1, steps, network, *observe_all(observer, eval_pixels, prepare)))
                 if step % 10 == 0:
-                    loss = float(totals[0]) / (step + 1)
-                    report({"epoch": epoch, "epochs": config.epochs, "step": step, "steps": steps, "loss": loss})
-        loss, penalty, correct = fabric.all_reduce(totals / steps, reduce_op="mean").tolist()
+                    mean_loss = float(totals[0]) / (step + 1)
+                    report({"epoch": epoch, "epochs": config.epochs, "step": step, "steps": steps, "loss": mean_loss})
+        loss, value, correct, cross_entropy = cast(Tensor, fabric.all_reduce(totals / steps, reduce_op="mean")).tolist()
         if not math.isfinite(loss):
-            raise SelvizError(
-                f"Training diverged in epoch {epoch} (loss {loss}); lower the learning rate, "
-                f"for example --learning-rate {config.learning_rate / 10:g}."
-            )
+            raise TrainingDiverged(config, epoch, loss)
         predictions, activations = observe_all(observer, eval_pixels, prepare)
-        found = layer_selectivity(activations, eval_labels, classes)
-        unit_si = found.pop("unit_si")
-        row = {
+        selectivity = layer_selectivity(activations, eval_labels, classes)
+        row: EpochRow = {
             "epoch": epoch,
             "loss": loss,
-            "penalty": penalty,
+            "cross_entropy": cross_entropy,
+            "penalty": value,
             "train_accuracy": correct,
             "test_accuracy": float((predictions == eval_labels).float().mean()),
-            **found,
+            "mean_si": selectivity["mean_si"],
+            "mean_si_live": selectivity["mean_si_live"],
+            "layer_si": selectivity["layer_si"],
             "learning_rate": rate,
             "seconds": time.monotonic() - started,
         }
         history.append(row)
-        if after:
+        if snapshot_after:
             snapshot(Snapshot(epoch, steps, steps, network, predictions, activations))
         if fabric.is_global_zero:
-            _save(checkpoint, config, network, optimizer, history)
-        report({**row, "epochs": config.epochs, "unit_si": unit_si})
+            state = Checkpoint(network.root.state_dict(), optimizer.state_dict(), history)
+            checkpoints.save(checkpoint, config, state)
+        report(cast(ProgressEvent, {**row, "epochs": config.epochs, "unit_si": selectivity["unit_si"]}))
     network.observer.to("cpu").eval()
     return network, history
 
 
+def steps_in_epoch(config: RunConfig, dataset: Dataset) -> int:
+    """Return how many whole batches the training images make; SelvizError where they make none."""
+    steps = len(dataset.train_labels) // config.batch_size
+    if config.epochs and not steps:
+        raise SelvizError(
+            f"The data set has {len(dataset.train_labels)} training images, fewer than one batch of "
+            f"{config.batch_size}; use --batch-size {len(dataset.train_labels)} or less."
+        )
+    return steps
+
+
+def optimizer_for(config: RunConfig, parameters: Any) -> torch.optim.SGD:
+    """Return stochastic gradient descent with Nesterov momentum, as the settings say."""
+    return torch.optim.SGD(
+        parameters,
+        lr=config.learning_rate,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        nesterov=config.momentum > 0,
+    )
+
+
+def epoch_seed(config: RunConfig, epoch: int) -> int:
+    """Return the seed of all that is random in an epoch."""
+    return config.seed * 100_003 + epoch
+
+
+def epoch_generator(config: RunConfig, epoch: int) -> torch.Generator:
+    """Return the generator of an epoch's order of images and their moves."""
+    return torch.Generator().manual_seed(epoch_seed(config, epoch))
+
+
 def check(config: RunConfig, dataset: Dataset) -> None:
-    """SelvizError where these images cannot be trained on with these settings."""
+    """Raise SelvizError where these images cannot be trained on with these settings."""
     if len(dataset.class_names) < 2:
         raise SelvizError(
             f"Data set {dataset.name} has {len(dataset.class_names)} class; selectivity compares classes, so it takes "
@@ -202,13 +263,9 @@ def check(config: RunConfig, dataset: Dataset) -> None:
         )
 
 
-def _silent(progress) -> None:
-    """The report of the processes that are not the first."""
-
-
 def _near(fabric: Fabric, pixels: Tensor) -> Tensor:
-    """The pixels on the device, where they are few enough to stay there."""
-    return fabric.to_device(pixels) if pixels.nbytes <= MOST_ON_DEVICE else pixels
+    """Return the pixels on the device, where they are few enough to stay there."""
+    return fabric.to_device(pixels) if pixels.nbytes <= MAX_BYTES_ON_DEVICE else pixels
 
 
 def _inputs(fabric: Fabric, dataset: Dataset, pixels: Tensor) -> Tensor:
@@ -218,106 +275,41 @@ def _inputs(fabric: Fabric, dataset: Dataset, pixels: Tensor) -> Tensor:
 
 def train_step(
     fabric: Fabric,
-    observer,
-    optimizer,
+    observer: Any,
+    optimizer: Any,
     inputs: Tensor,
     labels: Tensor,
     alpha: float,
     classes: int,
     grouped: Tensor | None = None,
-    layers: Sequence[int] | None = None,
+    penalty: Penalty = Penalty(),  # noqa: B008: frozen
+    clip_norm: float = 0.0,
 ) -> Tensor:
-    """One step on this process's part of a batch; [3]: loss, penalty, share of correct predictions.
+    """Take one step on this process's part of a batch; returns [4]: loss, penalty, share correct, cross-entropy.
 
-    The penalty takes the classes from `grouped` [N] (default: the labels) and the layers at positions `layers` (all).
+    The penalty takes the classes from `grouped` [N] (default: the labels). Gradients longer than `clip_norm` are cut.
     """
     optimizer.zero_grad(set_to_none=True)
     logits, activations = observer(inputs)
-    penalty = logits.new_zeros(())
+    value = logits.new_zeros(())
     if alpha:
-        activations = activations if layers is None else [activations[position] for position in layers]
         groups = labels if grouped is None else grouped
-        penalty = index.penalty(activations, groups, classes, partial(sum_over_processes, fabric))
-    loss = F.cross_entropy(logits, labels) - alpha * penalty
+        value = penalty.of(activations, groups, classes, partial(sum_over_processes, fabric))
+    cross_entropy = F.cross_entropy(logits, labels)
+    loss = cross_entropy - alpha * value
     fabric.backward(loss)
+    if clip_norm:
+        fabric.clip_gradients(observer, optimizer, max_norm=clip_norm, error_if_nonfinite=False)
     optimizer.step()
     correct = (logits.detach().argmax(dim=1) == labels).float().mean()
-    return torch.stack([part.detach().to(loss.dtype) for part in (loss, penalty, correct)])
+    return torch.stack([part.detach().to(loss.dtype) for part in (loss, value, correct, cross_entropy)])
 
 
-def one_cycle(peak: float, step: int, steps: int, warm_up: float = 0.3) -> float:
-    """Learning rate of a step: linear from peak / 25 to peak over the first `warm_up`, then a cosine to nearly 0."""
-    rise = warm_up * steps
-    if step < rise:
-        return peak * (1 / 25 + (1 - 1 / 25) * step / rise)
-    share = torch.tensor((step - rise) / max(steps - rise, 1), dtype=torch.float64)
-    return peak * float(1 + torch.cos(torch.pi * share)) / 2
-
-
-@torch.no_grad()
-def observe_all(observer, pixels: Tensor, prepare: Callable[[Tensor], Tensor]) -> tuple[Tensor, list[Tensor]]:
-    """Predictions [N] and each layer's activations [N, U] of all pixels, batch by batch, in eval mode."""
-    was_training = observer.training
-    observer.eval()
-    predictions, activations = [], []
-    for batch in pixels.split(EVAL_BATCH):
-        logits, layers = observer(prepare(batch))
-        predictions.append(logits.argmax(dim=1))
-        activations.append([layer.float() for layer in layers])
-    observer.train(was_training)
-    return torch.cat(predictions), [torch.cat(parts) for parts in zip(*activations, strict=True)]
-
-
-def layer_selectivity(activations: list[Tensor], labels: Tensor, classes: int) -> dict:
-    """{"mean_si", "mean_si_live", "layer_si", "unit_si"} of activations [N, U] a layer; live leaves out dead units."""
-    indices = [index.index(*index.class_means(layer, labels, classes)) for layer in activations]
-    live = [si[(layer != 0).any(dim=0)] for si, layer in zip(indices, activations, strict=True)]
-    live = [si for si in live if len(si)]
-    return {
-        "mean_si": float(index.mean_over_layers(indices)),
-        "mean_si_live": float(index.mean_over_layers(live)) if live else 0.0,
-        "layer_si": [float(si.mean()) for si in indices],
-        "unit_si": [si.tolist() for si in indices],
-    }
-
-
-def _save(path: Path, config: RunConfig, network: UnitNetwork, optimizer, history: list[dict]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        torch.save(
-            {
-                "config": config_to_dict(config),
-                "weights": network.root.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "history": history,
-            },
-            temporary,
-        )
-        os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:
-        temporary.unlink(missing_ok=True)
-        # torch names a line of C++ where less came to the disk than was written.
-        reason = getattr(error, "strerror", None) or "it is not whole"
-        raise SelvizError(
-            f"Cannot write the checkpoint {path} ({reason}); free some space and start the same training again, it "
-            "goes on from the last finished epoch."
-        ) from error
-
-
-def _restore(path: Path, config: RunConfig, network: UnitNetwork, optimizer) -> list[dict]:
-    """The history of the checkpoint, with network and optimizer set to its state; [] where there is none to use."""
-    if not path.exists():
+def _restore(path: Path, config: RunConfig, network: UnitNetwork, optimizer: Any) -> list[EpochRow]:
+    """Return the history of the checkpoint, with network and optimizer set to its state; [] without one."""
+    checkpoint = checkpoints.read(path, config)
+    if checkpoint is None:
         return []
-    try:
-        with zipfile.ZipFile(path) as archive:  # torch itself does not check the checksums that it writes
-            if archive.testzip() is not None:
-                return []
-        saved = torch.load(path, weights_only=True, map_location="cpu")
-    except Exception:  # a damaged checkpoint costs its epochs, not the run
-        return []
-    if saved.get("config") != config_to_dict(config):
-        return []
-    network.root.load_state_dict(saved["weights"])
-    optimizer.load_state_dict(saved["optimizer"])
-    return saved["history"]
+    network.root.load_state_dict(checkpoint.weights)
+    optimizer.load_state_dict(checkpoint.optimizer)
+    return checkpoint.history

@@ -1,6 +1,6 @@
-"""What a training may do otherwise: alpha in some epochs or layers only, wrong labels, moved images.
+"""What a training may do otherwise: alpha on some layers only, wrong labels, permuted labels, moved images.
 
-Each is a function of settings and a seed: `alpha_at(config, 2.5)`, `penalised("first:2", names)`, `noisy(labels, ...)`.
+Each is a function of settings and a seed: `penalized_layers("first:2", names)`, `noisy(labels, ...)`.
 """
 
 from collections.abc import Sequence
@@ -9,20 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from selviz.config import RunConfig
 from selviz.errors import SelvizError, unknown
 
 
-def alpha_at(config: RunConfig, done: float) -> float:
-    """Alpha after `done` epochs of training (2.5: in the middle of the third), by the schedule of `config`."""
-    waited = done - (config.alpha_from - 1)
-    if waited < 0 or (config.alpha_until and done >= config.alpha_until):
-        return 0.0
-    return config.alpha * (min(1.0, waited / config.alpha_ramp) if config.alpha_ramp else 1.0)
-
-
-def penalised(which: str, names: Sequence[str]) -> list[int]:
-    """Positions of the layers that `penalty_layers` means, in forward order; SelvizError for one that is not there."""
+def penalized_layers(which: str, names: Sequence[str]) -> list[int]:
+    """Return the positions of the layers of `penalty_layers`, in forward order; SelvizError for an unknown one."""
     if which == "all":
         return list(range(len(names)))
     end, _, count = which.partition(":")
@@ -37,7 +28,7 @@ def penalised(which: str, names: Sequence[str]) -> list[int]:
 
 
 def noisy(labels: Tensor, classes: int, share: float, seed: int) -> Tensor:
-    """A copy of labels [N] of which round(share * N), drawn by the seed, are another class, each equally likely."""
+    """Return labels [N] of which round(share * N), drawn by the seed, are another class, each equally likely."""
     generator = torch.Generator().manual_seed(seed)
     labels = labels.clone()
     chosen = torch.randperm(len(labels), generator=generator)[: round(share * len(labels))]
@@ -47,25 +38,25 @@ def noisy(labels: Tensor, classes: int, share: float, seed: int) -> Tensor:
 
 
 def shuffled(labels: Tensor, seed: int) -> Tensor:
-    """Labels [N] in another order, drawn once by the seed: every class as large as it was, and no class meant."""
+    """Return labels [N] in another order, drawn by the seed: each class as large as it was, and no class meant."""
     return labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed)).to(labels.device)]
 
 
 def draw_moves(augment: str, images: int, side: int, generator: torch.Generator) -> Tensor | None:
-    """A shift down and right, -p..p with p an eighth of `side`, and 0 or 1 for mirrored, of each image, int64 [N, 3].
+    """Return each image's shift down and right, -p..p with p an eighth of `side`, and 1 for mirrored, int64 [N, 3].
 
     None where nothing is to be moved.
     """
     if augment == "none":
         return None
-    most = max(1, side // 8)
-    moves = torch.randint(-most, most + 1, (images, 3), generator=generator)
+    largest = max(1, side // 8)
+    moves = torch.randint(-largest, largest + 1, (images, 3), generator=generator)
     moves[:, 2] = torch.randint(0, 2, (images,), generator=generator) if augment == "crop-flip" else 0
     return moves
 
 
 def moved(inputs: Tensor, moves: Tensor | None) -> Tensor:
-    """Normalised inputs [N, C, H, W] shifted and mirrored as `draw_moves` says; 0, the mean colour, comes in."""
+    """Return normalized inputs [N, C, H, W] shifted and mirrored as `draw_moves` says; 0, the mean colour, comes in."""
     if moves is None:
         return inputs
     moves = moves.to(inputs.device)
@@ -80,5 +71,5 @@ def moved(inputs: Tensor, moves: Tensor | None) -> Tensor:
 
 
 def snapshot_steps(steps: int, snapshots: int) -> list[int]:
-    """After which of an epoch's `steps` a snapshot is due: evenly spread, the last at its end; [] for none."""
+    """Return after which of an epoch's `steps` a snapshot is due: evenly spread, the last at its end; [] for none."""
     return sorted({-(-steps * part // snapshots) for part in range(1, snapshots + 1)}) if snapshots else []

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from selviz.selectivity import index
+from selviz.selectivity import index, penalties
 from selviz.testing.toy import UNIT_SI
 from tests.helpers.plain import plain_index
 
@@ -41,14 +41,14 @@ def test_classes_weigh_the_same_however_many_images_they_have():
 def test_a_class_that_is_missing_from_the_batch_is_left_out(noisy):
     activations, labels = noisy
     here = labels != 2
-    without = index.penalty([activations[here]], labels[here], 5)
+    without = penalties.penalty([activations[here]], labels[here], 5)
     renumbered = torch.where(labels > 2, labels - 1, labels)[here]
-    assert without.item() == pytest.approx(index.penalty([activations[here]], renumbered, 4).item(), abs=1e-7)
+    assert without.item() == pytest.approx(penalties.penalty([activations[here]], renumbered, 4).item(), abs=1e-7)
 
 
 def test_one_class_alone_has_no_selectivity_and_no_gradient_trouble():
     activations = torch.rand(8, 3, requires_grad=True)
-    value = index.penalty([activations], torch.zeros(8, dtype=torch.long), 10)
+    value = penalties.penalty([activations], torch.zeros(8, dtype=torch.long), 10)
     value.backward()
     assert value.item() == 0 and torch.isfinite(activations.grad).all()
 
@@ -58,13 +58,13 @@ def test_penalty_averages_units_before_layers(noisy):
     narrow, wide = activations[:, :1], activations
     si = index.index(*index.class_means(wide, labels, 5))
     expected = (si[0] + si.mean()) / 2
-    assert index.penalty([narrow, wide], labels, 5).item() == pytest.approx(expected.item(), abs=1e-6)
+    assert penalties.penalty([narrow, wide], labels, 5).item() == pytest.approx(expected.item(), abs=1e-6)
 
 
 def test_penalty_gradient_equals_finite_differences(noisy):
     activations, labels = noisy
     inputs = (activations[:30, :3].double() + 0.1).requires_grad_()
-    assert torch.autograd.gradcheck(lambda a: index.penalty([a], labels[:30], 5), (inputs,))
+    assert torch.autograd.gradcheck(lambda a: penalties.penalty([a], labels[:30], 5), (inputs,))
 
 
 def test_class_means_stay_float32_under_mixed_precision(noisy):

@@ -12,7 +12,7 @@ from selviz import datasets
 from selviz.config import RunConfig, config_from_dict, config_to_dict, run_name
 from selviz.errors import SelvizError
 from selviz.networks.unit_network import UnitNetwork
-from selviz.training import loop
+from selviz.training import loop, schedules
 
 SHORT = RunConfig("digits", "cnn", epochs=3)
 
@@ -122,7 +122,7 @@ def test_zero_epochs_is_the_network_as_it_was_initialised(tmp_path):
 
 
 def test_the_learning_rate_rises_to_its_peak_and_falls_to_nearly_nothing():
-    rates = [loop.one_cycle(0.1, step, 100) for step in range(100)]
+    rates = [schedules.one_cycle(0.1, step, 100) for step in range(100)]
     assert rates[0] == pytest.approx(0.004) and rates[30] == pytest.approx(0.1) and rates[99] < 1e-4
     assert rates.index(max(rates)) == 30
 
@@ -267,7 +267,7 @@ def test_a_network_for_several_gpus_has_synchronised_batch_norm_everywhere_and_t
 
 def _statistics_of_two(fabric):
     """The running means of the first batch norm after one batch, of which each process sees its own half."""
-    network = loop.build_network(SHORT, datasets.load("digits"), synchronised=True)
+    network = loop.build_network(SHORT, datasets.load("digits"), synchronized=True)
     observer = fabric.setup_module(network.observer)
     observer.train()(fabric.to_device(_batch()[fabric.global_rank :: 2]))
     return next(m for m in network.root.modules() if isinstance(m, nn.SyncBatchNorm)).running_mean.tolist()

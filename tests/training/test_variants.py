@@ -10,8 +10,8 @@ from selviz.config import RunConfig, run_name
 from selviz.errors import SelvizError
 from selviz.networks import models
 from selviz.networks.unit_network import UnitNetwork
-from selviz.selectivity import index
-from selviz.training import loop, variants
+from selviz.selectivity import penalties
+from selviz.training import loop, schedules, variants
 
 BASE = RunConfig("digits", "cnn", alpha=-4, epochs=6)
 
@@ -28,17 +28,17 @@ BASE = RunConfig("digits", "cnn", alpha=-4, epochs=6)
 def test_alpha_follows_its_schedule(schedule, expected):
     """In the middle of epochs 1 to 4, except where a ramp is, and in epoch 5."""
     config = dataclasses.replace(BASE, **schedule)
-    assert [variants.alpha_at(config, done) for done in (0.5, 1.5, 2.5, 3.5, 4.5)] == pytest.approx(expected)
+    assert [schedules.alpha_at(config, done) for done in (0.5, 1.5, 2.5, 3.5, 4.5)] == pytest.approx(expected)
 
 
 def test_the_penalty_layers_are_the_first_the_last_or_those_that_are_named():
     names = ["a", "b", "c", "d"]
-    chosen = {which: variants.penalised(which, names) for which in ("all", "first:1", "last:2", "d+b")}
+    chosen = {which: variants.penalized_layers(which, names) for which in ("all", "first:1", "last:2", "d+b")}
     assert chosen == {"all": [0, 1, 2, 3], "first:1": [0], "last:2": [2, 3], "d+b": [1, 3]}
     with pytest.raises(SelvizError, match="only 4 layers"):
-        variants.penalised("first:5", names)
+        variants.penalized_layers("first:5", names)
     with pytest.raises(SelvizError, match="Unknown layer 'e'.*Known layers: a, b, c, d"):
-        variants.penalised("a+e", names)
+        variants.penalized_layers("a+e", names)
 
 
 def test_a_penalty_on_one_layer_leaves_the_gradient_of_those_after_it_alone():
@@ -51,7 +51,7 @@ def test_a_penalty_on_one_layer_leaves_the_gradient_of_those_after_it_alone():
         optimizer = torch.optim.SGD(network.observer.parameters(), lr=0.0)
         loop.train_step(
             fabric, network.observer, optimizer, torch.rand(32, 1, 8, 8).fill_(0.5) + labels.view(-1, 1, 1, 1) / 10,
-            labels, alpha, 10, layers=[0],
+            labels, alpha, 10, penalty=loop.Penalty(layers=(0,)),
         )  # fmt: skip
         gradients[alpha] = {name: p.grad.clone() for name, p in network.root.named_parameters()}
     assert torch.allclose(gradients[0.0]["conv4.weight"], gradients[-4.0]["conv4.weight"], atol=1e-6)
@@ -103,8 +103,8 @@ def test_a_data_set_of_one_class_is_refused():
 
 def test_a_class_that_is_missing_from_a_batch_is_left_out_of_its_penalty():
     activations, labels = torch.rand(30, 5), torch.arange(30) % 3
-    as_three = index.penalty([activations], labels, 3)
-    assert index.penalty([activations], labels + 4, 9) == pytest.approx(float(as_three), abs=1e-6)
+    as_three = penalties.penalty([activations], labels, 3)
+    assert penalties.penalty([activations], labels + 4, 9) == pytest.approx(float(as_three), abs=1e-6)
 
 
 def test_a_baseline_has_one_name_whatever_is_said_of_its_penalty():
@@ -120,3 +120,38 @@ def test_every_network_trains_on_small_images_and_has_unit_layers(name):
     depth = {"cnn": 4, "resnet20": 19, "resnet32": 31, "resnet44": 43, "resnet56": 55, "vgg16": 13, "resnet18": 17,
              "resnet50": 49}  # fmt: skip
     assert logits.shape == (2, 10) and len(activations) == depth[name]
+
+
+@pytest.mark.parametrize("metric", ["dprime", "class-mi", "ccmas"])
+def test_suppressing_another_measure_lowers_that_measure(tmp_path, metric):
+    """Minibatch values of the last epoch, beside those of the same network without a penalty on it."""
+    last = {}
+    for alpha in (-3, -1e-9):
+        config = dataclasses.replace(BASE, alpha=alpha, epochs=2, penalty_metric=metric)
+        history = loop.train(
+            config, datasets.load("digits"), tmp_path / str(alpha), fabric=loop.fabric_for(config, "cpu")
+        )
+        last[alpha] = history[1][-1]["penalty"]
+    assert last[-3] < 0.8 * last[-1e-9]
+
+
+def test_gradients_are_cut_to_the_norm_that_was_asked_for():
+    torch.manual_seed(0)
+    network = UnitNetwork(models.build("cnn", 10, 1), torch.zeros(1, 1, 8, 8))
+    fabric, labels = loop.fabric_for(BASE, "cpu"), torch.arange(32) % 10
+    norms = []
+    for clip_norm in (0.0, 0.01):
+        optimizer = torch.optim.SGD(network.observer.parameters(), lr=0.0)
+        loop.train_step(
+            fabric, network.observer, optimizer, torch.rand(32, 1, 8, 8), labels, -4.0, 10, clip_norm=clip_norm
+        )
+        norms.append(torch.cat([p.grad.flatten() for p in network.root.parameters()]).norm().item())
+    assert norms[0] > 0.1 and norms[1] == pytest.approx(0.01, rel=1e-3)
+
+
+def test_settings_of_a_stable_training_are_off_by_default_and_change_the_run_where_they_are_on():
+    stable = {"clip_norm": 1.0, "penalty_floor": 0.1, "penalty_metric": "dprime"}
+    names = {run_name(dataclasses.replace(BASE, **{name: value})) for name, value in stable.items()}
+    assert len({*names, run_name(BASE)}) == 4
+    baseline = RunConfig("digits", "cnn")
+    assert run_name(dataclasses.replace(baseline, penalty_floor=0.1)) == run_name(baseline)

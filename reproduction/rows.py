@@ -1,0 +1,137 @@
+"""One row per trained network, kept for good: `python reproduction/rows.py --data DATA` adds those of a store.
+
+`reproduction/data/<experiment>.csv` has settings, accuracy, SI by layer, nulls, dead units, whether training diverged,
+and versions. Pages and figures are made from these files, so no network is trained twice anywhere.
+"""
+
+import argparse
+import dataclasses
+import math
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from reproduction.experiments import EXPERIMENTS, Experiment, configs
+from selviz.config import SETTINGS, RunConfig, run_name
+from selviz.store import Store, read_json
+
+FOLDER = Path(__file__).parent / "data"
+PACKAGES = ("torch", "torchvision", "numpy", "pillow", "duckdb")
+# Settings that a row repeats: all that decide the weights but for where the images lie.
+REPEATED = tuple(name for name in SETTINGS if name != "dataset")
+COLUMNS = (
+    "experiment", *REPEATED, "state", "diverged", "test_accuracy", "train_accuracy", "cross_entropy", "mean_si",
+    "mean_si_live", "null_mean", "null_p95", "dead", "units", "layers", "layer_si", "layer_si_live", "layer_null_mean",
+    "layer_dead", "fingerprint", "images", "train_seconds", "device", "threads", "python",
+    *(f"{name}_version" for name in PACKAGES), "created",
+)  # fmt: skip
+
+
+def path_of(experiment: Experiment, folder: Path = FOLDER) -> Path:
+    """Return where the rows of an experiment are kept."""
+    return folder / f"{experiment.key}.csv"
+
+
+def read_rows(experiment: Experiment, folder: Path = FOLDER) -> pd.DataFrame:
+    """Return the rows of an experiment; lists by layer are text, numbers with spaces between them."""
+    path = path_of(experiment, folder)
+    if not path.exists():
+        return pd.DataFrame(columns=list(COLUMNS))
+    return pd.read_csv(path, keep_default_na=False, na_values={name: [""] for name in COLUMNS if name not in SETTINGS})
+
+
+def has_row(rows: pd.DataFrame, config: RunConfig) -> bool:
+    """Return whether the network of these settings, on whatever copy of the images, has a row."""
+    return bool(((rows["alpha"] == config.alpha) & (rows["seed"] == config.seed)).any()) if len(rows) else False
+
+
+def row_of(store: Store, experiment: Experiment, config: RunConfig) -> dict[str, Any] | None:
+    """Return the row of a run that is finished or whose training diverged; None for any other."""
+    run = run_name(config)
+    row: dict[str, Any] = {"experiment": experiment.key}
+    row |= {name: getattr(config, name) for name in REPEATED}
+    summary = read_json(store.run_path(run) / "summary.json")
+    if not summary:
+        failure = read_json(store.run_path(run) / "failed.json") or {}
+        if "diverged" not in str(failure.get("reason")):
+            return None
+        return {**dict.fromkeys(COLUMNS), **row, "state": "failed", "diverged": True}
+    layers, last = store.layers(run), store.epochs(run).iloc[-1]
+    cross_entropy = float(last["loss"] + config.alpha * last["penalty"])
+    return {
+        **row,
+        "state": "finished",
+        "diverged": not cross_entropy <= math.log(len(summary["classes"])),
+        "train_accuracy": float(last["train_accuracy"]),
+        "cross_entropy": cross_entropy,
+        **{name: summary[name] for name in ("test_accuracy", "mean_si", "mean_si_live", "null_mean", "null_p95")},
+        **{name: summary[name] for name in ("dead", "units", "fingerprint", "images", "device", "threads", "python")},
+        "layers": " ".join(layers["layer"]),
+        "layer_si": _numbers(layers["mean_si"]),
+        "layer_si_live": _numbers(layers["mean_si_live"]),
+        "layer_null_mean": _numbers(layers["null_mean"]),
+        "layer_dead": " ".join(str(int(value)) for value in layers["dead"]),
+        "train_seconds": round(summary["train_seconds"], 1),
+        **{f"{name}_version": summary["versions"][name] for name in PACKAGES},
+        "created": summary["created"],
+    }
+
+
+def _numbers(values: pd.Series) -> str:
+    return " ".join(f"{value:.6f}" for value in values)
+
+
+def add_row(experiment: Experiment, row: Mapping[str, Any], folder: Path = FOLDER) -> None:
+    """Append a row to the file of its experiment."""
+    path = path_of(experiment, folder)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table = pd.DataFrame([row], columns=list(COLUMNS))
+    table.to_csv(path, mode="a", header=not path.exists(), index=False)
+
+
+def add_rows(data: Path, dataset: str, folder: Path = FOLDER) -> list[str]:
+    """Append the row of each run in the store at `data` that belongs to an experiment and has none; their names.
+
+    `dataset` is the spec that the store's runs were trained with.
+    """
+    store, added = Store(data), []
+    for experiment in EXPERIMENTS:
+        rows = read_rows(experiment, folder)
+        for config in configs(experiment, dataset):
+            if not has_row(rows, config) and (row := row_of(store, experiment, config)) is not None:
+                add_row(experiment, row, folder)
+                added.append(run_name(config))
+    return added
+
+
+def planned_and_done(folder: Path = FOLDER) -> pd.DataFrame:
+    """Return one row per experiment: networks planned, networks that have a row, hours of training used."""
+    table = []
+    for experiment in EXPERIMENTS:
+        rows = read_rows(experiment, folder)
+        hours = float(pd.to_numeric(rows["train_seconds"]).sum()) / 3600
+        table.append(
+            {"experiment": experiment.key, "planned": experiment.networks, "done": len(rows), "hours": round(hours, 2)}
+        )
+    return pd.DataFrame(table)
+
+
+def settings_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that a row repeats, as `RunConfig` takes them beside the data set."""
+    fields = {field.name for field in dataclasses.fields(RunConfig)}
+    return {name: SETTINGS[name].type(row[name]) for name in REPEATED if name in fields}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="the store of the trainings")
+    parser.add_argument("--dataset", required=True, help="what its runs were trained on, such as folder:cifar10")
+    arguments = parser.parse_args()
+    for name in add_rows(arguments.data, arguments.dataset):
+        print(f"added {name}")
+    print(planned_and_done().to_string(index=False))
