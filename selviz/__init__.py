@@ -1,6 +1,10 @@
 """What single units of an image classifier respond to, and whether that matters: `selviz.open("data").runs()`."""
 
+from selviz import moved
+
 __version__ = "0.1.0"
+
+moved.install()
 
 
 def open(data="data"):

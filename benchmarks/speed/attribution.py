@@ -19,8 +19,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from ablation import network_and_images, timed
-
+from benchmarks.speed.ablation import network_and_images, timed
 from selviz.attribution import METHODS, Response, Target, attribute, faithfulness
 from selviz.networks.unit_network import UnitNetwork
 

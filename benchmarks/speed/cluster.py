@@ -5,6 +5,7 @@ typed again. No finished run may be made twice, all must finish, and the weights
 processes of this machine, at the same number of threads.
 """
 
+import argparse
 import contextlib
 import json
 import os
@@ -153,4 +154,7 @@ def all_figures(backends: list[str]) -> dict:
 
 
 if __name__ == "__main__":
-    print(json.dumps(all_figures(sys.argv[1:] or ["ray", "dask"])))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("backend", nargs="*", help="ray, dask (default: both)")
+    args = parser.parse_args()
+    print(json.dumps(all_figures(args.backend or ["ray", "dask"])))

@@ -3,6 +3,7 @@
 The demo runs as the app starts it, in a process of its own on an empty store; both figures count from that start.
 """
 
+import argparse
 import json
 import sys
 import tempfile
@@ -39,4 +40,6 @@ def demo_figures() -> dict:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.parse_args()
     print(json.dumps(demo_figures()))

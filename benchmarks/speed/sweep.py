@@ -8,6 +8,7 @@ of each other (four runs each, one after the other and then at once): two cores 
 be 2. `seconds_without_a_run` is what the command takes when every run is there, which no second worker shortens.
 """
 
+import argparse
 import json
 import subprocess
 import sys
@@ -90,4 +91,7 @@ def sweep_figures(epochs: int = 12) -> dict:
 
 
 if __name__ == "__main__":
-    print(json.dumps(sweep_figures(*map(int, sys.argv[1:2]))))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--epochs", type=int, default=12, help="of each run (default: %(default)s)")
+    args = parser.parse_args()
+    print(json.dumps(sweep_figures(args.epochs)))

@@ -4,6 +4,7 @@ A training step of resnet20 at batch 128 with the penalty over one without, in t
 median of the ratios of neighbours, so that a machine whose speed drifts gives the same answer.
 """
 
+import argparse
 import json
 import statistics
 import sys
@@ -60,4 +61,6 @@ def step_figures(pairs: int = 30) -> dict:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.parse_args()
     print(json.dumps(step_figures()))

@@ -1,0 +1,38 @@
+"""How selective units are: the index, its penalty and its null, and other measures.
+
+from selviz.selectivity import class_selectivity, penalty, shuffle_null
+
+loss = cross_entropy - alpha * penalty(activations, labels, classes)  # in a training loop of your own
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from selviz.selectivity.index import (
+        class_means,
+        index_of_class,
+        mean_over_layers,
+        penalty,
+        preferred_class,
+        shuffle_null,
+    )
+    from selviz.selectivity.index import index as class_selectivity
+
+__all__ = [
+    "class_means",
+    "class_selectivity",
+    "index_of_class",
+    "mean_over_layers",
+    "penalty",
+    "preferred_class",
+    "shuffle_null",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Load the formulas, which need torch, when one of them is asked for."""
+    if name in __all__:
+        from selviz.selectivity import index
+
+        return getattr(index, {"class_selectivity": "index"}.get(name, name))
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

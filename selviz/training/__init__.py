@@ -1,0 +1,5 @@
+"""Training with a selectivity penalty: the loop, and its variants."""
+
+from selviz.moved import moved_names
+
+__getattr__ = moved_names(__name__)  # what the module of this name held in version 0.1.0

@@ -8,10 +8,11 @@ from tests.helpers.browser import Visitor
 
 @pytest.fixture(scope="module")
 def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
+    from playwright import sync_api
+
     if CHROMIUM is None:
         pytest.fail("the browser tests need chromium: sudo apt-get install chromium")
-    with playwright.sync_playwright() as driver:
+    with sync_api.sync_playwright() as driver:
         yield driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
 
 

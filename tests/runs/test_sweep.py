@@ -66,8 +66,6 @@ def test_values_are_read_as_they_are_written():
     ],
 )
 def test_what_cannot_be_swept_is_one_sentence_and_soon(tmp_path, capsys, monkeypatch, options, sentence):
-    if options[:1] == ["--backend"] and options[1] in ("ray", "dask"):
-        pytest.importorskip("ray" if options[1] == "ray" else "distributed")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)  # no test of these may find somebody's cluster
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     started = time.monotonic()

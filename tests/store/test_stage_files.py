@@ -239,6 +239,7 @@ def test_two_writers_that_die_between_their_renames_leave_a_whole_stage(tmp_path
         assert json.loads((folder / "numbers.json").read_text())["provenance"] == {"number": 2}
 
 
+UNSHARE = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-rm"]  # a mount table of its own
 LIMITED = """
 import resource, sys
 import numpy as np
@@ -295,7 +296,7 @@ except SelvizError as error:
 print(number_in(folder), sorted(path.name for path in folder.rglob("*")))
 """
     mount = f"mount -t tmpfs -o size=4m none {disk} && {shlex.join([sys.executable, '-c', code, str(disk)])}"
-    done = subprocess.run(["unshare", "-m", "sh", "-c", mount], capture_output=True, text=True, cwd=ROOT)
+    done = subprocess.run([*UNSHARE, "sh", "-c", mount], capture_output=True, text=True, cwd=ROOT)
     if "unshare" in done.stderr or "mount" in done.stderr:
         pytest.skip("may not mount here")
     sentence, state = done.stdout.splitlines()
@@ -329,7 +330,7 @@ for write in (
     data = shlex.quote(str(store.path))
     command = shlex.join([sys.executable, "-c", code, str(store.path), run])
     mount = f"mount --bind {data} {data} && mount -o remount,bind,ro {data} && {command}"
-    done = subprocess.run(["unshare", "-m", "sh", "-c", mount], capture_output=True, text=True, cwd=ROOT)
+    done = subprocess.run([*UNSHARE, "sh", "-c", mount], capture_output=True, text=True, cwd=ROOT)
     if "unshare" in done.stderr or "mount" in done.stderr:
         pytest.skip("may not mount here")
     first, *refusals = done.stdout.splitlines()
