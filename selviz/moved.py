@@ -69,10 +69,23 @@ MOVED = {  # below selviz
     "zoo": "networks.model_hub",
 }
 TAKEN = {"capture": "networks.activations", "sweep": "runs.sweep"}  # now functions: selviz.capture, selviz.sweep
-NAMES = {  # modules that are packages now -> where what they held is
-    "robustness": ["studies.robustness"],
-    "studies": ["studies.unit_measures"],
-    "training": ["training.loop"],
+NAMES = {  # modules that are packages now -> what they held -> the module that holds it
+    "robustness": {
+        "run_robustness": "studies.robustness",
+        "ATTACKS": "studies.robustness",
+        "AttackSettings": "robustness.bench",
+        "adversarial": "robustness.bench",
+    },
+    "studies": {
+        "run_metrics": "studies.unit_measures",
+        "run_unit_map": "studies.unit_measures",
+    },
+    "training": {
+        "build_network": "training.loop",
+        "fabric_for": "training.loop",
+        "train": "training.loop",
+        "train_step": "training.loop",
+    },
 }
 
 
@@ -126,13 +139,14 @@ def install() -> None:
 def moved_names(package: str) -> Callable[[str], object]:
     """Return the `__getattr__` of a package that finds what the module of that name held before."""
 
+    held = NAMES[package.removeprefix("selviz.")]
+
     def find(name: str) -> object:
-        if not name.startswith("_"):
-            for place in NAMES[package.removeprefix("selviz.")]:
-                new = f"selviz.{place}"
-                if new != f"{package}.{name}" and hasattr(module := import_module(new), name):
-                    warnings.warn(f"{package}.{name} is {new}.{name} now", DeprecationWarning, stacklevel=2)
-                    return getattr(module, name)
-        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        # Asked for every name that is no attribute yet, modules of the package among them: only the listed ones count.
+        if name not in held:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        new = f"selviz.{held[name]}"
+        warnings.warn(f"{package}.{name} is {new}.{name} now", DeprecationWarning, stacklevel=2)
+        return getattr(import_module(new), name)
 
     return find

@@ -49,20 +49,19 @@ def test_every_old_name_is_the_module_that_the_table_says():
         assert public and {name: getattr(module, name) for name in public} == public, old
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        "from selviz.robustness import run_robustness",
-        "from selviz.selectivity import class_means, penalty",
-        "from selviz.studies import run_metrics, run_unit_map",
-        "from selviz.training import train_step",
-        "from selviz import interventions, models",
-    ],
-)
-def test_what_a_module_held_whose_name_is_a_package_now_is_found(code):
+@pytest.mark.parametrize(("package", "name"), [(package, name) for package, names in NAMES.items() for name in names])
+def test_what_a_module_held_whose_name_is_a_package_now_is_found(package, name):
+    found = {}
+    with pytest.warns(DeprecationWarning, match=f"selviz.{package}.{name} is selviz.{NAMES[package][name]}.{name} now"):
+        exec(f"from selviz.{package} import {name}", found)
+    assert found[name] is getattr(import_module(f"selviz.{NAMES[package][name]}"), name)
+
+
+def test_modules_and_formulas_are_imported_from_their_package_as_ever():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        exec(code, {})
+        exec("from selviz.selectivity import class_means, penalty", {})
+        exec("from selviz import interventions, models", {})
 
 
 @pytest.mark.parametrize("old", TAKEN)
