@@ -10,31 +10,21 @@ import streamlit as st
 from app.look import theme
 from app.page import export, frame, save_buttons
 from selviz import __version__
+from selviz.store.schema import Head, heads
 
-SHARES = ("test_accuracy", "low_share", "high_share", "before", "after", "change", "change_low", "change_high")
-SHARES += ("accuracy_after", "zero_share")
-NUMBERS = {
-    "test_accuracy": ("test accuracy, %", "%.1f"),
-    "low_share": ("from, %", "%.1f"),
-    "high_share": ("to, %", "%.1f"),
-    "before": ("before, %", "%.1f"),
-    "after": ("after, %", "%.1f"),
-    "change": ("change, points", "%+.1f"),
-    "change_low": ("from, points", "%+.1f"),
-    "change_high": ("to, points", "%+.1f"),
-    "p_holm": ("p, Holm", "%.3g"),
-    "correlation": ("correlation", "%.2f"),
-    "match_si": ("SI", "%.2f"),
-    "null_within": ("null within classes", "%.2f"),
-    "null_all": ("null", "%.2f"),
-    "accuracy_after": ("accuracy after, %", "%.1f"),
-    "zero_share": ("zeros, %", "%.1f"),
-    "si": ("SI", "%.2f"),
-    "mean_si": ("mean SI", "%.3f"),
-    "mean_si_live": ("mean SI, live units", "%.3f"),
-    "null_mean": ("null mean", "%.3f"),
-    "null_p95": ("null 95 %", "%.3f"),
-    "mean_activation": ("mean activation", "%.3g"),
+HEADS = {  # of columns that pages compute; those of stored columns are declared in `selviz.store.schema`
+    "low_share": Head("from, %", "%.1f", percent=True),
+    "high_share": Head("to, %", "%.1f", percent=True),
+    "change_low": Head("from, points", "%+.1f", percent=True),
+    "change_high": Head("to, points", "%+.1f", percent=True),
+    "p_holm": Head("p, Holm", "%.3g"),
+    "correlation": Head("correlation", "%.2f"),
+    "match_si": Head("SI", "%.2f"),
+    "match_class": Head("prefers"),
+    "null_within": Head("null within classes", "%.2f"),
+    "null_all": Head("null", "%.2f"),
+    "accuracy_after": Head("accuracy after, %", "%.1f", percent=True),
+    **heads(),
 }
 
 
@@ -94,8 +84,10 @@ def chart(title: str, figure, how: str, behind: pd.DataFrame, key: str, on_selec
 
 def table(rows: pd.DataFrame, **options):
     """A table with the heads and formats that all pages use; shares 0..1 are shown in per cent."""
-    shares = {name: 100 * rows[name].astype(float) for name in SHARES if name in rows}
-    heads = {name: st.column_config.NumberColumn(head, format=form) for name, (head, form) in NUMBERS.items()}
-    heads |= dict.fromkeys(("preferred_class", "match_class"), "prefers")
-    options["column_config"] = {**heads, **options.get("column_config", {})}
+    shares = {name: 100 * rows[name].astype(float) for name, head in HEADS.items() if head.percent and name in rows}
+    titles = {
+        name: st.column_config.NumberColumn(head.title, format=head.format) if head.format else head.title
+        for name, head in HEADS.items()
+    }
+    options["column_config"] = {**titles, **options.get("column_config", {})}
     return st.dataframe(rows.assign(**shares), hide_index=True, **{"placeholder": "–", **options})

@@ -11,11 +11,12 @@ from selviz.store.files import file_sha256, is_sealed, leftovers, read_json
 from selviz.store.groups import damaged_groups
 from selviz.store.images import image_folder
 from selviz.store.ledger import read_chain
-from selviz.store.stage_files import COLUMNS, record, record_path, stage_is_whole
+from selviz.store.schema import STAGES
+from selviz.store.stage_files import record, record_path, stage_is_whole
 from selviz.system.locks import holder
 
 LISTED = "files"  # in a summary: {path below the run's folder: SHA-256}
-STAGES = ("capture", "metrics", "training")  # those of every run
+EVERY_RUN = ("capture", "metrics", "training")  # the stages that every run has
 
 
 class Problem(NamedTuple):
@@ -41,16 +42,18 @@ def check_run(store, run: str) -> list[Problem]:
         try:
             documents[name] = read_json(folder / name)
         except SelvizError as error:
-            problems.append(Problem(folder / name, str(error).removesuffix("."), store.remake(run, name)))
+            problems.append(Problem(folder / name, str(error).removesuffix("."), store.rebuild_command(run, name)))
     summary = documents.get("summary.json") or {}
-    stages = {*STAGES, *(path.stem for path in folder.glob("*.duckdb"))}
-    stages |= {path.stem for path in folder.glob("*.json") if path.stem in COLUMNS}
+    stages = {*EVERY_RUN, *(path.stem for path in folder.glob("*.duckdb"))}
+    stages |= {path.stem for path in folder.glob("*.json") if path.stem in STAGES}
     for stage in sorted(stages):
-        problems += _stage(folder / f"{stage}.duckdb", store.remake(run, stage))
+        problems += _stage(folder / f"{stage}.duckdb", store.rebuild_command(run, stage))
     if "fingerprint" in summary:
-        problems += _stage(image_folder(store.path, summary["fingerprint"]) / "images.duckdb", store.remake(run))
+        problems += _stage(
+            image_folder(store.path, summary["fingerprint"]) / "images.duckdb", store.rebuild_command(run)
+        )
     for name, expected in summary.get(LISTED, {}).items():
-        file, again = folder / name, store.remake(run, "weights")
+        file, again = folder / name, store.rebuild_command(run, "weights")
         try:
             if file_sha256(file) != expected:
                 problems.append(Problem(file, f"{file} does not have the checksum in the run's summary", again))

@@ -19,6 +19,7 @@ import pandas as pd
 
 from selviz.errors import SelvizError
 from selviz.store.files import SCHEMA, leftovers, newer, writing
+from selviz.store.schema.listing import HYPOTHESES
 
 FOLDER = "hypotheses"
 _FILE = re.compile(r"(\d{6})\.json")
@@ -138,26 +139,7 @@ def _hash_or_none(record: dict) -> str | None:
 # ------------------------------------------------------------------------------------------------ hypotheses as a table
 
 KEY = "hypothesis"
-COLUMNS = {
-    KEY: "VARCHAR",
-    "template": "VARCHAR",
-    "statement": "VARCHAR",
-    "study": "VARCHAR",
-    "planned": "BIGINT",
-    "level": "DOUBLE",
-    "kind": "VARCHAR",
-    "registered": "VARCHAR",
-    "state": "VARCHAR",
-    "begun": "BOOLEAN",
-    "verdict": "VARCHAR",
-    "p": "DOUBLE",
-    "effect": "DOUBLE",
-    "low": "DOUBLE",
-    "high": "DOUBLE",
-    "smallest": "DOUBLE",
-    "power": "DOUBLE",
-    "tested": "VARCHAR",
-}
+COLUMNS = {column.name: column.type for column in HYPOTHESES.columns}
 
 
 def hypotheses(data) -> pd.DataFrame:

@@ -11,32 +11,13 @@ import pandas as pd
 from selviz.config import RunConfig, run_name
 from selviz.errors import SelvizError
 from selviz.store.files import check_name, read_json
+from selviz.store.schema.listing import RUNS
 from selviz.system.locks import holder
 
 MOST_REMEMBERED = 20_000  # rows of finished runs
 
 # What the overview and scripts rely on; whatever else a summary holds as a plain value follows.
-FIELDS = {
-    "run": "VARCHAR",
-    "dataset": "VARCHAR",
-    "model": "VARCHAR",
-    "alpha": "DOUBLE",
-    "seed": "BIGINT",
-    "epochs": "BIGINT",
-    "state": "VARCHAR",
-    "test_accuracy": "DOUBLE",
-    "mean_si": "DOUBLE",
-    "mean_si_live": "DOUBLE",
-    "null_mean": "DOUBLE",
-    "null_p95": "DOUBLE",
-    "dead": "BIGINT",
-    "units": "BIGINT",
-    "images": "BIGINT",
-    "sealed_images": "BIGINT",
-    "created": "VARCHAR",
-    "resume": "VARCHAR",
-    "reason": "VARCHAR",
-}
+FIELDS = {column.name: column.type for column in RUNS.columns if column.type}
 
 
 def list_runs(data: Path, names: list[str]) -> pd.DataFrame:

@@ -11,7 +11,8 @@ import pandas as pd
 from selviz.errors import SelvizError
 from selviz.store.files import connect
 from selviz.store.queries import CONFIG, attach, check
-from selviz.store.schema.views import TABLES, create_hypotheses, create_runs, create_views
+from selviz.store.schema import TABLES
+from selviz.store.schema.views import create_hypotheses, create_runs, create_views
 from selviz.store.stage_files import stage_is_whole
 
 MOST_RUNS = 64  # attached at once; 1,000 files would take 930 MB and 1,006 file handles

@@ -33,115 +33,7 @@ from selviz.store.files import (
     write_json,
     writing,
 )
-
-# The columns that readers rely on, in their order; a stage may add columns, never leave one out.
-# "layer" is the layer's position in forward order, "class" and "label" are positions in the data set's class names.
-COLUMNS = {
-    "training": {
-        "epochs": "epoch INTEGER, loss DOUBLE, penalty DOUBLE, train_accuracy DOUBLE, test_accuracy DOUBLE, "
-        "mean_si DOUBLE, learning_rate DOUBLE, seconds DOUBLE",
-        "epoch_layers": "epoch INTEGER, layer USMALLINT, mean_si DOUBLE",
-    },
-    "capture": {
-        "layers": "layer USMALLINT, name VARCHAR, units UINTEGER, depth DOUBLE, signed BOOLEAN, squeeze BOOLEAN",
-        "images": "image UINTEGER, label INTEGER, prediction INTEGER, fold TINYINT",
-        "activations": "layer USMALLINT, unit UINTEGER, image UINTEGER, value FLOAT",
-    },
-    "metrics": {
-        "layers": "layer USMALLINT, units UINTEGER, mean_si DOUBLE, mean_si_live DOUBLE, null_mean DOUBLE, "
-        "null_p95 DOUBLE, dead INTEGER",
-        "units": "layer USMALLINT, unit UINTEGER, si DOUBLE, null_mean DOUBLE, null_p95 DOUBLE, "
-        "preferred_class INTEGER, mean_activation DOUBLE, std DOUBLE, max_activation DOUBLE, zero_share DOUBLE, "
-        "dead BOOLEAN",
-        "class_means": "layer USMALLINT, unit UINTEGER, class INTEGER, mean DOUBLE, std DOUBLE, images INTEGER",
-    },
-    # layer -1 is the whole network; accuracies are 0..1.
-    "ablation": {
-        "curves": "layer INTEGER, metric VARCHAR, ranked_on VARCHAR, measured_on VARCHAR, direction VARCHAR, "
-        "draw INTEGER, step INTEGER, removed UINTEGER, images INTEGER, accuracy DOUBLE",
-        "areas": "layer INTEGER, metric VARCHAR, direction VARCHAR, draw INTEGER, area DOUBLE",
-    },
-    # loss_change and estimate: the exact change of the mean cross entropy, and its estimate from gradients.
-    "atlas": {
-        "atlas": "layer USMALLINT, unit UINTEGER, images INTEGER, before DOUBLE, after DOUBLE, lost INTEGER, "
-        "gained INTEGER, loss_change DOUBLE, estimate DOUBLE",
-        "atlas_classes": "layer USMALLINT, unit UINTEGER, class INTEGER, images INTEGER, before DOUBLE, after DOUBLE, "
-        "lost INTEGER, gained INTEGER, loss_change DOUBLE, estimate DOUBLE",
-        "atlas_layers": "layer USMALLINT, units UINTEGER, estimate_to_loss DOUBLE, estimate_to_drop DOUBLE, "
-        "si_to_drop DOUBLE",
-    },
-    # The measures beside SI, and the class of each that has its own; superclasses by name, null where none were given.
-    "unit_metrics": {
-        "unit_metrics": "layer USMALLINT, unit UINTEGER, ccmas DOUBLE, precision DOUBLE, precision_class INTEGER, "
-        "localist DOUBLE, localist_class INTEGER, auc DOUBLE, auc_class INTEGER, average_precision DOUBLE, "
-        "average_precision_class INTEGER, informedness DOUBLE, informedness_class INTEGER, d_prime DOUBLE, "
-        "d_prime_class INTEGER, mutual_information DOUBLE, sparseness DOUBLE, superclass_si DOUBLE, "
-        "superclass_null_mean DOUBLE, superclass_null_p95 DOUBLE, superclass VARCHAR",
-    },
-    # Places on a plane by tuning; t-SNE is null in layers with too few or too many units for it.
-    "unit_map": {
-        "unit_map": "layer USMALLINT, unit UINTEGER, pca_x DOUBLE, pca_y DOUBLE, tsne_x DOUBLE, tsne_y DOUBLE",
-    },
-    # How alike a layer is to that of another run, which supplies PWCCA's weights; settings: hash of both and the rows.
-    "similarity": {
-        "similarity": "layer USMALLINT, other VARCHAR, settings VARCHAR, pwcca DOUBLE, cka DOUBLE, directions INTEGER, "
-        "rank INTEGER, rank_other INTEGER, rows INTEGER, images INTEGER, positions INTEGER",
-    },
-    # Mean SI of a layer in other bases: basis is units, rotation or found (by gradient ascent).
-    "linear_maps": {
-        "linear_maps": "layer USMALLINT, basis VARCHAR, draw INTEGER, si_fit DOUBLE, si DOUBLE, null_mean DOUBLE, "
-        "null_p95 DOUBLE, deviation DOUBLE, chosen BOOLEAN",
-    },
-    # layer -1 is the logits; a unit's check has no class, a class's no unit. parameters: JSON, settings: its hash.
-    "sanity": {
-        "sanity": "layer INTEGER, method VARCHAR, settings VARCHAR, parameters VARCHAR, written VARCHAR, step INTEGER, "
-        "module VARCHAR, image UINTEGER, unit INTEGER, class INTEGER, rank_correlation DOUBLE, "
-        "rank_correlation_abs DOUBLE, ssim DOUBLE",
-    },
-    # snapshot: its number, from 0, the untrained network; done: epochs trained so far; step: of its epoch.
-    "snapshots": {
-        "snapshots": "snapshot INTEGER, epoch INTEGER, step INTEGER, done DOUBLE, images INTEGER, test_accuracy DOUBLE",
-        "snapshot_layers": "snapshot INTEGER, layer USMALLINT, units UINTEGER, mean_si DOUBLE, mean_si_live DOUBLE, "
-        "null_mean DOUBLE, null_p95 DOUBLE, dead INTEGER",
-        "snapshot_units": "snapshot INTEGER, layer USMALLINT, unit UINTEGER, si DOUBLE, null_p95 DOUBLE, "
-        "preferred_class INTEGER, mean_activation DOUBLE, dead BOOLEAN",
-    },
-    # kind: clean, corruption (by corrupt-tta), stored (made by others), attack. level: severity, or epsilon out of 255.
-    "robustness": {
-        "robustness": "kind VARCHAR, name VARCHAR, level DOUBLE, images UINTEGER, accuracy DOUBLE, low DOUBLE, "
-        "high DOUBLE, lost INTEGER, gained INTEGER, pixel_change DOUBLE, mean_si DOUBLE",
-        "robustness_summary": "kind VARCHAR, family VARCHAR, corruptions INTEGER, severities INTEGER, images UINTEGER, "
-        "accuracy DOUBLE, low DOUBLE, high DOUBLE, relative DOUBLE, relative_low DOUBLE, relative_high DOUBLE",
-        "robustness_layers": "kind VARCHAR, name VARCHAR, level DOUBLE, layer USMALLINT, units UINTEGER, "
-        "mean_si DOUBLE, shift DOUBLE, kept_class DOUBLE, si_to_shift DOUBLE, low DOUBLE, high DOUBLE",
-        "robustness_units": "kind VARCHAR, name VARCHAR, level DOUBLE, layer USMALLINT, unit UINTEGER, si DOUBLE, "
-        "preferred_class INTEGER, mean DOUBLE, shift DOUBLE, change DOUBLE",
-        "robustness_classes": "kind VARCHAR, name VARCHAR, level DOUBLE, layer USMALLINT, unit UINTEGER, "
-        "class INTEGER, mean FLOAT",
-        "robustness_images": "kind VARCHAR, name VARCHAR, level DOUBLE, image UINTEGER, label INTEGER, "
-        "prediction INTEGER",
-    },
-    # over: units (averaged over positions) or maps. What is not clean is of the change, perturbed - clean.
-    "dimensionality": {
-        "dimensionality": "kind VARCHAR, name VARCHAR, level DOUBLE, over VARCHAR, layer USMALLINT, images UINTEGER, "
-        "features UINTEGER, components INTEGER, components_low DOUBLE, components_high DOUBLE, "
-        "components_shuffled DOUBLE, participation DOUBLE, participation_low DOUBLE, participation_high DOUBLE, "
-        "participation_shuffled DOUBLE",
-        "gradient_variability": "layer USMALLINT, units UINTEGER, images UINTEGER, norm DOUBLE, over_images DOUBLE, "
-        "over_images_low DOUBLE, over_images_high DOUBLE, over_units DOUBLE, over_units_low DOUBLE, "
-        "over_units_high DOUBLE",
-    },
-    # Curves as in stage ablation, of the whole network, at the weights after an epoch.
-    "early": {
-        "early_curves": "epoch INTEGER, metric VARCHAR, direction VARCHAR, draw INTEGER, step INTEGER, "
-        "removed UINTEGER, images INTEGER, accuracy DOUBLE",
-        "early_areas": "epoch INTEGER, metric VARCHAR, direction VARCHAR, draw INTEGER, area DOUBLE",
-    },
-    "images": {
-        "thumbnails": "image UINTEGER, label INTEGER, png BLOB",
-        "classes": "class INTEGER, name VARCHAR",
-    },
-}
+from selviz.store.schema import stored_columns
 
 # Rows per row group. DuckDB's own 122,880 leave a third of every second block empty for floats (4.2 bytes a row instead
 # of 3.9); larger ones gain nothing more and leave less for several threads to share.
@@ -175,7 +67,7 @@ def write_stage(run_dir, stage: str, tables: dict, provenance: dict) -> Path:
 
 
 def write_activations(run_dir, layers, images, activations: Iterable, provenance: dict) -> Path:
-    """Write the capture stage: tables `layers` and `images` (columns as in COLUMNS) and long rows of all activations.
+    """Write the capture stage: tables `layers` and `images` (columns as `store.schema.capture` declares them) and long rows of all activations.
 
     `activations` yields (layer position, float32 [N, U]) in forward order; one layer at a time is held in memory.
     """
@@ -274,16 +166,19 @@ def make_record(file: Path, stage: str, rows: dict[str, int], provenance: dict) 
 
 def write_tables(file: Path, stage: str, tables: dict) -> dict[str, int]:
     """Write a new DuckDB file with `tables` and a table `about`; returns the number of rows of each."""
-    known = COLUMNS.get(stage, {})
+    known, every = stored_columns(stage), stored_columns(stage, optional=False)
     if missing := sorted(set(known) - set(tables)):
         raise ValueError(f"stage {stage!r} lacks the tables {missing}")
     # Two threads compress twice as fast, and DuckDB keeps the rows in the order in which they come.
     connection = connect(threads=2, memory_limit="1GB", preserve_insertion_order=True)
     try:
         connection.execute(f"ATTACH '{sql_path(file)}' AS stage (ROW_GROUP_SIZE {ROW_GROUP})")
-        rows = {name: _write_table(connection, name, known.get(name), table) for name, table in tables.items()}
+        rows = {
+            name: _write_table(connection, name, known.get(name), every.get(name), table)
+            for name, table in tables.items()
+        }
         about = {"schema": str(SCHEMA), "stage": stage, "rows": json.dumps(rows)}
-        _write_table(connection, "about", None, pd.DataFrame({"key": list(about), "value": list(about.values())}))
+        _write_table(connection, "about", None, None, pd.DataFrame({"key": list(about), "value": list(about.values())}))
         connection.execute("CHECKPOINT stage")
         connection.execute("DETACH stage")
         return rows
@@ -291,17 +186,22 @@ def write_tables(file: Path, stage: str, tables: dict) -> dict[str, int]:
         connection.close()
 
 
-def _write_table(connection, name: str, declared: str | None, table) -> int:
+def _write_table(connection, name: str, declared: dict[str, str] | None, needed: dict[str, str] | None, table) -> int:
+    types = declared or {}
     stream = _Stream(table, declared)
     if stream.reader is None:
-        connection.execute(f'CREATE TABLE stage."{name}" ({declared})')
+        columns = ", ".join(f'"{column}" {type_}' for column, type_ in types.items())
+        connection.execute(f'CREATE TABLE stage."{name}" ({columns})')
         return 0
     connection.register("source", stream.reader)
-    types = dict(column.split() for column in declared.split(", ")) if declared else {}
-    if missing := [column for column in types if column not in stream.reader.schema.names]:
+    if missing := [column for column in needed or {} if column not in stream.reader.schema.names]:
         raise ValueError(f"table {name!r} lacks the columns {missing}")
     extra = [column for column in stream.reader.schema.names if column not in types]
-    columns = [f'CAST("{column}" AS {kind}) AS "{column}"' for column, kind in types.items()]
+    columns = [
+        f'CAST("{column}" AS {type_}) AS "{column}"'
+        for column, type_ in types.items()
+        if column in stream.reader.schema.names
+    ]
     columns += [f'"{column}"' for column in extra]
     try:
         created = connection.execute(f'CREATE TABLE stage."{name}" AS SELECT {", ".join(columns)} FROM source')
@@ -318,7 +218,7 @@ def _write_table(connection, name: str, declared: str | None, table) -> int:
 class _Stream:
     """A table of any accepted kind as an Arrow stream, which remembers what its source raised."""
 
-    def __init__(self, table, declared: str | None):
+    def __init__(self, table, declared: dict[str, str] | None):
         self.error, self._batches = None, None
         if isinstance(table, pd.DataFrame):
             table = pa.Table.from_pandas(table, preserve_index=False)

@@ -16,7 +16,7 @@ from selviz.store import fix_commands, ledger, run_archive, run_list, sql, unit_
 from selviz.store.files import check_name, read_json, sql_path, writing
 from selviz.store.images import image_folder
 from selviz.store.queries import Fix, check, opened, read, read_column
-from selviz.store.schema.views import TABLES, select
+from selviz.store.schema import TABLES, stages_read, unit_measures, view_query
 from selviz.store.unit_search import ALL, Wanted
 
 FORMATS = {"csv": "FORMAT csv, HEADER", "parquet": "FORMAT parquet", "json": "FORMAT json, ARRAY true"}
@@ -74,7 +74,7 @@ class Store:
 
     def layers(self, run: str) -> pd.DataFrame:
         """The unit layers in forward order: layer, units, depth 0..1, mean_si with and without dead units, its null."""
-        return self._table(run, "layers")
+        return self.table(run, "layers")
 
     def layers_of(self, runs: Sequence[str]) -> pd.DataFrame:
         """`layers` of runs that have one network's layers, as one table with a column `run` first.
@@ -105,15 +105,15 @@ class Store:
 
     def units(self, run: str, layer: str | None = None) -> pd.DataFrame:
         """Every unit of the run or of one layer: si with its null, preferred_class, mean_activation, dead, ..."""
-        return self._table(run, "units", layer)
+        return self.table(run, "units", layer)
 
     def class_means(self, run: str, layer: str | None = None, unit: int | None = None) -> pd.DataFrame:
         """Mean, standard deviation and number of images for each class of each unit, of one layer, or of one unit."""
-        return self._table(run, "class_means", layer, unit)
+        return self.table(run, "class_means", layer, unit)
 
     def images(self, run: str) -> pd.DataFrame:
         """The evaluation images: image, label, prediction, fold (0 or 1); not the sealed ones of fold 2."""
-        return self._table(run, "images")
+        return self.table(run, "images")
 
     def sealed_images(self, run: str) -> pd.DataFrame:
         """Return the images of the sealed fold: image, label_index, prediction_index; no rows for an older run.
@@ -132,103 +132,103 @@ class Store:
 
     def epochs(self, run: str) -> pd.DataFrame:
         """The training, one row an epoch."""
-        return self._table(run, "epochs")
+        return self.table(run, "epochs")
 
     def epoch_layers(self, run: str) -> pd.DataFrame:
         """The mean SI of each layer after each epoch."""
-        return self._table(run, "epoch_layers")
+        return self.table(run, "epoch_layers")
 
     def snapshots(self, run: str) -> pd.DataFrame:
         """The moments of training at which every unit's SI was kept, one row each: done (epochs so far), accuracy."""
-        return self._table(run, "snapshots")
+        return self.table(run, "snapshots")
 
     def snapshot_layers(self, run: str) -> pd.DataFrame:
         """The mean SI of each layer at each snapshot, with its label-shuffle null."""
-        return self._table(run, "snapshot_layers")
+        return self.table(run, "snapshot_layers")
 
     def snapshot_units(self, run: str, layer: str | None = None) -> pd.DataFrame:
         """Every unit's SI at each snapshot."""
-        return self._table(run, "snapshot_units", layer)
+        return self.table(run, "snapshot_units", layer)
 
     def early_curves(self, run: str) -> pd.DataFrame:
         """Accuracy while more and more units are silent, at the weights after some epochs, one row a point."""
-        return self._table(run, "early_curves")
+        return self.table(run, "early_curves")
 
     def early_areas(self, run: str) -> pd.DataFrame:
         """The area under each of these curves, 0..1."""
-        return self._table(run, "early_areas")
+        return self.table(run, "early_areas")
 
     def unit_metrics(self, run: str, layer: str | None = None) -> pd.DataFrame:
         """The measures of class selectivity beside SI, one row a unit: ccmas, precision, auc, d_prime, ..., classes."""
-        return self._table(run, "unit_metrics", layer)
+        return self.table(run, "unit_metrics", layer)
 
     def sanity(self, run: str) -> pd.DataFrame:
         """How attributions change as weights become random, one row a method, layer, step and image."""
-        return self._table(run, "sanity")
+        return self.table(run, "sanity")
 
     def curves(self, run: str) -> pd.DataFrame:
         """Accuracy while more and more units are silent, one row a point; layer "network" is all layers together."""
-        return self._table(run, "curves")
+        return self.table(run, "curves")
 
     def areas(self, run: str) -> pd.DataFrame:
         """The area under each of the curves, 0..1."""
-        return self._table(run, "areas")
+        return self.table(run, "areas")
 
     def atlas(self, run: str, layer: str | None = None) -> pd.DataFrame:
         """What silencing each single unit does: accuracy before and after, images lost and gained, loss_change, ..."""
-        return self._table(run, "atlas", layer)
+        return self.table(run, "atlas", layer)
 
     def atlas_classes(self, run: str, layer: str | None = None, unit: int | None = None) -> pd.DataFrame:
         """The same for each class."""
-        return self._table(run, "atlas_classes", layer, unit)
+        return self.table(run, "atlas_classes", layer, unit)
 
     def atlas_layers(self, run: str) -> pd.DataFrame:
         """Rank correlations within each layer: of the gradient estimate, and of SI, with the exact effect."""
-        return self._table(run, "atlas_layers")
+        return self.table(run, "atlas_layers")
 
     def robustness(self, run: str) -> pd.DataFrame:
         """Accuracy under each corruption and attack, one row a severity or epsilon, with Wilson intervals."""
-        return self._table(run, "robustness")
+        return self.table(run, "robustness")
 
     def robustness_summary(self, run: str) -> pd.DataFrame:
         """Mean corruption accuracy, overall ("all") and by family, and the same relative to clean accuracy."""
-        return self._table(run, "robustness_summary")
+        return self.table(run, "robustness_summary")
 
     def robustness_layers(self, run: str, layer: str | None = None) -> pd.DataFrame:
         """How the units of each layer move under each corruption and attack, and whether selective ones move more."""
-        return self._table(run, "robustness_layers", layer)
+        return self.table(run, "robustness_layers", layer)
 
     def robustness_units(self, run: str, layer: str | None = None, unit: int | None = None) -> pd.DataFrame:
         """SI, preferred class, mean and shift of each unit under each corruption and attack."""
-        return self._table(run, "robustness_units", layer, unit)
+        return self.table(run, "robustness_units", layer, unit)
 
     def robustness_classes(self, run: str, layer: str | None = None, unit: int | None = None) -> pd.DataFrame:
         """Each unit's mean for each class under each corruption and attack."""
-        return self._table(run, "robustness_classes", layer, unit)
+        return self.table(run, "robustness_classes", layer, unit)
 
     def robustness_images(self, run: str) -> pd.DataFrame:
         """What the network takes each image for under each corruption and attack."""
-        return self._table(run, "robustness_images")
+        return self.table(run, "robustness_images")
 
     def dimensionality(self, run: str, layer: str | None = None) -> pd.DataFrame:
         """How many directions each layer uses, clean, and in its change under perturbation, with intervals."""
-        return self._table(run, "dimensionality", layer)
+        return self.table(run, "dimensionality", layer)
 
     def gradient_variability(self, run: str, layer: str | None = None) -> pd.DataFrame:
         """How much the gradients of each layer's units by the input vary, over images and over units."""
-        return self._table(run, "gradient_variability", layer)
+        return self.table(run, "gradient_variability", layer)
 
     def unit_map(self, run: str, layer: str | None = None) -> pd.DataFrame:
         """Where each unit lies on a map by its tuning, within its layer: pca_x, pca_y, tsne_x, tsne_y."""
-        return self._table(run, "unit_map", layer)
+        return self.table(run, "unit_map", layer)
 
     def similarity(self, run: str) -> pd.DataFrame:
         """How alike each layer is to that of other runs: other, pwcca (a distance), cka, directions, ranks, rows."""
-        return self._table(run, "similarity")
+        return self.table(run, "similarity")
 
     def linear_maps(self, run: str) -> pd.DataFrame:
         """Mean SI of each layer's units as they are, after random rotations, and after the best linear maps found."""
-        return self._table(run, "linear_maps")
+        return self.table(run, "linear_maps")
 
     def unit(self, run: str, layer: str, unit: int) -> dict:
         """One unit as a dict: its row of `units`, with the run and its layer's depth and kind."""
@@ -240,18 +240,18 @@ class Store:
 
     def unit_measures(self, run: str) -> list[str]:
         """The columns of `find_units` that units can be sorted by and cut at: what is stored of the run."""
-        return unit_search.measures(self._browsed(run))
+        return list(unit_search.measures(self._browsed(run), self._missing(run)))
 
     def find_units(self, run: str, wanted: Wanted = ALL, **page) -> pd.DataFrame:
         """The units that fit, with every stored measure; `page`: order, descending, limit, offset of `browsing.rows`.
 
         Units without a value of the measure come last; of equals, those of earlier layers and lower numbers first.
         """
-        return self._browse(run, lambda stages: unit_search.rows(stages, wanted, **page))
+        return self._browse(run, lambda stages: unit_search.rows(stages, wanted, **page, missing=self._missing(run)))
 
     def count_units(self, run: str, wanted: Wanted = ALL) -> dict:
         """How many units fit, how many of them are dead, their layers, lowest and highest value of the measure."""
-        row = self._browse(run, lambda stages: unit_search.summary(stages, wanted)).iloc[0]
+        row = self._browse(run, lambda stages: unit_search.summary(stages, wanted, self._missing(run))).iloc[0]
         layers = sorted(row["layers"]) if row["units"] else []
         return {"units": int(row["units"]), "dead": int(row["dead"]), "layers": layers, **row[["lowest", "highest"]]}
 
@@ -324,7 +324,7 @@ class Store:
                 self.run(run)
             frame = frame[frame["run"].isin(runs)]
         names = frame.loc[frame["state"] == "finished", "run"].tolist()
-        stages = {stage for view in wanted if view in TABLES for stage in TABLES[view][0]}
+        stages = {stage for view in wanted if view in TABLES for stage in stages_read(view)}
         if stages and len(names) > sql.MOST_RUNS:
             raise SelvizError(
                 f"The query would read {len(names)} runs, and at most {sql.MOST_RUNS} can be read at once; name the "
@@ -347,7 +347,7 @@ class Store:
             raise unknown("table", table, list(TABLES))
         if format not in FORMATS:
             raise unknown("format", format, list(FORMATS))
-        files = self._files(run, TABLES[table][0])
+        files = self._files(run, stages_read(table))
         if path is not None:
             return self._copy(run, table, files, Path(path), format)
         with tempfile.TemporaryDirectory() as folder:
@@ -366,9 +366,9 @@ class Store:
         if path.is_dir() or not path.parent.is_dir():
             raise SelvizError(f"Cannot write {path}: give the name of a file in a folder that exists.")
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        order = f" ORDER BY {TABLES[table][2]}" if TABLES[table][2] else ""
+        order = f" ORDER BY {TABLES[table].order}" if TABLES[table].order else ""
         sources = {stage: f"{stage}_file" for stage in files}
-        query = f"SELECT '{run}' AS run, {select(table, sources).removeprefix('SELECT ')}{order}"
+        query = f"SELECT '{run}' AS run, {view_query(table, sources).removeprefix('SELECT ')}{order}"
         with (
             opened({f"{stage}_file": file for stage, file in files.items()}, self._fix(run, files)) as connection,
             writing(path, temporary),
@@ -377,24 +377,34 @@ class Store:
             os.replace(temporary, path)
         return path
 
-    def _table(self, run: str, table: str, layer: str | None = None, unit: int | None = None) -> pd.DataFrame:
-        stages, _, order = TABLES[table]
+    def table(self, run: str, table: str, layer: str | None = None, unit: int | None = None) -> pd.DataFrame:
+        """Return one of TABLES for a run, for one of its layers, or for one unit."""
+        stages, order = stages_read(table), TABLES[table].order
         conditions, parameters = [], []
         if layer is not None:
             found = self._layer(run, layer)
-            conditions.append("u.layer = ?")
+            conditions.append("t.layer = ?")
             parameters.append(found["layer"])
             if unit is not None:
-                conditions.append("u.unit = ?")
+                conditions.append("t.unit = ?")
                 parameters.append(_unit_number(found, unit))
-        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-        query = f"{select(table, {stage: stage for stage in stages})}{where} ORDER BY {order}"
+        query = f"{view_query(table, {stage: stage for stage in stages}, conditions)} ORDER BY {order}"
         return read(self._files(run, stages), query, tuple(parameters), self._fix(run, stages))
 
     def _browsed(self, run: str) -> tuple[str, ...]:
         """The stages that the units of this run are read from."""
         folder = self.run_path(run)
         return unit_search.STAGES + tuple(stage for stage in unit_search.MORE if (folder / f"{stage}.duckdb").exists())
+
+    def _missing(self, run: str) -> set[str]:
+        """The optional measures that the run's files lack, since an earlier selviz wrote them."""
+        stages, missing = self._browsed(run), set()
+        for name, declared in unit_measures().items():
+            if declared.optional and declared.stage in stages:
+                query = f"SELECT column_name FROM (DESCRIBE {declared.stage}.{declared.table})"
+                columns = read(self._files(run, (declared.stage,)), query, (), self._fix(run, (declared.stage,)))
+                missing |= {name} - set(columns["column_name"])
+        return missing
 
     def _browse(self, run: str, query) -> pd.DataFrame:
         stages = self._browsed(run)
@@ -439,9 +449,9 @@ class Store:
     def _fix(self, run: str, stages=("capture",)) -> Fix:
         return partial(fix_commands.sentence, self.path, run, stages)
 
-    def remake(self, run: str, what: str = "capture") -> str:
-        """The command that makes a file of a finished run anew: of a stage, "weights", config.json or summary.json."""
-        return fix_commands.command(self.path, self.run_path(run).name, what)
+    def rebuild_command(self, run: str, what: str = "capture") -> str:
+        """Return the command that writes a file of a finished run again: a stage, "weights" or a .json file."""
+        return fix_commands.rebuild_command(self.path, self.run_path(run).name, what)
 
     def _data(self) -> str:
         return fix_commands.in_store(self.path)

@@ -1,23 +1,19 @@
-"""Units found, ordered and cut into pages by DuckDB: `rows(stages, Wanted(layer="relu3", metric="auc"), limit=500)`.
+"""Units searched, ordered and cut into pages by DuckDB: `rows(stages, Wanted(layer="relu3", metric="auc"), limit=500)`.
 
-Gives a query and its parameters. Whatever a visitor may have typed is a parameter; the text of a query is put together
+A query and its parameters are returned. Whatever a visitor may have typed is a parameter; the text of a query is put together
 from what stands in this file.
 """
 
-from typing import NamedTuple
+import re
+from collections.abc import Collection
+from typing import Any, NamedTuple
 
 from selviz.errors import unknown
+from selviz.store.schema import TABLES, unit_measures
 
 STAGES = ("metrics", "capture", "images")  # that every query reads
 MORE = ("unit_metrics", "atlas")  # stages that are read where a run has them
-_METRICS = ("si", "mean_activation", "max_activation", "std", "zero_share")
-_UNIT_METRICS = ("ccmas", "precision", "localist", "auc", "average_precision", "informedness", "d_prime")
-_UNIT_METRICS += ("mutual_information", "sparseness")
-MEASURES = {  # column: (its stage, its value, NULL where there is none)
-    **{name: ("metrics", f"nullif(u.{name}, 'nan'::DOUBLE)") for name in _METRICS},
-    **{name: ("unit_metrics", f"nullif(m.{name}, 'nan'::DOUBLE)") for name in _UNIT_METRICS},
-    "drop": ("atlas", "-100 * (a.after - a.before)"),  # of accuracy, in points, when the unit alone is silent
-}
+_ALIASES = {"metrics": "u", "unit_metrics": "m", "atlas": "a"}  # of the stages' tables of units
 ORDERS = {
     "measure": "{measure} {direction} NULLS LAST",
     "class": "u.preferred_class, u.si DESC",
@@ -32,6 +28,10 @@ _JOINED = {
     "unit_metrics": " LEFT JOIN unit_metrics.unit_metrics m ON u.layer = m.layer AND u.unit = m.unit",
     "atlas": " LEFT JOIN atlas.atlas a ON u.layer = a.layer AND u.unit = a.unit",
 }
+
+
+Query = tuple[str, tuple[Any, ...]]  # SQL and its parameters
+TABLE = r"\bt(?=\.)"  # how a declared value names its table
 
 
 class Wanted(NamedTuple):
@@ -53,25 +53,40 @@ class Wanted(NamedTuple):
 ALL = Wanted()
 
 
-def measures(stages) -> list[str]:
-    """The measures that a run with these stages has."""
-    return [name for name, (stage, _) in MEASURES.items() if stage in stages]
+def measures(stages: Collection[str], missing: Collection[str] = ()) -> dict[str, str]:
+    """Return the measures that a run with these stages has: column -> its value in SQL, NULL where there is none.
+
+    `missing` are columns that its files do not have because an earlier selviz wrote them.
+    """
+    return {
+        name: f"nullif({re.sub(TABLE, _ALIASES[declared.stage], declared.value)}, 'nan'::DOUBLE)"
+        for name, declared in unit_measures().items()
+        if declared.stage in stages and name not in missing
+    }
 
 
 def rows(
-    stages, wanted: Wanted, order: str = "measure", descending: bool = True, limit: int | None = None, offset: int = 0
-) -> tuple[str, tuple]:
-    """The units with every measure; of equals, those of earlier layers and lower numbers come first.
+    stages: Collection[str],
+    wanted: Wanted,
+    order: str = "measure",
+    descending: bool = True,
+    limit: int | None = None,
+    offset: int = 0,
+    missing: Collection[str] = (),
+) -> Query:
+    """Return the query for the units with every measure; of equals, earlier layers and lower numbers come first.
 
     `order`: "measure" (that of `wanted`, units without a value last), "si" (largest first), "class" (preferred class,
     then SI) or "unit".
     """
     if order not in ORDERS:
         raise unknown("order", order, list(ORDERS))
-    measure = _measure(stages, wanted.metric)
+    known = measures(stages, missing)
+    measure = _measure(known, wanted.metric)
     by = ORDERS[order].format(measure=measure, direction="DESC" if descending else "ASC")
     condition, parameters = _condition(measure, wanted)
-    more = "".join(f", {MEASURES[name][1]} AS {name}" for name in measures(stages) if name not in _METRICS)
+    own = {column.name for column in TABLES["units"].columns}
+    more = "".join(f", {value} AS {name}" for name, value in known.items() if name not in own)
     query = (
         "SELECT l.name AS layer, u.* EXCLUDE (layer, preferred_class), k.name AS preferred_class, "
         f"u.preferred_class AS preferred_index{more} {_source(stages)}{condition} "
@@ -82,9 +97,9 @@ def rows(
     return query, parameters
 
 
-def summary(stages, wanted: Wanted) -> tuple[str, tuple]:
-    """One row: how many units, how many dead, lowest and highest value of the measure, their layers (a list)."""
-    measure = _measure(stages, wanted.metric)
+def summary(stages: Collection[str], wanted: Wanted, missing: Collection[str] = ()) -> Query:
+    """Return the query for one row: how many units and dead ones, lowest and highest value, their layers (a list)."""
+    measure = _measure(measures(stages, missing), wanted.metric)
     condition, parameters = _condition(measure, wanted)
     query = (
         f"SELECT count(*) AS units, count(*) FILTER (WHERE u.dead) AS dead, min({measure}) AS lowest, "
@@ -93,18 +108,18 @@ def summary(stages, wanted: Wanted) -> tuple[str, tuple]:
     return query, parameters
 
 
-def _source(stages) -> str:
+def _source(stages: Collection[str]) -> str:
     return _FROM + "".join(join for stage, join in _JOINED.items() if stage in stages)
 
 
-def _measure(stages, name: str) -> str:
-    if name not in measures(stages):
-        raise unknown("measure", name, measures(stages))
-    return MEASURES[name][1]
+def _measure(known: dict[str, str], name: str) -> str:
+    if name not in known:
+        raise unknown("measure", name, list(known))
+    return known[name]
 
 
-def _condition(measure: str, wanted: Wanted) -> tuple[str, tuple]:
-    parts = []
+def _condition(measure: str, wanted: Wanted) -> Query:
+    parts: list[tuple[str, tuple[Any, ...]]] = []
     if wanted.find:
         found = "contains(lower(l.name), lower(?)) OR ends_with(lower(l.name) || ':' || u.unit, lower(?))"
         parts.append((f"({found} OR contains(lower(k.name), lower(?)))", (wanted.find,) * 3))

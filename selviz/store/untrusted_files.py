@@ -14,7 +14,8 @@ from selviz.errors import SelvizError, first_line
 from selviz.store.files import NETWORK, WEIGHTS, connect, file_sha256, read_json, sql_path
 from selviz.store.integrity import LISTED
 from selviz.store.queries import CONFIG
-from selviz.store.stage_files import COLUMNS, record, stage_is_whole
+from selviz.store.schema import stored_columns
+from selviz.store.stage_files import record, stage_is_whole
 
 OPTIONAL = (WEIGHTS, NETWORK)  # the second is data too, and checked step by step each time it is opened
 UNFIT = "does not fit its record"
@@ -89,8 +90,9 @@ def files_problem(files: list[Path]) -> str | None:
     for number, file in enumerate(files):
         if f"file{number}" in others:
             return f"{file.name} holds more than tables"
-        for table, declared in COLUMNS.get(file.stem.partition("-")[0], {}).items():
-            if missing := sorted({(f"file{number}", table, column) for column in declared.split(", ")} - columns):
+        for table, types in stored_columns(file.stem.partition("-")[0], optional=False).items():
+            needed = {(f"file{number}", table, f"{name} {type_}") for name, type_ in types.items()}
+            if missing := sorted(needed - columns):
                 return f"{file.name} lacks the column {'.'.join(missing[0][1:])}"
     return None
 

@@ -90,7 +90,7 @@ def test_text_of_a_visitor_is_looked_for_as_it_stands(browsed, text):
 
 def test_only_stored_measures_and_known_orders_are_taken(browsed):
     store, run = browsed
-    assert store.unit_measures(run) == ["si", "mean_activation", "max_activation", "std", "zero_share"]
+    assert store.unit_measures(run) == ["si", "mean_activation", "std", "max_activation", "zero_share"]
     with pytest.raises(SelvizError, match="Unknown measure 'auc'.*Known measures: si"):
         store.find_units(run, Wanted(metric="auc"))
     with pytest.raises(SelvizError, match="Unknown measure 'si; DROP TABLE units'"):

@@ -8,8 +8,7 @@ import pytest
 
 from app.views.data import examples, sql_console
 from selviz.cli import main, parser
-from selviz.store import TABLES
-from selviz.store.schema import meanings
+from selviz.store import TABLES, schema
 from selviz.testing.dashboard import switch_page
 from tests.helpers.pages import address_of, text
 
@@ -167,9 +166,9 @@ def test_the_copied_python_and_command_give_the_same_answer(tiny_store, tiny_run
 
 @pytest.mark.parametrize("table", ["runs", *TABLES])
 def test_every_table_and_every_column_has_its_meaning(tiny_store, table):
-    assert meanings.table(table)
+    assert schema.table_meaning(table)
     columns = tiny_store.sql(f"describe {table}")["column_name"].tolist()
-    assert [column for column in columns if not meanings.column(table, column)] == []
+    assert [column for column in columns if not schema.column_meaning(table, column)] == []
 
 
 @pytest.mark.parametrize("table", ["units", "atlas"])

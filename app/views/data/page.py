@@ -6,8 +6,7 @@ import streamlit as st
 from app.page import export, frame, run_picker, tables
 from app.state import address, reads
 from app.views.data import examples, sql_console
-from selviz.store import TABLES
-from selviz.store.schema import meanings
+from selviz.store import TABLES, schema
 from selviz.text import numbers, safe_text
 
 ROWS = {"1000": "1,000", "10000": "10,000", "100000": "100,000"}
@@ -40,10 +39,12 @@ def side(worked: dict[str, str]) -> None:
     names = ["runs", *TABLES]
     name = address.choose("table", names, "units")
     address.widget(st.selectbox, "Table", names, name="table", value=name, default="units")
-    command = meanings.STORED_BY.get(name)
-    st.markdown(meanings.table(name) + (f" A run has it after `selviz {command} RUN`." if command else ""))
+    command = schema.stage_of(name).command if name in TABLES else ""
+    st.markdown(schema.table_meaning(name) + (f" A run has it after `selviz {command} RUN`." if command else ""))
     columns = sql_console.columns(name).to_records(index=False)
-    words = [f"{meanings.column(name, column)} ({safe_text.plain(kind.lower())})".strip() for column, kind in columns]
+    words = [
+        f"{schema.column_meaning(name, column)} ({safe_text.plain(kind.lower())})".strip() for column, kind in columns
+    ]
     st.table(
         pd.DataFrame({"column": [safe_text.code(column) for column, _ in columns], "meaning": words}), hide_index=True
     )

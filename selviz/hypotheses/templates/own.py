@@ -13,6 +13,7 @@ from selviz.hypotheses import decision, name_lookup, option_parsing, simulating,
 from selviz.hypotheses.decision import Part
 from selviz.hypotheses.template import About, Resolved, Work
 from selviz.store import TABLES, Store, stage_is_whole
+from selviz.store.schema import stages_read
 
 
 def say(s: Mapping) -> dict[str, str]:
@@ -51,7 +52,7 @@ def resolve(store: Store, asked: Mapping, common: Mapping) -> Resolved:
     }
     settings |= common
     settings["of"] = f"rows of {settings['table']}"
-    stages = [stage for stage in TABLES[settings["table"]][0] if stage != "images"]
+    stages = [stage for stage in stages_read(settings["table"]) if stage != "images"]
     there = [run for run in runs if all(stage_is_whole(store.run_path(run), stage) for stage in stages)]
     facts = {"assumed": True, "first": 30, "second": 30, "spread": 1.0}
     if len(there) == len(runs):
@@ -103,10 +104,9 @@ def simulate(generator, settings: Mapping, facts: Mapping, effect: float) -> dic
 def rows(store: Store, settings: Mapping) -> dict:
     """{"group", "control"} or {"first", "second"}: numbers from the stored table of all runs that are named."""
     table = settings["table"]
-    method = getattr(store, table, None) if table in TABLES else None
-    if method is None or table == "activations":
+    if table not in TABLES or table == "activations":
         raise SelvizError(f"The table {table} cannot be used in a claim; see: selviz sql --help")
-    frame = pd.concat([method(run).assign(run=run) for run in settings["runs"]], ignore_index=True)
+    frame = pd.concat([store.table(run, table).assign(run=run) for run in settings["runs"]], ignore_index=True)
     frame = frame[yaml_claims.rows(frame, settings["where"])]
     if settings["statistic"] == "rank correlation":
         pair = frame[[_numeric(frame, settings[name]) for name in ("with", "measure")]].dropna()
