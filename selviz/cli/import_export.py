@@ -1,13 +1,24 @@
 """`selviz sql, export, import`: tables and runs out of the store and into it."""
 
+import argparse
 import contextlib
 import shlex
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
 
 from selviz.cli.common import Commands, dataset_options, positive, run_option, show, store_and_run
 from selviz.config import image_settings
 from selviz.errors import SelvizError
 from selviz.text.tables import Progress, summary_line, table
+
+if TYPE_CHECKING:
+    from selviz.runs.importing import ReadNetwork
+    from selviz.store import Store
+
+LISTED = 20  # steps left out that are printed
 
 
 def sql(args):
@@ -75,35 +86,85 @@ def import_(args):
         summary = store.run(store.unpack(args.zip, args.name))
     else:
         summary = _import_network(store, args)
+        if summary is None:
+            return
     show(args, summary, lambda: summary_line(summary))
 
 
-def _import_network(store, args) -> dict:
-    if args.name is None or args.dataset is None:
+def _import_network(store: "Store", args: argparse.Namespace) -> dict | None:
+    """Import a network and return its summary; None after a dry run, which ends with the table of layers."""
+    if args.dataset is None or (args.name is None and not args.dry_run):
         raise SelvizError("A network needs --name, what to call its run, and --dataset, the images to look at.")
     from selviz.config import RunConfig
     from selviz.networks.user_model_files import factory, is_factory
-    from selviz.runs.importing import import_run
+    from selviz.runs.importing import ImportSource, ReadNetwork, import_run, read_network
+    from selviz.runs.load import load_dataset
 
     # The same checks and the same full path of the data set as in training.
     config = RunConfig(args.dataset, args.model, **image_settings(vars(args)))
+    settings = {"dataset": config.dataset, **image_settings(vars(config))}
     command = shlex.join(["selviz", "import", *args.argv])
+    options: dict[str, Any] = {
+        "factory": factory(args.model) if is_factory(args.model) else None,
+        "weights": args.weights,
+        "checkpoint": None if args.checkpoint is None else Path(args.checkpoint),
+        "checkpoint_key": args.checkpoint_key,
+        "layers": args.layers,
+        "watch": args.watch,
+        "outputs": _numbers(args.outputs),
+        "logits": args.logits,
+    }
+
+    def print_layers(read: ReadNetwork) -> None:
+        print(layers_text(read), file=sys.stderr)
+
     # What somebody else's code prints is no part of the answer.
     with contextlib.redirect_stdout(sys.stderr), Progress() as progress:
-        return import_run(
-            store,
-            args.name,
-            args.model,
-            {"dataset": config.dataset, **image_settings(vars(config))},
-            factory=factory(args.model) if is_factory(args.model) else None,
-            weights=args.weights,
-            checkpoint=args.checkpoint,
-            layers=args.layers,
-            watch=args.watch,
-            outputs=_numbers(args.outputs),
-            report=progress,
-            command=command,
-        )
+        if args.dry_run:
+            source = ImportSource(args.model, **options)
+            source.check()
+            read = read_network(source, load_dataset(settings, progress))
+        else:
+            return import_run(
+                store, args.name, args.model, settings,
+                report=progress, on_read=print_layers, command=command, **options,
+            )  # fmt: skip
+    show(args, {"layers": layer_rows(read), "left_out": left_out_rows(read)}, lambda: layers_text(read))
+    return None
+
+
+def layer_rows(read: "ReadNetwork") -> list[dict[str, object]]:
+    """Return one row per unit layer of a network that is brought."""
+    return [
+        {
+            "layer": layer.name,
+            "units": layer.units,
+            "unit_axis": layer.axis,
+            "positions": layer.positions,
+            "activation": layer.activation,
+            "signed": layer.signed,
+        }
+        for layer in read.network.layers
+    ]
+
+
+def left_out_rows(read: "ReadNetwork") -> list[dict[str, object]]:
+    """Return what looked like a unit layer and is none, and why."""
+    return [{"name": entry.name, "reason": entry.reason} for entry in read.left_out]
+
+
+def layers_text(read: "ReadNetwork") -> str:
+    """Return the table of unit layers, what was left out, and how the logits were read."""
+    layers, left_out = layer_rows(read), left_out_rows(read)
+    lines = [table(pd.DataFrame(layers)), ""]
+    said = f"{len(layers)} unit layer{'s' if len(layers) != 1 else ''}; left out: {len(left_out) or 'none'}"
+    lines.append(said)
+    lines += [f"  {row['name']}: {row['reason']}" for row in left_out[:LISTED]]
+    if len(left_out) > LISTED:
+        lines.append(f"  and {len(left_out) - LISTED} more (all with --dry-run --json)")
+    if read.head:
+        lines.append(f"note: {read.head}")
+    return "\n".join(lines)
 
 
 def _numbers(text: str) -> list[int]:
@@ -123,13 +184,20 @@ def _import_options(sub):
     )
     sub.add_argument("--name", help="what to call it here (of a zip, default: its name)")
     sub.add_argument("--checkpoint", metavar="FILE", help="its weights: safetensors, or torch.save of a state_dict")
+    sub.add_argument(
+        "--checkpoint-key",
+        default="",
+        metavar="KEY",
+        help="which weights in a file that holds several, such as model_ema or student",
+    )
     sub.add_argument("--weights", default="", help="pretrained ones that the library downloads, such as DEFAULT")
     sub.add_argument(
         "--layers",
         action="append",
         default=[],
         metavar="LAYER",
-        help="only these unit layers: a name, a glob such as 'layer3*', first:5 or last:5; repeat it for more",
+        help="only these unit layers: a name, a glob such as 'layer3*', first:5 or last:5, or any other module or step "
+        "of the network; repeat it for more",
     )
     sub.add_argument(
         "--watch",
@@ -140,6 +208,12 @@ def _import_options(sub):
     )
     sub.add_argument(
         "--outputs", default="", metavar="3,17", help="of a network with more outputs: those of the data set's classes"
+    )
+    sub.add_argument(
+        "--logits", default="", metavar="KEY", help="which part of what the network returns holds the logits"
+    )
+    sub.add_argument(
+        "--dry-run", action="store_true", help="show the unit layers, and what is left out and why; capture nothing"
     )
     dataset_options(sub, required=False)
 

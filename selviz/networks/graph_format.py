@@ -103,7 +103,14 @@ def methods() -> frozenset[str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         names = (getattr(function, "__name__", "") for function in torch.overrides.get_overridable_functions()[Tensor])
-        return frozenset(name for name in names if _plain(name)) | {"to", "size", "dim", "contiguous", "float"}
+        return frozenset(name for name in names if _plain(name)) | {
+            "to",
+            "size",
+            "dim",
+            "contiguous",
+            "float",
+            "unflatten",
+        }
 
 
 def _plain(name: str) -> bool:
@@ -145,7 +152,7 @@ def graph_document(traced: Traced) -> dict:
             }
         )
     layers = [
-        {name: getattr(layer, name) for name in ("name", "node", "axis", "signed", "squeeze")}
+        {name: getattr(layer, name) for name in ("name", "node", "axis", "signed", "squeeze", "activation")}
         for layer in traced.layers
     ]
     return {"format": FORMAT, "nodes": nodes, "modules": modules, "parameters": parameters, "layers": layers}
@@ -297,11 +304,12 @@ def _check_counting(node: fx.Node, args: tuple) -> None:
         raise ValueError(f"the step {node.name} counts with {str(args)[:80]}")
 
 
-def _layer_entry(entry: dict) -> tuple[str, str, int, dict[str, bool]]:
+def _layer_entry(entry: dict) -> tuple[str, str, int, dict[str, object]]:
     node, axis = entry["node"], entry["axis"]
     if not isinstance(node, str) or type(axis) is not int:
         raise ValueError("a layer has no units")
-    return str(entry["name"]), node, axis, {"signed": bool(entry["signed"]), "squeeze": bool(entry["squeeze"])}
+    facts = {name: bool(entry[name]) for name in ("signed", "squeeze")}
+    return str(entry["name"]), node, axis, {**facts, "activation": str(entry.get("activation", ""))[:80]}
 
 
 def _damaged(why: str) -> SelvizError:

@@ -4,7 +4,7 @@ Graphs in, graphs out; the modules and tensors that they call stay the network's
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -125,14 +125,17 @@ def tail(graph: fx.Graph, layers: Sequence[UnitLayer]) -> fx.Graph:
     return part
 
 
-def folded(root: nn.Module, graph: fx.Graph) -> tuple[nn.Module, fx.Graph]:
-    """A deep copy in eval mode whose batch norms are part of the convolutions before them."""
+def folded(root: nn.Module, graph: fx.Graph, layers: Container[str] = ()) -> tuple[nn.Module, fx.Graph]:
+    """Return a deep copy in eval mode whose batch norms are part of the convolutions before them.
+
+    `layers` are the names of nodes whose values must stay.
+    """
     root, graph = copy.deepcopy(root).eval(), copy.deepcopy(graph)
     for node in list(graph.nodes):
         if node.op != "call_module" or type(root.get_submodule(node.target)) is not nn.BatchNorm2d:
             continue
         before = node.args[0]
-        if before.op != "call_module" or len(before.users) > 1:
+        if before.op != "call_module" or len(before.users) > 1 or before.name in layers or node.name in layers:
             continue
         convolution = root.get_submodule(before.target)
         once = sum(other.target == before.target for other in graph.nodes if other.op == "call_module") == 1

@@ -4,108 +4,149 @@ Each watched module's output is a unit layer. It observes, and no more: nothing 
 follows a module is not known. Hooks belong to one module at a time, so one thread alone may use it.
 """
 
-import fnmatch
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from selviz.errors import SelvizError, unknown
 from selviz.networks.activation_functions import MODULE_SIGNED
-from selviz.networks.tracing import pick_logits
-from selviz.networks.unit_layers import LAST, SECOND, SQUEEZE_CLASSES, UnitLayer, placed
+from selviz.networks.activation_nodes import unique_names
+from selviz.networks.axes import BatchAxis, grown_axis, moved_axes, nudged
+from selviz.networks.heads import Head, find_head
+from selviz.networks.plain_run import PlainRun, Step
+from selviz.networks.unit_layers import SQUEEZE_CLASSES, UnitLayer, matching_names, placed
+
+MAX_TRIED = 12  # parameters before a watched module that are tried for its unit axis
 
 
 class WatchedNetwork:
     """`layers` and `observe` as a UnitNetwork has them, of the modules whose names or globs are in `watch`.
 
-    SelvizError for a pattern that names no module, and for a module that gives no tensor [N, U, ...] of floats.
+    SelvizError for a pattern that names no module, for a module that gives no tensor of floats, and for one whose axes
+    of images and units cannot be told.
     """
 
-    def __init__(self, model: nn.Module, example: Tensor, watch: Sequence[str]):
-        self.root = model.eval()
+    def __init__(self, model: nn.Module, example: Tensor, watch: Sequence[str], head: Head | None = None):
+        self.root, self._run = model.eval(), PlainRun(model)
         names = [name for name, _ in model.named_modules() if name]
         chosen: set[str] = set()
         for pattern in watch:
-            found = [name for name in names if name == pattern] or fnmatch.filter(names, pattern)
-            if not found:
+            if not (matching := matching_names(names, pattern)):
                 raise unknown("module", pattern, names)
-            chosen.update(found)
-        self._watched = {name: model.get_submodule(name) for name in names if name in chosen}
+            chosen.update(matching)
+        self._watched = chosen
+        generator = torch.Generator().manual_seed(0)
+        inputs = torch.randn(3, *example.shape[1:], generator=generator).to(example.device, example.dtype)
+        self.head = head or find_head(self._run(inputs))
+        one, two, three = (self._values(inputs[:count])[1] for count in (1, 2, 3))
+        if not three:
+            raise SelvizError("None of the watched modules is used when the network runs; watch others.")
+        if not list(one) == list(two) == list(three):
+            raise SelvizError("The network uses other modules for other numbers of images, so it cannot be watched.")
+        self._axes: dict[Step, tuple[BatchAxis, tuple[int, ...]]] = {}
         self.layers: tuple[UnitLayer, ...] = ()
-        found = self._run(example)[1]
-        layers, used = [], {}
-        for name, value, axis in found:
-            if (
-                not isinstance(value, Tensor)
-                or value.dim() < 2
-                or len(value) != len(example)
-                or not value.is_floating_point()
-            ):
-                raise SelvizError(f"The module {name} gives no tensor [images, units, ...], so it cannot be watched.")
-            count = used[name] = used.get(name, -1) + 1
-            kind = type(self._watched[name])
-            inside = [name.rsplit(".", depth)[0] for depth in range(1, name.count(".") + 1)]
+        layers = []
+        for step, name in zip(three, unique_names(step.path for step in three)):
+            batch = grown_axis(tuple(one[step].shape), tuple(three[step].shape))
+            if isinstance(batch, str) or batch.folded or not three[step].is_floating_point() or three[step].dim() < 2:
+                reason = batch if isinstance(batch, str) else "an image has several rows of it, or it holds no numbers"
+                raise SelvizError(f"The module {name} cannot be watched: {reason}.")
+            units = self._unit_axes(step, batch, inputs[:2], two[step])
+            if units is None:
+                raise SelvizError(
+                    f"The module {name} cannot be watched: no parameter before it moves one index of an axis alone, so "
+                    "which axis its units lie on is not known."
+                )
+            self._axes[step] = batch, units
+            first = batch.first(one[step])
+            count = int(torch.tensor([first.shape[axis] for axis in units]).prod())
+            inside = [step.path.rsplit(".", depth)[0] for depth in range(1, step.path.count(".") + 1)]
             squeeze = any(type(model.get_submodule(path)).__name__ in SQUEEZE_CLASSES for path in inside)
+            kind = type(model.get_submodule(step.path))
             layers.append(
                 UnitLayer(
-                    name=f"{name}_{count}" if count else name,
-                    units=value.shape[axis],
-                    axis=axis,
+                    name=name,
+                    units=count,
+                    axis=units[0],
                     depth=0.0,
                     signed=MODULE_SIGNED.get(kind, True),
                     squeeze=squeeze,
-                    shape=tuple(value.shape),
-                    node=name,
+                    shape=tuple(first.shape),
+                    node=step.path,
+                    activation=kind.__name__,
                 )
             )
-        if not layers:
-            raise SelvizError("None of the watched modules is used when the network runs; watch others.")
         self.layers = placed(layers)
 
     @torch.inference_mode()
     def observe(self, inputs: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Logits [N, C], and each watched module's output averaged over positions [N, U]."""
-        logits, found = self._run(inputs)
-        if len(found) != len(self.layers):
+        """Return logits [N, C], and each watched module's output averaged over positions [N, U]."""
+        logits, values = self._values(inputs)
+        if list(values) != list(self._axes):
             raise SelvizError("The network uses other modules on other images, so its units cannot be compared.")
         means = []
-        for layer, (_, value, _) in zip(self.layers, found):
-            positions = tuple(d for d in range(1, value.dim()) if d != layer.axis)
-            means.append(value.mean(dim=positions) if positions else value)
+        for step, value in values.items():
+            batch, units = self._axes[step]
+            first = batch.first(value)
+            rest = [axis for axis in range(1, first.dim()) if axis not in units]
+            means.append(
+                first.permute(0, *units, *rest).flatten(len(units) + 1).flatten(1, len(units)).mean(dim=-1)
+                if rest
+                else first.permute(0, *units).flatten(1)
+            )
         return logits, means
 
     def logits(self, inputs: Tensor) -> Tensor:
-        """Logits [N, C] of inputs [N, C, H, W]."""
-        return self._run(inputs)[0]
+        """Return logits [N, C] of inputs [N, C, H, W]."""
+        return self._values(inputs)[0]
 
-    def _run(self, inputs: Tensor) -> tuple[Tensor, list[tuple[str, Tensor, int]]]:
-        """Logits, and (name, output, unit axis) of every call of a watched module, in order."""
-        found: list[tuple[str, Tensor, int]] = []
-        last = [True]  # whether the step that mixed channels last put them last
+    def _values(self, inputs: Tensor) -> tuple[Tensor, dict[Step, Tensor]]:
+        """Return logits, and the output of every call of a watched module, in order."""
+        values: dict[Step, Tensor] = {}
 
-        def mixed(module, args, output):
-            if isinstance(module, LAST):
-                last[0] = True
-            elif isinstance(module, SECOND):
-                last[0] = False
+        def keep(step: Step, value: Tensor) -> None:
+            if not step.function and step.path in self._watched:
+                values[step] = value.clone()  # a later step may write into it
 
-        def seen(name):
-            def keep(module, args, output):
-                if isinstance(output, Tensor):  # a later step may write into it
-                    axis = output.dim() - 1 if last[0] or output.dim() == 2 else 1
-                    output = output.clone()
-                else:
-                    axis = 0
-                found.append((name, output, axis))
+        return self.head.logits(self._run(inputs, keep)).float(), values
 
-            return keep
+    def _unit_axes(self, step: Step, batch: BatchAxis, inputs: Tensor, intact: Tensor) -> tuple[int, ...] | None:
+        """Return the axes on which single numbers of the nearest parameters move one index, in `batch.first(value)`."""
+        called: list[str] = []
 
-        handles = [module.register_forward_hook(mixed) for module in self.root.modules()]
-        handles += [module.register_forward_hook(seen(name)) for name, module in self._watched.items()]
-        try:
-            with torch.no_grad():
-                return pick_logits(self.root(inputs)), found
-        finally:
-            for handle in handles:
-                handle.remove()
+        def note(other: Step, value: Tensor) -> None:
+            if not other.function:
+                called.append(other.path)
+            if other == step:
+                done.append(True)
+
+        done: list[bool] = []
+        self._run(inputs, lambda other, value: None if done else note(other, value))
+        tried = 0
+        for path in dict.fromkeys(reversed(called)):
+            module = self.root.get_submodule(path)
+            for _, parameter in reversed(list(module.named_parameters(recurse=False))):
+                if parameter.numel() < 2 or not parameter.is_floating_point():
+                    continue
+                tried += 1
+                if tried > MAX_TRIED:
+                    return None
+                changes = (batch.first(value) - batch.first(intact) for value in self._with(parameter, step, inputs))
+                if (axes := moved_axes(changes, parameter)) is not None:
+                    return axes
+        return None
+
+    def _with(self, parameter: Tensor, step: Step, inputs: Tensor) -> Iterator[Tensor]:
+        """Yield the step's values with `nudged` copies in the place of a parameter, which stays as it was."""
+        kept = parameter.detach().clone()
+        for other in nudged(parameter):
+            try:
+                with torch.no_grad():
+                    parameter.copy_(other)
+                values = self._values(inputs)[1]
+            finally:
+                with torch.no_grad():
+                    parameter.copy_(kept)
+            if step in values:
+                yield values[step]

@@ -1,56 +1,73 @@
 """A classifier as a graph of single steps, and its unit layers found in it: `traced = trace(model, example)`.
 
 There are two ways in: "fx" follows the Python code and keeps its modules; "export" (torch.export) also follows code
-that looks at shapes or writes into tensors, for evaluation only.
+that looks at shapes or writes into parts of tensors, for evaluation only.
 """
 
 import contextlib
 import copy
 import io
+import keyword
 import linecache
 import logging
 import operator
+import re
 import traceback
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.utils import _pytree
 
 from selviz.errors import SelvizError, first_line
-from selviz.networks.graph_nodes import called, node_shapes, out_of_place, output
-from selviz.networks.unit_layers import UnitLayer, find_layers
+from selviz.networks.activation_nodes import LeftOut
+from selviz.networks.graph_nodes import called, contiguous_where_needed, node_shapes, out_of_place, output
+from selviz.networks.heads import Head, Reader, find_head, with_head
+from selviz.networks.unit_layers import Source, UnitLayer, find_layers
 
 WAYS = ("fx", "export")
-LOGITS_KEYS = ("logits", "output", "out", "scores", "pred", "prediction")
+# Modules of torch whose activation functions lie inside, out of sight of torch.fx.
+HIDING = (
+    nn.Transformer, nn.TransformerEncoder, nn.TransformerDecoder, nn.TransformerEncoderLayer, nn.TransformerDecoderLayer,
+)  # fmt: skip
+
+
+class Untraceable(SelvizError):
+    """The network's code cannot be followed, or does something that a graph cannot hold."""
 
 
 @dataclass(frozen=True, eq=False)
 class Traced:
     """A network as the modules and tensors of `root`, the `graph` over them, and its unit layers in forward order.
 
-    `shapes` holds the output shape of each tensor-valued node for one input [1, C, H, W].
+    `shapes` holds the output shape of each tensor-valued node for one input [1, C, H, W]. `sources` says for each
+    layer where its values come up in the plain network; `left_out` are steps that look like layers and are none.
     """
 
     root: nn.Module
     graph: fx.Graph
     shapes: dict[str, tuple[int, ...]]
     layers: tuple[UnitLayer, ...]
+    sources: Mapping[str, Source] = field(default_factory=dict)
+    left_out: tuple[LeftOut, ...] = ()
 
 
-def trace(model: nn.Module, example: Tensor, way: str = "fx") -> Traced:
-    """The traced model, activations out of place; by "fx", dropout and batch norm obey train() and eval().
+def trace(
+    model: nn.Module, example: Tensor, way: str = "fx", specs: Sequence[str] = (), head: Head | None = None
+) -> Traced:
+    """Return the traced model, activations out of place; by "fx", dropout and batch norm obey train() and eval().
 
-    `example` is one input [1, C, H, W]. Raises SelvizError, naming the line at fault, if the model cannot be traced,
-    does not take the example, has no unit layer, or gives no logits [N, C].
+    `example` is one input [1, C, H, W]; `specs` name unit layers (`unit_layers.find_layers`); `head` says how to read
+    the logits from what the model returns, found by one pass if it is not given. Raises SelvizError, naming the line
+    at fault, if the model cannot be traced, does not take the example, has no unit layer, or gives no logits [N, C].
     """
-    root, graph, logits = (_by_fx if way == "fx" else _by_export)(model, example)
-    shapes = node_shapes(root, graph, example)
-    is_logits = lambda part: isinstance(part, fx.Node) and len(shapes.get(part.name, ())) == 2  # noqa: E731
-    output(graph).args = (pick_logits(logits, is_logits),)
+    if head is None:
+        head = replace(find_head(_one_pass(model, example)), probabilities="")
+    root, graph = (_by_fx if way == "fx" else _by_export)(model, example, head.reader)
+    contiguous_where_needed(graph)
     for node in list(graph.nodes):
         # They check the size of the input, which is the same for all images.
         if (
@@ -60,91 +77,275 @@ def trace(model: nn.Module, example: Tensor, way: str = "fx") -> Traced:
         ):
             graph.erase_node(node)
     graph.eliminate_dead_code()
-    layers = find_layers(root, graph, shapes, len(example))
-    if not layers:
-        raise SelvizError("The network has no activation function between image and output, so it has no units.")
-    return Traced(root, graph, shapes, layers)
+    with_head(root, graph, head)
+    one, three = (node_shapes(root, graph, example[:1].expand(images, *example.shape[1:])) for images in (1, 3))
+    found = find_layers(root, graph, example, one, three, specs)
+    if not found.layers:
+        seen = "; ".join(f"{entry.name}: {entry.reason}" for entry in found.left_out[:3])
+        raise SelvizError(
+            "The network has no activation function between image and output, so it has no units"
+            f"{f' (left out: {seen})' if seen else ''}. Name the modules whose outputs are units: --layers MODULE"
+        )
+    graph.lint()
+    moved = any(layer.node not in one for layer in found.layers)
+    shapes = node_shapes(root, graph, example[:1]) if moved else one
+    return Traced(root, graph, shapes, found.layers, found.sources, found.left_out)
+
+
+def _one_pass(model: nn.Module, example: Tensor) -> object:
+    """Return what the model returns for the example; SelvizError if it refuses it."""
+    was_training = model.training
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return model.eval()(example)
+    except Exception as error:  # the network's own code may raise anything
+        reason = first_line(error)
+        raise SelvizError(f"The network does not take inputs of shape {tuple(example.shape)}: {reason}") from error
+    finally:
+        model.train(was_training)
 
 
 # ---------------------------------------------------------------------------------------------------------- two ways in
 
 
 class _Tracer(fx.Tracer):
-    def is_leaf_module(self, module: nn.Module, path: str) -> bool:
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         # Its functional form would freeze the training switch into the graph. Told by its name: importing torchvision
         # takes as long as importing torch.
-        kind = type(module)
+        kind = type(m)
         depth = kind.__name__ == "StochasticDepth" and kind.__module__.startswith("torchvision.")
-        return depth or super().is_leaf_module(module, path)
+        if isinstance(m, HIDING):
+            return False
+        return depth or super().is_leaf_module(m, module_qualified_name)
 
 
-def _by_fx(model: nn.Module, example: Tensor) -> tuple[nn.Module, fx.Graph, object]:
+def _by_fx(model: nn.Module, example: Tensor, reader: Reader) -> tuple[nn.Module, fx.Graph]:
     was_training = model.training
     try:
         # Auxiliary heads exist in training mode only; the graph is the network that is evaluated.
-        graph = _Tracer().trace(model.eval())
-    except Exception as error:
+        with _quiet(), _lengths_followed(model):
+            graph = _Tracer().trace(model.eval())
+        end = output(graph)
+        end.args = (_logits_node(end.args[0], reader),)
+    except Exception as error:  # the network's own code may raise anything
         raise _untraceable(model, error) from error
     finally:
         model.train(was_training)
-    root = fx.GraphModule(_with_free_names(model, graph), graph)
+    _drop_defaults(graph)
+    parts = {str(node.target): _part(model, str(node.target)) for node in graph.nodes if node.op in PARTS}
+    root = fx.GraphModule(_with_plain_paths(parts, graph), graph)
     out_of_place(root, graph)
     root.train(was_training)
-    return root, graph, output(graph).args[0]
-
-
-def _with_free_names(model: nn.Module, graph: fx.Graph) -> nn.Module:
-    """The model, its parts called otherwise (`code_`) that a GraphModule has an attribute of the same name for."""
-
-    def free(path: str) -> str:
-        head, dot, rest = path.partition(".")
-        return f"{head}_{dot}{rest}" if hasattr(fx.GraphModule, head) else path
-
-    model = copy.copy(model)
-    for parts in ("_modules", "_parameters", "_buffers"):
-        setattr(model, parts, {free(name): part for name, part in getattr(model, parts).items()})
-    for node in graph.nodes:
-        if node.op in ("call_module", "get_attr"):
-            node.target = free(node.target)
-    return model
-
-
-def _by_export(model: nn.Module, example: Tensor) -> tuple[nn.Module, fx.Graph, object]:
-    # A batch of one image would be taken for a constant.
-    pair, shapes = example.expand(2, *example.shape[1:]).contiguous(), ({0: torch.export.Dim.DYNAMIC},)
-    try:
-        with _quiet():
-            program = torch.export.export(copy.deepcopy(model).eval(), (pair,), dynamic_shapes=shapes, strict=False)
-            module = program.module(check_guards=False)
-    except Exception as error:
-        raise _untraceable(model, error) from error
-    graph = copy.deepcopy(module.graph)
-    graph.set_codegen(fx.graph.CodeGen())
-    root = fx.GraphModule(module, graph)  # the exported one refuses train() and eval()
-    out_of_place(root, graph)
-    values = output(graph).args[0]
-    if isinstance(values, tuple | list):
-        values = _pytree.tree_unflatten(list(values), program.call_spec.out_spec)
-    return root, graph, values
+    return root, graph
 
 
 @contextlib.contextmanager
-def _quiet():
+def _lengths_followed(model: nn.Module) -> Iterator[None]:
+    """Let `len(x)` be x.size(0) in the files of the network while it is traced: Python insists on a number there."""
+
+    def length(value: Any) -> Any:
+        return value.size(0) if isinstance(value, fx.Proxy) else len(value)
+
+    ours = Path(torch.__file__).parent
+    homes: dict[int, dict[str, Any]] = {}
+    for module in model.modules():
+        names = getattr(type(module).forward, "__globals__", {})
+        if not Path(str(names.get("__file__", ""))).is_relative_to(ours) and "len" not in names:
+            homes[id(names)] = names
+    for names in homes.values():
+        names["len"] = length
+    try:
+        yield
+    finally:
+        for names in homes.values():
+            del names["len"]
+
+
+PARTS = ("call_module", "get_attr")
+
+
+def _drop_defaults(graph: fx.Graph) -> None:
+    """Let the graph have one input, the images: others keep the defaults that the network's forward gives them."""
+    first, *others = [node for node in graph.nodes if node.op == "placeholder"]
+    for node in others:
+        if not node.args:
+            raise SelvizError(f"The network takes more than images: it needs {node.target}.")
+        default = node.args[0]
+        for user in list(node.users):
+            user.args = fx.node.map_arg(user.args, lambda part, n=node, d=default: d if part is n else part)
+            user.kwargs = fx.node.map_arg(user.kwargs, lambda part, n=node, d=default: d if part is n else part)
+        graph.erase_node(node)
+    first.args = ()
+
+
+def _logits_node(value: object, reader: Reader) -> fx.Node:
+    """Return the node of the logits in what a traced forward returns."""
+    for key in reader.keys:
+        if isinstance(value, fx.Node):
+            if value.op == "call_function" and isinstance(value.target, type):  # a dataclass is made from its fields
+                value = value.kwargs[str(key)]
+                continue
+            raise TypeError(f"its logits are the part {key!r} of a value that was computed")
+        if isinstance(value, Mapping):
+            value = value[key]
+        elif hasattr(value, "_fields") and isinstance(key, str):
+            value = getattr(value, key)
+        else:
+            value = value[key]  # type: ignore[index]
+    if not isinstance(value, fx.Node):
+        raise TypeError("its logits do not depend on the image")
+    return value
+
+
+def _part(model: nn.Module, path: str) -> object:
+    """Return the module or tensor at a path whose names may be any text."""
+    value: object = model
+    names = path.split(".")
+    while names:
+        for count in range(1, len(names) + 1):
+            name = ".".join(names[:count])
+            if isinstance(value, nn.Module) and (
+                name in value._modules or name in value._parameters or name in value._buffers or hasattr(value, name)
+            ):
+                value, names = getattr(value, name), names[count:]
+                break
+        else:
+            raise AttributeError(path)
+    return value
+
+
+def plain_path(path: str, taken: Sequence[str] | set[str] = ()) -> str:
+    """Return a path of plain names for one of any names: letters, digits, single underscores, no Python keywords."""
+    parts = []
+    for depth, part in enumerate(path.split(".")):
+        plain = re.sub(r"_{2,}", "_", re.sub(r"[^A-Za-z0-9_-]", "_", part)) or "_"
+        if keyword.iskeyword(plain) or (depth == 0 and hasattr(fx.GraphModule, plain)):
+            plain = f"{plain}_"
+        parts.append(plain)
+    chosen, count = ".".join(parts), 1
+    while chosen in taken:
+        count += 1
+        chosen = f"{'.'.join(parts)}-{count}"
+    return chosen
+
+
+def _with_plain_paths(parts: Mapping[str, object], graph: fx.Graph) -> nn.Module:
+    """Return a module that holds these parts at paths that source code can name; the graph calls them there."""
+    paths: dict[str, str] = {}
+    taken: set[str] = set()
+    for path in sorted(parts, key=lambda name: plain_path(name) != name):  # those that may stay as they are come first
+        paths[path] = plain_path(path, taken)
+        taken.add(paths[path])
+    root = nn.Module()
+    for path in parts:  # in the order of the graph
+        *parents, last = paths[path].split(".")
+        home = root
+        for name in parents:
+            if name not in home._modules:
+                home.add_module(name, nn.Module())
+            home = home._modules[name]  # type: ignore[assignment]
+        part = parts[path]
+        if isinstance(part, nn.Module):
+            home.add_module(last, part)
+        elif isinstance(part, nn.Parameter):
+            home.register_parameter(last, part)
+        elif isinstance(part, Tensor):
+            home.register_buffer(last, part)
+        else:
+            setattr(home, last, part)
+    for node in graph.nodes:
+        if node.op in PARTS:
+            node.meta["selviz_path"], node.target = str(node.target), paths[str(node.target)]
+    return root
+
+
+class _OnlyLogits(nn.Module):
+    def __init__(self, network: nn.Module, reader: Reader):
+        super().__init__()
+        self.network, self.reader = network, reader
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.reader(self.network(x))
+
+
+def _by_export(model: nn.Module, example: Tensor, reader: Reader) -> tuple[nn.Module, fx.Graph]:
+    # A batch of one image would be taken for a constant.
+    pair, shapes = example.expand(2, *example.shape[1:]).contiguous(), ({0: torch.export.Dim.DYNAMIC},)
+    fused = torch.backends.mha.get_fastpath_enabled()
+    try:
+        with _quiet():
+            torch.backends.mha.set_fastpath_enabled(False)  # else the activations of a Transformer are inside one step
+            whole = _OnlyLogits(copy.deepcopy(model).eval(), reader)
+            program = torch.export.export(whole, (pair,), dynamic_shapes=shapes, strict=False)
+            if any(_writes(node) for node in program.graph_module.graph.nodes):
+                program = program.run_decompositions({})
+    except Exception as error:
+        raise _untraceable(model, error) from error
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
+    graph = copy.deepcopy(program.graph_module.graph)
+    graph.set_codegen(fx.graph.CodeGen())
+    signature = program.graph_signature
+    stored = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+    constants = signature.inputs_to_lifted_tensor_constants
+    parts: dict[str, object] = {}
+    for node in list(graph.nodes):
+        if node.op != "placeholder" or not (node.name in stored or node.name in constants):
+            continue
+        name = stored.get(node.name) or constants[node.name]
+        value = program.state_dict.get(name, program.constants.get(name))
+        path = str(name).removeprefix("network.")
+        parts[path] = value
+        with graph.inserting_before(node):
+            tensor = graph.get_attr(path)
+        tensor.meta = dict(node.meta)
+        node.replace_all_uses_with(tensor)
+        graph.erase_node(node)
+    for node in graph.nodes:
+        if stack := node.meta.get("nn_module_stack"):
+            node.meta["nn_module_stack"] = {
+                key: (str(path).removeprefix("network").removeprefix("."), kind)
+                for key, (path, kind) in list(stack.items())[1:]
+            }
+    end = output(graph)
+    returned = end.args[0]
+    while isinstance(returned, tuple | list):
+        if len(returned) != 1:  # values of buffers that the network wrote come before its own
+            returned = returned[-1:]
+        (returned,) = returned
+    end.args = (returned,)
+    for node in list(graph.nodes):
+        if node.op == "get_attr" and not node.users:
+            graph.erase_node(node)
+            parts.pop(str(node.target), None)
+    root = fx.GraphModule(_with_plain_paths(parts, graph), graph)
+    out_of_place(root, graph)
+    return root, graph
+
+
+def _writes(node: fx.Node) -> bool:
+    return isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
     """torch.export prints the graph at which it gave up, and logs why; the error says enough."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        silent = io.StringIO()
+        with warnings.catch_warnings(), contextlib.redirect_stdout(silent), contextlib.redirect_stderr(silent):
             warnings.simplefilter("ignore")
             yield
     finally:
         logging.disable(before)
 
 
-def _untraceable(model: nn.Module, error: Exception) -> SelvizError:
+def _untraceable(model: nn.Module, error: Exception) -> Untraceable:
     reason = first_line(error)[:200]
     place = fault(error)
-    return SelvizError(
+    return Untraceable(
         f"The network {type(model).__name__} cannot be traced{f': {place}' if place else ''} ({reason.rstrip('.')})."
     )
 
@@ -167,36 +368,8 @@ def fault(error: BaseException, inside: Path | None = None) -> str:
 # ------------------------------------------------------------------------------------------------------ what it returns
 
 
-def pick_logits(value, fits=lambda part: isinstance(part, Tensor) and part.dim() == 2):
-    """The logits in what a network returns: the value itself, or the part of a dict or tuple that `fits` them.
-
-    SelvizError if none does, or several do and none is called logits (or one of LOGITS_KEYS).
-    """
-    if isinstance(value, Mapping):
-        entries = dict(value)
-    elif isinstance(value, tuple | list):
-        entries = dict(enumerate(value))
-    else:
-        entries = {"output": value}
-    fitting = {key: part for key, part in entries.items() if fits(part)}
-    named = [key for key in LOGITS_KEYS if key in fitting]
-    if not named and len(fitting) != 1:
-        raise SelvizError(
-            "The network must return logits, one tensor [images, classes], or a dict that holds them as 'logits'"
-            + (f"; it returns {', '.join(map(str, entries))}." if len(entries) > 1 else ".")
-        )
-    return fitting[named[0]] if named else next(iter(fitting.values()))
-
-
-def chosen_outputs(logits: Tensor, outputs: Sequence[int]) -> Tensor:
-    """Some columns of logits [N, C] in this order, or all of them for none; SelvizError for one that is not there."""
-    if wrong := [number for number in outputs if not 0 <= number < logits.shape[1]]:
-        raise SelvizError(f"The network has no output {wrong[0]}; its outputs are 0 to {logits.shape[1] - 1}.")
-    return logits[:, list(outputs)] if outputs else logits
-
-
 def with_chosen_outputs(traced: Traced, outputs: Sequence[int]) -> Traced:
-    """The same network with `chosen_outputs` alone."""
+    """Return the same network with these of its outputs alone, in this order."""
     if not outputs:
         return traced
     graph = copy.deepcopy(traced.graph)

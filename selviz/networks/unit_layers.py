@@ -1,29 +1,24 @@
-"""The unit layers of a graph: `find_layers(root, graph, shapes, 1)`, and those that are named: `choose(layers, specs)`.
+"""The unit layers of a graph: `find_layers(root, graph, example, one, three)`, and those named: `choose(layers, specs)`.
 
 Every activation function's output is a unit layer, named by the module that computes it (`layer4.1.relu`, a second use
-`layer4.1.relu_1`). Gates (sigmoid, hardsigmoid, softmax) are no unit layers, nor is the classifier's own output, nor
-what does not depend on the image.
+`layer4.1.relu_1`); `activation_nodes` says what counts as one and `axes` where its images and units lie. The
+classifier's own output is none, nor is what does not depend on the image. Any other module or step becomes a unit layer
+if it is named.
 """
 
 import fnmatch
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
-from selviz.errors import unknown
-from selviz.networks.activation_functions import MODULE_SIGNED, NAME_SIGNED
-from selviz.networks.graph_nodes import activation_name, called, output
+from selviz.errors import SelvizError, unknown
+from selviz.networks.activation_nodes import ActivationNode, LeftOut, find_activations, unique_names
+from selviz.networks.axes import Axes, BatchAxis, batch_and_units_first
+from selviz.networks.graph_nodes import called, enclosing, enclosing_calls, module_path, output, step_name
 
-SQUEEZE_CLASSES = ("SqueezeExcitation", "SqueezeExcite", "SEModule", "SELayer")
+SQUEEZE_CLASSES = ("SqueezeExcitation", "SqueezeExcite", "SEModule", "SELayer", "EffectiveSEModule", "SqueezeExcite2d")
 
-# What mixes channels decides which axis they lie on.
-SECOND = (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm, nn.GroupNorm)
-LAST = (nn.Linear, nn.LayerNorm, nn.RMSNorm, nn.MultiheadAttention, nn.Embedding, nn.RNNBase)
-SECOND_NAMES = ("conv1d", "conv2d", "conv3d", "convolution", "batch_norm", "group_norm", "instance_norm")
-LAST_NAMES = ("linear", "layer_norm", "rms_norm", "addmm", "mm", "matmul", "embedding")
 # What may stand between the classifier's output and the network's: it moves numbers, it computes no new ones.
 HARMLESS = (
     nn.Identity, nn.Flatten, nn.Dropout, nn.Dropout2d, nn.Softmax, nn.LogSoftmax,
@@ -31,17 +26,17 @@ HARMLESS = (
 )  # fmt: skip
 HARMLESS_NAMES = (
     "mean", "flatten", "view", "reshape", "squeeze", "getitem", "contiguous", "clone", "dropout", "softmax", "amax",
-    "log_softmax", "adaptive_avg_pool2d", "avg_pool2d", "adaptive_max_pool2d", "max_pool2d", "mean.dim", "getattr",
-    "size", "sym_size",
+    "log_softmax", "adaptive_avg_pool2d", "avg_pool2d", "adaptive_max_pool2d", "max_pool2d", "getattr", "size",
+    "sym_size", "identity", "unflatten", "movedim",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class UnitLayer:
-    """A unit layer: its name in the graph, number of units, unit axis of its output, and place.
+    """A unit layer: its name, number of units, the `node` that holds them [N, ..., U, ...], and their axis there.
 
-    `depth` runs from 0 (first layer) to 1 (last); `signed` says that activations can be negative; `squeeze` that the
-    layer lies inside a squeeze-excitation block.
+    `shape` is the node's for one image. `depth` runs from 0 (first layer) to 1 (last); `signed` says that activations
+    can be negative; `squeeze` that the layer lies inside a squeeze-excitation block; `activation` is what computes it.
     """
 
     name: str
@@ -52,88 +47,263 @@ class UnitLayer:
     squeeze: bool
     shape: tuple[int, ...]
     node: str
+    activation: str = ""
+
+    @property
+    def positions(self) -> int:
+        """Number of positions (or tokens) that each unit has."""
+        count = 1
+        for size in self.shape[1:]:
+            count *= size
+        return count // max(self.units, 1)
 
 
-def find_layers(root: nn.Module, graph: fx.Graph, shapes: Mapping, batch: int) -> tuple[UnitLayer, ...]:
-    """The unit layers in forward order; `shapes` are those of the nodes for an input of `batch` images."""
-    found, used = [], {}
+@dataclass(frozen=True)
+class Source:
+    """Where a unit layer's values come up while the plain network runs: the step `node` as it was traced.
+
+    `path` is the module that is the step, or the one whose forward takes it; `function` names the step, "" for a
+    module. `batch` and `units` are the axes of the images, and of the units in `batch.first(value)`.
+    """
+
+    node: str
+    path: str
+    function: str
+    batch: BatchAxis
+    units: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class FoundLayers:
+    """The unit layers in forward order, the source of each by its name, and what was seen and left out."""
+
+    layers: tuple[UnitLayer, ...]
+    sources: Mapping[str, Source]
+    left_out: tuple[LeftOut, ...]
+
+
+def find_layers(
+    root: nn.Module,
+    graph: fx.Graph,
+    example: Tensor,
+    one: Mapping[str, tuple[int, ...]],
+    three: Mapping[str, tuple[int, ...]],
+    specs: Sequence[str] = (),
+) -> FoundLayers:
+    """Find the unit layers, or those that `specs` name; `one` and `three` are the nodes' shapes for 1 and 3 images.
+
+    Values whose images do not come first get that form in the graph. SelvizError for a spec that names nothing, and
+    for a named step that cannot be a layer.
+    """
     of_images: set[fx.Node] = set()
-    classes = shapes[output(graph).args[0].name][1]
     for node in graph.nodes:
         if node.op == "placeholder" or any(parent in of_images for parent in node.all_input_nodes):
             of_images.add(node)
-        name, signed = _activation(root, node)
-        if signed is None or node not in of_images:
-            continue
-        shape = shapes[node.name]
-        axis = _unit_axis(root, node, shapes)
-        if shape[0] != batch or (shape[axis] == classes and _is_output(root, node)):
-            continue
-        count = used[name] = used.get(name, -1) + 1
-        found.append(
+    activations, left_out = find_activations(root, graph, one, of_images)
+    axes = Axes(root, graph, example, one, three)
+    classes = one[output(graph).args[0].name][-1]  # type: ignore[union-attr]
+    names = unique_names(entry.name for entry in activations)
+    candidates = [replace(entry, name=name) for entry, name in zip(activations, names)]
+    placed_at: dict[str, tuple[BatchAxis, tuple[int, ...]]] = {}
+    usable = []
+    for entry in candidates:
+        where = _axes_of(axes, entry)
+        if isinstance(where, str):
+            left_out.append(LeftOut(entry.name, where))
+        elif _size(axes, entry.node, *where) == classes and _is_output(root, entry.node):
+            left_out.append(LeftOut(entry.name, "the network's own output"))
+        else:
+            placed_at[entry.name] = where
+            usable.append(entry)
+    if specs:
+        usable = _named(root, graph, usable, of_images, specs, left_out, one)
+        for entry in usable:
+            if entry.name not in placed_at:
+                where = _axes_of(axes, entry)
+                if isinstance(where, str):
+                    raise SelvizError(f"{entry.name} cannot be a unit layer: {where}.")
+                placed_at[entry.name] = where
+    layers, sources = [], {}
+    for entry in usable:
+        batch, units = placed_at[entry.name]
+        sizes = _first_shape(one[entry.node.name], batch)
+        step = entry.node.op == "call_module"
+        sources[entry.name] = Source(
+            entry.node.name,
+            module_path(entry.node) if step else enclosing(entry.node)[0],
+            "" if step else step_name(root, entry.node),
+            batch,
+            units,
+        )
+        squeeze = _is_squeeze(entry.node)
+        canonical, axis = batch_and_units_first(graph, entry.node, batch, units, sizes)
+        count = 1
+        for other in units:
+            count *= sizes[other]
+        shape = sizes
+        if len(units) > 1:
+            shape = (*(size for position, size in enumerate(sizes) if position not in units), count)
+        layers.append(
             UnitLayer(
-                name=f"{name}_{count}" if count else name,
-                units=shape[axis],
+                name=entry.name,
+                units=count,
                 axis=axis,
                 depth=0.0,
-                signed=signed,
-                squeeze=_is_squeeze(node),
+                signed=entry.signed,
+                squeeze=squeeze,
                 shape=shape,
-                node=node.name,
+                node=canonical.name,
+                activation=entry.activation,
             )
         )
-    return placed(found)
+    return FoundLayers(placed(layers), sources, tuple(left_out))
+
+
+def _axes_of(axes: Axes, entry: ActivationNode) -> tuple[BatchAxis, tuple[int, ...]] | str:
+    """Return the axes of images and units, or why the node is no unit layer."""
+    if len(axes.one[entry.node.name]) < 2:
+        return "it has one number an image"
+    batch = axes.batch(entry.node)
+    if isinstance(batch, str):
+        return batch
+    units = axes.units(entry.node, batch)
+    if units is None:
+        return "which axis its units lie on could not be told: no parameter before it moves one index of an axis alone"
+    if entry.pieces:
+        value = next(parent for parent in entry.node.all_input_nodes)
+        if value.name not in axes.one:
+            value = value.all_input_nodes[0]
+        where = axes.batch(value)
+        pieces = axes.mixed(value, where) if isinstance(where, BatchAxis) and axes.tried else None
+        if pieces is None or not set(entry.pieces) <= set(pieces) or len(pieces) == len(entry.pieces):
+            return "a maximum over positions"
+    return batch, units
+
+
+def _first_shape(one: tuple[int, ...], batch: BatchAxis) -> tuple[int, ...]:
+    """Return the shape of `batch.first(value)` for one image."""
+    rest = list(one)
+    if batch.folded:
+        rest[batch.axis : batch.axis + 1] = [batch.before, batch.after]
+        return (1, *rest)
+    del rest[batch.axis]
+    return (1, *rest)
+
+
+def _size(axes: Axes, node: fx.Node, batch: BatchAxis, units: tuple[int, ...]) -> int:
+    sizes, count = _first_shape(axes.one[node.name], batch), 1
+    for axis in units:
+        count *= sizes[axis]
+    return count
 
 
 def placed(layers: Sequence[UnitLayer]) -> tuple[UnitLayer, ...]:
-    """The layers in forward order with their depth, from 0 (first) to 1 (last)."""
+    """Return the layers in forward order with their depth, from 0 (first) to 1 (last)."""
     last = max(len(layers) - 1, 1)
     return tuple(replace(layer, depth=position / last) for position, layer in enumerate(layers))
 
 
 def choose(layers: Sequence[UnitLayer], specs: Sequence[str]) -> tuple[UnitLayer, ...]:
-    """The layers that any of `specs` names: a name, a glob such as `layer3*`, `first:5`, `last:5`, or all for none.
+    """Return the layers that any of `specs` names: a name, a glob such as `layer3*`, `first:5`, `last:5`; all for none.
 
-    Depths run anew from 0 to 1 over the chosen ones. SelvizError for a spec that names no layer.
+    Depths run again from 0 to 1 over the chosen ones. SelvizError for a spec that names no layer.
     """
     names = [layer.name for layer in layers]
-    wanted: set[str] = set()
+    chosen: set[str] = set()
     for spec in specs:
-        side, _, number = spec.partition(":")
-        if side in ("first", "last") and number.isdecimal() and int(number):
-            wanted.update(names[: int(number)] if side == "first" else names[-int(number) :])
-        elif found := [name for name in names if name == spec] or fnmatch.filter(names, spec):
-            wanted.update(found)
-        else:
+        if not (matching := matching_names(names, spec)):
             raise unknown("layer", spec, names, fix="Write a name, a glob such as 'layer3*', first:5 or last:5.")
-    return placed([layer for layer in layers if layer.name in wanted]) if specs else tuple(layers)
+        chosen.update(matching)
+    return placed([layer for layer in layers if layer.name in chosen]) if specs else tuple(layers)
 
 
-def _activation(root: nn.Module, node: fx.Node) -> tuple[str, bool | None]:
-    """(name of the layer that the node is, whether it can be negative); the second is None if it is none."""
-    if node.op == "call_module":
-        module = root.get_submodule(node.target)
-        return node.target, next((signed for kind, signed in MODULE_SIGNED.items() if type(module) is kind), None)
-    function = activation_name(node)
-    if function is None:
-        return "", None
-    path, kind = _enclosing(node)
-    # torch.export puts functions in the place of modules: there the enclosing module is the activation itself.
-    own = isinstance(node.target, torch._ops.OpOverload) and any(kind == module.__name__ for module in MODULE_SIGNED)
-    return path if own else ".".join(part for part in (path, function) if part), NAME_SIGNED[function]
+def matching_names(names: Sequence[str], spec: str) -> list[str]:
+    """Return the names that a spec stands for: itself, those of a glob, `first:5` or `last:5`."""
+    side, _, number = spec.partition(":")
+    if spec in names:
+        return [spec]
+    if side in ("first", "last") and number.isdecimal() and int(number):
+        return list(names[: int(number)] if side == "first" else names[-int(number) :])
+    return fnmatch.filter(names, spec)
+
+
+def _named(
+    root: nn.Module,
+    graph: fx.Graph,
+    usable: Sequence[ActivationNode],
+    of_images: set[fx.Node],
+    specs: Sequence[str],
+    left_out: Iterable[LeftOut],
+    one: Mapping[str, tuple[int, ...]],
+) -> list[ActivationNode]:
+    """Return what the specs name: layers, or else modules, or else single steps by their names in the graph."""
+    names = [entry.name for entry in usable]
+    chosen: dict[fx.Node, ActivationNode] = {}
+    taken = set(names)
+    modules = _module_results(graph, of_images, one)
+    steps = {node.name: node for node in graph.nodes if node in of_images and node.name in one}
+    for spec in specs:
+        if matching := matching_names(names, spec):
+            chosen.update({entry.node: entry for entry in usable if entry.name in matching})
+            continue
+        results = {path: modules[path] for path in matching_names(list(modules), spec)}
+        if not results and spec in steps:
+            results = {spec: [steps[spec]]}
+        if not results:
+            reasons = {entry.name: entry.reason for entry in left_out}
+            if spec in reasons:
+                raise SelvizError(f"{spec} cannot be a unit layer: {reasons[spec]}.")
+            raise unknown(
+                "layer", spec, [*names, *modules], fix="Write a layer, a module, a glob such as 'layer3*', or first:5."
+            )
+        for path, nodes in results.items():
+            for node in nodes:
+                name = path
+                while name in taken:
+                    stem, _, number = name.rpartition("_")
+                    name = f"{stem}_{int(number) + 1}" if stem and number.isdecimal() else f"{name}_1"
+                if node not in chosen:
+                    taken.add(name)
+                    chosen[node] = ActivationNode(node, name, _label(root, node), True)
+    order = {node: position for position, node in enumerate(graph.nodes)}
+    return sorted(chosen.values(), key=lambda entry: order[entry.node])
+
+
+def _label(root: nn.Module, node: fx.Node) -> str:
+    return type(root.get_submodule(str(node.target))).__name__ if node.op == "call_module" else called(node)
+
+
+def _module_results(
+    graph: fx.Graph, of_images: set[fx.Node], one: Mapping[str, tuple[int, ...]]
+) -> dict[str, list[fx.Node]]:
+    """Return path -> the node of its result, one a call, of every module that has one result alone."""
+    members: dict[tuple[str, str], set[fx.Node]] = {}
+    results: dict[str, list[fx.Node]] = {}
+    for node in graph.nodes:
+        if node.op == "call_module":
+            results.setdefault(module_path(node), []).append(node)
+        for path, key in enclosing_calls(node):
+            if path:
+                members.setdefault((path, key), set()).add(node)
+    for (path, _), nodes in members.items():
+        ends = [node for node in nodes if any(user not in nodes for user in node.users)]
+        ends = [node for node in ends if node in of_images and node.name in one]
+        if len(ends) == 1 and ends[0] not in results.get(path, []):
+            results.setdefault(path, []).append(ends[0])
+    return {path: [node for node in nodes if node in of_images and node.name in one] for path, nodes in results.items()}
 
 
 def _is_output(root: nn.Module, node: fx.Node) -> bool:
-    """Whether nothing is computed from the node but the network's output, by pooling, flattening or softmax."""
+    """Return whether nothing is computed from the node but the output, by pooling, flattening or softmax."""
     seen, ahead = set(), [node]
     while ahead:
         for user in ahead.pop().users:
             if user in seen or user.op == "output":
                 continue
             if user.op == "call_module":
-                harmless = isinstance(root.get_submodule(user.target), HARMLESS)
+                harmless = isinstance(root.get_submodule(str(user.target)), HARMLESS)
             else:
-                harmless = called(user) in HARMLESS_NAMES
+                harmless = step_name(root, user) in HARMLESS_NAMES
             if not harmless:
                 return False
             seen.add(user)
@@ -141,68 +311,9 @@ def _is_output(root: nn.Module, node: fx.Node) -> bool:
     return True
 
 
-def _enclosing(node: fx.Node) -> tuple[str, str]:
-    """Dotted path of the module whose forward made the node, and its class's name."""
-    stack = node.meta.get("nn_module_stack")
-    if not stack:
-        return "", ""
-    key, entry = list(stack.items())[-1]
-    path, kind = entry if isinstance(entry, tuple) else (key, entry)
-    return re.sub(r"@\d+", "", path), getattr(kind, "__name__", str(kind)).rsplit(".")[-1]
-
-
 def _is_squeeze(node: fx.Node) -> bool:
     stack = node.meta.get("nn_module_stack") or {}
     kinds = (entry[1] if isinstance(entry, tuple) else entry for entry in stack.values())
-    return any(getattr(kind, "__name__", str(kind)).rsplit(".")[-1] in SQUEEZE_CLASSES for kind in kinds)
-
-
-def _unit_axis(root: nn.Module, node: fx.Node, shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """The axis on which the last step that mixed channels put them, followed through what moves axes since."""
-    axis, way = 1, []
-    for _ in range(100):
-        mixed = _mixed_axis(root, node, len(shapes.get(node.name, ())))
-        if mixed is not None:
-            axis = mixed
-            break
-        way.append(node)
-        if not node.all_input_nodes:
-            break
-        node = node.all_input_nodes[0]
-    for step in reversed(way):
-        axis = _moved_axis(step, axis, shapes)
-    return axis
-
-
-def _mixed_axis(root: nn.Module, node: fx.Node, dimensions: int) -> int | None:
-    if node.op == "call_module":
-        module = root.get_submodule(node.target)
-        second, last = isinstance(module, SECOND), isinstance(module, LAST)
-    else:
-        second, last = called(node) in SECOND_NAMES, called(node) in LAST_NAMES
-    return 1 if second else max(dimensions, 1) - 1 if last else None
-
-
-def _moved_axis(node: fx.Node, axis: int, shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """Where the unit axis lies after the node, if it lay at `axis` before."""
-    after = shapes.get(node.name)
-    before = shapes.get(node.all_input_nodes[0].name) if node.all_input_nodes else None
-    if after is None or before is None:
-        return axis
-    name, arguments = called(node), [*node.args[1:], *node.kwargs.values()]
-    flat = [part for entry in arguments for part in (entry if isinstance(entry, tuple | list) else [entry])]
-    if name == "permute" and all(isinstance(part, int) for part in flat):
-        return [part % len(before) for part in flat].index(axis)
-    if name in ("transpose", "swapaxes", "swapdims") and all(isinstance(part, int) for part in flat[:2]):
-        first, second = (part % len(before) for part in flat[:2])
-        return {first: second, second: first}.get(axis, axis)
-    if name == "movedim" and len(flat) == 2 and all(isinstance(part, int) for part in flat):
-        order = [other for other in range(len(before)) if other != flat[0] % len(before)]
-        order.insert(flat[1] % len(before), flat[0] % len(before))
-        return order.index(axis)
-    if len(after) == len(before) and after[axis] == before[axis]:
-        return axis
-    same = [position for position in range(1, len(after)) if axis < len(before) and after[position] == before[axis]]
-    if axis in same:
-        return axis
-    return same[-1] if same else len(after) - 1 if len(after) <= 2 else min(axis, len(after) - 1)
+    return any(
+        (kind.__name__ if isinstance(kind, type) else str(kind)).rsplit(".")[-1] in SQUEEZE_CLASSES for kind in kinds
+    )

@@ -46,7 +46,11 @@ class UnitNetwork:
         self.root, self.graph, self.shapes, self.layers = traced.root, traced.graph, traced.shapes, traced.layers
         self._by_name = {layer.name: layer for layer in self.layers}
         nodes = {node.name: node for node in self.graph.nodes}
-        self._relus = {layer.name for layer in self.layers if graph_nodes.is_relu(self.root, nodes[layer.node])}
+        self._relus = {
+            layer.name
+            for layer in self.layers
+            if graph_nodes.is_relu(self.root, graph_nodes.before_moves(nodes[layer.node]))
+        }
         self._modules: dict = {}
         self._lock = threading.Lock()
         self.observer = self.graph_module(graph_surgery.observing(self.graph, self.layers))
@@ -105,7 +109,7 @@ class UnitNetwork:
         """Return a copy for evaluation only: batch norm folded into convolutions, channels last, no gradients to weights."""
         other = copy.copy(self)
         other._modules, other._lock = {}, threading.Lock()
-        other.root, other.graph = graph_surgery.folded(self.root, self.graph)
+        other.root, other.graph = graph_surgery.folded(self.root, self.graph, {layer.node for layer in self.layers})
         other.root = other.root.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
         other.observer = other.graph_module(graph_surgery.observing(other.graph, self.layers)).eval()
         return other
@@ -123,9 +127,8 @@ class UnitNetwork:
         layers, hooks = [], {}
         for position, layer in enumerate(self.layers):
             if self.is_relu(layer.name):
-                graph_surgery.own_module(
-                    other.root, other.graph, nodes[layer.node], f"selviz_relu_{position}", nn.ReLU()
-                )
+                relu = graph_nodes.before_moves(nodes[layer.node])
+                graph_surgery.own_module(other.root, other.graph, relu, f"selviz_relu_{position}", nn.ReLU())
             hooks[layer.name] = nn.Identity()
             path = f"selviz_identity_{position}"
             node = graph_surgery.through_module(

@@ -11,17 +11,54 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from selviz.errors import SelvizError, first_line, unknown
 from selviz.networks.tracing import fault
 
-WRAPPERS = ("_orig_mod", "module")  # of torch.compile and DataParallel
+# Class of a wrapper -> where it holds the network: torch.compile, DataParallel, moving averages of weights.
+WRAPPERS = {
+    "OptimizedModule": "_orig_mod",
+    "DataParallel": "module",
+    "DistributedDataParallel": "module",
+    "AveragedModel": "module",
+}
 
 
 def is_factory(model: str) -> bool:
     """Whether the name of a network is FILE.py:FUNCTION."""
     return model.rpartition(":")[0].endswith(".py")
+
+
+def unwrapped(model: object, maker: str) -> nn.Module:
+    """Return the network inside wrappers such as DataParallel and torch.compile, in any order, in parts of it too.
+
+    SelvizError, naming the `maker`, for what is no network, or one without Python code to follow.
+    """
+    while isinstance(model, nn.Module) and type(model).__name__ in WRAPPERS:
+        model = getattr(model, WRAPPERS[type(model).__name__])
+    if not isinstance(model, nn.Module):
+        raise SelvizError(f"{maker} gives a {type(model).__name__}; it must return a torch.nn.Module.")
+    for path, part in list(model.named_modules()):
+        where = f"{maker} gives a network" if not path else f"{path} in the network of {maker}"
+        if isinstance(part, torch.jit.ScriptModule):
+            raise SelvizError(
+                f"{where} that is TorchScript, which has no Python code to follow; return the "
+                "nn.Module that it was made from, and give its weights with --checkpoint."
+            )
+        if ".quantized" in type(part).__module__ or ".ao." in type(part).__module__:
+            raise SelvizError(
+                f"{where} is quantized ({type(part).__name__}), and selviz computes in floating point; return the "
+                "network as it was before torch.ao.quantization.convert."
+            )
+        for name, child in list(part.named_children()):
+            inner: object = child
+            while isinstance(inner, nn.Module) and type(inner).__name__ in WRAPPERS:
+                inner = getattr(inner, WRAPPERS[type(inner).__name__])
+            if inner is not child and isinstance(inner, nn.Module):
+                setattr(part, name, inner) if name.isidentifier() else part._modules.__setitem__(name, inner)
+    return model
 
 
 def factory(spec: str) -> Callable[[int, int], nn.Module]:
@@ -49,12 +86,7 @@ def factory(spec: str) -> Callable[[int, int], nn.Module]:
         with _running(path, f"{name} of {file} failed"):
             taken = inspect.signature(function).parameters
             model = function(**{key: value for key, value in offered.items() if key in taken})
-        for wrapper in WRAPPERS:
-            if type(model).__name__ in ("OptimizedModule", "DataParallel") and hasattr(model, wrapper):
-                model = getattr(model, wrapper)
-        if not isinstance(model, nn.Module):
-            raise SelvizError(f"{name} of {file} gives a {type(model).__name__}; it must return a torch.nn.Module.")
-        return model
+        return unwrapped(model, f"{name} of {file}")
 
     return make
 

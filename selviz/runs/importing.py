@@ -1,24 +1,31 @@
 """Networks trained elsewhere as runs: `import_run(store, "theirs", "resnet20", {"dataset": ...}, checkpoint="x.th")`.
 
-What can be wrong with a network is found before its run exists: the weights fit, the stored graph gives the logits of
-the network that was brought, on images of the data set. So a run is there as a whole, or not at all. It holds no code.
+What can be wrong with a network is found before its run exists: the weights fit, and what would be stored (logits,
+every unit layer's activations, the effect of a silenced unit) is proven against the network run plainly, on images of
+the data set (`selviz.networks.proof`). So a run is there as a whole, or not at all. It holds no code.
 """
 
 import json
 import shutil
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from selviz.datasets import Dataset
 from selviz.errors import SelvizError, first_line
-from selviz.networks import graph_format, model_hub, models, tracing, unit_layers
+from selviz.networks import graph_format, model_hub, models, tracing
+from selviz.networks.activation_functions import MODULE_NAMES
+from selviz.networks.activation_nodes import LeftOut
 from selviz.networks.checkpoints import load_weights
+from selviz.networks.heads import Head, chosen_outputs, find_head
 from selviz.networks.hooked_network import WatchedNetwork
-from selviz.networks.tracing import Traced, fault, pick_logits
+from selviz.networks.plain_run import PlainRun
+from selviz.networks.proof import IMAGES, plain_value, prove, prove_watched, steady_logits
 from selviz.networks.unit_network import UnitNetwork
 from selviz.runs.load import load_dataset
 from selviz.runs.stages import capture_stage, provenance, summarise, write_training
@@ -29,8 +36,73 @@ from selviz.store.stage_files import clear_partial
 from selviz.system.locks import Claim
 from selviz.system.progress import Report, silent
 
-PROBES = 8  # images on which the stored network must give the logits of the one that was brought
-TOLERANCE = 1e-3  # of the logits' spread: other kernels may run in another order
+PROBES = IMAGES + 1  # images on which what is stored must be what the network itself gives
+Factory = Callable[[int, int], nn.Module]
+
+
+@dataclass(frozen=True)
+class ImportSource:
+    """A network that is brought: `model` names it, or says where `factory`, of (classes, channels), comes from.
+
+    `weights` are a library's pretrained ones, `checkpoint` a file of weights, with `checkpoint_key` for one that holds
+    several; without either the network is as it was made. `layers` names unit layers, modules or steps; `watch`
+    modules of a network that cannot be traced. `outputs` are those of the data set's classes, in their order, of a
+    network that has more; `logits` names the logits in what the network returns.
+    """
+
+    model: str
+    factory: Factory | None = None
+    weights: str = ""
+    checkpoint: Path | None = None
+    checkpoint_key: str = ""
+    layers: Sequence[str] = ()
+    watch: Sequence[str] = ()
+    outputs: Sequence[int] = ()
+    logits: str = ""
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a run records of it; paths without their folders."""
+        return {
+            "model": self.model if self.factory is None else _without_folders(self.model),
+            **dict.fromkeys(("alpha", "seed", "epochs")),
+            "weights": self.weights or None,
+            "checkpoint": self.checkpoint and self.checkpoint.name,
+            "checkpoint_sha256": self.checkpoint and _sha256(self.checkpoint),
+            "code_sha256": None if self.factory is None else _sha256(Path(self.model.rpartition(":")[0])),
+            "chosen_layers": " ".join(self.layers) or None,
+            "watched": " ".join(self.watch) or None,
+            "outputs": ",".join(map(str, self.outputs)) or None,
+            "checkpoint_key": self.checkpoint_key or None,
+            "logits": self.logits or None,
+        }
+
+    def check(self) -> None:
+        """SelvizError for an unknown network, and for options that do not go together."""
+        if self.factory is None:
+            models.check(self.model)
+        if self.weights and (self.checkpoint is not None or self.factory is not None or ":" not in self.model):
+            raise SelvizError(
+                "--weights names the pretrained weights of a torchvision: or timm: network, such as --model "
+                "torchvision:resnet18 --weights DEFAULT; for a file of weights use --checkpoint."
+            )
+        if self.checkpoint_key and self.checkpoint is None:
+            raise SelvizError("--checkpoint-key names weights inside a file; give the file too: --checkpoint FILE")
+        if self.watch and self.outputs:
+            raise SelvizError("--outputs needs a network that can be traced; leave out --watch.")
+        if self.watch and self.layers:
+            raise SelvizError("--layers needs a network that can be traced; leave out --watch, or name modules there.")
+
+
+@dataclass(frozen=True, eq=False)
+class ReadNetwork:
+    """A network as a run will hold it, proven: `document` is None for one that is watched. `head` says a sentence."""
+
+    network: UnitNetwork | WatchedNetwork
+    document: dict[str, Any] | None
+    tensors: dict[str, Tensor]
+    traced: str
+    head: str = ""
+    left_out: tuple[LeftOut, ...] = field(default=())
 
 
 def import_run(
@@ -39,78 +111,56 @@ def import_run(
     model: str,
     settings: Mapping,
     *,
-    factory: Callable[[int, int], nn.Module] | None = None,
+    factory: Factory | None = None,
     weights: str = "",
-    checkpoint=None,
+    checkpoint: Path | str | None = None,
+    checkpoint_key: str = "",
     layers: Sequence[str] = (),
     watch: Sequence[str] = (),
     outputs: Sequence[int] = (),
+    logits: str = "",
     report: Report = silent,
+    on_read: Callable[[ReadNetwork], None] = lambda read: None,
     command: str = "",
 ) -> dict:
-    """Capture a network trained elsewhere as the run `name`; its summary.
+    """Capture a network trained elsewhere as the run `name` and return its summary.
 
-    `model` names the network, or says where `factory`, a function of (classes, channels), comes from; `settings` are
-    the data set and its preparation as `load_dataset` takes them. `weights` are a library's pretrained ones,
-    `checkpoint` a file of weights; without either the network is as it was made. `layers` chooses unit layers
-    (`unit_layers.choose`), `watch` modules of a network that cannot be traced; `outputs` are those of the data set's
-    classes, in their order, of a network that has more. `command` is kept until the run is finished, to resume it.
+    `ImportSource` says what most arguments are; `settings` are the data set and its preparation as `load_dataset` takes
+    them. `on_read` gets the network with its unit layers before anything is captured. `command` is kept until the run
+    is finished, to resume it.
 
     The same call again returns a finished run. Raises SelvizError, and leaves nothing, if the network cannot be made or
-    traced, its weights or outputs do not fit, or the run is there with other settings.
+    traced, its weights or outputs do not fit, what would be stored is not what the network itself gives, or the run is
+    there with other settings.
     """
+    source = ImportSource(
+        model, factory, weights, None if checkpoint is None else Path(checkpoint), checkpoint_key,
+        tuple(layers), tuple(watch), tuple(outputs), logits,
+    )  # fmt: skip
     folder = store.run_path(name)
-    file = Path(checkpoint) if checkpoint is not None else None
-    facts = {
-        "kind": "imported",
-        **settings,
-        "model": model if factory is None else _without_folders(model),
-        **dict.fromkeys(("alpha", "seed", "epochs")),
-        "weights": weights or None,
-        "checkpoint": file and file.name,
-        "checkpoint_sha256": file and _sha256(file),
-        "code_sha256": None if factory is None else _sha256(Path(model.rpartition(":")[0])),
-        "chosen_layers": " ".join(layers) or None,
-        "watched": " ".join(watch) or None,
-        "outputs": ",".join(map(str, outputs)) or None,
-    }
+    facts = {"kind": "imported", **settings, **source.facts()}
     if (finished := read_json(folder / "summary.json")) is not None:
         if _same(read_json(folder / "config.json") or {}, facts):
             return finished
         raise SelvizError(f"The store has a run {name} already; give this one another name: --name {name[:190]}-2")
-    if factory is None:
-        models.check(model)
-    if weights and (checkpoint is not None or factory is not None or ":" not in model):
-        raise SelvizError(
-            "--weights names the pretrained weights of a torchvision: or timm: network, such as --model "
-            "torchvision:resnet18 --weights DEFAULT; for a file of weights use --checkpoint."
-        )
+    source.check()
     dataset = load_dataset(settings, lambda news: report({"run": name, **news}))
-    plain = _made(model, factory, weights, dataset)
-    if file is not None:
-        load_weights(plain, file, f"the network {facts['model']}")
-    expected = _logits(plain, dataset)
-    if watch:
-        network, document = WatchedNetwork(plain, dataset.example, watch), None
-        tensors = {key: value.contiguous().clone() for key, value in plain.state_dict().items()}
-        if outputs:
-            raise SelvizError("--outputs needs a network that can be traced; leave out --watch.")
-        facts["traced"] = "watched"
-        _check_classes(expected.shape[1], dataset)
-    else:
-        network, document, tensors, facts["traced"] = _stored(plain, expected, dataset, layers, outputs)
+    read = read_network(source, dataset)
+    on_read(read)
+    facts["traced"] = read.traced
     existed = folder.exists()
     with Claim(folder / "claim.json", f"run {name}"):
         try:
             write_json(folder / "config.json", facts)
             write_json(folder / "partial" / "import.json", {"command": command})
             (folder / "failed.json").unlink(missing_ok=True)
-            if document is not None:
-                write_json(folder / NETWORK, document)
-            write_weights(folder / WEIGHTS, tensors)
+            if read.document is not None:
+                write_json(folder / NETWORK, read.document)
+            write_weights(folder / WEIGHTS, read.tensors)
             write_training(folder, [], provenance("cpu"))
-            capture_stage(store, folder, network, dataset, lambda news: report({"run": name, **news}))
-            summary = summarise(folder, facts, dataset)
+            capture_stage(store, folder, read.network, dataset, lambda news: report({"run": name, **news}))
+            more = {"left_out": [[entry.name, entry.reason] for entry in read.left_out], "head": read.head or None}
+            summary = summarise(folder, {**facts, **more}, dataset)
             write_json(folder / "summary.json", summary)
         except Exception as error:
             # A full disk is no fault of the network: what is done is kept. Anything else leaves nothing behind.
@@ -122,89 +172,106 @@ def import_run(
     return summary
 
 
-def _made(model: str, factory, weights: str, dataset: Dataset) -> nn.Module:
-    classes = len(dataset.class_names)
-    if factory is not None:
-        plain = factory(classes, dataset.channels)
-    elif weights:
-        plain = model_hub.build(model, classes, dataset.channels, weights)
-    else:
-        plain = models.seeded(model, classes, dataset.channels, seed=0)
-    return plain.cpu().float().eval().requires_grad_(False)
+def read_network(source: ImportSource, dataset: Dataset) -> ReadNetwork:
+    """Make a network, find its unit layers and prove them on images of the data set; SelvizError where that fails."""
+    plain = _made(source, dataset)
+    inputs = dataset.normalise(dataset.eval_pixels[:PROBES])
+    if source.checkpoint is not None:
+        plain_name = source.facts()["model"]
+        load_weights(plain, source.checkpoint, f"the network {plain_name}", source.checkpoint_key)
+    run = PlainRun(plain)
+    value = plain_value(run, inputs)
+    head = find_head(value, len(dataset.class_names), source.logits, run.made_by)
+    expected = steady_logits(run, head, inputs)
+    _check_classes(chosen_outputs(expected, source.outputs).shape[1], dataset)
+    if source.watch:
+        network = WatchedNetwork(plain, dataset.example, source.watch, head)
+        prove_watched(network, inputs)
+        tensors = {key: value.contiguous().clone() for key, value in plain.state_dict().items()}
+        return ReadNetwork(network, None, tensors, "watched", head.sentence())
+    return read_proven(run, head, inputs, expected, source.layers, source.outputs)
 
 
-def _logits(plain: nn.Module, dataset: Dataset) -> Tensor:
-    """The plain network's logits [n, C] on a few images of the data set; SelvizError if it gives none."""
-    probes = _probes(dataset)
-    try:
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            value = plain(probes)
-    except Exception as error:  # somebody else's code may raise anything
-        place = fault(error)
-        reason = first_line(error)[:200].rstrip(".")
-        raise SelvizError(
-            f"The network cannot be run on images of shape {list(probes.shape[1:])}"
-            f"{f': {place}' if place else ''} ({reason}); --image-size and --channels change the images."
-        ) from error
-    logits = pick_logits(value)
-    if not torch.isfinite(logits).all():
-        raise SelvizError("The network's outputs are not finite on these images; its weights are damaged.")
-    return logits
+def read_proven(
+    run: PlainRun,
+    head: Head,
+    inputs: Tensor,
+    expected: Tensor,
+    layers: Sequence[str] = (),
+    outputs: Sequence[int] = (),
+) -> ReadNetwork:
+    """Return a network as it will be read from its run, by the first way of tracing that holds against the plain one.
 
-
-def _probes(dataset: Dataset) -> Tensor:
-    return dataset.normalise(dataset.eval_pixels[:PROBES])
-
-
-def _stored(plain: nn.Module, expected: Tensor, dataset: Dataset, layers, outputs):
-    """(network, document, tensors, way): the network as it will be read from the run, by the first way that is true."""
-    expected = tracing.chosen_outputs(expected, outputs)
-    _check_classes(expected.shape[1], dataset)
-    errors = []
+    `inputs` [N, C, H, W] are a few images, `expected` the plain network's logits on them. SelvizError where no way does.
+    """
+    errors: list[SelvizError] = []
     for way in tracing.WAYS:
         try:
-            traced = tracing.with_chosen_outputs(tracing.trace(plain, dataset.example, way), outputs)
+            traced = tracing.trace(run.model, inputs[:1], way, layers, head)
+            traced = tracing.with_chosen_outputs(traced, outputs)
             document, tensors = graph_format.graph_document(traced), graph_format.tensors_of(traced)
-            _check_same(_read_back(document, tensors, dataset), expected, dataset)
+            network = _read_back(document, tensors, inputs[:1])
+            prove(run, head, traced, network, inputs, expected, outputs)
+            return ReadNetwork(network, document, tensors, way, head.sentence(), traced.left_out)
         except SelvizError as error:
             errors.append(error)
-        else:
-            chosen = graph_format.graph_document(
-                graph_format.with_layers(traced, unit_layers.choose(traced.layers, layers))
-            )
-            return _read_back(chosen, tensors, dataset), chosen, tensors, way
+    first = next((error for error in errors if not isinstance(error, tracing.Untraceable)), errors[0])
+    if not isinstance(first, tracing.Untraceable):
+        raise first
+    watch = _watchable(run.model, head, inputs)
     raise SelvizError(
-        f"{errors[0]} torch.export cannot follow it either. Watch some of its modules instead: --watch 'layer*'"
-        if all("traced" in str(error) for error in errors)
-        else str(errors[0])
-    ) from errors[0]
+        f"{first} torch.export cannot follow it either."
+        + (f" Watch some of its modules instead: --watch '{watch}'" if watch else "")
+    ) from first
+
+
+def _watchable(plain: nn.Module, head: Head, inputs: Tensor) -> str:
+    """Return modules to watch in a network that cannot be traced, as a name or glob; "" where that gives no numbers."""
+    names = [name for name, module in plain.named_modules() if type(module) in MODULE_NAMES]
+    ends = dict.fromkeys(f"*{name.rpartition('.')[2]}" if name.count(".") else name for name in names)
+    for pattern in list(ends)[:4]:
+        try:
+            prove_watched(WatchedNetwork(plain, inputs[:1], [pattern], head), inputs)
+            return pattern
+        except SelvizError:
+            continue
+    return ""
+
+
+def _made(source: ImportSource, dataset: Dataset) -> nn.Module:
+    classes, channels = len(dataset.class_names), dataset.channels
+    if source.factory is not None:
+        plain = source.factory(classes, channels)
+    elif source.weights:
+        plain = model_hub.build(source.model, classes, channels, source.weights)
+    else:
+        plain = models.seeded(source.model, classes, channels, seed=0)
+    if any(nn.parameter.is_lazy(part) for part in (*plain.parameters(), *plain.buffers())):
+        # Its first pass makes the parameters.
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            plain.eval()
+            plain_value(PlainRun(plain), dataset.normalise(dataset.eval_pixels[:2]))
+    try:
+        return plain.cpu().float().eval().requires_grad_(False)
+    except Exception as error:  # somebody else's modules may refuse to be moved
+        reason = first_line(error)[:200]
+        raise SelvizError(f"The network cannot be moved to the processor in single precision ({reason}).") from error
 
 
 def _check_classes(classes: int, dataset: Dataset) -> None:
-    wanted = len(dataset.class_names)
-    if classes != wanted:
-        more = "name the outputs of its classes in their order: --outputs 3,17,..." if classes > wanted else ""
+    expected = len(dataset.class_names)
+    if classes != expected:
+        more = "name the outputs of its classes in their order: --outputs 3,17,..." if classes > expected else ""
         raise SelvizError(
-            f"The network has {classes} outputs and the data set {wanted} classes; "
+            f"The network has {classes} output{'s' if classes != 1 else ''} and the data set {expected} classes; "
             f"{more or 'bring the data set that it was trained for'}."
         )
 
 
-def _read_back(document: dict, tensors: Mapping[str, Tensor], dataset: Dataset) -> UnitNetwork:
-    traced: Traced = graph_format.rebuilt(json.loads(json.dumps(document)), tensors, dataset.example)
+def _read_back(document: dict, tensors: Mapping[str, Tensor], example: Tensor) -> UnitNetwork:
+    traced = graph_format.rebuilt(json.loads(json.dumps(document)), tensors, example)
     return UnitNetwork.of(traced).for_inference()
-
-
-def _check_same(network: UnitNetwork, expected: Tensor, dataset: Dataset) -> None:
-    with torch.no_grad():
-        found = network.logits(_probes(dataset))
-    off = float((found - expected).abs().max() / expected.std().clamp(min=1e-6))
-    if not off <= TOLERANCE:
-        raise SelvizError(
-            f"The traced network does not give the logits of the network itself (they are off by {off:.2g} standard "
-            "deviations): its code does something that a graph cannot hold. Watch modules instead: --watch 'layer*'"
-        )
 
 
 def _same(stored: Mapping, facts: Mapping) -> bool:

@@ -54,7 +54,7 @@ class LooksAtShapes(Net):
 
 class LooksAtValues(Net):
     def forward(self, x):
-        if x.sum() > 0:
+        if x.isnan().any():
             x = x * 2
         return super().forward(x)
 

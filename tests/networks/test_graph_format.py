@@ -80,12 +80,12 @@ def test_a_network_with_torchvision_s_own_steps_comes_back_where_torchvision_was
     torch.save({"tensors": graph_format.tensors_of(traced), "inputs": inputs}, tmp_path / "stored.pt")
     program = f"""
 import json, pathlib, sys, torch
-from selviz import graphs
+from selviz.networks import graph_format
 from selviz.networks.unit_network import UnitNetwork
 assert "torchvision" not in sys.modules
 folder = pathlib.Path({str(tmp_path)!r})
 stored = torch.load(folder / "stored.pt")
-again = graphs.rebuilt(json.loads((folder / "graph.json").read_text()), stored["tensors"], stored["inputs"][:1])
+again = graph_format.rebuilt(json.loads((folder / "graph.json").read_text()), stored["tensors"], stored["inputs"][:1])
 torch.save(UnitNetwork.of(again).logits(stored["inputs"]), folder / "logits.pt")
 """
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)

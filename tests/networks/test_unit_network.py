@@ -274,7 +274,7 @@ def test_an_unknown_layer_names_the_near_ones(toy):
 def test_networks_that_cannot_be_used_say_why():
     class Branching(nn.Module):
         def forward(self, x):
-            return torch.relu(x) if x.sum() > 0 else x
+            return torch.relu(x).flatten(1) if x.sum() > 0 else x.flatten(1)
 
     class Unitless(nn.Module):
         def forward(self, x):

@@ -1,0 +1,410 @@
+"""Which steps of a graph are activation functions: `found, left_out = find_activations(root, graph, shapes, of_images)`.
+
+An activation function is one that torch has (`nn.ReLU`, `F.relu`, `x.clamp(min=0)`), or one that somebody wrote out of
+single steps: a function of one value that works on each number alone, such as `x * torch.sigmoid(x)`. There the result
+is the unit, and not the gate inside, which only multiplies its own input. A sigmoid that scales another value (as in a
+squeeze-excitation block) is no unit layer; one that does more than that is. Of a gated linear unit (`a * sigmoid(b)`)
+the product is the unit. A maximum over pieces of a layer (maxout) is an activation function as well.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, fx, nn
+
+from selviz.networks.activation_functions import ACTIVATIONS, CURVED_STEPS, GATES, LINEAR_STEPS, SIGNED
+from selviz.networks.graph_nodes import activation_name, called, enclosing, module_path, plain_name, step_name
+
+LABELS = {name: module.__name__ for module, names, _ in ACTIVATIONS for name in names}
+TORCH_MODULES = frozenset(module.__name__ for module, _, _ in ACTIVATIONS)
+PASSING = frozenset(
+    "view reshape expand expand_as unsqueeze squeeze getitem contiguous identity add sub rsub mul div neg dropout "
+    "flatten unflatten repeat to float clone".split()
+)
+UNKNOWN = frozenset("pow square exp expm1 abs log log1p sqrt sinh cosh tan reciprocal".split())
+REDUCTIONS = frozenset("mean sum norm var std max amax logsumexp linalg_norm vector_norm".split())
+
+
+@dataclass(frozen=True)
+class ActivationNode:
+    """A node that is an activation function: the layer's name (not yet unique), what it is, and its sign.
+
+    `pieces` are the axes, of the value before, that a maximum was taken over: units only if parameters made them.
+    """
+
+    node: fx.Node
+    name: str
+    activation: str
+    signed: bool
+    pieces: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A step that looks like a unit layer and is none, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Relation:
+    """How a value depends on an earlier one, number by number: by curved steps, by known activation functions."""
+
+    curved: bool = False
+    known: bool = False
+
+
+def find_activations(
+    root: nn.Module, graph: fx.Graph, shapes: Mapping[str, tuple[int, ...]], of_images: set[fx.Node]
+) -> tuple[list[ActivationNode], list[LeftOut]]:
+    """Return the activation functions among the nodes `of_images`, which depend on the image, in forward order."""
+    order = {node: position for position, node in enumerate(graph.nodes)}
+    nodes = [node for node in graph.nodes if node in of_images and node.name in shapes and node.op != "placeholder"]
+    relations = _relations(root, nodes, shapes)
+    composites, absorbed = _composites(root, nodes, relations, order)
+    _own_modules(root, graph, nodes, relations, composites, absorbed)
+    found: dict[fx.Node, ActivationNode] = {}
+    left_out: list[LeftOut] = []
+    for node in nodes:
+        if node in absorbed:
+            continue
+        if node in composites:
+            found[node] = _composite(root, node, composites[node], shapes)
+            continue
+        name = _known(root, node)
+        label = LABELS.get(name, name)
+        if name in GATES:
+            reason, product = _gate(root, node, relations, shapes, order)
+            if product is not None and product not in found:
+                path = enclosing(product)[0]
+                found[product] = ActivationNode(product, _joined(path, plain_name(called(product))), "gated", True)
+            if reason:
+                left_out.append(LeftOut(_layer_name(root, node, name), reason))
+                continue
+        if name:
+            signed = SIGNED[name] if SIGNED[name] is not None else _signed(root, node, node.all_input_nodes[0], shapes)
+            found[node] = ActivationNode(node, _layer_name(root, node, name), label, bool(signed))
+        elif step_name(root, node) in ("softmax", "log_softmax") or _is_softmax(root, node):
+            left_out.append(LeftOut(_layer_name(root, node, "softmax"), "weights that sum to 1, as in attention"))
+        elif (pieces := _pieces(root, node, shapes)) is not None:
+            found[node] = ActivationNode(
+                node, _joined(enclosing(node)[0], plain_name(called(node))), "maximum", True, pieces
+            )
+        elif _is_unknown(root, node):
+            left_out.append(
+                LeftOut(
+                    node.name, f"{step_name(root, node)} is not known as an activation function; --layers {node.name}"
+                )
+            )
+    return sorted(found.values(), key=lambda entry: order[entry.node]), left_out
+
+
+# ----------------------------------------------------------------------------------------- functions of single numbers
+
+
+def _known(root: nn.Module, node: fx.Node) -> str:
+    """Return the name of the activation function that a node is; "" if it is none."""
+    if node.op == "call_module":
+        name = step_name(root, node)
+        return name if name in SIGNED else ""
+    if (name := activation_name(node)) is not None:
+        return name
+    plain = plain_name(called(node))
+    return plain if plain in SIGNED else ""
+
+
+def _relations(
+    root: nn.Module, nodes: list[fx.Node], shapes: Mapping[str, tuple[int, ...]]
+) -> dict[fx.Node, dict[fx.Node, _Relation]]:
+    """Return node -> earlier node -> relation, for each pair where the one is a function, per number, of the other."""
+    among = set(nodes)
+    relations: dict[fx.Node, dict[fx.Node, _Relation]] = {}
+    for node in nodes:
+        relations[node] = {node: _Relation()}
+        inputs = [parent for parent in node.all_input_nodes if parent in among]
+        name = step_name(root, node)
+        known = _known(root, node)
+        curved = bool(known) or name in CURVED_STEPS
+        if not inputs or not (curved or name in LINEAR_STEPS) or known == "glu":
+            continue
+        if any(shapes[parent.name] != shapes[node.name] for parent in inputs) or (
+            name in ("max", "min") and len(inputs) < 2
+        ):
+            continue
+        common = set.intersection(*(set(relations[parent]) for parent in inputs))
+        for source in common:
+            parts = [relations[parent][source] for parent in inputs]
+            relations[node][source] = _Relation(
+                curved or any(part.curved for part in parts),
+                bool(known) or any(part.known for part in parts),
+            )
+    return relations
+
+
+def _composites(
+    root: nn.Module, nodes: list[fx.Node], relations: dict[fx.Node, dict[fx.Node, _Relation]], order: Mapping
+) -> tuple[dict[fx.Node, fx.Node], set[fx.Node]]:
+    """Return (result -> the value that it is a function of) of activation functions written out, and their insides."""
+    among, composites, absorbed = set(nodes), {}, set()
+    for node in nodes:
+        inputs = [parent for parent in node.all_input_nodes if parent in among]
+        common = set.intersection(*(set(relations[parent]) for parent in inputs)) if inputs else set()
+        if len(inputs) < 2 or not common & set(relations[node]):
+            continue
+        source = max(common, key=lambda other: order[other])
+        parts = [relations[parent][source] for parent in inputs]
+        if _merges(step_name(root, node), parts):
+            inside = _inside(node, source, relations)
+            composites[node] = source
+            for inner in inside:
+                if all(user in inside or user is node for user in inner.users):
+                    absorbed.add(inner)
+                    composites.pop(inner, None)
+    for node in list(composites):
+        if (last := _scaled(root, node, relations)) is not node:
+            composites[last] = composites.pop(node)
+            absorbed.add(node)
+    return composites, absorbed
+
+
+def _merges(name: str, parts: list[_Relation]) -> bool:
+    """Return whether a step makes one activation function of several functions of one value.
+
+    A sum with the value itself does only where no known activation function is inside: that would be a shortcut.
+    """
+    if name in ("where", "maximum", "minimum", "max", "min"):
+        return True
+    if name in ("add", "sub", "rsub"):
+        return all(part.curved for part in parts) or (
+            any(part.curved for part in parts) and not any(part.known for part in parts)
+        )
+    return any(part.curved for part in parts)
+
+
+def _inside(end: fx.Node, source: fx.Node, relations: Mapping) -> set[fx.Node]:
+    """Return the nodes on the way from the source (left out) to the end (left out)."""
+    inside: set[fx.Node] = set()
+    ahead = [end]
+    while ahead:
+        for parent in ahead.pop().all_input_nodes:
+            if parent is not source and parent not in inside and source in relations.get(parent, ()):
+                inside.add(parent)
+                ahead.append(parent)
+    return inside
+
+
+def _scaled(root: nn.Module, node: fx.Node, relations: Mapping) -> fx.Node:
+    """Return the node times or divided by numbers, where that follows at once in the same module."""
+    while len(node.users) == 1:
+        (user,) = node.users
+        numbers = [part for part in (*user.args, *user.kwargs.values()) if part is not node]
+        scales = step_name(root, user) in ("mul", "div") and all(isinstance(part, int | float) for part in numbers)
+        if not scales or enclosing(user)[2] != enclosing(node)[2] or node not in relations.get(user, ()):
+            break
+        node = user
+    return node
+
+
+def _own_modules(
+    root: nn.Module,
+    graph: fx.Graph,
+    nodes: list[fx.Node],
+    relations: dict[fx.Node, dict[fx.Node, _Relation]],
+    composites: dict[fx.Node, fx.Node],
+    absorbed: set[fx.Node],
+) -> None:
+    """Add the modules whose whole forward is a function of single numbers, and that call no other module."""
+    by_call: dict[str, list[fx.Node]] = {}
+    calling: set[str] = set()
+    for node in graph.nodes:
+        stack = [str(key) for key in (node.meta.get("nn_module_stack") or {})]
+        if node.op == "call_module" and stack:
+            calling.update(stack)
+        calling.update(stack[:-1])
+        if stack and node.op != "call_module" and enclosing(node)[0]:
+            by_call.setdefault(stack[-1], []).append(node)
+    among = set(nodes)
+    for key, members in by_call.items():
+        own = [node for node in members if node in among]
+        outside = {parent for node in own for parent in node.all_input_nodes if parent in among and parent not in own}
+        exits = [node for node in own if any(user not in members for user in node.users)]
+        if key in calling or len(outside) != 1 or len(exits) != 1:
+            continue
+        (source,), (end,) = outside, exits
+        while end in own and step_name(root, end) in ("dropout", "identity", "contiguous", "clone", "to", "float"):
+            end = end.all_input_nodes[0]
+        relation = relations.get(end, {}).get(source)
+        if relation is None or not relation.curved or end in composites or _known(root, end):
+            continue
+        composites[end] = source
+        for inner in _inside(end, source, relations):
+            absorbed.add(inner)
+            composites.pop(inner, None)
+        absorbed.discard(end)
+
+
+def _composite(root: nn.Module, node: fx.Node, source: fx.Node, shapes: Mapping) -> ActivationNode:
+    path, kind, key = enclosing(node)
+    inside = {key == enclosing(user)[2] for user in node.users}
+    whole = bool(path) and enclosing(source)[2] != key and not any(inside)
+    name = path if whole else _joined(path, plain_name(called(node)))
+    label = kind if whole else "written out"
+    return ActivationNode(node, name, label, _signed(root, node, source, shapes))
+
+
+def _signed(root: nn.Module, node: fx.Node, source: fx.Node, shapes: Mapping) -> bool:
+    """Return whether a function of single numbers can be negative, tried from -8 to 8; True where it cannot be tried."""
+    shape = shapes[source.name]
+    known: dict[fx.Node, object] = {}
+
+    def value(part: object) -> object:
+        if not isinstance(part, fx.Node):
+            return part
+        if part not in known:
+            if part.op == "placeholder":
+                raise ValueError
+            if part.op == "get_attr":
+                known[part] = (
+                    root.get_parameter(str(part.target)) if _is_parameter(root, part) else _attribute(root, part)
+                )
+            else:
+                args = torch.fx.node.map_arg(part.args, value)
+                kwargs = torch.fx.node.map_arg(part.kwargs, value)
+                if part.op == "call_module":
+                    known[part] = root.get_submodule(str(part.target))(*args, **kwargs)
+                elif part.op == "call_method":
+                    known[part] = getattr(args[0], str(part.target))(*args[1:], **kwargs)
+                else:
+                    known[part] = part.target(*args, **kwargs)  # type: ignore[operator]
+        return known[part]
+
+    try:
+        with torch.no_grad():
+            for number in (-8.0, -3.5, -2.0, -1.0, -0.5, -0.1, 0.0, 0.1, 1.0, 3.0, 8.0):
+                known.clear()
+                known[source] = torch.full(shape, number)
+                result = value(node)
+                if not isinstance(result, Tensor) or bool((result < 0).any()):
+                    return True
+        return False
+    except Exception:  # somebody else's steps may raise anything on numbers that they never saw
+        return True
+
+
+def _attribute(root: nn.Module, node: fx.Node) -> object:
+    value: object = root
+    for part in str(node.target).split("."):
+        value = getattr(value, part)
+    return value
+
+
+def _is_parameter(root: nn.Module, node: fx.Node) -> bool:
+    return isinstance(_attribute(root, node), nn.Parameter)
+
+
+# ------------------------------------------------------------------------------------------------------------- others
+
+
+def _gate(
+    root: nn.Module, node: fx.Node, relations: Mapping, shapes: Mapping, order: Mapping
+) -> tuple[str, fx.Node | None]:
+    """Return why a sigmoid is no unit layer ("" if it is one), and the product that is one in its place."""
+    products: list[tuple[fx.Node, fx.Node]] = []
+    ahead, seen = [node], {node}
+    while ahead:
+        value = ahead.pop()
+        for user in value.users:
+            others = [parent for parent in user.all_input_nodes if parent is not value and parent in relations]
+            name = step_name(root, user)
+            if user.op == "output":
+                return "", None
+            if name == "mul" and others and others[0] not in seen:
+                products.append((user, others[0]))
+            elif name in PASSING and not others:
+                if user not in seen:
+                    seen.add(user)
+                    ahead.append(user)
+            elif name not in ("size", "getattr", "dim", "sym_size"):
+                return "", None
+    if not products:
+        return "", None
+    reason = "a gate: it only scales another value"
+    product, other = products[0]
+    alike = shapes[node.name] == shapes[product.name] == shapes[other.name]
+    linear = alike and not any(_known(root, parent) for parent in relations[other])
+    if len(products) == 1 and linear and not _comes_before(other, node):
+        return "a gate: the product is the unit layer", product
+    return reason, None
+
+
+def _comes_before(node: fx.Node, later: fx.Node) -> bool:
+    ahead, seen = [later], {later}
+    while ahead:
+        for parent in ahead.pop().all_input_nodes:
+            if parent is node:
+                return True
+            if parent not in seen:
+                seen.add(parent)
+                ahead.append(parent)
+    return False
+
+
+def _pieces(root: nn.Module, node: fx.Node, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...] | None:
+    """Return the axes that a maximum runs over, () for one of two values; None if the node is no such maximum."""
+    name = step_name(root, node)
+    source = node
+    if name == "getitem" and node.args[1:] == (0,) and isinstance(node.args[0], fx.Node):
+        source = node.args[0]  # values of torch.max(x, dim)
+        if step_name(root, source) != "max" or source.name in shapes:
+            return None
+        name = "max"
+    if name in ("maximum", "max") and source is node:
+        tensors = [part for part in node.args if isinstance(part, fx.Node)]
+        return () if len(tensors) == 2 or (name == "maximum" and tensors) else None
+    if name not in ("amax", "max") or not source.args or not isinstance(value := source.args[0], fx.Node):
+        return None
+    dims = source.args[1] if len(source.args) > 1 else source.kwargs.get("dim")
+    listed = [dims] if isinstance(dims, int) else list(dims) if isinstance(dims, tuple | list) else []
+    if not listed or not all(isinstance(dim, int) for dim in listed) or value.name not in shapes:
+        return None
+    return tuple(int(dim) % len(shapes[value.name]) for dim in listed)
+
+
+def _is_softmax(root: nn.Module, node: fx.Node) -> bool:
+    return node.op == "call_module" and isinstance(
+        root.get_submodule(str(node.target)), nn.Softmax | nn.Softmax2d | nn.LogSoftmax
+    )
+
+
+def _is_unknown(root: nn.Module, node: fx.Node) -> bool:
+    name = step_name(root, node)
+    return name in UNKNOWN and not all(step_name(root, user) in REDUCTIONS | UNKNOWN for user in node.users)
+
+
+def _layer_name(root: nn.Module, node: fx.Node, function: str) -> str:
+    if node.op == "call_module":
+        return module_path(node)
+    path, kind, _ = enclosing(node)
+    # torch.export puts functions in the place of modules: there the enclosing module is the activation itself.
+    own = isinstance(node.target, torch._ops.OpOverload) and kind in (*TORCH_MODULES, "Softmax", "LogSoftmax")
+    return path if own else _joined(path, function)
+
+
+def _joined(*parts: str) -> str:
+    return ".".join(part for part in parts if part)
+
+
+def unique_names(names: Iterable[str]) -> list[str]:
+    """Return the names, later uses of one with `_1`, `_2`, ...; none of them twice, whatever they are."""
+    names = list(names)
+    taken, used, unique = set(names), set[str](), []
+    for name in names:
+        chosen, count = name, 0
+        while chosen in used or (chosen != name and chosen in taken):
+            count += 1
+            chosen = f"{name}_{count}"
+        used.add(chosen)
+        unique.append(chosen)
+    return unique
