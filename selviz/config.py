@@ -189,6 +189,17 @@ class RunConfig:
         default=0, metadata=_setting(IMAGES, "evaluate on so many images, stratified (default: all)", minimum=0)
     )
 
+    train_folder: str = field(
+        default="",
+        metadata=_setting(IMAGES, "of folder:PATH, the folder of training images in it (default: told by names)"),
+    )
+    test_folder: str = field(
+        default="",
+        metadata=_setting(
+            IMAGES, "of folder:PATH, the folder of evaluation images in it, . for PATH itself (default: told by names)"
+        ),
+    )
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "dataset", absolute_spec(self.dataset))
         for setting in SETTINGS.values():

@@ -24,6 +24,9 @@ def line() -> None:
         notes.append(
             f"{numbers.counted(skipped, 'file')} could not be read and {'is' if skipped == 1 else 'are'} left out."
         )
+    if others := ((run.get("origin") or {}) if isinstance(run.get("origin"), dict) else {}).get("other_files"):
+        listed = ", ".join(f"{count:,} {safe_text.plain(str(suffix))}" for suffix, count in others.items())
+        notes.append(f"Files left out that are no images by their names: {listed}.")
     if notes:
         st.caption("  \n".join(notes))
     if ":" in str(run["dataset"]) and (problem := _problem(reads.data(), reads.run_version(name), name)):

@@ -88,7 +88,16 @@ def import_(args):
         summary = _import_network(store, args)
         if summary is None:
             return
-    show(args, summary, lambda: summary_line(summary))
+    show(args, summary, lambda: "\n".join([summary_line(summary), *_files_left_out(summary)]))
+
+
+def _files_left_out(summary: dict) -> list[str]:
+    """Return a line on the files among the images that were not read, if there are any."""
+    origin = summary.get("origin") or {}
+    parts = [f"{count:,} {suffix}" for suffix, count in (origin.get("other_files") or {}).items()]
+    if origin.get("skipped_images"):
+        parts.append(f"{origin['skipped_images']:,} that cannot be read")
+    return [f"files left out: {', '.join(parts)}"] if parts else []
 
 
 def _import_network(store: "Store", args: argparse.Namespace) -> dict | None:
@@ -100,6 +109,10 @@ def _import_network(store: "Store", args: argparse.Namespace) -> dict | None:
     from selviz.runs.importing import ImportSource, ReadNetwork, import_run, read_network
     from selviz.runs.load import load_dataset
 
+    if args.evaluate_all:
+        if args.train_folder or args.test_folder:
+            raise SelvizError("--evaluate-all takes all images of the folder; leave out --train-folder, --test-folder.")
+        args.test_folder = "."
     # The same checks and the same full path of the data set as in training.
     config = RunConfig(args.dataset, args.model, **image_settings(vars(args)))
     settings = {"dataset": config.dataset, **image_settings(vars(config))}
@@ -211,6 +224,11 @@ def _import_options(sub):
     )
     sub.add_argument(
         "--logits", default="", metavar="KEY", help="which part of what the network returns holds the logits"
+    )
+    sub.add_argument(
+        "--evaluate-all",
+        action="store_true",
+        help="look at all images of a folder of class folders, none held out for training",
     )
     sub.add_argument(
         "--dry-run", action="store_true", help="show the unit layers, and what is left out and why; capture nothing"

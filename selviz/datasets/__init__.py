@@ -4,7 +4,7 @@ A data set is named by one text, its spec:
 
     mnist-5k, digits      come with installed packages
     mnist, fashion-mnist, cifar10, cifar100, svhn      downloaded by torchvision the first time
-    folder:PATH           class folders, in PATH or in its train/ and test/ (or val/); `folders` says more
+    folder:PATH           class folders, in PATH or in its train/ and test/ (or val/); `split_folders` says more
     imagenet:PATH, tiny-imagenet:PATH      as their authors hand them out; `imagenet` says more
 
 and prepared by options, which `selviz train` and others take as `--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
@@ -44,7 +44,7 @@ __all__ = [
 ]  # fmt: skip
 
 DATASETS: dict[str, Callable[[], Dataset]] = {"mnist-5k": mnist_5k, "digits": digits, **DOWNLOADS}
-LAYOUTS: dict[str, Callable[[Path], Parts]] = {
+LAYOUTS: dict[str, Callable[..., Parts]] = {
     "folder": find,
     "imagenet": imagenet,
     "tiny-imagenet": tiny_imagenet,
@@ -64,6 +64,8 @@ def load(
     interpolation: str = "",
     channels: int = 0,
     max_images: int = 0,
+    train_folder: str = "",
+    test_folder: str = "",
     report: Report = silent,
 ) -> Dataset:
     """The data set of that spec; the same object as long as its files stay the same.
@@ -83,11 +85,16 @@ def load(
         root = Path(os.path.abspath(os.path.expanduser(path)))
         if not path:
             raise SelvizError(f"'{spec}' names no folder; write {kind}:/path/to/images.")
-        parts = LAYOUTS[kind](root)
-        key = (kind, root, options, mean, std, max_images, parts.evaluation.digest)
+        if (train_folder or test_folder) and kind != "folder":
+            raise SelvizError(f"--train-folder and --test-folder are for folder:PATH; {kind}: knows its own folders.")
+        folders = (train_folder, test_folder) if kind == "folder" else ()
+        parts = LAYOUTS[kind](root, *folders)
+        key = (kind, root, folders, options, mean, std, max_images, parts.evaluation.digest)
         if not mean:
             key = (*key, _training_digest(parts))
         dataset = _kept(key, lambda: open_parts(f"{kind}:{root}", parts, options, mean, std, max_images, report))
+    elif train_folder or test_folder:
+        raise SelvizError(f"--train-folder and --test-folder are for folder:PATH, and {spec} is none.")
     elif spec in DATASETS:
         dataset = _named(spec, DATASETS[spec], options, mean, std, max_images)
     else:
@@ -100,13 +107,16 @@ def load(
     return dataset
 
 
-def files_digest(spec: str) -> str | None:
+def files_digest(spec: str, train_folder: str = "", test_folder: str = "") -> str | None:
     """Changes with the evaluation files of `folder:PATH` and its like (names, sizes, times); None for other data sets.
 
     Raises SelvizError where they are not there.
     """
     kind, colon, path = spec.partition(":")
-    return LAYOUTS[kind](Path(path)).evaluation.digest[:16] if colon and kind in LAYOUTS else None
+    if not colon or kind not in LAYOUTS:
+        return None
+    folders = (train_folder, test_folder) if kind == "folder" else ()
+    return LAYOUTS[kind](Path(path), *folders).evaluation.digest[:16]
 
 
 def _kept(key: tuple, make: Callable[[], Dataset]) -> Dataset:

@@ -53,7 +53,8 @@ def decoded(files: Sequence[Path], stamps: Sequence[tuple], preparation: Prepara
 
     Raises SelvizError where no file is a picture, and where the cache cannot be written.
     """
-    digest = hashlib.sha256(repr((VERSION, preparation, len(files))).encode())
+    deep = (preparation.depth,) if preparation.depth else ()  # entries of older versions stay
+    digest = hashlib.sha256(repr((VERSION, preparation, len(files), *deep)).encode())
     for stamp in stamps:
         digest.update(repr(stamp).encode(errors="surrogateescape"))
     entry = folder() / "pixels" / digest.hexdigest()[:20]

@@ -7,11 +7,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from selviz.datasets.preparation import Preparation
+from selviz.datasets.preparation import DEEP, Preparation, is_deep
 
 # Pillow's other formats hand files to other programs (EPS) or are no photographs.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
@@ -48,21 +49,45 @@ def read_picture(file, preparation: Preparation) -> np.ndarray:
     try:
         with picture, warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            if is_deep(picture) and not preparation.depth:
+                raise ValueError(DEEP)
             return preparation.pixels(picture)
     except Exception as error:  # Pillow's decoders raise many kinds for a damaged file
         raise ValueError(str(error) or type(error).__name__) from None
 
 
-def sizes(files: Sequence[Path], most: int = 500) -> list[tuple[int, int]]:
-    """(width, height) of at most `most` of the files, evenly spread; those that are no picture are left out."""
-    found = []
-    for file in files[:: -(-len(files) // most) or 1]:
+class Survey(NamedTuple):
+    """(width, height) of each picture of a sample, and whether one of them has gray of more than 8 bits."""
+
+    sizes: list[tuple[int, int]]
+    deep: bool
+
+
+def survey(files: Sequence[Path], max_files: int = 500) -> Survey:
+    """Open at most `max_files` of the files, evenly spread; those that are no picture are left out."""
+    sizes, deep = [], False
+    for file in files[:: -(-len(files) // max_files) or 1]:
         try:
             with open_picture(file) as picture:
-                found.append(picture.size)
+                sizes.append(picture.size)
+                deep = deep or is_deep(picture)
         except ValueError:
             pass
-    return found
+    return Survey(sizes, deep)
+
+
+def deepest(files: Sequence[Path], workers: int | None = None) -> int:
+    """Return the largest number in the gray pictures of more than 8 bits among the files; 0 without any."""
+
+    def largest(file: Path) -> int:
+        try:
+            with open_picture(file) as picture:
+                return int(np.asarray(picture).max(initial=0)) if is_deep(picture) else 0
+        except (ValueError, OSError, SyntaxError):
+            return 0
+
+    with ThreadPoolExecutor(workers or count_workers()) as pool:
+        return max(pool.map(largest, files, chunksize=CHUNK), default=0)
 
 
 def decode(

@@ -6,42 +6,60 @@ images; without `test/` and `val/`, a fifth of each class is held out, always th
 
 import hashlib
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from selviz.datasets import cache
 from selviz.datasets.dataset import Dataset, moments
-from selviz.datasets.decoding import is_image, sizes
-from selviz.datasets.preparation import Options, choose
+from selviz.datasets.decoding import deepest, is_image, survey
+from selviz.datasets.preparation import DEEP, DEPTHS, Options, choose
+from selviz.datasets.split_folders import folders_in, read_layout, role_of
 from selviz.datasets.splits import balanced_order, folds, stratified_split
 from selviz.errors import SelvizError
 from selviz.system.progress import Report
 
-TRAIN = ("train", "training")
-EVALUATION = ("test", "val", "valid", "validation")  # the first one that is there
 TRAIN_SHARE = 0.8
+IGNORED = ("Thumbs.db", "desktop.ini", "ehthumbs.db")  # that systems leave in folders of pictures
 LISTED = 200  # skipped files that a run's record names; all are counted
+
+
+class OtherFile(NamedTuple):
+    """A file among the images that is none by its name: its path below the root, and its class's number."""
+
+    path: str
+    label: int
+
+    @property
+    def suffix(self) -> str:
+        """`.heic`; "no suffix" where there is none."""
+        return os.path.splitext(self.path)[1].lower() or "no suffix"
 
 
 @dataclass(frozen=True, eq=False)
 class Files:
-    """Image files [N] with labels [N], and the stamp of each: (path below the root, size, time of change)."""
+    """Image files [N] with labels [N], and the stamp of each: (path below the root, size, time of change).
+
+    `others` are the files there that are no images by their names.
+    """
 
     paths: list[Path]
     labels: np.ndarray
     stamps: list[tuple]
+    others: tuple[OtherFile, ...] = ()
 
     def __len__(self):
         return len(self.paths)
 
     def pick(self, rows) -> "Files":
         """These rows, in this order."""
-        return Files([self.paths[i] for i in rows], self.labels[rows], [self.stamps[i] for i in rows])
+        return Files([self.paths[i] for i in rows], self.labels[rows], [self.stamps[i] for i in rows], self.others)
 
     @cached_property
     def digest(self) -> str:
@@ -62,30 +80,35 @@ class Parts:
     layout: str
 
 
-def find(root: Path) -> Parts:
-    """The files of a folder in one of the layouts above. SelvizError says what the folder lacks."""
+def find(root: Path, train_folder: str = "", test_folder: str = "") -> Parts:
+    """Return the files of a folder in one of the layouts above. SelvizError says what the folder lacks.
+
+    `train_folder` and `test_folder`, below the root, say which folder is which (`split_folders.read_layout`).
+    """
     if not root.is_dir():
         raise SelvizError(
             f"There is no folder {root}; give one that holds a folder of images for each class: "
             "--dataset folder:/path/to/images"
         )
-    names = folders_in(root)
-    train = next((root / name for name in TRAIN if name in names), None)
-    held_out = next((root / name for name in EVALUATION if name in names), None)
+    parts = read_layout(root, train_folder, test_folder)
+    note = f"; {parts.note}" if parts.note else ""
+    held_out = parts.evaluation
     if held_out is None:
-        source = train or root
+        source = parts.train or root
         classes = folders_in(source)
         check_classes(source, classes)
         files = list_files(source, classes)
-        check_images(source, classes, files.labels)
+        check_images(source, classes, files)
         rows, evaluation = stratified_split(files.labels, TRAIN_SHARE, seed=0)
-        check_images(source, classes, files.labels[evaluation], "a fifth of its images is too few to hold out")
-        layout = f"{source.name}/ split by class, {TRAIN_SHARE:.0%} for training"
+        held = replace(files.pick(evaluation), others=())
+        check_images(source, classes, held, "a fifth of its images is too few to hold out")
+        layout = f"{source.name}/ split by class, {TRAIN_SHARE:.0%} for training{note}"
         return Parts(_texts(classes), files.pick(evaluation), lambda: files.pick(rows), layout)
-    classes = sorted({*folders_in(held_out), *(folders_in(train) if train else ())})
+    train = parts.train
+    classes = same_classes(held_out, train)
     check_classes(held_out, classes)
-    files = list_files(held_out, classes)
-    check_images(held_out, classes, files.labels)
+    files = list_files(held_out, named_as_there(held_out, classes))
+    check_images(held_out, classes, files)
 
     def training() -> Files:
         if train is None:
@@ -93,11 +116,37 @@ def find(root: Path) -> Parts:
                 f"{root} has no training images; add a folder train/ with the same classes, or use --epochs 0 for "
                 "an untrained network."
             )
-        found = list_files(train, classes)
-        check_images(train, classes, found.labels)
+        found = list_files(train, named_as_there(train, classes))
+        check_images(train, classes, found)
         return found
 
-    return Parts(_texts(classes), files, training, f"{train.name + '/ and ' if train else ''}{held_out.name}/")
+    shown = [str(folder.relative_to(root)) if folder != root else root.name for folder in (train, held_out) if folder]
+    return Parts(_texts(classes), files, training, " and ".join(f"{name}/" for name in shown) + note)
+
+
+def _training_paths(parts: Parts) -> list[Path]:
+    try:
+        return parts.training().paths
+    except SelvizError:
+        return []
+
+
+def _depth(files: Sequence[Path]) -> int:
+    """Return the bits that the deep images among the files use: the smallest usual number that holds all of them."""
+    largest = deepest(files)
+    return next(bits for bits in DEPTHS if largest < 2**bits)
+
+
+def same_classes(held_out: Path, train: Path | None) -> list[str]:
+    """Return the class names of both folders, sorted; names that differ in case alone are one, as in the first."""
+    names = {name.lower(): name for name in folders_in(train)} if train else {}
+    return sorted({**{name.lower(): name for name in folders_in(held_out)}, **names}.values())
+
+
+def named_as_there(folder: Path, classes: list[str]) -> list[str]:
+    """Return the names that the classes have in this folder, which may differ in case."""
+    there = {name.lower(): name for name in folders_in(folder)}
+    return [there.get(name.lower(), name) for name in classes]
 
 
 def open_parts(
@@ -116,15 +165,25 @@ def open_parts(
     order = balanced_order(parts.evaluation.labels, seed=0)
     available = len(order)
     evaluation = parts.evaluation.pick(order[:max_images] if max_images else order)
-    preparation = choose(options, sizes(evaluation.paths))
+    sample = survey(evaluation.paths)
+    preparation = choose(options, sample.sizes)
+    if sample.deep:
+        preparation = replace(preparation, depth=_depth([*evaluation.paths, *_training_paths(parts)]))
     found = cache.decoded(evaluation.paths, evaluation.stamps, preparation, report)
+    if any(reason == DEEP for _, reason in found.skipped):
+        # Of all images of the set: one image alone may use a part of the range.
+        preparation = replace(preparation, depth=_depth([*evaluation.paths, *_training_paths(parts)]))
+        found = cache.decoded(evaluation.paths, evaluation.stamps, preparation, report)
     labels = evaluation.labels[found.kept]
     reason = f"{len(found.skipped)} of the files cannot be read" if found.skipped else "allow more with --max-images"
-    check_images(name, parts.class_names, labels, reason)
+    check_images(name, parts.class_names, replace(evaluation.pick(found.kept), others=()), reason)
 
     def training():
         files = parts.training()
         decoded = cache.decoded(files.paths, files.stamps, preparation, report)
+        if any(reason == DEEP for _, reason in decoded.skipped):  # and none of the evaluation images is one
+            deep = replace(preparation, depth=_depth(files.paths))
+            decoded = cache.decoded(files.paths, files.stamps, deep, report)
         return decoded, files.labels[decoded.kept]
 
     def tensors():
@@ -156,19 +215,12 @@ def open_parts(
             "statistics": measured_on,
             "available": available,
             "files": parts.evaluation.digest[:16],
+            "other_files": dict(Counter(other.suffix for other in parts.evaluation.others).most_common(20)),
+            "other": _texts_of([(other.path, other.suffix) for other in parts.evaluation.others[:LISTED]]),
             "skipped_images": len(skipped),
             "skipped": _texts_of(skipped[:LISTED]),
         },
     )
-
-
-def folders_in(root: Path) -> list[str]:
-    """The names of the folders in `root`, sorted; hidden ones are left out."""
-    try:
-        with os.scandir(root) as entries:
-            return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
-    except OSError as error:
-        raise SelvizError(f"The folder {root} cannot be read ({error.strerror}).") from error
 
 
 def list_files(root: Path, classes: list[str]) -> Files:
@@ -177,24 +229,29 @@ def list_files(root: Path, classes: list[str]) -> Files:
     A link that leads out of the data set is refused: a folder that came from somebody else could name any file of this
     machine. SelvizError names the first one, unless SELVIZ_FOLLOW_LINKS is 1.
     """
-    paths, labels = [], []
+    paths, labels, others = [], [], []
     for label, name in enumerate(classes):
         _check_link(root, root / name)
         found = []
         for base, folders, files in os.walk(root / name):
             folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
             found += [os.path.join(base, file) for file in files if is_image(file)]
+            others += [
+                OtherFile(os.path.relpath(os.path.join(base, file), root), label)
+                for file in sorted(files)
+                if not is_image(file) and not file.startswith(".") and file not in IGNORED
+            ]
         for file in found:
             _check_link(root, file)
         paths += sorted(found)
         labels += [label] * len(found)
-    return files_of(root, paths, np.asarray(labels, np.int64))
+    return replace(files_of(root, paths, np.asarray(labels, np.int64)), others=tuple(others))
 
 
 def _check_link(root: Path, path) -> None:
     if not os.path.islink(path) or os.environ.get("SELVIZ_FOLLOW_LINKS") == "1":
         return
-    home = os.path.realpath(root.parent if root.name in (*TRAIN, *EVALUATION) else root)
+    home = os.path.realpath(root.parent if role_of(root.name) else root)
     if not os.path.realpath(path).startswith(f"{home}{os.sep}"):
         raise SelvizError(
             f"{path} is a link that leads out of the data set's folder; put the images themselves there, or set "
@@ -224,12 +281,21 @@ def check_classes(root: Path, classes: list[str]) -> None:
         )
 
 
-def check_images(where, classes, labels: np.ndarray, reason: str = "put images into it or remove its folder") -> None:
-    """SelvizError that names the first class without an image among `labels`."""
-    counts = np.bincount(labels, minlength=len(classes))
-    if empty := [name for name, count in zip(classes, counts, strict=True) if not count]:
-        more = f" (and {len(empty) - 1} more)" if len(empty) > 1 else ""
-        raise SelvizError(f"Class {empty[0]!r}{more} of {where} has no image; {reason}.")
+def check_images(
+    where: object, classes: Sequence[str], files: Files, reason: str = "put images into it or remove its folder"
+) -> None:
+    """SelvizError that names the first class without an image among the files, and what else it has."""
+    counts = np.bincount(files.labels, minlength=len(classes))
+    if empty := [label for label in range(len(classes)) if not counts[label]]:
+        name, more = classes[empty[0]], f" (and {len(empty) - 1} more)" if len(empty) > 1 else ""
+        kinds = Counter(other.suffix for other in files.others if other.label == empty[0])
+        if kinds:
+            listed = ", ".join(f"{count:,} {suffix}" for suffix, count in kinds.most_common(3))
+            raise SelvizError(
+                f"Class {name!r}{more} of {where} has no image that can be read: {listed}; convert them to "
+                "JPEG or PNG, or remove its folder."
+            )
+        raise SelvizError(f"Class {name!r}{more} of {where} has no image; {reason}.")
 
 
 def _texts(names) -> tuple[str, ...]:

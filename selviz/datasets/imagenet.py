@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from selviz.datasets.folders import Files, Parts, check_classes, check_images, files_of, folders_in, list_files
+from selviz.datasets.folders import Files, Parts, check_classes, check_images, files_of, list_files
+from selviz.datasets.split_folders import folders_in
 from selviz.errors import SelvizError
 
 DEVKIT = "ILSVRC2012_devkit_t12"
@@ -45,7 +46,7 @@ def imagenet(root: Path) -> Parts:
         classes = sorted({*inside, *(folders_in(train) if train.is_dir() else ())})
         check_classes(held_out, classes)
         evaluation = list_files(held_out, classes)
-        check_images(held_out, classes, evaluation.labels)
+        check_images(held_out, classes, evaluation)
     elif csv_file.is_file():
         with open(csv_file, encoding="utf-8", newline="") as file:
             rows = [
@@ -76,7 +77,7 @@ def _train(folder: Path, classes: list[str]) -> Files:
     if not folder.is_dir():
         raise SelvizError(f"There are no training images in {folder}; unpack them there, or give --mean and --std.")
     found = list_files(folder, classes)
-    check_images(folder, classes, found.labels)
+    check_images(folder, classes, found)
     return found
 
 
@@ -84,8 +85,9 @@ def _labelled(root: Path, rows: list[tuple[Path, str]], classes: list[str]) -> F
     check_classes(root, classes)
     number = {wnid: label for label, wnid in enumerate(classes)}
     labels = np.array([number[wnid] for _, wnid in rows], np.int64)
-    check_images(root, classes, labels)
-    return files_of(root, [path for path, _ in rows], labels)
+    files = files_of(root, [path for path, _ in rows], labels)
+    check_images(root, classes, files)
+    return files
 
 
 def _words(root: Path) -> dict[str, str]:

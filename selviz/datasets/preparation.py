@@ -4,7 +4,7 @@ The usual evaluation transform, as torchvision's presets apply it to a PIL pictu
 the centre is cropped.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from PIL import Image
@@ -18,6 +18,8 @@ INTERPOLATIONS = {
     "nearest": Image.Resampling.NEAREST,
 }
 LONGEST = 100  # times the shorter side; a thin strip would take gigabytes once its shorter side is resized
+DEPTHS = (8, 10, 12, 14, 16, 24, 32)  # bits of gray that images with more than 8 of them are taken to have
+DEEP = "it has more than 8 bits of gray, and how many the set uses is not known"
 RATIO = 256 / 224  # of the resized shorter side to the crop, in the evaluation of ImageNet networks
 
 
@@ -54,19 +56,23 @@ class Options:
 
 @dataclass(frozen=True)
 class Preparation:
-    """Pictures become uint8 [channels, *crop]; with `keep`, one that has the size `crop` already is not resampled."""
+    """Pictures become uint8 [channels, *crop]; with `keep`, one that has the size `crop` already is not resampled.
+
+    `depth` is the number of bits that the set's gray images of more than 8 bits use; 0 where none has been met.
+    """
 
     crop: tuple[int, int]  # height, width
     resize: int  # shorter side before the crop
     keep: bool = True
     interpolation: str = "bilinear"
     channels: int = 3
+    depth: int = field(default=0, repr=False)
 
     def pixels(self, picture: Image.Image) -> np.ndarray:
         """uint8 [channels, height, width]. Raises ValueError for what is no usable picture."""
         if max(picture.size) > LONGEST * min(picture.size):
             raise ValueError(f"its sides are {picture.width} and {picture.height} pixels, too far apart")
-        picture = _eight_bit(picture).convert("L" if self.channels == 1 else "RGB")
+        picture = _eight_bit(picture, self.depth).convert("L" if self.channels == 1 else "RGB")
         height, width = self.crop
         if not self.keep or picture.size != (width, height):
             short = min(picture.size)
@@ -82,9 +88,10 @@ class Preparation:
         height, width = self.crop
         colour = "grey" if self.channels == 1 else "colour"
         others = "; others: " if self.keep else " of: "
+        deep = f"; gray images of more than 8 bits are read as {self.depth}-bit, as the whole set needs"
         return (
             f"{colour}, {width} x {height} pixels{others}shorter side to {self.resize} ({self.interpolation}), "
-            "then the centre"
+            f"then the centre{deep if self.depth else ''}"
         )
 
 
@@ -101,12 +108,16 @@ def choose(options: Options, sizes: list[tuple[int, int]]) -> Preparation:
     )
 
 
-def _eight_bit(picture: Image.Image) -> Image.Image:
+def is_deep(picture: Image.Image) -> bool:
+    """Return whether a picture has integers of more than 8 bits."""
+    return picture.mode.startswith("I")
+
+
+def _eight_bit(picture: Image.Image, depth: int) -> Image.Image:
+    """Return the picture with 8 bits a channel; one that is alone is read as its container says, 16 bits."""
     if picture.mode == "F":
         raise ValueError("its pixels are floating-point numbers")
-    if not picture.mode.startswith("I"):
+    if not is_deep(picture):
         return picture
-    values = np.asarray(picture).astype(np.int64)
-    if values.max(initial=0) > 255:  # 16 bits
-        values = values >> 8
+    values = np.asarray(picture).astype(np.int64) >> ((depth or 16) - 8)
     return Image.fromarray(values.clip(0, 255).astype(np.uint8))

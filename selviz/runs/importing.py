@@ -275,7 +275,8 @@ def _read_back(document: dict, tensors: Mapping[str, Tensor], example: Tensor) -
 
 
 def _same(stored: Mapping, facts: Mapping) -> bool:
-    return all(stored.get(key) == value for key, value in facts.items())
+    # An older version did not know every setting; a new one's default switches it off.
+    return all(stored[key] == value if key in stored else not value for key, value in facts.items())
 
 
 def _without_folders(spec: str) -> str:

@@ -87,7 +87,8 @@ def images_changed(store: Store, run: str) -> str | None:
     except SelvizError as error:
         return str(error)
     try:
-        if known is None or known == datasets.files_digest(where["dataset"]):
+        folders = {name: str(where.get(name) or "") for name in ("train_folder", "test_folder")}
+        if known is None or known == datasets.files_digest(where["dataset"], **folders):
             return None
         dataset = load_dataset(where, statistics=about)
     except SelvizError as error:
