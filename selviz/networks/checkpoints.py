@@ -129,7 +129,7 @@ def _harmless_globals() -> list[tuple[Callable[..., object] | type, str] | type 
         array, scalar, (array, f"{old_home}._reconstruct"), (scalar, f"{old_home}.scalar"), np.ndarray, np.dtype,
         *dict.fromkeys(numpy_types), pathlib.PosixPath, pathlib.PurePosixPath, pathlib.PureWindowsPath,
         (pathlib.PurePath, "pathlib.WindowsPath"), pathlib.PurePath, argparse.Namespace, types.SimpleNamespace,
-        collections.defaultdict, collections.Counter,
+        collections.Counter, int, float, bool, str, list, dict, set, tuple,
     ]  # fmt: skip
 
 
@@ -181,11 +181,11 @@ TORCHSCRIPT = (
 
 def _is_network(name: str) -> bool:
     """Return whether a name in a pickle is likely the class of a network: of torch.nn or of somebody's module."""
-    home = name.split(".")[0]
-    return name.startswith("torch.nn.modules") or home not in (
+    home, _, last = name.rpartition(".")
+    return name.startswith("torch.nn.modules") or ((home != "" and last[:1].isupper()) and home.split(".")[0] not in (
         "numpy", "torch", "collections", "builtins", "datetime", "argparse", "pathlib", "os", "posix", "nt",
         "subprocess", "sys", "copyreg", "functools", "operator", "codecs", "_codecs", "types", "enum",
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _other_format(path: Path, start: bytes) -> str:

@@ -3,7 +3,10 @@
 import os
 import random
 import re
+from argparse import Namespace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -101,3 +104,106 @@ def test_no_checkpoint_of_250_damaged_and_bent_ones_crashes_runs_code_or_leaves_
 def bring(store, file):
     make = {"factory": lambda classes, channels: Tiny(classes, channels), "checkpoint": file}
     return import_run(store, "bent", f"{__file__}:Tiny", {"dataset": "digits"}, **make)
+
+
+# ------------------------------------------------------------------------------------------- several weights in one file
+
+
+def other(weights):
+    return {name: value + 1 if value.is_floating_point() else value for name, value in weights.items()}
+
+
+@pytest.mark.parametrize(
+    ("held", "keys"),
+    [
+        (lambda w: {"model": w, "ema": other(w)}, ("model", "ema")),
+        (lambda w: {"state_dict": w, "state_dict_ema": other(w), "epoch": 1}, ("state_dict", "state_dict_ema")),
+        (
+            lambda w: {"student": prefixed(w, "module."), "teacher": prefixed(other(w), "module.")},
+            ("student", "teacher"),
+        ),
+        (lambda w: {**prefixed(w, "student."), **prefixed(other(w), "teacher.")}, ("student", "teacher")),
+        (lambda w: {"checkpoint": {"model": w, "ema": other(w)}}, ("checkpoint.model", "ema")),
+    ],
+)
+def test_several_weights_that_fit_are_asked_for_and_never_chosen(weights, tmp_path, held, keys):
+    torch.save(held(weights), tmp_path / "w.pt")
+    with pytest.raises(SelvizError, match="2 different weights that fit .*say which: --checkpoint-key"):
+        load_weights(Tiny(), tmp_path / "w.pt")
+    for key, expected in zip(keys, (weights, other(weights))):
+        model = Tiny()
+        load_weights(model, tmp_path / "w.pt", key=key)
+        assert torch.equal(model.head.weight, expected["head.weight"])
+    with pytest.raises(SelvizError, match="has no weights at 'best'; it has some at"):
+        load_weights(Tiny(), tmp_path / "w.pt", key="best")
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        lambda w: {"model": w, "ema": dict(w)},  # the same twice
+        lambda w: {"classifier": w, "loss": {"center": torch.zeros(3)}},
+        lambda w: {"checkpoint": {"model": w}},
+        lambda w: {"ema": w},
+        lambda w: {"student": w, "optimizer": {"state": {0: {"exp_avg": torch.zeros(2)}}}},
+        lambda w: prefixed(w, "backbone."),
+        lambda w: {"state_dict": {**prefixed(w, "encoder.net."), "criterion.weight": torch.zeros(4)}},
+        lambda w: {"a": {"b": {"c": w}}},
+    ],
+)
+def test_the_one_set_of_weights_that_fits_is_found_under_any_key_or_prefix(weights, tmp_path, held):
+    torch.save(held(weights), tmp_path / "w.pt")
+    model = Tiny()
+    load_weights(model, tmp_path / "w.pt")
+    assert torch.equal(model.head.weight, weights["head.weight"])
+
+
+def test_harmless_values_beside_weights_are_read_safely(weights, tmp_path):
+    beside = {
+        "best": np.float64(0.93), "epoch": np.int64(3), "history": np.arange(3.0), "out": Path("runs/1"),
+        "args": Namespace(lr=0.1, out=Path("x")), "name": np.str_("best"),
+    }  # fmt: skip
+    torch.save({"model": weights, **beside}, tmp_path / "w.pt")
+    torch.save({"model": weights, **beside}, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    for file in ("w.pt", "old.pt"):
+        model = Tiny()
+        load_weights(model, tmp_path / file)
+        assert torch.equal(model.head.weight, weights["head.weight"])
+
+
+def scripted(path):
+    torch.jit.script(nn.Sequential(nn.Linear(2, 2), nn.ReLU())).save(str(path))
+
+
+OTHER_FILES = {
+    "a pickled network": (lambda path: torch.save(nn.Sequential(nn.Linear(2, 2)), path), "m.pt", "a whole network"),
+    "TorchScript": (scripted, "m.pt", "TorchScript archive"),
+    "ONNX": (
+        lambda path: path.write_bytes(b"\x08\x07\x12\x07pytorch\x1a\x052.1.0" + bytes(99)),
+        "m.onnx",
+        "ONNX graph",
+    ),
+    "ONNX by another name": (lambda path: path.write_bytes(b"\x08\x07\x12\x07pytorch\x1a\x05"), "m.bin", "ONNX graph"),
+    "HDF5": (lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(99)), "m.h5", "HDF5 file"),
+    "a pointer": (
+        lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\noid x\n"),
+        "m.pt",
+        "Git LFS",
+    ),
+    "a web page": (lambda path: path.write_text("<!DOCTYPE html>\n<html>404</html>"), "m.pth", "a web page"),
+    "a web page, shouting": (lambda path: path.write_text("\n <HTML>"), "m.safetensors", "a web page"),
+    "a shard": (lambda path: path.write_bytes(b"x" * 99), "model-00001-of-00003.safetensors", "one part of several"),
+    "a list of shards": (lambda path: path.write_text("{}"), "pytorch_model.bin.index.json", "lists the parts"),
+    "a folder": (lambda path: path.mkdir(), "folder", "is a folder; give one file"),
+    "nothing": (lambda path: path.touch(), "m.pt", "is empty"),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_FILES)
+@pytest.mark.filterwarnings("ignore")
+def test_files_that_hold_no_weights_are_told_by_what_they_are(tmp_path, name):
+    write, file, sentence = OTHER_FILES[name]
+    write(tmp_path / file)
+    with pytest.raises(SelvizError, match=sentence) as error:
+        load_weights(Tiny(), tmp_path / file)
+    assert str(error.value).endswith((".", ")")) and "\n" not in str(error.value)
