@@ -1,17 +1,19 @@
-"""What came of silencing, drawn: `result = overall(asked)` streams the headline, then one function for each reading.
+"""Draw what came of silencing: `result = overall(request)` streams the headline, then one function for each reading.
 
-`against_controls(asked, result, draws)`, `by_class(result)`, `flips(run, result)`, `confusion(run, result)`.
+`tests(result)`, `against_controls(request, result, draws)`, `by_class(result)`, `flips(run, result)`, `confusion(...)`.
 """
 
 import base64
 import html
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
 from app.compute import ablation
-from app.compute.ablation import AblationRequest
+from app.compute.ablation import AblationRequest, Result
 from app.look import theme
 from app.page import tables
 from app.state import address, reads
@@ -20,24 +22,20 @@ from selviz.statistics import change_interval
 from selviz.text import numbers, safe_text
 
 TILES = 32  # flipped images on one page
-MOST_CLASSES = 30  # beyond it a confusion matrix is a list of its largest cells
-TOLD = {
-    "control": "random sets of as many units of the same layers",
-    "matched": "sets of other units with nearly the same mean activation",
-}
+MAX_CLASSES = 30  # beyond it a confusion matrix is a list of its largest cells
 
 
-def overall(asked: AblationRequest) -> dict:
-    """Accuracy before, after, and the change: first estimates as they come, then the exact result, which it gives."""
-    place = st.empty()
+def overall(request: AblationRequest) -> Result:
+    """Draw accuracy before, after, and the change: estimates as they come, then the exact result, which is returned."""
+    slot = st.empty()
 
-    def watch(estimate) -> None:
+    def on_estimate(estimate: Any) -> None:
         if not estimate.exact:
-            with place.container():
+            with slot.container():
                 _estimate(estimate)
 
-    result = ablation.ablate(asked, watch)
-    with place.container():
+    result = ablation.ablate(request, on_estimate)
+    with slot.container():
         _exact(result)
     return result
 
@@ -69,15 +67,20 @@ def _estimate(estimate) -> None:
     )
 
 
-def _exact(result: dict) -> None:
+def _exact(result: Result) -> None:
     images = result["images"]
     low, high = change_interval(result["lost"], result["gained"], images)
     before, after = (
         numbers.share(result[f"accuracy_{when}"], images).replace(" ± ", "|± ").split("|")
         for when in ("before", "after")
     )
-    told = f"{numbers.signed(100 * low)} to {numbers.signed(100 * high)}"
-    _cells(tuple(before), tuple(after), (numbers.points(result["change"]), told))
+    interval = f"{numbers.signed(100 * low)} to {numbers.signed(100 * high)}"
+    _cells((before[0], before[1]), (after[0], after[1]), (numbers.points(result["change"]), interval))
+
+
+def tests(result: Result) -> None:
+    """Draw which intervals and tests the headline has."""
+    images = result["images"]
     st.caption(
         f"Exact on {numbers.counted(images, 'image')}; 95 % intervals (Wilson; Agresti and Min for the change) for "
         f"new images. {numbers.counted(result['lost'], 'image')} became wrong, {result['gained']} right; McNemar's "
@@ -92,26 +95,29 @@ def _exact(result: dict) -> None:
     )
 
 
-def against_controls(asked: AblationRequest, result: dict, draws: int) -> None:
-    """Where the chosen units rank among random sets of the same size and among sets matched on mean activation."""
-    place = st.empty()
+def against_controls(
+    request: AblationRequest, result: Result, draws: int, on_progress: Callable[[str], object] = lambda message: None
+) -> dict[str, Result]:
+    """Draw where the chosen units rank among random sets of the same size and sets matched on mean activation.
+
+    Returns the accuracies under each kind of control set; `on_progress` gets how far they are, in words.
+    """
+    slot = st.empty()
     ends = {
         when: (result[f"accuracy_{when}"], result[f"{when}_low"], result[f"{when}_high"])
         for when in ("before", "after")
     }
-    found: dict[str, dict] = {}
-    for kind in figures.ablation.CONTROLS:
-        with place.container():
-            bar = st.progress(0.0, text=f"Drawing {draws} {figures.ablation.CONTROLS[kind]}")
-        found[kind] = ablation.control_accuracies(
-            asked,
-            kind,
-            draws,
-            lambda done, bar=bar, kind=kind: bar.progress(
-                done / draws, text=f"{done} of {draws} {figures.ablation.CONTROLS[kind]}"
-            ),
-        )
-    with place.container():
+    found: dict[str, Result] = {}
+    for kind, name in figures.ablation.CONTROLS.items():
+        with slot.container():
+            bar = st.progress(0.0, text=f"Drawing {draws} {name}")
+
+        def report(done: int, bar: Any = bar, name: str = name) -> None:
+            bar.progress(done / draws, text=f"{done} of {draws} {name}")
+            on_progress(f"{done} of {draws} {name}")
+
+        found[kind] = ablation.control_accuracies(request, kind, draws, report)
+    with slot.container():
         table = pd.DataFrame(
             [
                 {"set": figures.ablation.CONTROLS[kind], "draw": number, "accuracy_after": accuracy}
@@ -127,7 +133,7 @@ def against_controls(asked: AblationRequest, result: dict, draws: int) -> None:
             "Filled: without the chosen units. Outlined: the whole network. Grey dots: without as many random units of "
             "the same layers; squares: without other units of nearly the same mean activation. Whiskers: 95 % Wilson "
             "intervals. Left of most dots: these units matter more than most."
-            if not asked.keep
+            if not request.keep
             else "Filled: with the chosen units alone in their layers. Outlined: the whole network. Grey dots: with as "
             "many random units alone; squares: with units of nearly the same mean activation. Whiskers: 95 % Wilson "
             "intervals. Right of most dots: these units carry more than most.",
@@ -136,9 +142,10 @@ def against_controls(asked: AblationRequest, result: dict, draws: int) -> None:
         )
         for kind, control in found.items():
             st.markdown(_rank(kind, control, result["accuracy_after"]))
+    return found
 
 
-def _rank(kind: str, control: dict, after: float) -> str:
+def _rank(kind: str, control: Result, after: float) -> str:
     name, draws = figures.ablation.CONTROLS[kind], len(control["accuracies"])
     if not draws:
         from selviz.ablation import UNMATCHED
@@ -153,7 +160,7 @@ def _rank(kind: str, control: dict, after: float) -> str:
     )
 
 
-def by_class(result: dict) -> None:
+def by_class(result: Result) -> None:
     """Accuracy of each class before and after: a unit that barely moves the whole can break one class."""
     table = pd.DataFrame(result["per_class"])
     table["class_index"] = range(len(table))
@@ -180,7 +187,7 @@ def by_class(result: dict) -> None:
         )
 
 
-def flips(run: str, result: dict) -> None:
+def flips(run: str, result: Result) -> None:
     """The images whose answer turned wrong or right, with both predictions."""
     table = pd.DataFrame(result["flips"], columns=["image", "label", "before", "after", "lost"])
     lost = table["lost"].astype(bool)
@@ -218,7 +225,7 @@ def _tiles(run: str, title: str, table: pd.DataFrame, name: str) -> None:
         st.html(f'<div class="selviz-tiles">{"".join(tiles)}</div>')
 
 
-def confusion(run: str, result: dict) -> None:
+def confusion(run: str, result: Result) -> None:
     """Which classes are taken for which: before or after, and the difference."""
     names = reads.class_names(run)
     counts = {when: np.array(table) for when, table in result["confusion"].items()}
@@ -231,7 +238,7 @@ def confusion(run: str, result: dict) -> None:
         }
     )
     cells = cells[(cells["before"] > 0) | (cells["after"] > 0)]
-    if len(names) > MOST_CLASSES:
+    if len(names) > MAX_CLASSES:
         st.subheader("Answers that changed most", anchor=False)
         order = cells["difference"].abs().sort_values(ascending=False, kind="stable").index
         tables.table(cells.loc[order].head(100))

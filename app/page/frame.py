@@ -24,7 +24,8 @@ def page(title: str, how: str, python: str = "", shell: str = "") -> None:
                 if shell:
                     st.caption("The same in a shell")
                     st.code(shell, language="bash")
-    st.markdown(how)
+    if how:
+        st.markdown(how)
     st.session_state["notices"] = streamlit_internals.page_run(), st.container()
 
 

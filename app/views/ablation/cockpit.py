@@ -1,0 +1,134 @@
+"""The board with the silent units, and what came of them: `network(...)`, `verdict(...)`."""
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from app.board import component as board
+from app.compute.ablation import AblationRequest, Result
+from app.page import ablation_result, silencing, unit_selection
+from app.page.unit_selection import Units
+from app.state import address, reads
+from app.state.navigation import page_at
+from app.views.ablation.choice import Choice
+from app.views.ablation.options import Options
+from selviz.text import numbers, safe_text, unit_lists
+
+HEIGHT = 300
+
+
+def silent_units(run: str, units: Units, keep: bool) -> Units:
+    """Return the units that are dark: the chosen ones, or where they are kept, all others of their layers."""
+    if not keep:
+        return units
+    sizes = reads.store().units(run).groupby("layer", sort=False).size()
+    return {layer: sorted(set(range(int(sizes[layer]))) - set(chosen)) for layer, chosen in units.items()}
+
+
+def network(run: str, choice: Choice, options: Options, outcome: silencing.Outcome) -> None:
+    """Draw the board; a click on it chooses units, a click on a class the units that prefer it."""
+
+    def touched(silent: Units) -> None:
+        if options.keep:  # dark is what is not kept
+            silent = silent_units(run, {layer: silent.get(layer, []) for layer in {*choice.units, *silent}}, True)
+        unit_selection.put(run, silent)
+
+    def opened(layer: str, unit: int) -> None:
+        st.session_state["silence-open"] = {"run": run, "layer": layer, "unit": str(unit)}
+
+    view = board.View(
+        silent_units(run, choice.units, options.keep),
+        outcome.before,
+        outcome.accuracy_before,
+        outcome.after,
+        outcome.accuracy_after,
+        silencing=silencing.can_silence(run),
+        focus_class=address.get("prefers") if address.get("rule") == "class" else "",
+        class_action="Click to silence all units that prefer it",
+    )
+    board.show(
+        run,
+        view,
+        key="silence",
+        height=HEIGHT,
+        on_silent=touched,
+        on_open=opened,
+        on_class=lambda name: address.update(rule="class", prefers=name),
+    )
+    if query := st.session_state.pop("silence-open", None):
+        st.switch_page(page_at("unit"), query_params=query)
+
+
+def chosen_line(choice: Choice, keep: bool) -> None:
+    """Say which units are silent."""
+    count = sum(map(len, choice.units.values()))
+    done = "keep, all others of their layers silent" if keep else "silent"
+    listed = unit_lists.format_units(choice.units)
+    shown = listed if len(listed) <= 200 else f"{listed[:200]} …"
+    st.markdown(f"**{numbers.counted(count, 'unit')} {done}:** " + safe_text.code(shown or "none"))
+
+
+def suggestion(run: str) -> None:
+    """Draw the way to a first choice that shows something, where nothing is silent."""
+    st.info("No unit is silent. Choose on the board or above, or begin with one of these.", icon=":material/mouse:")
+    with st.container(horizontal=True):
+        st.button(
+            "Silence the units that prefer one class",
+            type="primary",
+            on_click=address.update,
+            kwargs={"rule": "class", "layers": None, "prefers": None},
+        )
+        st.button(
+            "Silence the five most selective units of the last layer",
+            on_click=address.update,
+            kwargs={"rule": "top", "layers": None, "k": None, "metric": None},
+        )
+
+
+def verdict(request: AblationRequest, result: Result, draws: int, how_sure: DeltaGenerator) -> None:
+    """Say in words what silencing broke, next to random and matched sets as they come in; tests into `how_sure`."""
+    slot = st.empty()
+    change = result["change"]
+    moved = "does not move" if change == 0 else f"{'falls' if change < 0 else 'rises'} by {_size(change)}"
+    first = f"Accuracy **{moved}**, from {numbers.percent(result['accuracy_before'])} to "
+    first += f"{numbers.percent(result['accuracy_after'])}. {_worst_class(result)}"
+    slot.markdown(f"{first} Comparing with other units …")
+    with how_sure:
+        controls = ablation_result.against_controls(
+            request, result, draws, lambda progress: slot.markdown(f"{first} Comparing: {progress} …")
+        )
+    told = " ".join(
+        sentence
+        for name, found in controls.items()
+        if (sentence := _rank_in_words(name, found, result["accuracy_after"], request.keep))
+    )
+    slot.markdown(f"{first} {told}")
+
+
+def _size(change: float) -> str:
+    points = abs(100 * change)
+    return f"{points:.1f} point" + ("" if f"{points:.1f}" == "1.0" else "s")
+
+
+def _worst_class(result: Result) -> str:
+    rows = [row for row in result["per_class"] if row["change"] is not None]
+    worst = min(rows, key=lambda row: row["change"], default=None)
+    if worst is None or worst["change"] >= 0:
+        return "No class loses."
+    return (
+        f"Most of it is class **{safe_text.plain(worst['class'])}**: {numbers.percent(worst['before'])} → "
+        f"{numbers.percent(worst['after'])}."
+    )
+
+
+def _rank_in_words(name: str, found: Result, after: float, keep: bool) -> str:
+    draws = len(found["accuracies"])
+    if not draws:
+        return ""
+    worse = sum(accuracy <= after for accuracy in found["accuracies"])  # sets that break at least as much
+    better = draws - worse
+    kinds = {"control": "random sets of as many units", "matched": "sets of equally active units"}
+    if keep:
+        return f"Keeping them leaves more than {worse} of {draws} {kinds[name]} do."
+    if worse == 0:
+        return f"It breaks more than all of {draws} {kinds[name]}."
+    return f"It breaks more than {better} of {draws} {kinds[name]}; {worse} break as much or more."
