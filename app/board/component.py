@@ -4,6 +4,7 @@ The JavaScript is `selviz/publishing/board.js`, which knows nothing of Streamlit
 to the browser once (`model.js`); a click sends the silent units, and comes back with accuracies alone (`component.js`).
 """
 
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,14 +35,15 @@ class View:
     """
 
     silent: Units
-    before: list[float | None]
-    accuracy_before: float
+    before: list[float | None] | None  # None: no classes are drawn
+    accuracy_before: float | None
     after: list[float | None] | None = None
     accuracy_after: float | None = None
     mode: str = "silence"
     silencing: bool = True
     opening: bool = True
     selected: str = ""
+    compared: bool = False  # before and after are those of something else than the silent units
     focus_class: str = ""
     class_action: str = ""  # what a click on a class does, for its tooltip
     lit: np.ndarray | None = None
@@ -50,6 +52,8 @@ class View:
     values: np.ndarray | None = None
     value_label: str = ""
     value_scale: float = 0.0
+    strength: np.ndarray | None = None  # 0..1, in place of SI
+    shown: np.ndarray | None = None  # 0 for units that are to recede, else 1
 
 
 @st.cache_resource
@@ -76,6 +80,11 @@ def read(run: str) -> board.Board:
     return _read(reads.data(), reads.run_version(run), run)[0]
 
 
+def version(run: str) -> str:
+    """Return the key of a run's board in the browser; another one when a file of the run changes."""
+    return f"{run} {zlib.crc32(repr(reads.run_version(run)).encode())}"
+
+
 def show(
     run: str,
     view: View,
@@ -87,11 +96,11 @@ def show(
     on_class: Callable[[str], object] | None = None,
 ) -> None:
     """Draw the board of a run; each `on_...` is called with what its visitor did, before the page is drawn again."""
+    key = f"board-of-{key}"
     found, model = _read(reads.data(), reads.run_version(run), run)
     sizes = dict(zip(found.layers["layer"], found.layers["units"]))
-    version = f"{run} {hash(reads.run_version(run))}"
-    with st.container(key=f"board-model-{key}"):
-        _model_component()(key=f"{key}-model", data={**model, "id": version})
+    with st.container(key=f"board-model-of-{key}"):
+        _model_component()(key=f"{key}-model", data={**model, "id": version(run)})
     state = st.session_state.get(key) or {}
 
     def silent() -> None:
@@ -115,13 +124,13 @@ def show(
     told = state.get("silent") or {}
     data = {
         **{name: value for name, value in vars(view).items() if value is not None},
-        "model": version,
+        "model": version(run),
         "clicks": int(told.get("clicks", 0)),
         "silent": unit_lists.format_units(view.silent),
         "dark": theme.dark(),
         "height": height,
     }
-    for name in ("lit", "values"):
+    for name in ("lit", "values", "strength", "shown"):
         if name in data:
             data[name] = board.encoded(data[name], np.float32)
     _board_component()(

@@ -153,7 +153,7 @@ def synthesised(run: str, layer: str, unit: int, activations: pd.DataFrame) -> N
     st.subheader("An image made for it", anchor=False)
     seed = address.integer("drawn", 0, 10**6, 0, "seed")
     found = _synthesised(run, layer, unit, seed)
-    picture, words = st.columns([1, 2], vertical_alignment="center")
+    picture, words = st.columns([3, 4], vertical_alignment="center", gap="medium")
     told = f"an image made to drive unit {unit} of {layer}"
     source = thumbnails.uri(thumbnails.plain(found["pixels"]))
     picture.html(f'<img class="selviz-picture" alt="{html.escape(told)}" src="{source}">')

@@ -122,6 +122,8 @@ class Board {
     this.view = view;
     this.silent = new Set(this.indices(view.silent || ""));
     this.values = view.values ? decoded(view.values, Float32Array) : null;
+    this.strengths = view.strength ? decoded(view.strength, Float32Array) : null;
+    this.shown = view.shown ? decoded(view.shown, Float32Array) : null;
     this.lit = view.lit ? decoded(view.lit, Float32Array) : null;
     this.focusClass = this.model.classes.indexOf(view.focus_class);
     this.selected = view.selected ? this.indices(view.selected)[0] ?? -1 : -1;
@@ -193,7 +195,7 @@ class Board {
   }
 
   strength(index) {  // 0..1: how active on the input shown, else how selective
-    const value = this.lit ? this.lit[index] : this.si[index];
+    const value = (this.lit ?? this.strengths ?? this.si)[index];
     return Math.min(1, Math.max(0, value || 0)) ** 0.7;
   }
 
@@ -315,7 +317,9 @@ class Board {
       this.title(pen, column);
       for (let place = 0; place < column.count; place++) {
         const x = column.x + place % column.across * column.tile, y = column.y + Math.floor(place / column.across) * column.tile;
+        if (this.shown && !this.shown[column.start + place]) pen.globalAlpha = 0.13;
         this.tile(pen, column.start + place, x, y, column.tile);
+        pen.globalAlpha = 1;
       }
     }
     this.overlay();
@@ -387,10 +391,11 @@ class Board {
     const frame = Math.max(2, Math.round(size / 9)), inner = size - 2 * frame;
     pen.fillStyle = color;
     pen.fillRect(x, y, size, size);
-    pen.globalAlpha = this.lit ? 0.15 + 0.85 * strength : 0.45 + 0.55 * strength;
+    const before = pen.globalAlpha;
+    pen.globalAlpha = before * (this.lit ? 0.15 + 0.85 * strength : 0.45 + 0.55 * strength);
     pen.drawImage(sheet, index % about.across * about.size, Math.floor(index / about.across) * about.size,
       about.size, about.size, x + frame, y + frame, inner, inner);
-    pen.globalAlpha = 1;
+    pen.globalAlpha = before;
   }
 
   darkTile(pen, x, y, size) {
@@ -442,7 +447,7 @@ class Board {
     const {before, after, accuracy_before: was, accuracy_after: now} = this.view;
     this.outputs.hidden = !before;
     if (!before) return;
-    const changed = after && this.silent.size > 0;
+    const changed = after && (this.silent.size > 0 || this.view.compared);
     this.accuracy.replaceChildren();
     element("b", "", this.accuracy, percent(changed ? now : was));
     element("span", "", this.accuracy, changed ? `accuracy, was ${percent(was)}` : "accuracy");
@@ -524,6 +529,7 @@ class Board {
     this.focus = drag.index;
     if (event.pointerType !== "mouse") this.point(drag.index);
     if (this.view.mode === "silence" || drag.shift) this.toggle([drag.index]);
+    else if (this.view.mode === "open") this.open(drag.index);
     else if (this.view.mode !== "look") this.emit("select", this.name(drag.index));
     this.overlay();
   }

@@ -191,6 +191,20 @@ def sheet(pictures: Sequence[np.ndarray] | np.ndarray) -> Sheet:
     return Sheet("data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode(), side, across)
 
 
+def unit_pictures(store: Store, run: str, units: Sequence[tuple[str, int]]) -> Sheet | None:
+    """Return a picture of each of these units, in their order: the mean of the nine images that drive it most."""
+    if not units:
+        return None
+    top = []
+    for layer, unit in units:
+        table = store.activations(run, layer, unit)
+        active = table[table["value"] > table["value"].min()]
+        top.append(active.nlargest(TOP, "value")["image"].astype(int).tolist())
+    stored = store.thumbnails(run, sorted({image for images in top for image in images}))
+    pixels = {image: decode(data, MAX_SIDE) for image, data in stored.items()}
+    return sheet([mean_picture([pixels[image] for image in images], MAX_SIDE) for images in top])
+
+
 def _sheets(store: Store, run: str, ranked: np.ndarray, dead: np.ndarray) -> tuple[Sheet, Sheet, np.ndarray]:
     used = np.unique(ranked[ranked >= 0])
     stored = store.thumbnails(run, used.tolist())

@@ -103,7 +103,7 @@ def test_a_unit_of_a_run_without_weights_still_shows_its_images_and_numbers(visi
 def test_where_images_are_many_the_unit_page_computes_on_the_first_and_says_so(
     visit, tiny_store, tiny_run, monkeypatch
 ):
-    monkeypatch.setattr(ablation, "QUICK", 60)
+    monkeypatch.setattr(ablation, "MAX_UNIT_PAGE_IMAGES", 60)
     page = visit(tiny_store, "unit", layer="relu3", unit="5", meaning="answers")
     assert not page.exception and not page.error
     engine = open_engine(tiny_store, tiny_run, most=60)

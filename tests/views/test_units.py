@@ -9,7 +9,7 @@ from selviz.studies.ablation import run_atlas
 from selviz.studies.unit_measures import run_metrics, run_unit_map
 from tests.helpers.pages import address_of, text
 
-SEEN = ("histogram", "scatter", "tuning", "plane", "agreement")
+SEEN = ("cards", "table", "histogram", "scatter", "tuning", "plane", "agreement")
 
 
 @pytest.fixture
@@ -35,11 +35,11 @@ def test_with_its_studies_every_measure_sorts_and_filters(visit, full_store, tin
         assert not page.exception and not page.error
         assert "selviz m" not in text(page)
     table = full_store.unit_metrics(tiny_run)
-    page = visit(full_store, "units", metric="auc", auc="0.90..1.00")
+    page = visit(full_store, "units", seen="table", metric="auc", auc="0.90..1.00")
     wanted = table[table["auc"] >= 0.9]
     assert f"{len(wanted)} units of 144" in text(page)
     assert page.dataframe[0].value["auc"].iloc[0] == table["auc"].max()
-    smallest = visit(full_store, "units", metric="drop", first="smallest")
+    smallest = visit(full_store, "units", seen="table", metric="drop", first="smallest")
     assert smallest.dataframe[0].value["drop"].iloc[0] == pytest.approx(
         -100 * full_store.atlas(tiny_run)["change"].max()
     )
@@ -56,10 +56,10 @@ def test_the_agreement_is_that_of_the_library(visit, full_store, tiny_run):
 def test_a_long_list_comes_in_pages(visit, tiny_store, tiny_run, monkeypatch):
     monkeypatch.setattr(panels, "PAGE", 40)
     order = tiny_store.units(tiny_run).sort_values("si", ascending=False, kind="stable")
-    page = visit(tiny_store, "units", page="4")
+    page = visit(tiny_store, "units", seen="table", page="4")
     rows = page.dataframe[0].value
     assert rows[["layer", "unit"]].values.tolist() == order[["layer", "unit"]].values.tolist()[120:]
-    beyond = visit(tiny_store, "units", page="7")
+    beyond = visit(tiny_store, "units", seen="table", page="7")
     assert "`7`, which is not here. Shown instead: `4 (there are 1 to 4)`" in beyond.warning[0].value
 
 
@@ -76,7 +76,7 @@ def test_units_are_found_by_layer_address_or_class(visit, tiny_store, tiny_run):
         ("relu4:17", (units["layer"] == "relu4") & (units["unit"] == 17)),
         ("7", units["preferred_class"] == "7"),
     ):
-        page = visit(tiny_store, "units", find=sought)
+        page = visit(tiny_store, "units", seen="table", find=sought)
         told = f"{wanted.sum()} unit" + ("" if wanted.sum() == 1 else "s")
         at_least = units[wanted]
         shown = page.dataframe[0].value

@@ -1,20 +1,59 @@
-"""What silencing one unit changes: `effect(run, layer, unit)`."""
+"""Where a unit is in its network, and what breaks without it: `where_and_what_breaks(run, layer, unit, able)`."""
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
+from app.board import component as board
 from app.compute import ablation
-from app.compute.ablation import AblationRequest
+from app.compute.ablation import AblationRequest, Result
+from app.page import frame, measures, silencing
+from app.state import address, reads
 from app.state.navigation import page_at
 from selviz.text import numbers, safe_text, unit_lists
 
 
-def effect(run: str, layer: str, unit: int) -> None:
-    """Draw what breaks without this one unit, and the way to the page that tells more."""
-    st.subheader("What breaks without it", anchor=False)
+def where_and_what_breaks(run: str, layer: str, unit: int, able: bool) -> None:
+    """Draw the board with this unit marked, and at its outputs what silencing it alone does to each class."""
+    slot, words = st.container(key="unit-board"), st.container()
+    result, told = None, ""
+    if able:
+        with words, frame.show_errors():
+            result, told = _silenced(run, layer, unit)
+    outcome = silencing.of_result(result) if result else silencing.untouched(run)
+    view = board.View(
+        {},
+        outcome.before,
+        outcome.accuracy_before,
+        outcome.after,
+        outcome.accuracy_after,
+        mode="open",
+        silencing=False,
+        selected=unit_lists.format_units({layer: [unit]}),
+        compared=True,
+        class_action="Click to see this unit's images of it",
+    )
+    with slot:
+        board.show(
+            run,
+            view,
+            key="unit",
+            height=272,
+            on_open=lambda to_layer, to_unit: address.update(layer=to_layer, unit=to_unit, image=None),
+            on_class=lambda name: address.update(of=name, evidence="images"),
+        )
+    with words:
+        if result:
+            _in_words(run, layer, unit, result, told)
+
+
+def _silenced(run: str, layer: str, unit: int) -> tuple[Result, str]:
+    max_images, told = ablation.image_limit(run)
     units = unit_lists.format_units({layer: [unit]})
-    max_images, which_images = ablation.image_limit(run)
-    result = ablation.ablate(AblationRequest(run, units, max_images=max_images))
+    return ablation.ablate(AblationRequest(run, units, max_images=max_images)), told
+
+
+def _in_words(run: str, layer: str, unit: int, result: Result, which_images: str) -> None:
     classes = pd.DataFrame(result["per_class"]).dropna(subset="change")
     largest = classes.loc[classes["change"].abs().idxmax()]
     changed = (
@@ -24,13 +63,30 @@ def effect(run: str, layer: str, unit: int) -> None:
         else "No class changes."
     )
     st.markdown(
-        f"Accuracy goes from {numbers.percent(result['accuracy_before'])} to "
+        f"**Without it:** Accuracy goes from {numbers.percent(result['accuracy_before'])} to "
         f"{numbers.share(result['accuracy_after'], result['images'])}: {numbers.points(result['change'])}, "
         f"McNemar's exact test {numbers.p_value(result['mcnemar_p'])}. {changed}{which_images}"
+        + _place_in_layer(run, layer, unit)
     )
     st.page_link(
         page_at("ablation"),
         label="Silence it on the Ablation page, beside random units",
         icon=":material/content_cut:",
-        query_params={"run": run, "layer": layer, "silence": units},
+        query_params={"run": run, "layer": layer, "silence": unit_lists.format_units({layer: [unit]})},
+    )
+
+
+def _place_in_layer(run: str, layer: str, unit: int) -> str:
+    """Return where its effect ranks among those of its layer, where the run has an atlas."""
+    if not measures.stored(run, "atlas"):
+        return ""
+    table = reads.store().atlas(run, layer)
+    own = float(table.loc[table["unit"] == unit, "change"].iloc[0])
+    others = table.loc[table["unit"] != unit, "change"].to_numpy(dtype=float)
+    if not len(others):
+        return ""
+    worse, equal = int(np.sum(others < own)), int(np.sum(others == own))
+    return (
+        f" Of the {numbers.counted(len(others), 'other unit')} of its layer, {worse} cost more when silent alone, "
+        f"{equal} as much."
     )

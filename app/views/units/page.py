@@ -1,166 +1,113 @@
 """Which units are there, and what are they like?"""
 
 from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from app.page import frame, measures, run_picker, tables, unit_selection
+from app.page import frame, run_picker, tables, unit_selection
 from app.state import address, reads
 from app.state.navigation import page_at
-from app.views.units import panels
-from selviz.store import Wanted
+from app.views.units import filters as unit_filters
+from app.views.units import gallery, panels
+from app.views.units.filters import Filters
 from selviz.text import numbers, safe_text, unit_lists
 
-ROUNDED = 1e-9  # what the address may have cut off the ends of a range
 COLUMNS = ("layer", "unit", "si", "null_p95", "preferred_class", "mean_activation", "zero_share", "dead")
+SEEN = {"cards": "Cards", "table": "Table"} | {name: title for name, (title, _) in panels.VIEWS.items()}
 
 
 def show() -> None:
     """Draw the page."""
-    run, store = run_picker.require_run()["name"], reads.store()
-    frame.page(
-        "Which units are there, and what are they like?",
-        "A unit is one channel of a layer. Its class selectivity index (SI) says how much more it responds to one "
-        "class than to the others; what shuffled labels give, its null, stands beside it. Click a row or a dot to "
-        "open the unit.",
-        f"store.units({run!r})",
-    )
-    known, names = measures.known(run), reads.class_names(run)
-    layers = reads.store().layers(run)["layer"].tolist()
-
-    def open_unit(layer: str, unit: int) -> None:
-        """Switches to the page of that unit."""
-        st.switch_page(page_at("unit"), query_params={"run": run, "layer": layer, "unit": str(unit)})
-
-    def filters() -> tuple[Wanted, bool]:
-        """The widgets that say which units are wanted, and whether those with the largest value come first."""
-        with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-            sought = address.get("find").strip()
-            address.widget(
-                st.text_input, "Find", name="find", value=sought, default="", width=150, placeholder="relu3:7, a class",
-                help="A layer, LAYER:UNIT, or a preferred class, or a part of its name.",
-            )  # fmt: skip
-            layer = address.choose("layer", ["all", *layers], "all")
-            address.widget(
-                st.selectbox,
-                "Layer",
-                ["all", *layers],
-                name="layer",
-                value=layer,
-                default="all",
-                width=170,
-                clears=("at",),
-            )
-            prefers = address.choose("class", ["any", *names], "any")
-            address.widget(
-                st.selectbox, "Preferred class", ["any", *names], name="class", value=prefers, default="any", width=150
-            )
-            state = address.segmented("Units", {"all": "all", "live": "live", "dead": "dead"}, "dead")
-            metric = address.choose("metric", list(known), "si", "measure")
-            address.widget(
-                st.selectbox, "Sorted by", list(known), name="metric", value=metric, default="si", width=190,
-                format_func=known.get, clears=("page",),
-            )  # fmt: skip
-            low, high = ends(metric)
-            span = address.number_range(metric, low, high)
-            step = 0.01 if high - low >= 0.1 else (high - low) / 100
-            address.widget(
-                st.slider, f"{known[metric]} between", low, high, step=step, name=metric, value=span, default=(low, high),
-                text=lambda ends: f"{ends[0]:.3g}..{ends[1]:.3g}", width=220,
-            )  # fmt: skip
-            first = address.segmented("First", {"largest": "largest", "smallest": "smallest"}, "first")
-        some = span != (low, high)  # else units without a value of the measure are wanted too
-        wanted = Wanted(
-            sought,
-            None if layer == "all" else layer,
-            None if prefers == "any" else prefers,
-            None if state == "all" else state == "dead",
-            metric,
-            span[0] - ROUNDED if some else None,
-            span[1] + ROUNDED if some else None,
-        )
-        return wanted, first == "largest"
-
-    def ends(metric: str) -> tuple[float, float]:
-        """The ends of the slider: 0 to 1 for a measure that stays inside, else its lowest and highest value."""
-        whole = store.count_units(run, Wanted(metric=metric))
-        low, high = float(whole["lowest"]), float(whole["highest"])
-        low, high = (low, high) if low <= high else (0.0, 1.0)  # no unit has a value
-        low, high = (0.0, 1.0) if low >= 0 and high <= 1 else (low, high)
-        return (low, high) if high > low else (low, low + 1.0)
-
-    def use(count: int, rows: Callable[[int], pd.DataFrame], told: str) -> None:
-        """What can be done with several units at once: silence them, or save them as a group."""
-        with frame.popover(told, ":material/bookmark_add:", "use", disabled=not count) as opened:
-            if opened:
-                first = int(st.number_input("The first", 1, count, min(20, count), key="use-count"))
-                chosen = {layer: sorted(part["unit"].astype(int)) for layer, part in rows(first).groupby("layer")}
-                text = unit_lists.format_units(chosen)
-                st.caption(safe_text.code(text))
-                if st.button("Silence them", icon=":material/content_cut:", key="use-silence"):
-                    query = {"run": run, **unit_selection.query(run, chosen)}
-                    st.switch_page(page_at("ablation"), query_params=query)
-                unit_selection.save(run, chosen)
-
-    def sorted_units(limit: int | None = None, offset: int = 0) -> pd.DataFrame:
-        """The units that the filters leave, in the order asked for."""
-        return store.find_units(run, wanted, descending=largest, limit=limit, offset=offset)
-
-    wanted, largest = filters()
-    found = store.count_units(run, wanted)
+    run = run_picker.require_run()["name"]
+    frame.page("Which units are there, and what are they like?", "", f"store.units({run!r})")
+    board_slot = st.container(key="network-board")
+    filters = unit_filters.choose(run)
+    found = reads.store().count_units(run, filters.wanted)
     if not found["units"]:
         st.info("No unit fits these filters.", icon=":material/filter_alt_off:")
-        nothing = dict.fromkeys(("find", "layer", "class", "dead", "metric", "page", *known))
-        st.button("Clear the filters", on_click=lambda: address.update(**nothing))
-        st.stop()
-    pages = -(-found["units"] // panels.PAGE)
-    page = address.integer("page", 1, pages, 1)
-    with st.container(horizontal=True, vertical_alignment="center"):
-        every = int(reads.store().layers(run)["units"].sum())
-        counts = f"{numbers.counted(found['units'], 'unit')} of {numbers.whole(every)}, {found['dead']} dead."
-        st.markdown(counts, width="content")
+        st.button("Clear the filters", on_click=unit_filters.clear, args=(run,))
+        return
+    with board_slot:
+        gallery.network(filters)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        view = address.segmented("Seen as", SEEN, "seen", clears=("page",), label_visibility="collapsed")
         actions = st.container(width="content")
-        tables.saving("units", sorted_units)
+        tables.saving("units", filters.units)
     frame.unbounded(run, found["layers"])
-
-    view = address.segmented("Seen as", {name: title for name, (title, _) in panels.VIEWS.items()}, "seen")
-    if view in panels.WIDE:
-        seen, listed = st.container(), st.container()
-    else:
-        listed, seen = st.columns([6, 5], gap="large")
-    with listed:
-        columns = list(dict.fromkeys([*COLUMNS[:3], wanted.metric, *COLUMNS[3:]]))
-        here = sorted_units(panels.PAGE, (page - 1) * panels.PAGE)
-        low, high = ends("si")
-        picked = tables.table(
-            here[columns],
-            height=640,
-            key="units-table",
-            on_select="rerun",
-            selection_mode="single-row",
-            column_config={
-                "layer": st.column_config.TextColumn(width=105),
-                "unit": st.column_config.NumberColumn(width=45),
-                "si": st.column_config.ProgressColumn("SI", format="%.2f", min_value=low, max_value=high, width=105),
-                "null_p95": st.column_config.NumberColumn("null 95 %", format="%.3f", width=75),
-                "preferred_class": st.column_config.TextColumn("prefers", width=90),
-            },
-        )
-        if pages > 1:
-            address.widget(
-                st.number_input, f"Page, 1 to {pages}", 1, pages, step=1, name="page", value=page, default=1, width=150
-            )
-        st.caption("A null of 0.08 means: with shuffled labels this unit reaches SI 0.08 once in twenty.")
-    with seen:
-        told = panels.VIEWS[view][1](run, wanted, found, largest)
-    marked = told.get("marked", here.head(0))
+    marked = seen_as(view, filters, found)
     with actions:
         if len(marked):
-            use(len(marked), marked.head, f"Use {numbers.counted(len(marked), 'marked unit')}")
+            use(run, len(marked), marked.head, f"Use {numbers.counted(len(marked), 'marked unit')}")
         else:
-            use(found["units"], sorted_units, "Use")
-    if rows := picked["selection"]["rows"]:
-        open_unit(here["layer"].iloc[rows[0]], here["unit"].iloc[rows[0]])
-    if place := told.get("open"):
-        open_unit(*place)
+            use(run, found["units"], filters.units, "Use")
+    gallery.leave()
+
+
+def counts(run: str, found: dict[str, Any]) -> str:
+    """Return how many units the filters leave, in words."""
+    every = int(reads.store().layers(run)["units"].sum())
+    return f"{numbers.counted(found['units'], 'unit')} of {numbers.whole(every)}, {found['dead']} dead."
+
+
+def seen_as(view: str, filters: Filters, found: dict[str, Any]) -> pd.DataFrame:
+    """Draw the units in one of the ways to see them; return the rows that were marked."""
+    nothing = filters.units(0)
+    if view == "cards":
+        gallery.cards(filters, found["units"], counts(filters.run, found))
+        return nothing
+    st.caption(counts(filters.run, found))
+    if view == "table":
+        table(filters, found["units"])
+        return nothing
+    told = panels.VIEWS[view][1](filters.run, filters.wanted, found, filters.largest)
+    if clicked := told.get("open"):
+        gallery.open_unit(filters.run, *clicked)
+    return told.get("marked", nothing)
+
+
+def table(filters: Filters, count: int) -> None:
+    """Draw a page of the table; a click on a row opens the unit."""
+    pages = -(-count // panels.PAGE)
+    page = address.integer("page", 1, pages, 1)
+    rows = filters.units(panels.PAGE, (page - 1) * panels.PAGE)
+    low, high = unit_filters.ends(filters.run, "si")
+    picked = tables.table(
+        rows[list(dict.fromkeys([*COLUMNS[:3], filters.wanted.metric, *COLUMNS[3:]]))],
+        height=640,
+        key="units-table",
+        on_select="rerun",
+        selection_mode=["single-row", "single-cell"],
+        column_config={
+            "si": st.column_config.ProgressColumn("SI", format="%.2f", min_value=low, max_value=high),
+            "null_p95": st.column_config.NumberColumn("null 95 %", format="%.3f"),
+            "preferred_class": st.column_config.TextColumn("prefers"),
+        },
+    )
+    if pages > 1:
+        address.widget(
+            st.number_input, f"Page, 1 to {pages}", 1, pages, step=1, name="page", value=page, default=1, width=150
+        )
+    st.caption(
+        "Click a row to open the unit. A null of 0.08 means: with shuffled labels this unit reaches SI 0.08 once in "
+        "twenty."
+    )
+    selection = picked["selection"]
+    clicked = [*selection.get("rows", []), *(cell[0] for cell in selection.get("cells", []))]
+    if clicked:
+        gallery.open_unit(filters.run, str(rows["layer"].iloc[clicked[0]]), int(rows["unit"].iloc[clicked[0]]))
+
+
+def use(run: str, count: int, rows: Callable[[int], pd.DataFrame], label: str) -> None:
+    """Draw what can be done with several units at once: silence them, or save them as a group."""
+    with frame.popover(label, ":material/bookmark_add:", "use", disabled=not count) as opened:
+        if opened:
+            first = int(st.number_input("The first", 1, count, min(20, count), key="use-count"))
+            layers = rows(first).groupby("layer")
+            chosen = {str(layer): sorted(part["unit"].astype(int)) for layer, part in layers}
+            st.caption(safe_text.code(unit_lists.format_units(chosen)))
+            if st.button("Silence them", icon=":material/content_cut:", key="use-silence"):
+                query = {"run": run, **unit_selection.query(run, chosen)}
+                st.switch_page(page_at("ablation"), query_params=query)
+            unit_selection.save(run, chosen)

@@ -1,0 +1,132 @@
+"""Units as a board and as cards: `network(filters)`, `cards(filters, count)`; a click on either opens the unit."""
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from app.board import cards as unit_cards
+from app.board import component as board
+from app.look import theme
+from app.page import measures, silencing
+from app.state import address, reads
+from app.state.navigation import page_at
+from app.views.units.filters import Filters, ends
+from selviz.figures import colors
+from selviz.text import numbers
+
+PAGE = 48  # cards on one page
+MAX_BARS = 40  # classes up to which each has a bar
+GROUPS = {"none": "all together", "layer": "by layer", "class": "by class"}
+
+
+def open_unit(run: str, layer: str, unit: int) -> None:
+    """Remember that a unit is to be opened: a page can be left only while it is drawn."""
+    st.session_state["units-open"] = {"run": run, "layer": layer, "unit": str(unit)}
+
+
+def leave() -> None:
+    """Go to the page of the unit that was clicked, if one was."""
+    if query := st.session_state.pop("units-open", None):
+        st.switch_page(page_at("unit"), query_params=query)
+
+
+def network(filters: Filters) -> None:
+    """Draw the board; units that the filters leave out recede, and brightness is the measure sorted by."""
+    run, found = filters.run, board.read(filters.run)
+    every, left = reads.store().units(run), filters.units()
+    places = pd.MultiIndex.from_frame(every[["layer", "unit"]])
+    shown = places.isin(pd.MultiIndex.from_frame(left[["layer", "unit"]])).astype(np.float32)
+    strength = None
+    if (metric := filters.wanted.metric) != "si":
+        values = left.set_index(["layer", "unit"])[metric].reindex(places).to_numpy(dtype=float)
+        low, high = ends(run, metric)
+        strength = np.nan_to_num(np.clip((values - low) / (high - low), 0, 1)).astype(np.float32)
+    outcome = silencing.untouched(run)
+    view = board.View(
+        {},
+        outcome.before,
+        outcome.accuracy_before,
+        mode="open",
+        silencing=False,
+        focus_class=filters.wanted.preferred_class or "",
+        class_action="Click to see the units that prefer it",
+        shown=None if shown.all() else shown,
+        strength=strength,
+    )
+    board.show(
+        run,
+        view,
+        key="network",
+        height=290 if len(found.si) <= 2000 else 330,
+        on_open=lambda layer, unit: open_unit(run, layer, unit),
+        on_class=lambda name: address.update(**{"class": name}),
+    )
+
+
+def cards(filters: Filters, count: int, told: str) -> None:
+    """Draw a page of cards, and next to its controls what is told of them."""
+    run = filters.run
+    pages = -(-count // PAGE)
+    page = address.integer("page", 1, pages, 1)
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+        group = address.segmented("Cards", GROUPS, "group", label_visibility="collapsed")
+        if pages > 1:
+            address.widget(
+                st.number_input,
+                f"Page, 1 to {pages}",
+                1,
+                pages,
+                step=1,
+                name="page",
+                value=page,
+                default=1,
+                width=150,
+                label_visibility="collapsed",
+            )
+            st.caption(f"page {page} of {pages}", width="content")
+        st.caption(told, width="content")
+    units = filters.units(PAGE, (page - 1) * PAGE)
+    groups: dict[str, list[unit_cards.Card]] = {}
+    tuning = _tuning(run, units)
+    hues = colors.classes(len(reads.class_names(run)), theme.dark())
+    for row in units.to_dict("records"):
+        title = {"none": "", "layer": row["layer"], "class": f"prefers {row['preferred_class']}"}[group]
+        title = "dead" if group == "class" and row["dead"] else title
+        groups.setdefault(title, []).append(_card(row, filters.wanted.metric, tuning, hues))
+    unit_cards.show(run, groups, lambda layer, unit: open_unit(run, layer, unit))
+    st.caption(
+        "On a card: the mean of the nine images that drive the unit most, framed in the color of the class it prefers; "
+        "its SI, and in brackets what shuffled labels reach once in twenty; its mean activation on each class."
+    )
+
+
+def _tuning(run: str, units: pd.DataFrame) -> dict[tuple[str, int], np.ndarray]:
+    """Return the mean activation on each class of these units [C]."""
+    found = {}
+    for layer, part in units.groupby("layer", sort=False):
+        means = reads.store().class_means(run, str(layer))
+        wide = means[means["unit"].isin(part["unit"])].pivot(index="unit", columns="class_index", values="mean")
+        found.update({(str(layer), int(unit)): row.to_numpy() for unit, row in wide.iterrows()})
+    return found
+
+
+def _card(row: dict, metric: str, tuning: dict[tuple[str, int], np.ndarray], hues: list[str]) -> unit_cards.Card:
+    means = tuning.get((row["layer"], int(row["unit"])), np.zeros(0))
+    top = float(np.abs(means).max()) if len(means) else 0.0
+    heights = np.abs(means) / top if top > 0 else np.zeros(len(means))
+    bars = [(float(height), hues[number]) for number, height in enumerate(heights)]
+    if len(bars) > MAX_BARS:  # the classes that drive it most
+        bars = sorted(bars, reverse=True)[:MAX_BARS]
+    measure = f"SI {numbers.si(row['si'])} ({numbers.si(row['null_p95'])})"
+    if metric != "si" and not pd.isna(row[metric]):
+        measure = f"{measures.MEASURES[metric].title} {numbers.number(float(row[metric]))}"
+    dead = bool(row["dead"])
+    return unit_cards.Card(
+        row["layer"],
+        int(row["unit"]),
+        "dead" if dead else f"prefers {row['preferred_class']}",
+        "#8888" if dead else hues[int(row["preferred_index"])],
+        "never active" if dead else measure,
+        f"mean activation on each class; largest on {row['preferred_class']}",
+        bars,
+    )
