@@ -20,6 +20,7 @@ from selviz.cli import (
     hypothesis,
     import_export,
     maintenance,
+    publish,
     robustness,
     serve,
     sweep,
@@ -43,6 +44,7 @@ COMMANDS: common.Commands = {
     **hypothesis.COMMANDS,
     **import_export.COMMANDS,
     **serve.COMMANDS,
+    **publish.COMMANDS,
     **maintenance.COMMANDS,
 }
 # How `selviz --help` lists them; each command stands in one group.
@@ -54,7 +56,7 @@ GROUPS = {
     "Explain units": ("attribute", "sanity"),
     "Bad images, attackers, other bases": ("corruptions", "robustness", "dimensionality", "basis"),
     "Test claims": ("hypothesis",),
-    "Tables, files, the store": ("sql", "export", "doctor", "migrate", "relink"),
+    "Tables, files, the store": ("sql", "export", "publish", "doctor", "migrate", "relink"),
 }
 FIRST_STEPS = """selviz shows what single units of an image classifier respond to, and whether that matters.
 

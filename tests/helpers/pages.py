@@ -1,5 +1,6 @@
 """What a page that AppTest ran says: `text(page)`, `address_of(page)`, `metrics(page)`."""
 
+import json
 from pathlib import Path
 
 MAIN = Path(__file__).resolve().parents[2] / "app" / "main.py"
@@ -17,3 +18,9 @@ def address_of(page) -> dict:
 
 def metrics(page) -> dict:
     return {metric.label: (metric.value, metric.delta) for metric in page.metric}
+
+
+def board(page, key: str = "start") -> dict:
+    """The view that a page sent to its board."""
+    sent = [element.proto for element in page.get("bidi_component")]
+    return next(json.loads(one.json) for one in sent if one.id.endswith(f"board-of-{key}"))

@@ -1,0 +1,362 @@
+"""A run as a static site, to give away: `publish(store, run, "site")`.
+
+Plain files that open from a disk and from any web host: the board, a page for each unit with its images, tuning and the
+pixels that its top images owe their activation to, and what silencing each single unit does, exactly (the run's atlas).
+All texts are escaped, nothing is fetched from elsewhere.
+"""
+
+import html
+import json
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+import numpy as np
+import pandas as pd
+
+from selviz import __version__, palette
+from selviz.config import short_name
+from selviz.errors import SelvizError
+from selviz.publishing import board as boards
+from selviz.publishing.citation import citation
+from selviz.store import Store
+from selviz.text import numbers
+
+TEMPLATES = Path(__file__).with_name("templates")
+MARK = "selviz-site.json"  # what a published site has at its top
+TOP, LEAST = 12, 6  # images on a unit's page
+POLICY = (
+    "default-src 'none'; img-src 'self' data: file:; style-src 'self' 'unsafe-inline' file:; script-src 'unsafe-inline'"
+)
+EMBEDDED = 4_000_000  # numbers of the atlas that the first page holds; beyond it only accuracies over all classes
+
+Attribute = Callable[[str, int, list[int]], "list[bytes]"]
+
+
+class Published(NamedTuple):
+    """What was written."""
+
+    folder: Path
+    files: int
+    bytes: int
+    units: int
+
+
+@dataclass(frozen=True)
+class _Site:
+    """All that the pages of a site share."""
+
+    store: Store
+    run: str
+    about: Mapping[str, Any]
+    board: boards.Board
+    units: pd.DataFrame
+    atlas: pd.DataFrame | None  # one row per unit, in the order of units
+    by_class: np.ndarray | None  # accuracy of each class without each unit [U, C]
+    images: pd.DataFrame
+    citation: str
+
+    @property
+    def hues(self) -> list[str]:
+        """The color of each class."""
+        hues = palette.CLASSES[False]
+        return [
+            hues[c] if len(self.board.classes) <= len(hues) else palette.MANY[False]
+            for c in range(len(self.board.classes))
+        ]
+
+
+def publish(
+    store: Store,
+    run: str,
+    folder: str | Path,
+    attribute: Attribute | None = None,
+    on_progress: Callable[[dict[str, Any]], object] = lambda message: None,
+) -> Published:
+    """Write the site of a run to `folder`, which must be new, empty, or an older site; return what was written.
+
+    `attribute(layer, unit, images)` makes a PNG for each image, where attributions are wanted. A site appears as a
+    whole: it is written next to its place under another name and then moved.
+    """
+    final = Path(folder)
+    if final.exists() and (not final.is_dir() or (any(final.iterdir()) and not (final / MARK).exists())):
+        raise SelvizError(f"{final} is there already and is no site of selviz; name a new folder with --to FOLDER.")
+    site = _read(store, run)
+    temporary = final.with_name(f".{final.name}.{secrets.token_hex(4)}")
+    try:
+        temporary.mkdir(parents=True)
+        _write(site, temporary, attribute, on_progress)
+        files = [path for path in temporary.rglob("*") if path.is_file()]
+        size = sum(path.stat().st_size for path in files)
+        if final.exists():
+            shutil.rmtree(final)
+        os.replace(temporary, final)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return Published(final, len(files), size, len(site.units))
+
+
+def _read(store: Store, run: str) -> _Site:
+    board, units = boards.read_board(store, run), store.units(run)
+    atlas = by_class = None
+    try:
+        effects = store.atlas(run)
+    except SelvizError:
+        effects = None
+    if effects is not None:
+        atlas = units[["layer", "unit"]].merge(effects, on=["layer", "unit"], how="left")
+        per_class = store.atlas_classes(run).sort_values(["class_index"])
+        wide = per_class.pivot(index=["layer", "unit"], columns="class_index", values="after")
+        order = pd.MultiIndex.from_frame(units[["layer", "unit"]])
+        by_class = wide.reindex(index=order, columns=range(len(board.classes))).to_numpy(dtype=float)
+    return _Site(store, run, store.run(run), board, units, atlas, by_class, store.images(run), citation())
+
+
+def _write(
+    site: _Site, folder: Path, attribute: Attribute | None, on_progress: Callable[[dict[str, Any]], object]
+) -> None:
+    (folder / "units").mkdir()
+    (folder / "images").mkdir()
+    style = (TEMPLATES / "site.css").read_text(encoding="utf-8")
+    (folder / "site.css").write_text(style, encoding="utf-8")
+    (folder / "index.html").write_text(_index(site, style), encoding="utf-8")
+    pictured: set[int] = set()
+    for layer, part in site.units.groupby("layer", sort=False):
+        matrix = site.store.matrix(site.run, str(layer))
+        means = site.store.class_means(site.run, str(layer)).pivot(index="unit", columns="class_index", values="mean")
+        for position, row in part.iterrows():
+            values = matrix[:, int(row["unit"])]
+            page, shown = _unit_page(
+                site, int(str(position)), row, values, means.loc[row["unit"]].to_numpy(), attribute, folder
+            )
+            (folder / "units" / _file(str(layer), int(row["unit"]))).write_text(page, encoding="utf-8")
+            pictured |= shown
+        on_progress({"run": site.run, "stage": "publish", "done": int(part.index[-1]) + 1, "of": len(site.units)})
+    for image, data in site.store.thumbnails(site.run, sorted(pictured)).items():
+        (folder / "images" / f"{image}.png").write_bytes(data)
+    mark = {"selviz": __version__, "run": site.run, "units": len(site.units), "about": _facts(site)}
+    (folder / MARK).write_text(json.dumps(mark, indent=1, default=str), encoding="utf-8")
+
+
+# ------------------------------------------------------------------------------------------------------- the first page
+
+
+def _index(site: _Site, style: str) -> str:
+    about, model = site.about, site.board.model()
+    before = boards.class_accuracy(site.images, len(site.board.classes))
+    right = float((site.images["label_index"] == site.images["prediction_index"]).mean())
+    names = list(zip(site.units["layer"], site.units["unit"].astype(int)))
+    atlas = None
+    if site.atlas is not None and site.by_class is not None and site.by_class.size <= EMBEDDED:
+        atlas = {
+            "before": [None if np.isnan(value) else float(value) for value in before],
+            "accuracy_before": float(site.atlas["before"].iloc[0]),
+            "accuracy": boards.encoded(site.atlas["after"].to_numpy(), np.float32),
+            "after": boards.encoded(site.by_class.ravel(), np.float32),
+        }
+    touch = "Click one to silence it." if atlas else "This run has no atlas, so nothing can be silenced here."
+    title = f"{about['model']} on {short_name(str(about['dataset']))}"
+    alpha = about.get("alpha")
+    trained = "trained elsewhere" if numbers.missing(alpha) else f"trained with alpha {numbers.alpha(alpha)}"
+    return fill(
+        "index.html",
+        policy=POLICY,
+        title=escape(title),
+        intro=escape(
+            f"What single units of this network respond to, and what breaks without them. {title}, {trained}: "
+            f"{len(names):,} units, accuracy {numbers.percent(right)} on {len(site.images):,} images."
+        ),
+        first=escape(touch),
+        how=escape(touch),
+        count=f"{len(names):,}",
+        table=_unit_table(site),
+        provenance=_facts_html(_facts(site)),
+        citation=escape(site.citation),
+        site_css=style,
+        board_css=boards.STYLE.read_text(encoding="utf-8"),
+        board_js=boards.SCRIPT.read_text(encoding="utf-8"),
+        model=script_json(model),
+        atlas=script_json(atlas),
+        before=script_json([None if np.isnan(value) else float(value) for value in before]),
+        accuracy=script_json(right),
+        images=f"{len(site.images):,}",
+        pages=script_json({f"{layer}:{unit}": "units/" + quote(_file(layer, unit)) for layer, unit in names}),
+    )
+
+
+def _unit_table(site: _Site) -> str:
+    rows = []
+    for row in site.units.to_dict("records"):
+        name = f"{row['layer']}:{int(row['unit'])}"
+        link = "units/" + quote(_file(row["layer"], int(row["unit"])))
+        prefers = "dead" if row["dead"] else str(row["preferred_class"])
+        rows.append(
+            f'<tr><td><a href="{escape(link)}">{escape(name)}</a></td><td>{escape(prefers)}</td>'
+            f"<td>{numbers.si(row['si'])}</td><td>{numbers.si(row['null_p95'])}</td></tr>"
+        )
+    head = "<tr><th>unit</th><th>prefers</th><th>SI</th><th>null 95 %</th></tr>"
+    return f"<table>{head}{''.join(rows)}</table>"
+
+
+def _facts(site: _Site) -> dict[str, str]:
+    """Return where the numbers come from."""
+    about = site.about
+    facts = {
+        name: str(about[name])
+        for name in ("run", "dataset", "model", "alpha", "seed", "epochs", "created")
+        if name in about
+    }
+    facts["selviz"] = __version__
+    for name, checksum in dict(about.get("files", {})).items():
+        facts[f"SHA-256 of {name}"] = str(checksum.get("sha256", "") if isinstance(checksum, dict) else checksum)
+    return {name: value for name, value in facts.items() if value not in ("None", "nan", "")}
+
+
+def _facts_html(facts: Mapping[str, str]) -> str:
+    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts.items())
+    return f'<dl class="facts">{rows}</dl>'
+
+
+# -------------------------------------------------------------------------------------------------------- a unit's page
+
+
+def _unit_page(
+    site: _Site,
+    position: int,
+    row: pd.Series,
+    values: np.ndarray,
+    means: np.ndarray,
+    attribute: Attribute | None,
+    folder: Path,
+) -> tuple[str, set[int]]:
+    """Return the page of a unit, and the images that it shows."""
+    layer, unit, dead = str(row["layer"]), int(row["unit"]), bool(row["dead"])
+    order = np.argsort(-values, kind="stable")
+    top, least = order[:TOP].tolist(), order[::-1][:LEAST].tolist()
+    every = list(zip(site.units["layer"], site.units["unit"].astype(int)))
+    steps = "".join(
+        f'<a href="{escape(quote(_file(*every[there])))}">{word}</a>'
+        for word, there in (("Previous unit", position - 1), ("Next unit", position + 1))
+        if 0 <= there < len(every)
+    )
+    facts = {
+        "SI": f"{numbers.si(row['si'])}, with shuffled labels {numbers.si(row['null_mean'])} on average, "
+        f"{numbers.si(row['null_p95'])} once in twenty",
+        "preferred class": "none: it is dead" if dead else str(row["preferred_class"]),
+        "mean activation": numbers.number(float(row["mean_activation"])),
+        "largest activation": numbers.number(float(row["max_activation"])),
+        "zero on": numbers.percent(float(row["zero_share"])) + " of the images",
+    }
+    page = fill(
+        "unit.html",
+        policy=POLICY,
+        title=escape(f"Unit {unit} of {layer}"),
+        steps=steps,
+        facts=_facts_html(facts),
+        tuning=_bars(site, None, means, lambda value: numbers.number(float(value))),
+        top="".join(_figure(site, image, values) for image in top),
+        top_words="Under each image: its class, what the network takes it for where that is wrong, and the activation.",
+        attribution="" if dead else _attribution(site, layer, unit, top[:3], attribute, folder),
+        least="".join(_figure(site, image, values) for image in least),
+        effect=_effect(site, position),
+        citation=escape(site.citation),
+    )
+    return page, {*top, *least}
+
+
+def _figure(site: _Site, image: int, values: np.ndarray) -> str:
+    row = site.images.iloc[image]
+    wrong = row["label_index"] != row["prediction_index"]
+    words = str(row["label"]) + (f", taken for {row['prediction']}" if wrong else "")
+    hue = site.hues[int(row["label_index"])]
+    return (
+        f'<figure class="{"wrong" if wrong else ""}" style="--hue:{hue}">'
+        f'<img loading="lazy" alt="{escape(f"image {image}, class {words}")}" src="../images/{int(row["image"])}.png">'
+        f"<figcaption>{escape(words)}<br>{numbers.number(float(values[image]))}</figcaption></figure>"
+    )
+
+
+def _bars(site: _Site, before: np.ndarray | None, after: np.ndarray, told: Callable[[float], str]) -> str:
+    """Return a bar per class, its former height outlined where there is one."""
+    both = np.abs(np.concatenate([after, before if before is not None else after]))
+    largest = max(float(np.nanmax(both)) if np.isfinite(both).any() else 0.0, 1e-12)
+    lines = []
+    for number, name in enumerate(site.board.classes):
+        value, hue = float(after[number]), site.hues[number]
+        outline = ""
+        if before is not None and np.isfinite(before[number]):
+            outline = f'<i style="width:{100 * abs(before[number]) / largest:.1f}%;border:1.5px solid {hue}"></i>'
+        fill_width = 100 * abs(value) / largest if np.isfinite(value) else 0.0
+        lines.append(
+            f'<div class="bar"><span>{escape(name)}</span><span class="track">{outline}'
+            f'<i style="width:{fill_width:.1f}%;background:{hue}"></i></span>'
+            f"<span>{told(value) if np.isfinite(value) else '–'}</span></div>"
+        )
+    return "".join(lines)
+
+
+def _effect(site: _Site, position: int) -> str:
+    """Return what silencing the unit alone does, exactly."""
+    if site.atlas is None or site.by_class is None:
+        return ""
+    row = site.atlas.iloc[position]
+    before = boards.class_accuracy(site.images, len(site.board.classes))
+    change = numbers.points(float(row["after"] - row["before"]))
+    return (
+        "<h2>What breaks without it</h2>"
+        f"<p>Accuracy {numbers.percent(float(row['before']))} → <b>{numbers.percent(float(row['after']))}</b> "
+        f"({change}), measured exactly on {len(site.images):,} images.</p>"
+        + _bars(site, before, site.by_class[position], numbers.percent)
+        + '<p class="small">Accuracy of each class; outlined: with the unit, filled: without it.</p>'
+    )
+
+
+def _attribution(
+    site: _Site, layer: str, unit: int, images: list[int], attribute: Attribute | None, folder: Path
+) -> str:
+    """Write the attributions of a unit's top images, and return the part of its page that shows them."""
+    if attribute is None:
+        return ""
+    figures = []
+    for image, data in zip(images, attribute(layer, unit, images)):
+        name = f"{Path(_file(layer, unit)).stem}-{image}.png"
+        (folder / "units" / name).write_bytes(data)
+        words = escape(f"pixels of image {image} that raise this unit")
+        figures.append(f'<figure><img loading="lazy" alt="{words}" src="{escape(quote(name))}"></figure>')
+    return (
+        f'<h2>Which pixels it comes from</h2><div class="images">{"".join(figures)}</div>'
+        '<p class="small">Gradient times input (Captum) of this unit on its top images: what raises it, over the image '
+        "in grey. It may not show what was learned: see Adebayo et al. 2018.</p>"
+    )
+
+
+# ------------------------------------------------------------------------------------------------------------ templates
+
+
+def fill(template: str, **values: str) -> str:
+    """Return a template with each {{name}} replaced by its value, once; values are not looked into."""
+    text = (TEMPLATES / template).read_text(encoding="utf-8")
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], text)
+
+
+def escape(text: str) -> str:
+    """Return text as HTML shows it, in an attribute too."""
+    return html.escape(str(text), quote=True)
+
+
+def script_json(value: object) -> str:
+    """Return a value as JSON that may stand in a <script>: no `<`, and no line ends that JavaScript alone knows."""
+    text = json.dumps(value, ensure_ascii=True, allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _file(layer: str, unit: int) -> str:
+    """Return the file name of a unit's page: letters, digits and dots alone, however a layer is called."""
+    safe = re.sub(r"[^A-Za-z0-9_.-]", lambda match: f"-{ord(match[0]):x}-", layer)
+    return f"{safe}-{unit}.html"
