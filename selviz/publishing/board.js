@@ -107,6 +107,7 @@ class Board {
     this.unfolded = null;
     this.rows.replaceChildren();
     this.rows.removeAttribute("data-classes");
+    this.outputs.toggleAttribute("data-long", model.classes.some(name => name.length > 9));
     this.rows.toggleAttribute("data-short", model.classes.every(name => name.length <= 3));
     this.top.setAttribute("aria-label", `${model.label}: ${this.count} units in ${model.layers.length} layers. `
       + "Arrow keys move, S silences, Enter opens a unit.");
@@ -345,7 +346,8 @@ class Board {
   }
 
   title(pen, column) {
-    const wide = Math.max(column.across * column.tile, STRIP) + 6;
+    const next = this.columns[this.columns.indexOf(column) + 1];
+    const wide = next ? next.x - column.x - 4 : Math.max(column.across * column.tile, this.stage.clientWidth - column.x);
     pen.fillStyle = this.ink;
     pen.font = "600 12px system-ui, sans-serif";
     const folds = column.fold ? (column.open ? "▾ " : "▸ ") : "";

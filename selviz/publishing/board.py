@@ -19,7 +19,6 @@ from PIL import Image
 
 from selviz import palette
 from selviz.config import short_name
-from selviz.errors import SelvizError
 from selviz.store import Store
 
 SCRIPT = Path(__file__).with_name("board.js")
@@ -109,12 +108,7 @@ def read_board(store: Store, run: str) -> Board:
     images = int(about["images"])
     pictured = len(units) <= MAX_PICTURED and len(units) * images <= MAX_VALUES
     ranked = top_images(store, run, layers["layer"].tolist()) if pictured else None
-    sheets: tuple[Sheet | None, Sheet | None, np.ndarray | None] = (None, None, None)
-    if ranked is not None:
-        try:
-            sheets = _sheets(store, run, ranked, dead)
-        except SelvizError:  # the images of the data set are gone: a board of plain tiles
-            sheets = (None, None, None)
+    sheets = _sheets(store, run, ranked, dead) if ranked is not None else (None, None, None)
     return Board(
         run=run,
         label=f"{about['model']} on {short_name(str(about['dataset']))}",

@@ -31,7 +31,6 @@ LOOK = """text => {
     shown[part('Label')] = part('Value');
     if (part('Label') === 'Accuracy after') shown.exact = part('Delta').startsWith('±');
   }
-  shown.exact &&= main.innerText.includes('Exact on');
   return shown['Accuracy before'] && shown['Accuracy after'] ? shown : null;
 }"""
 

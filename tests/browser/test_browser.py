@@ -19,9 +19,9 @@ OF_OTHER_FILES = ("dimensionality", "early", "hypotheses")  # need nothing of wh
 
 
 def test_a_click_on_a_row_opens_the_unit_and_back_and_forward_work(visit, address, tiny_store, tiny_run):
-    visitor = visit().open(f"{address}/units?layer=relu3")
+    visitor = visit().open(f"{address}/units?layer=relu3&seen=table")
     table = visitor.tab.get_by_test_id("stDataFrame").first
-    table.locator(".dvn-scroller").first.click(position={"x": 16, "y": 52}, force=True)  # the first row's box
+    table.locator(".dvn-scroller").first.click(position={"x": 200, "y": 52}, force=True)  # a cell of the first row
     units = tiny_store.units(tiny_run, "relu3").sort_values("si", ascending=False, kind="stable")
     address_holds(visitor, "/unit?", "layer=relu3", f"unit={units['unit'].iloc[0]}")
     visitor.sees(TITLES["unit"]).settle().tab.go_back()
@@ -32,7 +32,7 @@ def test_a_click_on_a_row_opens_the_unit_and_back_and_forward_work(visit, addres
 
 
 def test_a_click_on_a_dot_of_the_histogram_opens_its_unit(visit, address):
-    visitor = visit().open(f"{address}/units")
+    visitor = visit().open(f"{address}/units?seen=histogram")
     visitor.tab.locator(".js-plotly-plot .point").first.click(force=True)
     address_holds(visitor, "/unit?", "layer=relu1", "unit=")
     visitor.sees(TITLES["unit"]).settle().is_well()

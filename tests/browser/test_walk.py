@@ -19,7 +19,9 @@ CLIPPED = """[...document.querySelectorAll(
 
 # What has the focus, and whether a link or button shows it by an outline or a ring (a field has a frame and a caret).
 FOCUS = """(() => {
-  const one = document.activeElement, kind = one.tagName.toLowerCase(), looks = getComputedStyle(one);
+  let one = document.activeElement;
+  while (one.shadowRoot?.activeElement) one = one.shadowRoot.activeElement;
+  const kind = one.tagName.toLowerCase(), looks = getComputedStyle(one);
   const name = one.getAttribute('aria-label') || one.innerText || one.title || '';
   return [`${kind}: ${name}`, looks.boxShadow != 'none' || looks.outlineStyle != 'none' || !/^(a|button)$/.test(kind)];
 })()"""
@@ -77,14 +79,12 @@ def test_from_the_overview_to_a_silenced_unit_whose_link_shows_another_reader_th
         visitor.tab.get_by_role("radio", name="live", exact=True)
     ).first.click()
     address_holds(visitor, "dead=live")
-    visitor.settle().tab.get_by_test_id("stDataFrame").first.locator(".dvn-scroller").first.click(
-        position={"x": 16, "y": 52}, force=True
-    )
+    visitor.settle().tab.locator(".card").first.click()
     address_holds(visitor, "/unit?")
-    visitor.sees("What breaks without it").settle()
+    visitor.sees("Without it:").settle()
     visitor.tab.get_by_role("link", name="Silence it on the Ablation page").click()
     address_holds(visitor, "/ablation?", "silence=")
-    visitor.sees("Exact on").settle()
+    visitor.sees("Accuracy after").settle()
     live = tiny_store.units(tiny_run).query("not dead").sort_values("si", ascending=False, kind="stable").iloc[0]
     expected = run_ablation(tiny_store, tiny_run, {live["layer"]: [int(live["unit"])]}, draws=0)
     number = f"{100 * expected['accuracy_after']:.1f} %"
@@ -121,9 +121,9 @@ def test_units_are_found_opened_silenced_and_their_link_copied_without_a_mouse(v
     keyboard.type("relu3")
     keyboard.press("Enter")
     visitor.sees("32 units of 144").settle()
-    tab_to("canvas")
-    keyboard.press("ArrowDown")
-    keyboard.press("Shift+Space")
+    tab_to("a: relu3:")  # the first card
+    keyboard.press("Tab")
+    keyboard.press("Enter")
     address_holds(visitor, "/unit?", "layer=relu3", "unit=")
     opened = int(re.search(r"[?&]unit=(\d+)", visitor.tab.url)[1])
     order = tiny_store.units(tiny_run, "relu3").sort_values("si", ascending=False, kind="stable")["unit"]
@@ -134,7 +134,7 @@ def test_units_are_found_opened_silenced_and_their_link_copied_without_a_mouse(v
     tab_to("Silence it on the Ablation page")
     keyboard.press("Enter")
     address_holds(visitor, "/ablation?", "silence=")
-    visitor.sees("Exact on").settle()
+    visitor.sees("Accuracy after").settle()
     tab_to("Share")
     keyboard.press("Enter")
     visitor.tab.wait_for_function("document.activeElement.closest('[data-testid=stPopoverBody]')")

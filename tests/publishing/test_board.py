@@ -70,12 +70,6 @@ def test_a_network_of_many_units_has_a_board_without_pictures(tiny_store, tiny_r
     assert model["pictures"] is None and model["images"] is None
 
 
-def test_a_run_whose_images_are_gone_has_a_board_of_plain_tiles(own_store, tiny_run):
-    for file in (own_store.path / "images").glob("*/images.duckdb"):
-        file.unlink()
-    assert read_board(own_store, tiny_run).pictures is None
-
-
 def test_stages_follow_the_names_of_layers_or_cut_the_network_into_parts():
     assert stages(["layer1.0.relu", "layer1.1.relu", "layer2.0.relu", "layer3.0.relu"]) == (
         ["layer1", "layer1", "layer2", "layer3"]

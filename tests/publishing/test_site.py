@@ -96,9 +96,7 @@ def test_a_folder_that_is_no_site_stays_as_it_is_and_an_older_site_is_replaced(p
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
-def test_the_command_computes_the_atlas_draws_attributions_and_says_what_it_did(
-    own_store, tiny_run, tmp_path, capsys
-):
+def test_the_command_computes_the_atlas_draws_attributions_and_says_what_it_did(own_store, tiny_run, tmp_path, capsys):
     command = ["publish", tiny_run, "--to", str(tmp_path / "site"), "--data", str(own_store.path), "--json"]
     assert main(command) == 0
     told = json.loads(capsys.readouterr().out)

@@ -137,7 +137,7 @@ def test_a_click_on_an_image_puts_it_into_the_address(visit, tiny_store, tiny_ru
 
 def test_filters_narrow_the_list_of_units_and_live_in_the_address(visit, tiny_store, tiny_run):
     units = tiny_store.units(tiny_run)
-    page = visit(tiny_store, "units", si="0.10..1.00")
+    page = visit(tiny_store, "units", seen="table", si="0.10..1.00")
     page.selectbox(key="link-layer").select("relu3").run()
     wanted = units[(units["layer"] == "relu3") & (units["si"] >= 0.1)]
     assert f"{len(wanted)} units of 144" in text(page)

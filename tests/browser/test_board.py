@@ -1,0 +1,139 @@
+"""The board under a hand: a click darkens a tile, the numbers are those of `selviz ablate`, keys do what a mouse does."""
+
+import random
+
+import pytest
+
+from selviz.studies.ablation import run_ablation
+from selviz.text.numbers import percent
+from selviz.text.unit_lists import format_units
+from tests.helpers.browser import address_holds
+
+pytestmark = pytest.mark.browser
+
+# Where a unit's tile is on the screen, of the only board that is there.
+TILE = """([layer, unit]) => {
+  const find = root => root.querySelector('.board-host')
+    ?? [...root.querySelectorAll('*')].map(one => one.shadowRoot && find(one.shadowRoot)).find(Boolean);
+  const {board} = find(document), frame = board.top.getBoundingClientRect();
+  const {x, y, tile} = board.box(board.indices(`${layer}:${unit}`)[0]);
+  return [frame.x + x + tile / 2, frame.y + y + tile / 2];
+}"""
+SILENT = """() => {
+  const find = root => root.querySelector('.board-host')
+    ?? [...root.querySelectorAll('*')].map(one => one.shadowRoot && find(one.shadowRoot)).find(Boolean);
+  const {board} = find(document);
+  return board.text(board.silent);
+}"""
+
+
+def open_board(visitor, url):
+    """A page with its board drawn."""
+    visitor.open(url).tab.locator(".board-row").first.wait_for()
+    return visitor
+
+
+def click(visitor, layer, unit, times=1):
+    """A click of the mouse on a unit's tile."""
+    visitor.tab.mouse.click(*visitor.tab.evaluate(TILE, [layer, unit]), click_count=times)
+
+
+def shows(visitor, store, run, units):
+    """The board's large number and every class's are those of the library for these units."""
+    result = run_ablation(store, run, units, draws=0)
+    board = visitor.tab.locator(".board-accuracy")
+    board.filter(has_text=f"was {percent(result['accuracy_before'])}").wait_for()
+    visitor.tab.locator(".board-accuracy b", has_text=percent(result["accuracy_after"])).wait_for()
+    visitor.settle()
+    values = visitor.tab.locator(".board-row .board-value").all_inner_texts()
+    assert values == [percent(row["after"]) for row in result["per_class"]]
+
+
+def test_the_start_page_shows_the_network_and_one_click_silences_a_class(visit, address, tiny_store, tiny_run):
+    visitor = open_board(visit(), f"{address}/?class=7")
+    assert visitor.tab.locator(".board-row").count() == 10
+    visitor.tab.get_by_role("button", name="that love").click()
+    units = tiny_store.units(tiny_run, "relu4")
+    lovers = units.loc[(units["preferred_class"] == "7") & ~units["dead"], "unit"].astype(int).tolist()
+    shows(visitor, tiny_store, tiny_run, {"relu4": lovers})
+    assert visitor.tab.evaluate(SILENT) == format_units({"relu4": lovers})
+    visitor.tab.get_by_role("button", name="Put them back").click()
+    visitor.tab.locator(".board-accuracy", has_text="was").wait_for(state="detached")
+    visitor.settle().is_well()
+
+
+def test_a_click_silences_a_tile_a_second_one_puts_it_back_and_the_link_holds_it(visit, address, tiny_store, tiny_run):
+    visitor = open_board(visit(), f"{address}/")
+    click(visitor, "relu3", 5)
+    assert visitor.tab.evaluate(SILENT) == "relu3:5", "the tile answers before the server"
+    address_holds(visitor, "silence=relu3")
+    click(visitor, "relu4", 17)
+    shows(visitor, tiny_store, tiny_run, {"relu3": [5], "relu4": [17]})
+    reader = open_board(visit(), visitor.tab.url)
+    shows(reader, tiny_store, tiny_run, {"relu3": [5], "relu4": [17]})
+    assert reader.tab.evaluate(SILENT) == "relu3:5;relu4:17"
+    click(visitor, "relu3", 5)
+    shows(visitor, tiny_store, tiny_run, {"relu4": [17]})
+    visitor.tab.go_back()
+    shows(visitor, tiny_store, tiny_run, {"relu3": [5], "relu4": [17]})
+    visitor.is_well()
+    reader.is_well()
+
+
+def test_keys_move_silence_and_open_as_a_mouse_does(visit, address, tiny_store, tiny_run):
+    visitor = open_board(visit(), f"{address}/")
+    visitor.tab.locator(".board-top").focus()
+    keyboard = visitor.tab.keyboard
+    keyboard.press("ArrowDown")  # to the first unit
+    keyboard.press("ArrowRight")
+    spoken = visitor.tab.locator(".board-spoken").inner_text()
+    assert "unit 1 of relu1" in spoken and "SI" in spoken
+    keyboard.press("s")
+    shows(visitor, tiny_store, tiny_run, {"relu1": [1]})
+    visitor.tab.locator(".board-top").focus()
+    keyboard.press("Enter")
+    address_holds(visitor, "/unit?", "layer=relu1", "unit=1")
+    visitor.settle().is_well()
+
+
+def test_a_drag_marks_units_and_silences_them_together(visit, address, tiny_store, tiny_run):
+    visitor = open_board(visit(), f"{address}/ablation")
+    first, last = (visitor.tab.evaluate(TILE, ["relu1", unit]) for unit in (0, 3))
+    visitor.tab.mouse.move(first[0] - 4, first[1] - 4)
+    visitor.tab.mouse.down()
+    visitor.tab.mouse.move(max(first[0], last[0]) + 4, max(first[1], last[1]) + 4, steps=5)
+    visitor.tab.mouse.up()
+    visitor.tab.locator(".board-action").click()
+    address_holds(visitor, "silence=relu1")
+    silent = visitor.tab.evaluate(SILENT)
+    assert silent.startswith("relu1:0")
+    visitor.settle().is_well()
+
+
+def test_a_class_on_the_right_silences_its_units_on_the_page_of_ablation(visit, address, tiny_store, tiny_run):
+    visitor = open_board(visit(), f"{address}/ablation")
+    visitor.tab.locator(".board-row").nth(3).click()
+    address_holds(visitor, "rule=class", "prefers=3")
+    visitor.sees("Most of it is class").settle().is_well()
+
+
+@pytest.mark.parametrize("clicks", [4, pytest.param(100, marks=pytest.mark.slow)])
+def test_two_visitors_click_at_random_and_each_sees_the_numbers_of_selviz_ablate(
+    visit, address, tiny_store, tiny_run, clicks
+):
+    dice = random.Random(0)
+    visitors = [open_board(visit(), f"{address}/ablation") for _ in range(2)]
+    silent: list[dict[str, set[int]]] = [{}, {}]
+    sizes = tiny_store.units(tiny_run).groupby("layer", sort=False).size().to_dict()
+    for _ in range(clicks):
+        for number, visitor in enumerate(visitors):
+            layer = dice.choice(list(sizes))
+            unit = dice.randrange(sizes[layer])
+            silent[number].setdefault(layer, set()).symmetric_difference_update({unit})
+            click(visitor, layer, unit)
+        for number, visitor in enumerate(visitors):
+            units = {layer: sorted(silent[number][layer]) for layer in sizes if silent[number].get(layer)}
+            if units:
+                shows(visitor, tiny_store, tiny_run, units)
+    for visitor in visitors:
+        visitor.is_well()
