@@ -49,6 +49,8 @@ class View:
     lit: np.ndarray | None = None
     input: str = ""  # the picture that lights the units, as an address
     input_label: str = ""
+    headline: str = ""  # in place of the accuracy, with a note to it
+    headline_note: str = ""
     values: np.ndarray | None = None
     value_label: str = ""
     value_scale: float = 0.0

@@ -21,7 +21,7 @@ STYLE = f"""<style>{keyboard.STYLE}
 [data-testid=stButtonGroup] button {{min-height: 2.5rem}}
 .selviz-tiles {{display: grid; grid-template-columns: repeat(auto-fill, minmax(4.2rem, 1fr)); gap: .6rem}}
 .selviz-tiles figure {{margin: 0}}
-.selviz-tiles figcaption {{font-size: .82rem; white-space: nowrap; overflow: hidden; text-overflow: ellipsis}}
+.selviz-tiles figcaption {{font-size: .82rem; line-height: 1.2; overflow-wrap: anywhere}}
 .st-key-strip [data-testid=stMetricValue] {{font-size: clamp(1.2rem, 1.9vw, 2.25rem)}}
 .selviz-facts {{width: 100%; border-collapse: collapse}}
 .selviz-facts :is(th, td) {{text-align: left; vertical-align: top; padding: .2rem 1rem .2rem 0; font-size: .94rem;

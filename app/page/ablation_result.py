@@ -76,6 +76,7 @@ def _exact(result: Result) -> None:
     )
     interval = f"{numbers.signed(100 * low)} to {numbers.signed(100 * high)}"
     _cells((before[0], before[1]), (after[0], after[1]), (numbers.points(result["change"]), interval))
+    st.empty()  # takes the place of the estimate's caption, which would stay until the page is done
 
 
 def tests(result: Result) -> None:
@@ -215,7 +216,7 @@ def _tiles(run: str, title: str, table: pd.DataFrame, name: str) -> None:
     tiles = []
     for row in rows:
         picture = base64.b64encode(thumbnails[row["image"]]).decode()
-        label, before, after = (html.escape(safe_text.short(names[row[key]])) for key in ("label", "before", "after"))
+        label, before, after = (html.escape(names[row[key]]) for key in ("label", "before", "after"))
         told = f"image {row['image']}, class {label}: taken for {before} before, for {after} after"
         tiles.append(
             f'<figure title="{told}"><img class="selviz-picture" alt="{told}" src="data:image/png;base64,{picture}">'

@@ -8,6 +8,7 @@ from app.page import job_panels
 from app.state import address, reads
 from selviz.config import short_name
 from selviz.figures import colors
+from selviz.runs import demo
 from selviz.text import numbers, safe_text
 
 
@@ -22,8 +23,7 @@ def pick_run() -> None:
         return
     default = st.session_state.get("run")
     if default not in names:
-        baseline = finished[(finished["alpha"] == 0) & (finished["epochs"] != 0)]["run"]
-        default = baseline.iloc[0] if len(baseline) else names[0]
+        default = first_run(finished)
     asked = address.get("run")
     if asked in set(table["run"]) - set(names):
         row = table[table["run"] == asked].iloc[0]
@@ -51,6 +51,18 @@ def pick_run() -> None:
             f"{safe_text.code(short_name(row['dataset']))} · {safe_text.code(row['model'])}{kind}  \n"
             f"accuracy {numbers.share(row['test_accuracy'], row['images'])}  \n{safe_text.code(chosen)}"
         )
+
+
+def first_run(finished: pd.DataFrame) -> str:
+    """Return the run that a visitor sees first: the demo's baseline, else the oldest baseline, else the oldest run.
+
+    A training that ends while others look on must not become what they see.
+    """
+    baselines = finished[(finished["alpha"] == 0) & (finished["epochs"] != 0)]
+    of_the_demo = {run["run"] for run in demo.status(reads.data())["runs"]}
+    own = baselines[baselines["run"].isin(of_the_demo)]
+    rows = own if len(own) else baselines if len(baselines) else finished
+    return str(rows.sort_values(["created", "run"])["run"].iloc[0])
 
 
 def labels(rows: dict[str, dict]) -> dict[str, str]:

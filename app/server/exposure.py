@@ -4,10 +4,10 @@ from typing import TypedDict
 
 import streamlit as st
 
+from app.compute import own_input
 from app.server import limits, log, login
 from app.state import reads
 from app.views.data import sql_console
-from app.views.unit import own_image
 from selviz.system.write_access import read_only
 
 EVERYWHERE = ("", "0.0.0.0", "::")
@@ -51,7 +51,7 @@ def facts() -> Exposure:
     may = "browse, silence units, compute explanations, ask in SQL"
     if not read_only():
         may += ", start and stop training and studies, register claims, save and delete groups"
-    pictures = f"pictures of up to {own_image.MOST_BYTES // 10**6} MB, {own_image.MOST_PIXELS // 10**6} megapixels, "
+    pictures = f"pictures of up to {own_input.MAX_BYTES // 10**6} MB, {own_input.MAX_PIXELS // 10**6} megapixels, "
     encrypted = st.get_option("server.sslCertFile")
     hosts = st.get_option("server.allowedHosts")
     waiting = f", {limits.MAX_VISITS_BEFORE_LOGIN} of them before their log-in" if log_in.required else ""

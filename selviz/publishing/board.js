@@ -451,8 +451,13 @@ class Board {
     if (!before) return;
     const changed = after && (this.silent.size > 0 || this.view.compared);
     this.accuracy.replaceChildren();
-    element("b", "", this.accuracy, percent(changed ? now : was));
-    element("span", "", this.accuracy, changed ? `accuracy, was ${percent(was)}` : "accuracy");
+    if (this.view.headline) {
+      element("b", "", this.accuracy, this.view.headline);
+      element("span", "", this.accuracy, this.view.headline_note);
+    } else {
+      element("b", "", this.accuracy, percent(changed ? now : was));
+      element("span", "", this.accuracy, changed ? `accuracy, was ${percent(was)}` : "accuracy");
+    }
     const shown = this.classesShown(before, after ?? before);
     if (this.rows.dataset.classes !== shown.join()) {
       this.rows.dataset.classes = shown.join();
@@ -627,7 +632,7 @@ class Board {
       facts.push(`SI ${this.si[index].toFixed(2)}, null ${this.null[index].toFixed(2)}`);
     }
     if (this.values && this.view.value_label) facts.push(`${this.view.value_label} ${this.view.value_scale ?
-      (this.values[index] * this.view.value_scale).toFixed(1).replace("-", "−") : this.values[index].toFixed(2)}`);
+      (this.values[index] * this.view.value_scale).toFixed(1).replace("-", "−") + " points" : this.values[index].toFixed(2)}`);
     if (this.lit && this.preferred[index] >= 0) facts.push(`activation ${Math.round(100 * this.lit[index])} % of its largest`);
     if (this.silent.has(index)) facts.push("silent");
     return facts;

@@ -1,11 +1,14 @@
 """The board with the silent units, and what came of them: `network(...)`, `verdict(...)`."""
 
+from typing import Any
+
+import numpy as np
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from app.board import component as board
 from app.compute.ablation import AblationRequest, Result
-from app.page import ablation_result, silencing, unit_selection
+from app.page import ablation_result, measures, silencing, unit_selection
 from app.page.unit_selection import Units
 from app.state import address, reads
 from app.state.navigation import page_at
@@ -14,6 +17,7 @@ from app.views.ablation.options import Options
 from selviz.text import numbers, safe_text, unit_lists
 
 HEIGHT = 300
+TILES = {"class": "Tiles: preferred class", "cost": "Tiles: what each costs alone"}
 
 
 def silent_units(run: str, units: Units, keep: bool) -> Units:
@@ -35,6 +39,7 @@ def network(run: str, choice: Choice, options: Options, outcome: silencing.Outco
     def opened(layer: str, unit: int) -> None:
         st.session_state["silence-open"] = {"run": run, "layer": layer, "unit": str(unit)}
 
+    tiles = tile_values(run)
     view = board.View(
         silent_units(run, choice.units, options.keep),
         outcome.before,
@@ -44,6 +49,7 @@ def network(run: str, choice: Choice, options: Options, outcome: silencing.Outco
         silencing=silencing.can_silence(run),
         focus_class=address.get("prefers") if address.get("rule") == "class" else "",
         class_action="Click to silence all units that prefer it",
+        **tiles,
     )
     board.show(
         run,
@@ -56,6 +62,44 @@ def network(run: str, choice: Choice, options: Options, outcome: silencing.Outco
     )
     if query := st.session_state.pop("silence-open", None):
         st.switch_page(page_at("unit"), query_params=query)
+
+
+def tile_values(run: str) -> dict[str, Any]:
+    """Draw what the tiles show, where the run has an atlas; return what the board needs for it."""
+    if not measures.stored(run, "atlas"):
+        return {}
+    names = reads.class_names(run)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        shown = address.segmented("Tiles show", TILES, "tiles", label_visibility="collapsed")
+        if shown == "class":
+            return {}
+        options = ["all images", *names]
+        of = address.choose("cost", options, options[0], "class")
+        address.widget(
+            st.selectbox,
+            "Cost for",
+            options,
+            name="cost",
+            value=of,
+            default=options[0],
+            width=150,
+            label_visibility="collapsed",
+            format_func=safe_text.plain,
+        )
+        st.caption("purple: accuracy is lost when the unit alone is silent, green: gained", width="content")
+    if of == options[0]:
+        effects = reads.store().atlas(run)
+    else:
+        effects = reads.store().atlas_classes(run)
+        effects = effects[effects["class_index"] == names.index(of)]
+    units = reads.store().units(run)[["layer", "unit"]].merge(effects[["layer", "unit", "change"]], how="left")
+    change = units["change"].fillna(0.0).to_numpy(dtype=float)
+    scale = max(float(np.abs(change).max()), 1e-9)
+    return {
+        "values": (change / scale).astype(np.float32),
+        "value_label": "silent alone, accuracy changes by",
+        "value_scale": 100 * scale,
+    }
 
 
 def chosen_line(choice: Choice, keep: bool) -> None:

@@ -42,7 +42,12 @@ def _alike(finished: dict[str, dict], current: str) -> list[str]:
     rows = rows if len(rows) > 1 else list(finished.values())
     # The current one, an untouched one, then the others: what is named first stays where there are too many.
     rows = sorted(rows, key=lambda row: (row["run"] != current, row["alpha"] != 0))[:MOST]
-    return [row["run"] for row in sorted(rows, key=lambda row: (np.nan_to_num(row["alpha"]), row["seed"]))]
+    return [row["run"] for row in sorted(rows, key=_by_alpha_and_seed)]
+
+
+def _by_alpha_and_seed(row: dict) -> tuple[float, float]:
+    """Return the order of runs side by side; one that was trained elsewhere has neither and counts as a baseline."""
+    return tuple(0.0 if pd.isna(row[name]) else float(row[name]) for name in ("alpha", "seed"))
 
 
 def baseline(rows: dict[str, dict]) -> str:

@@ -34,11 +34,17 @@ def show() -> None:
             panels.rising(run, layer)
         panels.silencing(run)
     else:
+        elsewhere = about.get("kind") == "imported"
         st.info(
-            f"{safe_text.code(run)} was trained without snapshots, so only its epochs as a whole are known. The same "
-            "network with four looks an epoch:",
+            f"{safe_text.code(run)} was trained elsewhere, so nobody looked at it while it learned."
+            if elsewhere
+            else f"{safe_text.code(run)} was trained without snapshots, so only its epochs as a whole are known. The "
+            "same network with four looks an epoch:",
             icon=":material/visibility_off:",
         )
+        if elsewhere:
+            panels.beside(run)
+            return
         again = resume_command(reads.store().path, {**about, "snapshots": 4})
         st.code(again or shlex.join(["selviz", "train", "--snapshots", "4"]), language="bash", wrap_lines=True)
     panels.beside(run)

@@ -3,14 +3,15 @@
 The picture is decoded in memory, under limits, and belongs to the visitor's session: nothing is written or cached.
 """
 
-import io
-import warnings
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import streamlit as st
-from PIL import Image, ImageOps
+from PIL import Image
 
+from app.compute import own_input
+from app.compute.own_input import decode
 from app.look import thumbnails
 from app.page import job_panels
 from app.state import reads
@@ -18,35 +19,13 @@ from selviz.errors import SelvizError
 from selviz.system.write_access import read_only
 from selviz.text import numbers, safe_text
 
-FORMATS = ("PNG", "JPEG", "WEBP")
-MOST_BYTES = 10 * 10**6
-MOST_PIXELS = 25 * 10**6
 SHOWN = 12  # units
 
 
-def decode(data: bytes) -> Image.Image:
-    """The picture in these bytes, upright; SelvizError for one that is too large, damaged, or of another format."""
-    if len(data) > MOST_BYTES:
-        raise SelvizError(f"This file has {len(data) / 1e6:.1f} MB; choose a picture of at most 10 MB.")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            picture = Image.open(io.BytesIO(data), formats=FORMATS)
-            if picture.width * picture.height > MOST_PIXELS:
-                millions = picture.width * picture.height / 1e6
-                raise SelvizError(f"This picture has {millions:.0f} megapixels; choose one of at most 25.")
-            picture.load()
-            return ImageOps.exif_transpose(picture)
-    except SelvizError:
-        raise
-    except Exception as error:  # Pillow's decoders raise many kinds for a damaged file
-        raise SelvizError("This file is no PNG, JPEG or WebP picture, or it is damaged; choose another one.") from error
+def response(run: str, layer: str, picture: Image.Image, mend: bool = False) -> dict[str, Any]:
+    """Return "faults" of FAULTS, "pixels" [C, H, W] as the network sees it, "probabilities" [C], and "units".
 
-
-def response(run: str, layer: str, picture: Image.Image) -> dict:
-    """ "pixels" [C, H, W] as the network sees the picture, "probabilities" [C], and "units": activation and percentile.
-
-    A unit's percentile is the share of evaluation images on which it was less active, equal ones counted half, 0..100.
+    Of each unit: activation and percentile, the share of evaluation images on which it was less active, 0..100.
     """
     import torch
 
@@ -55,13 +34,22 @@ def response(run: str, layer: str, picture: Image.Image) -> dict:
         pixels = dataset.prepare(picture)
     except ValueError as error:
         raise SelvizError(f"This picture cannot be used: {error}.") from error
+    usual = own_input.usual(run)
+    found = own_input.faults(pixels.numpy(), usual)
+    if mend and usual is not None:
+        pixels = torch.from_numpy(own_input.mended(pixels.numpy(), found, usual).copy())
     with torch.no_grad():
         logits, activations = network.observe(dataset.normalise(pixels[None]))
     position = [entry.name for entry in network.layers].index(layer)
     values = activations[position][0].float().numpy()
     units = pd.DataFrame({"unit": np.arange(len(values)), "activation": values})
     units["percentile"] = 100 * reads.store().ranks(run, layer, values)
-    return {"pixels": pixels.numpy(), "probabilities": logits[0].softmax(dim=0).numpy(), "units": units}
+    return {
+        "faults": found,
+        "pixels": pixels.numpy(),
+        "probabilities": logits[0].softmax(dim=0).numpy(),
+        "units": units,
+    }
 
 
 def show(run: str, layer: str, unit: int) -> None:
@@ -75,7 +63,11 @@ def show(run: str, layer: str, unit: int) -> None:
     given = st.file_uploader("A picture", kinds, key="own-image", max_upload_size=10, **job_panels.writing_control())
     if given is None or read_only():
         return
-    found = response(run, layer, decode(given.getvalue()))
+    found = response(run, layer, decode(given.getvalue()), mend=st.session_state.get("mend-own", False))
+    if found["faults"]:
+        words = "; ".join(own_input.FAULTS[fault] for fault in found["faults"])
+        st.warning(f"The network knows no image like this one: it is {words}.", icon=":material/healing:")
+        st.toggle("Mend it", key="mend-own")
     names, about = reads.class_names(run), reads.store().units(run, layer)
     seen, told = st.columns([1, 3], gap="medium")
     with seen:

@@ -12,6 +12,7 @@ from app.state import address, reads
 from app.state.navigation import page_at
 from app.views.units.filters import Filters, ends
 from selviz.figures import colors
+from selviz.store import Wanted
 from selviz.text import numbers
 
 PAGE = 48  # cards on one page
@@ -33,14 +34,7 @@ def leave() -> None:
 def network(filters: Filters) -> None:
     """Draw the board; units that the filters leave out recede, and brightness is the measure sorted by."""
     run, found = filters.run, board.read(filters.run)
-    every, left = reads.store().units(run), filters.units()
-    places = pd.MultiIndex.from_frame(every[["layer", "unit"]])
-    shown = places.isin(pd.MultiIndex.from_frame(left[["layer", "unit"]])).astype(np.float32)
-    strength = None
-    if (metric := filters.wanted.metric) != "si":
-        values = left.set_index(["layer", "unit"])[metric].reindex(places).to_numpy(dtype=float)
-        low, high = ends(run, metric)
-        strength = np.nan_to_num(np.clip((values - low) / (high - low), 0, 1)).astype(np.float32)
+    shown, strength = _seen(filters)
     outcome = silencing.untouched(run)
     view = board.View(
         {},
@@ -50,7 +44,7 @@ def network(filters: Filters) -> None:
         silencing=False,
         focus_class=filters.wanted.preferred_class or "",
         class_action="Click to see the units that prefer it",
-        shown=None if shown.all() else shown,
+        shown=shown,
         strength=strength,
     )
     board.show(
@@ -61,6 +55,23 @@ def network(filters: Filters) -> None:
         on_open=lambda layer, unit: open_unit(run, layer, unit),
         on_class=lambda name: address.update(**{"class": name}),
     )
+
+
+def _seen(filters: Filters) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Return which units the filters leave [U], None for all, and their strength 0..1 [U], None for SI itself."""
+    metric = filters.wanted.metric
+    if filters.wanted == Wanted():
+        return None, None
+    every, left = reads.store().units(filters.run)[["layer", "unit"]], filters.units()
+    columns = ["layer", "unit"] + ([metric] if metric != "si" else [])
+    merged = every.merge(left[columns].assign(left=1.0), on=["layer", "unit"], how="left")
+    shown = merged["left"].notna().to_numpy(dtype=np.float32)
+    if metric == "si":
+        return shown, None
+    low, high = ends(filters.run, metric)
+    values = merged[metric].to_numpy(dtype=float)
+    strength = np.nan_to_num(np.clip((values - low) / (high - low), 0, 1)).astype(np.float32)
+    return (None if shown.all() else shown), strength
 
 
 def cards(filters: Filters, count: int, told: str) -> None:

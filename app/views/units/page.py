@@ -10,7 +10,7 @@ from app.page import frame, run_picker, tables, unit_selection
 from app.state import address, reads
 from app.state.navigation import page_at
 from app.views.units import filters as unit_filters
-from app.views.units import gallery, panels
+from app.views.units import gallery, live_input, panels
 from app.views.units.filters import Filters
 from selviz.text import numbers, safe_text, unit_lists
 
@@ -30,7 +30,11 @@ def show() -> None:
         st.button("Clear the filters", on_click=unit_filters.clear, args=(run,))
         return
     with board_slot:
-        gallery.network(filters)
+        lighting = live_input.choose(run)
+        if lighting == "none":
+            gallery.network(filters)
+        else:
+            live_input.lit(run, lighting)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         view = address.segmented("Seen as", SEEN, "seen", clears=("page",), label_visibility="collapsed")
         actions = st.container(width="content")

@@ -1,0 +1,181 @@
+"""What a network makes of a picture of the visitor's own, and whether it is one of the kind that it was trained on.
+
+`habits(pixels)` are those of the evaluation images; `faults(pixels, habits)` is what differs, `mended(...)` puts it
+right. `respond(run, pixels, silent)` gives activations and answers.
+"""
+
+import io
+import warnings
+from typing import Any, NamedTuple
+
+import numpy as np
+import streamlit as st
+from PIL import Image, ImageOps
+
+from app.state import reads
+from selviz.errors import SelvizError
+
+INK = 0.25  # of the full range away from the background: what counts as drawn
+FORMATS = ("PNG", "JPEG", "WEBP")
+MAX_BYTES = 10 * 10**6
+MAX_PIXELS = 25 * 10**6
+FAR = 3.0  # standard deviations of the evaluation images' centers from which a picture counts as off-center
+FAULTS = {
+    "inverted": "dark where those images are bright, and bright where they are dark",
+    "off-center": "not in the middle, as those images are",
+    "small": "smaller than those images are",
+    "large": "larger than those images are",
+}
+
+
+class Habits(NamedTuple):
+    """How greyscale images of a set look: their background 0..255, and of what is drawn the center and extent.
+
+    Centers are shares of the height and width, with their standard deviation over images; the extent is the larger side
+    of the drawn part as a share: its 1st, 50th and 99th percentile.
+    """
+
+    background: float
+    center: tuple[float, float]
+    spread: tuple[float, float]
+    extent: tuple[float, float, float]
+
+
+class Response(NamedTuple):
+    """Activations of all units [U] in the order of layers, and the answer's probabilities [C] with and without them."""
+
+    activations: np.ndarray
+    probabilities: np.ndarray
+    silenced: np.ndarray | None  # probabilities while units are silent
+
+
+def decode(data: bytes) -> Image.Image:
+    """Return the picture in these bytes, upright; SelvizError if too large, damaged, or of another format."""
+    if len(data) > MAX_BYTES:
+        raise SelvizError(f"This file has {len(data) / 1e6:.1f} MB; choose a picture of at most 10 MB.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            picture = Image.open(io.BytesIO(data), formats=FORMATS)
+            if picture.width * picture.height > MAX_PIXELS:
+                millions = picture.width * picture.height / 1e6
+                raise SelvizError(f"This picture has {millions:.0f} megapixels; choose one of at most 25.")
+            picture.load()
+            return ImageOps.exif_transpose(picture)
+    except SelvizError:
+        raise
+    except Exception as error:  # Pillow's decoders raise many kinds for a damaged file
+        raise SelvizError("This file is no PNG, JPEG or WebP picture, or it is damaged; choose another one.") from error
+
+
+def habits(pixels: np.ndarray) -> Habits | None:
+    """Return the habits of images uint8 [N, C, H, W]; None for colour images, and for those without a background."""
+    if pixels.shape[1] != 1 or min(pixels.shape[2:]) < 4:
+        return None
+    borders = np.concatenate([pixels[:, 0, 0], pixels[:, 0, -1], pixels[:, 0, :, 0], pixels[:, 0, :, -1]], axis=1)
+    background = float(np.median(borders))
+    if np.mean(np.abs(borders.astype(float) - background) > 255 * INK) > 0.2:
+        return None
+    found = [shape for image in pixels[:, 0] if (shape := _shape(image, background))]
+    if len(found) < 10:
+        return None
+    centers, extents = np.array([shape[0] for shape in found]), np.array([shape[1] for shape in found])
+    low, middle, high = np.percentile(extents, [1, 50, 99])
+    center, spread = centers.mean(axis=0), centers.std(axis=0)
+    return Habits(
+        background,
+        (float(center[0]), float(center[1])),
+        (float(max(spread[0], 0.01)), float(max(spread[1], 0.01))),
+        (float(low), float(middle), float(high)),
+    )
+
+
+def _shape(image: np.ndarray, background: float) -> tuple[tuple[float, float], float] | None:
+    """Return center and extent of what is drawn on an image [H, W]; None for an empty one."""
+    ink = np.abs(image.astype(float) - background)
+    drawn = ink > 255 * INK
+    if not drawn.any():
+        return None
+    weights = np.where(drawn, ink, 0.0)
+    rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
+    height, width = image.shape
+    center = (
+        float((weights.sum(axis=1) * (np.arange(height) + 0.5)).sum() / weights.sum() / height),
+        float((weights.sum(axis=0) * (np.arange(width) + 0.5)).sum() / weights.sum() / width),
+    )
+    return center, max((rows[-1] - rows[0] + 1) / height, (columns[-1] - columns[0] + 1) / width)
+
+
+def faults(pixels: np.ndarray, usual: Habits | None) -> list[str]:
+    """Return in what a picture uint8 [1, H, W] differs from the habits: names of FAULTS; none for an empty one."""
+    if usual is None:
+        return []
+    found, image = [], pixels[0]
+    border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
+    if abs(float(np.median(border)) - (255 - usual.background)) < 64 and abs(255 - 2 * usual.background) > 128:
+        found.append("inverted")
+        image = 255 - image
+    shape = _shape(image, usual.background)
+    if shape is None:
+        return found
+    off = [abs(own - center) / spread for own, center, spread in zip(shape[0], usual.center, usual.spread)]
+    if max(off) > FAR:
+        found.append("off-center")
+    if shape[1] < 0.8 * usual.extent[0]:
+        found.append("small")
+    elif shape[1] > 1.15 * usual.extent[2]:
+        found.append("large")
+    return found
+
+
+def mended(pixels: np.ndarray, found: list[str], usual: Habits) -> np.ndarray:
+    """Return the picture uint8 [1, H, W] without these faults: turned, brought to the usual size, and to the middle."""
+    image = 255 - pixels[0] if "inverted" in found else pixels[0]
+    shape = _shape(image, usual.background)
+    if shape is None or not {"off-center", "small", "large"} & set(found):
+        return image[None]
+    drawn = np.abs(image.astype(float) - usual.background) > 255 * INK
+    rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
+    part = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    height, width = image.shape
+    scale = usual.extent[1] / shape[1] if {"small", "large"} & set(found) else 1.0
+    size = (max(1, round(part.shape[1] * scale)), max(1, round(part.shape[0] * scale)))
+    size = (min(size[0], width), min(size[1], height))
+    part = np.asarray(Image.fromarray(part).resize(size, Image.Resampling.BILINEAR))
+    inner = _shape(np.pad(part, 1, constant_values=round(usual.background)), usual.background)
+    middle = inner[0] if inner else (0.5, 0.5)
+    top = round(usual.center[0] * height - middle[0] * (part.shape[0] + 2) + 1)
+    left = round(usual.center[1] * width - middle[1] * (part.shape[1] + 2) + 1)
+    top, left = (min(max(place, 0), room - side) for place, room, side in zip((top, left), (height, width), part.shape))
+    whole = np.full_like(image, round(usual.background))
+    whole[top : top + part.shape[0], left : left + part.shape[1]] = part
+    return whole[None]
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _usual(folder: str, version: tuple, run: str) -> Habits | None:
+    _, dataset = reads.network(run)
+    return habits(dataset.eval_pixels.numpy())
+
+
+def usual(run: str) -> Habits | None:
+    """Return the habits of a run's evaluation images."""
+    return _usual(reads.data(), reads.run_version(run), run)
+
+
+def respond(run: str, pixels: np.ndarray, silent: dict[str, list[int]]) -> Response:
+    """Return what the network makes of a picture uint8 [C, H, W]; `silent` units are silent for the second answer."""
+    import torch
+
+    from selviz.networks.unit_edit import silence
+
+    network, dataset = reads.network(run)
+    inputs = dataset.normalise(torch.from_numpy(np.ascontiguousarray(pixels))[None])
+    with torch.no_grad():
+        logits, activations = network.observe(inputs)
+        answer = None
+        if silent:
+            edits: dict[str, Any] = {name: silence(network.layer(name), units) for name, units in silent.items()}
+            answer = network.resume(network.boundary(inputs, list(silent)), edits)[0].softmax(dim=0).numpy()
+    values = np.concatenate([layer[0].float().numpy() for layer in activations])
+    return Response(values, logits[0].softmax(dim=0).numpy(), answer)

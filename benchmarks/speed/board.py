@@ -1,0 +1,184 @@
+"""How fast the board answers, in a real browser: `python benchmarks/speed/board.py --data data` prints JSON.
+
+    {"tile_ms", "bar_ms", "exact_ms", "controls_ms", "start_ms", "frames_per_second", "shift", "megabytes", "repeats"}
+
+Each time is {"median", "p95"} over the repeats, from the press of the button to what is on screen: the tile, the first
+bar that moves, the exact number, 100 random and 100 matched sets; and from going to the start page of a warm server to
+its complete picture. `shift` is the cumulative layout shift of each page, `megabytes` what its messages to the browser
+have together; `frames_per_second` that of a pointer moving over a board of 22,720 units. RUN is the first baseline.
+"""
+
+import argparse
+import json
+import random
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+import numpy as np
+import pandas as pd
+from playwright.sync_api import Page, sync_playwright
+
+from selviz.publishing import board as boards
+from selviz.store import Store
+from selviz.testing.dashboard import CHROMIUM, FLAGS, serving
+
+PAGES = ("", "overview", "units", "unit", "ablation", "compare", "lesson")
+PATIENCE = 120_000  # milliseconds
+FIND = """const find = root => root.querySelector('.board-host')
+  ?? [...root.querySelectorAll('*')].map(one => one.shadowRoot && find(one.shadowRoot)).find(Boolean);"""
+# Notes when the tile is dark, when a bar first moves, and when the large number says what it was.
+WATCH = (
+    """unit => {"""
+    + FIND
+    + """
+  const {board} = find(document), begun = performance.now(), times = window.boardTimes = {};
+  const bars = () => board.rows.innerText, before = bars(), index = board.indices(unit)[0];
+  const was = board.silent.has(index);
+  const look = () => {
+    const now = performance.now() - begun;
+    if (times.tile === undefined && board.silent.has(index) !== was) times.tile = now;
+    if (times.bar === undefined && bars() !== before) times.bar = now;
+    if (now < 30000 && times.bar === undefined) requestAnimationFrame(look);
+  };
+  board.top.addEventListener('pointerdown', () => look(), {once: true});
+}"""
+)
+TILE = (
+    """unit => {"""
+    + FIND
+    + """
+  const {board} = find(document), frame = board.top.getBoundingClientRect();
+  const {x, y, tile} = board.box(board.indices(unit)[0]);
+  return [frame.x + x + tile / 2, frame.y + y + tile / 2];
+}"""
+)
+SHIFT = """() => { window.shifted = 0; new PerformanceObserver(list => { for (const entry of list.getEntries())
+  if (!entry.hadRecentInput) window.shifted += entry.value; }).observe({type: 'layout-shift', buffered: true}); }"""
+
+
+def quantiles(values: list[float]) -> dict[str, float]:
+    """Return median and 95th percentile of times in milliseconds."""
+    return {"median": round(statistics.median(values), 1), "p95": round(float(np.percentile(values, 95)), 1)}
+
+
+def settled(page: Page) -> None:
+    """Wait until the page is drawn and its board is there."""
+    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=PATIENCE)
+
+
+def clicks(page: Page, address: str, units: list[str], repeats: int) -> dict[str, Any]:
+    """Measure clicks on tiles of the page of ablation."""
+    page.goto(f"{address}/ablation?draws=100")
+    page.locator(".board-row").first.wait_for(timeout=PATIENCE)
+    settled(page)
+    times: dict[str, list[float]] = {"tile": [], "bar": [], "exact": [], "controls": []}
+    dice = random.Random(0)
+    for _ in range(repeats + 1):  # the first one loads what all need
+        unit = dice.choice(units)
+        page.evaluate(WATCH, unit)
+        begun = time.monotonic()
+        page.mouse.click(*page.evaluate(TILE, unit))
+        page.wait_for_function("window.boardTimes.bar !== undefined", timeout=PATIENCE)
+        times["exact"].append(1000 * (time.monotonic() - begun))
+        settled(page)
+        times["controls"].append(1000 * (time.monotonic() - begun))
+        found = page.evaluate("window.boardTimes")
+        for name in ("tile", "bar"):
+            times[name].append(found[name])
+        page.get_by_role("button", name="Clear").click()
+        page.locator(".board-accuracy", has_text="was").wait_for(state="detached", timeout=PATIENCE)
+        settled(page)
+    return {f"{name}_ms": quantiles(values[1:]) for name, values in times.items()}
+
+
+def start(page: Page, address: str, repeats: int) -> dict[str, float]:
+    """Measure how long the start page takes on a warm server."""
+    times = []
+    for _ in range(repeats + 1):
+        begun = time.monotonic()
+        page.goto(f"{address}/")
+        page.locator(".board-row").first.wait_for(timeout=PATIENCE)
+        page.locator(".selviz-ten img").first.wait_for(timeout=PATIENCE)
+        times.append(1000 * (time.monotonic() - begun))
+    return quantiles(times[1:])
+
+
+def shifts(page: Page, address: str) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the layout shift and the megabytes received of each page."""
+    shift, megabytes = {}, {}
+    received = [0]
+    page.on("websocket", lambda socket: socket.on("framereceived", lambda data: received.append(len(data))))
+    for name in PAGES:
+        received[:] = [0]
+        page.add_init_script(f"({SHIFT})()")
+        page.goto(f"{address}/{name}")
+        settled(page)
+        page.wait_for_timeout(1500)
+        shift[name or "start"] = round(page.evaluate("window.shifted"), 3)
+        megabytes[name or "start"] = round(sum(received) / 1e6, 2)
+    return shift, megabytes
+
+
+def frames(page: Page, units: int = 22_720, layers: int = 49, moves: int = 240) -> float:
+    """Return frames per second of a pointer that moves over a generated board."""
+    dice = np.random.default_rng(0)
+    sizes = np.full(layers, units // layers)
+    sizes[: units - sizes.sum()] += 1
+    table = pd.DataFrame({"layer": [f"layer{n // 13}.{n}.relu" for n in range(layers)], "units": sizes})
+    table["start"] = table["units"].cumsum() - table["units"]
+    table["stage"] = boards.stages(table["layer"].tolist())
+    classes = [f"class {number}" for number in range(1000)]
+    si = dice.beta(1.2, 3, units).astype(np.float32)
+    preferred = dice.integers(0, 1000, units).astype(np.int16)
+    table = table.astype({"units": int, "start": int})
+    model = boards.Board("x", "generated", classes, table, si, si, preferred, None, None, None).model()
+    script, style = (path.read_text(encoding="utf-8") for path in (boards.SCRIPT, boards.STYLE))
+    view = {"silent": "", "mode": "silence", "silencing": True, "before": [0.8] * 1000, "accuracy_before": 0.8}
+    page.set_content(
+        f"<style>.host{{height:420px;container-type:inline-size}}{style}</style><div class=host></div>"
+        f"<script>{script}\n"
+        f"const board = new Board(document.querySelector('.host'), () => 0); board.show({json.dumps(model)});"
+        f"board.update({json.dumps(view)});</script>"
+    )
+    page.wait_for_timeout(500)
+    return page.evaluate(
+        """moves => new Promise(done => {
+          const begun = performance.now();
+          const step = number => { board.point((number * 97) % board.count);
+            if (number < moves) requestAnimationFrame(() => step(number + 1));
+            else done(1000 * moves / (performance.now() - begun)); };
+          step(0);
+        })""",
+        moves,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", required=True, help="a store with a finished run, such as the demo's")
+    parser.add_argument("--repeats", type=int, default=30)
+    args = parser.parse_args()
+    store = Store(args.data)
+    runs = store.runs()
+    run = runs.loc[(runs["state"] == "finished") & (runs["alpha"] == 0), "run"].iloc[0]
+    last = store.units(run).query("not dead")
+    last = last[last["layer"] == last["layer"].iloc[-1]]
+    units = [f"{layer}:{unit}" for layer, unit in zip(last["layer"], last["unit"])]
+    result: dict[str, Any] = {"run": run, "repeats": args.repeats}
+    with sync_playwright() as driver, serving(args.data) as address:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
+        result["start_ms"] = start(page, address, args.repeats)
+        result |= clicks(page, address, units, args.repeats)
+        result["shift"], result["megabytes"] = shifts(browser.new_context().new_page(), address)
+        result["frames_per_second"] = round(frames(browser.new_context().new_page()), 1)
+    print(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()
