@@ -2,7 +2,8 @@
 
 import sys
 
-from selviz.cli.common import Commands, full_name, positive, show
+from selviz.cli.common import Commands, positive, show
+from selviz.runs.run_names import full_name
 from selviz.text.tables import Progress, basis_text
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from selviz.config import IMAGE_SETTINGS, IMAGES, SETTINGS
 from selviz.errors import SelvizError, unknown
+from selviz.runs.run_names import full_name
 from selviz.text.tables import as_json
 from selviz.text.unit_lists import parse_units
 
@@ -85,19 +86,6 @@ def store_and_run(args):
 
     store = Store(args.data)
     return store, full_name(store, args.run)
-
-
-def full_name(store, run: str) -> str:
-    """The name of the one run that `run` names or begins; `run` itself where there is none."""
-    if not run.strip():
-        raise SelvizError("The name of the run is empty; name one that this lists: selviz runs")
-    names = store.names()
-    if run in names:
-        return run
-    matches = [name for name in names if name.startswith(run)]
-    if len(matches) > 1:
-        raise SelvizError(f"{len(matches)} runs begin with '{run}', such as {', '.join(matches[:2])}; write more.")
-    return matches[0] if matches else run
 
 
 def in_order(frame, args):

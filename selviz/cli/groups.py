@@ -1,7 +1,8 @@
 """`selviz groups list|show|add|rename|delete`: sets of units with a name, which links and the dashboard open."""
 
-from selviz.cli.common import Commands, full_name, show
+from selviz.cli.common import Commands, show
 from selviz.errors import SelvizError, unknown
+from selviz.runs.run_names import full_name
 from selviz.store import Store, delete_group, list_groups, read_group, rename_group, write_group
 from selviz.text.tables import table
 from selviz.text.unit_lists import parse_units

@@ -11,7 +11,8 @@ from selviz.cli.common import Commands, positive
 from selviz.errors import SelvizError
 from selviz.system.write_access import VARIABLE
 
-DASHBOARD = Path(__file__).resolve().parents[2] / "app" / "serve.py"
+# Beside selviz: `app` in the repository, `selviz_app` where it was installed from a wheel.
+PACKAGES = ("app", "selviz_app")
 SETTINGS = {"server.headless": "true", "server.fileWatcherType": "none", "logger.hideWelcomeMessage": "true",
             "logger.level": "error", "server.maxMessageSize": "2", "client.showErrorDetails": "none",
             "client.showErrorLinks": "false"}  # fmt: skip
@@ -21,10 +22,9 @@ EVERYWHERE = ("0.0.0.0", "::")
 
 def serve(args: Namespace) -> None:
     """Open the dashboard in a server for this machine, or with --public for others: log-in, reading only, limits."""
-    if not DASHBOARD.exists() or importlib.util.find_spec("streamlit") is None:
-        raise SelvizError(
-            "The dashboard is not installed: get the repository, then run in its folder: pip install -e '.[app]'"
-        )
+    script = dashboard()
+    if script is None or importlib.util.find_spec("streamlit") is None:
+        raise SelvizError("The dashboard is not installed; it needs Streamlit and Plotly: pip install 'selviz[app]'")
     address = args.address or ("0.0.0.0" if args.public else "localhost")
     settings = {**SETTINGS, "server.address": address, "server.port": str(args.port)}
     environment = {**os.environ, "SELVIZ_DATA": str(Path(args.data).resolve()), "SELVIZ_LOG": "1"}
@@ -41,7 +41,13 @@ def serve(args: Namespace) -> None:
         flags += ["--server.allowedHosts", host]
     sys.stdout.flush()
     # In this process's place, so that a signal to it reaches the server.
-    os.execve(sys.executable, [sys.executable, "-m", "streamlit", "run", str(DASHBOARD), *flags], environment)
+    os.execve(sys.executable, [sys.executable, "-m", "streamlit", "run", str(script), *flags], environment)
+
+
+def dashboard() -> Path | None:
+    """Return the script that Streamlit runs, or None where the dashboard is not there."""
+    beside = Path(__file__).resolve().parents[2]
+    return next((path for name in PACKAGES if (path := beside / name / "serve.py").exists()), None)
 
 
 def host_names(address: str, public: bool, named: Sequence[str] = ()) -> list[str]:

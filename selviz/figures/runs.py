@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from selviz import statistics
 from selviz.figures import basics, colors
 from selviz.text import numbers, safe_text
 
@@ -15,6 +16,11 @@ def accuracy_against_si(runs: pd.DataFrame, column: str, dark: bool) -> go.Figur
     """Test accuracy against mean SI, a point a run. Columns run, alpha, told (the point's label), test_accuracy,
     low_share, high_share, null_mean, null_p95 and `column`, shares and SI 0..1. Bars at the foot are the nulls, one
     for each alpha."""
+    if "low_share" not in runs:
+        low, high = statistics.wilson((runs["test_accuracy"] * runs["images"]).round(), runs["images"])
+        runs = runs.assign(low_share=low, high_share=high)
+    if "told" not in runs:
+        runs = runs.assign(told=[numbers.run(row) for row in runs.to_dict("records")])
     x, y = runs[column], 100 * runs["test_accuracy"]
     low, high = 100 * float(runs["low_share"].min()), 100 * float(runs["high_share"].max())
     widest = max(float(x.max()), float(runs["null_p95"].fillna(0).max()), 0.05)

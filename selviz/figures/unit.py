@@ -4,12 +4,19 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from selviz import statistics
 from selviz.figures import basics, colors
 from selviz.text import safe_text
 
 
 def tuning(means: pd.DataFrame, preferred: int, dark: bool) -> go.Figure:
-    """Mean activation for each class with its 95 % interval. Columns class, class_index, mean, low, high, images."""
+    """Draw the mean activation for each class with its 95 % interval (t, for new images).
+
+    Columns class, class_index, mean, std and images, as `store.class_means` has them; low and high where they are known.
+    """
+    if "low" not in means:
+        low, high = statistics.mean_interval(means["mean"], means["std"], means["images"])
+        means = means.assign(low=low, high=high)
     figure = basics.empty(height=260)
     hues = colors.classes(len(means), dark, single_out=(preferred,))
     names = [safe_text.label(name) for name in means["class"]]

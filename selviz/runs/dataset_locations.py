@@ -9,6 +9,7 @@ from pathlib import Path
 
 from selviz import datasets
 from selviz.config import absolute_spec, image_settings
+from selviz.datasets.in_memory import SPEC
 from selviz.errors import SelvizError
 from selviz.store import Store, read_json, write_json
 from selviz.store.files import check_name
@@ -41,7 +42,12 @@ def named_here(data, run: str, settings: Mapping, fingerprint: str | None) -> di
     """
     where = placed(data, settings, fingerprint)
     kind, colon, _ = str(where["dataset"]).partition(":")
-    if colon and (Path(data) / "runs" / run / ARRIVED).exists() and not _path(data, str(fingerprint)).exists():
+    if (
+        colon
+        and kind != SPEC
+        and (Path(data) / "runs" / run / ARRIVED).exists()
+        and not _path(data, str(fingerprint)).exists()
+    ):
         raise SelvizError(
             f"Run {run} came from another store, and its images are looked for only where you say that they are: "
             f"selviz relink {run} --dataset {kind}:/place"

@@ -147,7 +147,24 @@ def import_run(
     dataset = load_dataset(settings, lambda news: report({"run": name, **news}))
     read = read_network(source, dataset)
     on_read(read)
-    facts["traced"] = read.traced
+    return store_network(store, folder, facts, read, dataset, report, command)
+
+
+def store_network(
+    store: Store,
+    folder: Path,
+    facts: Mapping[str, Any],
+    read: ReadNetwork,
+    dataset: Dataset,
+    report: Report = silent,
+    command: str = "",
+    finish: Callable[[], None] = lambda: None,
+) -> dict:
+    """Capture a network that was read as the run in `folder` with these facts, and return its summary.
+
+    `finish` is called before the run counts as finished. What fails leaves nothing behind, but for a full disk.
+    """
+    facts, name = {**facts, "traced": read.traced}, folder.name
     existed = folder.exists()
     with Claim(folder / "claim.json", f"run {name}"):
         try:
@@ -159,6 +176,7 @@ def import_run(
             write_weights(folder / WEIGHTS, read.tensors)
             write_training(folder, [], provenance("cpu"))
             capture_stage(store, folder, read.network, dataset, lambda news: report({"run": name, **news}))
+            finish()
             more = {"left_out": [[entry.name, entry.reason] for entry in read.left_out], "head": read.head or None}
             summary = summarise(folder, {**facts, **more}, dataset)
             write_json(folder / "summary.json", summary)

@@ -14,6 +14,7 @@ from selviz.datasets import SEALED, Dataset
 from selviz.errors import SelvizError
 from selviz.networks import graph_format, models
 from selviz.networks.unit_network import UnitNetwork
+from selviz.runs import stored_images
 from selviz.runs.dataset_locations import named_here
 from selviz.runs.weights import read_weights
 from selviz.store import Store, read_json, run_list
@@ -42,7 +43,7 @@ def load_network(
     about = store.run(run)
     where = _where(store, run, about)
     try:
-        dataset = load_dataset(where, statistics=about)
+        dataset = _dataset(store, run, where, about)
     except SelvizError as error:
         raise SelvizError(_missing(store, run, where["dataset"], error)) from error
     if dataset.fingerprint != about["fingerprint"]:
@@ -87,10 +88,13 @@ def images_changed(store: Store, run: str) -> str | None:
     except SelvizError as error:
         return str(error)
     try:
+        if stored_images.is_stored(where["dataset"]):
+            stored_images.read(store, run, about)
+            return None
         folders = {name: str(where.get(name) or "") for name in ("train_folder", "test_folder")}
         if known is None or known == datasets.files_digest(where["dataset"], **folders):
             return None
-        dataset = load_dataset(where, statistics=about)
+        dataset = _dataset(store, run, where, about)
     except SelvizError as error:
         return _missing(store, run, where["dataset"], error)
     if dataset.fingerprint == about["fingerprint"]:
@@ -103,6 +107,12 @@ def images_changed(store: Store, run: str) -> str | None:
     )
 
 
+def _dataset(store: Store, run: str, where: Mapping, about: Mapping) -> Dataset:
+    if stored_images.is_stored(where["dataset"]):
+        return stored_images.read(store, run, about)
+    return load_dataset(where, statistics=about)
+
+
 def _where(store: Store, run: str, about: Mapping) -> dict:
     settings = read_json(store.run_path(run) / "config.json") or about
     return named_here(store.path, run, settings, about["fingerprint"])
@@ -110,7 +120,7 @@ def _where(store: Store, run: str, about: Mapping) -> dict:
 
 def _missing(store: Store, run: str, spec: str, error: SelvizError) -> str:
     path = spec.partition(":")[2]
-    if not path or Path(path).exists():
+    if stored_images.is_stored(spec) or not path or Path(path).exists():
         return str(error)
     return (
         f"The images of run {run} are not in {path} any more, and silencing or explaining units needs them; put them "

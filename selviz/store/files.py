@@ -177,7 +177,8 @@ def writing(path: Path, *temporaries: Path):
 def connect(**settings) -> duckdb.DuckDBPyConnection:
     """A fresh in-memory DuckDB that leaves nothing in the working folder and draws nothing on stdout."""
     connection = duckdb.connect(config={"temp_directory": "", **settings})
-    connection.execute("SET enable_progress_bar = false")
+    with contextlib.suppress(duckdb.InvalidInputException):  # in a notebook without ipywidgets, where there is none
+        connection.execute("SET enable_progress_bar = false")
     return connection
 
 

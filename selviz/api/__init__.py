@@ -1,0 +1,303 @@
+"""The public functions, with the words and defaults of the commands; `selviz.NAME` for each of them.
+
+    import selviz
+
+    run = selviz.capture(model, (images, labels), name="mine", classes=["cat", "dog"])
+    result = selviz.ablate(run, "relu2:3,5")
+    result.to_pandas(), result.figure()
+
+The first argument of an instrument is a run: what `capture`, `train`, `sweep` and `open(...).names()` give. A run may be
+named by a beginning that no other run has; `store`, a folder, says where it is (default: data/).
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from selviz.api.dashboard import Dashboard, launch
+from selviz.api.results import Ablation, Atlas, Attribution, Claim, Curves, Published, Run, Sweep, Verdict
+from selviz.errors import SelvizError
+from selviz.runs.run_names import full_name
+from selviz.store import Store
+from selviz.system.progress import Report, silent
+from selviz.text.unit_lists import parse_units
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = [
+    "Ablation", "Atlas", "Attribution", "Claim", "Curves", "Dashboard", "Published", "Run", "Sweep", "Verdict",
+    "ablate", "atlas", "attribute", "capture", "curves", "launch", "open", "publish", "register", "sweep", "test",
+    "train",
+]  # fmt: skip
+
+DATA = "data"
+Where = Store | str | Path
+
+
+def open(data: str | Path = DATA) -> Store:
+    """Return the store in the folder `data`: its runs, layers, units and activations as tables, and SQL over them."""
+    return Store(data)
+
+
+def capture(
+    model: "nn.Module",
+    data: object,
+    name: str,
+    classes: Sequence[str] | None = None,
+    layers: Sequence[str] = (),
+    *,
+    store: Where = DATA,
+    outputs: Sequence[int] = (),
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    max_images: int = 0,
+    report: Report = silent,
+) -> Run:
+    """Store what every unit of a network in memory does on images in memory, as the run `name`.
+
+    `data` is (images, labels), a Dataset of such pairs, or a DataLoader; images are inputs of the network or uint8
+    pixels (`selviz.datasets.in_memory` says how they are kept). `layers` chooses unit layers by name, with `*`. The model is
+    left as it is. The same call again returns the run, or goes on with one that was cut off. Raises SelvizError for
+    images, labels, a network or a name that will not do.
+    """
+    from selviz.runs.capturing import capture_model
+
+    place = _store(store)
+    capture_model(place, model, data, name, classes, layers, outputs, mean, std, max_images, report)
+    return Run(name, place)
+
+
+def train(
+    dataset: str = "mnist-5k",
+    model: str = "cnn",
+    *,
+    store: Where = DATA,
+    device: str = "auto",
+    report: Report = silent,
+    **settings: Any,
+) -> Run:
+    """Train a network with a penalty for or a reward of selectivity, capture it, and return the run.
+
+    `settings` are those of `selviz train`: alpha, seed, epochs, ... A finished run is returned as it is.
+    """
+    from selviz.runs.train import train_run
+
+    place = _store(store)
+    summary = train_run(place, _config(dataset, model, settings), report, device)
+    if summary is None:
+        raise SelvizError("This process is not the first of several that train one network; it has no run.")
+    return Run(summary["run"], place)
+
+
+def sweep(
+    dataset: str = "mnist-5k",
+    model: str = "cnn",
+    *,
+    alphas: Sequence[float] = (0.0,),
+    seeds: Sequence[int] = (0,),
+    store: Where = DATA,
+    workers: int | None = None,
+    report: Report = silent,
+    **settings: Any,
+) -> Sweep:
+    """Train a run for each combination of alphas and seeds; what is finished is not trained again.
+
+    `settings` are further ones of `selviz train`, one value each.
+    """
+    from selviz.runs.sweep import grid, run_sweep
+
+    place = _store(store)
+    _config(dataset, model, settings)  # unknown settings are told before anything is trained
+    configs = grid({"alpha": list(alphas), "seed": list(seeds)}, dataset=dataset, model=model, **settings)
+    table = run_sweep(place, configs, workers=workers, report=report)
+    finished = table.loc[table["state"] == "finished", "run"]
+    return Sweep(tuple(Run(name, place) for name in finished), table, place)
+
+
+def ablate(
+    run: Run | str,
+    units: str | Mapping[str, Sequence[int]],
+    mode: str = "zero",
+    *,
+    factor: float | None = None,
+    keep: bool = False,
+    fold: int | None = None,
+    draws: int = 20,
+    matched: int | None = None,
+    seed: int = 0,
+    store: Where = DATA,
+    report: Report = silent,
+) -> Ablation:
+    """Silence units and compare the accuracy before and after, overall and by class, with random and matched sets.
+
+    `units` is `"relu2:3,5;relu4:0-7"` or {"relu2": [3, 5]}. `keep` silences all units of these layers but the named
+    ones. On folds 0 and 1 together, or one of them. Nothing is stored.
+    """
+    from selviz.studies.ablation import run_ablation
+
+    chosen = _run(run, store)
+    named = parse_units(units) if isinstance(units, str) else {layer: list(part) for layer, part in units.items()}
+    found = run_ablation(
+        chosen.store, chosen.name, named, mode, fold, draws, seed,
+        factor=factor, keep=keep, matched=matched, report=report,
+    )  # fmt: skip
+    return Ablation(
+        run=chosen,
+        units=named,
+        mode=mode,
+        images=int(found["images"]),
+        accuracy_before=float(found["accuracy_before"]),
+        accuracy_after=float(found["accuracy_after"]),
+        mcnemar_p=float(found["mcnemar_p"]),
+        random=tuple(found["control"]["accuracies"]),
+        matched=tuple(found["matched"]["accuracies"]),
+        details=found,
+    )
+
+
+def curves(
+    run: Run | str,
+    metric: str = "si",
+    layers: Sequence[str] | None = None,
+    *,
+    draws: int | None = None,
+    seed: int = 0,
+    store: Where = DATA,
+    report: Report = silent,
+) -> Curves:
+    """Silence more and more units, ranked by a metric on fold 0 and measured on fold 1, beside random orders; store it."""
+    from selviz.ablation import DRAWS
+    from selviz.studies.ablation import run_curves
+
+    chosen = _run(run, store)
+    areas = run_curves(
+        chosen.store, chosen.name, metric, layers, draws=DRAWS if draws is None else draws, seed=seed, report=report
+    )
+    table = chosen.store.curves(chosen.name)
+    measured = table[(table["metric"] == metric) & table["layer"].isin(areas["layer"])]
+    return Curves(chosen, metric, areas, measured.reset_index(drop=True))
+
+
+def atlas(run: Run | str, *, store: Where = DATA, report: Report = silent) -> Atlas:
+    """Silence every single unit and store what each loses; a finished atlas is returned as it is."""
+    from selviz.studies.ablation import run_atlas
+
+    chosen = _run(run, store)
+    run_atlas(chosen.store, chosen.name, report=report)
+    return Atlas(chosen, chosen.store.atlas(chosen.name))
+
+
+def attribute(
+    run: Run | str,
+    image: int,
+    layer: str | None = None,
+    unit: int | None = None,
+    *,
+    label: str | None = None,
+    method: str = "integrated_gradients",
+    baseline: str = "black",
+    faithful: bool = True,
+    store: Where = DATA,
+    **settings: Any,
+) -> Attribution:
+    """Return which pixels of an evaluation image a unit, or the logit of the class `label`, comes from.
+
+    With both, the logit by way of the unit. `faithful` also measures how faithful the map is (in `details`).
+    """
+    from selviz.studies.attribution import explain
+
+    chosen = _run(run, store)
+    found = explain(chosen.store, chosen.name, image, layer, unit, label, method, baseline, faithful, **settings)
+    return Attribution(chosen, image, method, layer, unit, label, found["map"], found["values"], found)
+
+
+def register(
+    template: str,
+    run: Run | str | None = None,
+    *,
+    study: str = "",
+    planned: int = 0,
+    seed: int = 0,
+    store: Where = DATA,
+    **options: Any,
+) -> Claim:
+    """Register a claim before it is tested; nothing is measured. `selviz.test` gives its verdict.
+
+    `template` is a kind of claim (selective, necessary, ...) and `options` are those that
+    `selviz hypothesis register TEMPLATE` has: k=3, layer="relu4", unit="relu4:best", class_="cat", smallest=0.05, ...
+    """
+    from selviz.hypotheses import registry
+
+    chosen = _run(run, store) if run is not None else None
+    place = chosen.store if chosen else _store(store)
+    asked = {name.rstrip("_").replace("_", "-"): value for name, value in options.items()}
+    asked = {name: value if value is None else str(value) for name, value in asked.items()}
+    if "smallest" in options:
+        asked["smallest"] = options["smallest"]
+    if chosen:
+        asked["run"] = chosen.name
+    record = registry.register(place, template, asked, study, planned, seed)
+    return _claim(place, record)
+
+
+def test(claim: Claim | str, *, store: Where = DATA, report: Report = silent) -> Verdict:
+    """Test a registered claim and store its verdict; a claim that has a verdict keeps it."""
+    from selviz.hypotheses import registry
+
+    place, key = (claim.store, claim.key) if isinstance(claim, Claim) else (_store(store), claim)
+    result = registry.run_test(place, key, report)
+    registered, _ = registry.find(place, result["hypothesis"])
+    return Verdict(_claim(place, registered), str(result["verdict"]), float(result["p"]), result)
+
+
+def publish(claim: Claim | Verdict | str, path: str | Path, *, store: Where = DATA) -> Published:
+    """Write a claim's report as a page of its own at `path`: the claim, its verdict, and what it rests on."""
+    from selviz.hypotheses.report import html_report
+
+    claim = claim.claim if isinstance(claim, Verdict) else claim
+    place, key = (claim.store, claim.key) if isinstance(claim, Claim) else (_store(store), claim)
+    target = Path(path)
+    text = html_report(place, key)
+    try:
+        target.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise SelvizError(f"Cannot write {target} ({error.strerror}); name a file in a folder that exists.") from None
+    return Published(target)
+
+
+def _store(where: Where) -> Store:
+    return where if isinstance(where, Store) else Store(where)
+
+
+def _run(run: Run | str, where: Where) -> Run:
+    if isinstance(run, Run):
+        return run
+    place = _store(where)
+    name = full_name(place, run)
+    place.run(name)  # SelvizError where there is none
+    return Run(name, place)
+
+
+def _claim(place: Store, record: Mapping[str, Any]) -> Claim:
+    return Claim(
+        key=str(record["hypothesis"]),
+        template=str(record["template"]),
+        statement=str(record["statement"]),
+        confirmatory=bool(record["confirmatory"]),
+        record=record,
+        store=place,
+    )
+
+
+def _config(dataset: str, model: str, settings: Mapping[str, Any]) -> Any:
+    from dataclasses import fields
+
+    from selviz.config import RunConfig
+    from selviz.errors import unknown
+
+    known = [field.name for field in fields(RunConfig)]
+    for name in settings:
+        if name not in known:
+            raise unknown("setting", name, known)
+    return RunConfig(dataset, model, **settings)

@@ -1,0 +1,78 @@
+"""The dashboard from Python and from a notebook: `selviz.launch("data")` starts it on a free port and shows it."""
+
+import atexit
+import html
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from selviz.errors import SelvizError
+from selviz.store import Store
+
+PATIENCE_S = 90.0  # until the server answers; it imports Streamlit
+
+
+@dataclass(frozen=True, repr=False)
+class Dashboard:
+    """A dashboard in a process of its own at `address`; a notebook shows it in the cell. `stop()` ends it."""
+
+    address: str
+    process: "subprocess.Popen[bytes]" = field(compare=False)
+    height: int = 800
+
+    def stop(self) -> None:
+        """End the server."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(30)
+
+    @property
+    def running(self) -> bool:
+        """Whether the server is still there."""
+        return self.process.poll() is None
+
+    def __repr__(self) -> str:
+        return f"<Dashboard at {self.address}{'' if self.running else ', stopped'}>"
+
+    def _repr_html_(self) -> str:
+        address = html.escape(self.address)
+        frame = f'<iframe src="{address}/?embed=true" width="100%" height="{self.height}" frameborder="0"></iframe>'
+        return f'<p><a href="{address}" target="_blank">{address}</a></p>{frame}'
+
+
+def launch(store: Store | str | Path = "data", port: int = 0, *, height: int = 800) -> Dashboard:
+    """Start the dashboard over a store on this machine and return its address; it ends with this process.
+
+    `port` 0 takes a free one. Raises SelvizError where Streamlit is not installed or the server does not answer.
+    """
+    folder = store.path if isinstance(store, Store) else Path(store)
+    port = port or _free_port()
+    words = [sys.executable, "-m", "selviz", "serve", "--port", str(port), "--data", str(folder)]
+    process = subprocess.Popen(
+        words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env={**os.environ}
+    )
+    dashboard = Dashboard(f"http://localhost:{port}", process, height)
+    atexit.register(dashboard.stop)
+    end = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            told = process.stderr.read().decode(errors="replace") if process.stderr else ""
+            raise SelvizError(f"The dashboard did not start: {told.strip()[-400:]}")
+        try:
+            with urllib.request.urlopen(f"{dashboard.address}/_stcore/health", timeout=2):
+                return dashboard
+        except OSError:
+            time.sleep(0.2)
+    dashboard.stop()
+    raise SelvizError(f"The dashboard did not answer within {PATIENCE_S:.0f} seconds.")
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])

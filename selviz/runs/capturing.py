@@ -1,0 +1,86 @@
+"""A network and images that are in memory as a run: `capture_model(store, model, (images, labels), "mine")`."""
+
+import copy
+import hashlib
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+from selviz.datasets.in_memory import from_memory
+from selviz.errors import SelvizError, first_line
+from selviz.runs import stored_images
+from selviz.runs.importing import ImportSource, read_network, store_network
+from selviz.store import Store, read_json
+from selviz.store.files import check_name
+from selviz.system.progress import Report, silent
+
+
+def capture_model(
+    store: Store,
+    model: nn.Module,
+    data: object,
+    name: str,
+    classes: Sequence[str] | None = None,
+    layers: Sequence[str] = (),
+    outputs: Sequence[int] = (),
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    max_images: int = 0,
+    report: Report = silent,
+) -> dict[str, Any]:
+    """Store what every unit of `model` does on the images in `data` as the run `name`; return its summary.
+
+    The images go into the store as well (`datasets.in_memory` says how), so that the run can be silenced and explained
+    by any process. `model` is left as it is, on its device and in its mode: a copy on the CPU, in evaluation mode, is
+    captured. The same call again returns the run, and goes on with one that was cut off. Raises SelvizError for images
+    or labels that do not fit, for a network that cannot be traced, and for a name that another run has.
+    """
+    check_name("run", name)
+    dataset = from_memory(data, name, classes, mean, std, max_images)
+    plain = _copied(model)
+    facts = {
+        "kind": "imported",
+        "dataset": dataset.name,
+        "model": type(model).__name__,
+        **dict.fromkeys(("alpha", "seed", "epochs", "weights", "checkpoint", "checkpoint_sha256", "code_sha256")),
+        "state_sha256": _digest(plain),
+        "images_fingerprint": dataset.fingerprint,
+        "chosen_layers": " ".join(layers) or None,
+        "watched": None,
+        "outputs": ",".join(map(str, outputs)) or None,
+    }
+    folder = store.run_path(name)
+    if (finished := read_json(folder / "summary.json")) is not None:
+        known = read_json(folder / "config.json") or {}
+        if all(known.get(key) == value for key, value in facts.items()):
+            return dict(finished)
+        raise SelvizError(f"The store has another run {name} already; give this one a name of its own: name=...")
+    if (error := dataset.origin["rounded_by"]) > 0:
+        warnings.warn(
+            f"The images lie on no 256 levels, so they were rounded to the nearest (by up to {error:.2g} in an input); "
+            "the run is of the images as they are stored. Give mean= and std= if they are normalised pixels.",
+            stacklevel=3,
+        )
+    finish = lambda: stored_images.write(store, dataset)  # noqa: E731
+    source = ImportSource(type(model).__name__, lambda *_: plain, layers=tuple(layers), outputs=tuple(outputs))
+    return store_network(store, folder, facts, read_network(source, dataset), dataset, report, finish=finish)
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    if not isinstance(model, nn.Module):
+        raise SelvizError(f"model is a {type(model).__name__}; give a torch.nn.Module that takes images [N, C, H, W].")
+    try:
+        return copy.deepcopy(model).cpu().float().eval().requires_grad_(False)
+    except Exception as error:  # somebody else's code may raise anything
+        raise SelvizError(f"The model cannot be copied ({first_line(error)[:200]}); bring one that can.") from error
+
+
+def _digest(model: nn.Module) -> str:
+    """SHA-256 over the names, shapes and numbers of a model's parameters and buffers."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+        digest.update(value.contiguous().numpy().tobytes())
+    return digest.hexdigest()

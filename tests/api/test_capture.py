@@ -1,0 +1,187 @@
+"""Own networks and images in memory: what is stored is what the network does, and what does not fit is one sentence."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import selviz
+from selviz.datasets.in_memory import from_memory
+from selviz.errors import SelvizError
+from selviz.runs.load import load_network
+
+CLASSES = ["left", "right", "both"]
+
+
+def make_model(channels=3):
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(channels, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(),
+        nn.Linear(32, 12), nn.ReLU(), nn.Dropout(0.5), nn.Linear(12, 3),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def pixels():
+    """60 pictures uint8 [60, 3, 6, 6], and labels of three classes."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (60, 3, 6, 6), generator=generator, dtype=torch.uint8), torch.arange(60) % 3
+
+
+@pytest.fixture
+def normalized(pixels):
+    """The same as a network gets them: float32, normalized by ImageNet's mean and standard deviation."""
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    return (pixels[0] / 255 - mean) / std, pixels[1]
+
+
+def in_given_order(run, values, labels):
+    """For each stored image the number of the image of `values` that it is."""
+    _, dataset = load_network(run.store, run.name, sealed=True)
+    inputs = dataset.inputs()
+    return [int((values - one).abs().flatten(1).amax(1).argmin()) for one in inputs]
+
+
+def forms(images, labels):
+    pairs = TensorDataset(images, labels)
+    return {
+        "a pair of tensors": (images, labels),
+        "a pair of arrays": (images.numpy(), labels.numpy()),
+        "a Dataset": pairs,
+        "a DataLoader": DataLoader(pairs, batch_size=7),
+    }
+
+
+@pytest.mark.parametrize("form", forms(torch.zeros(1), torch.zeros(1)))
+def test_every_form_of_data_gives_the_activations_and_logits_of_the_plain_model(tmp_path, normalized, form):
+    images, labels = normalized
+    model = make_model().train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    run = selviz.capture(model, forms(images, labels)[form], "mine", CLASSES, store=tmp_path)
+    assert model.training and all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    plain = make_model().eval()
+    order = in_given_order(run, images, labels)
+    assert sorted(order) == list(range(60))
+    with torch.no_grad():
+        first = plain[:3](images[order]).mean((2, 3))
+        logits = plain(images[order])
+    reported = len(run.store.images("mine"))
+    assert run.layers()["layer"].tolist() == ["2", "6"]
+    np.testing.assert_allclose(run.store.matrix("mine", "2"), first[:reported], rtol=1e-4, atol=1e-5)
+    assert run.store.images("mine")["prediction_index"].tolist() == logits.argmax(1)[:reported].tolist()
+    assert run.store.images("mine")["label"].tolist() == [CLASSES[labels[i]] for i in order[:reported]]
+
+
+def test_normalized_8_bit_images_come_back_from_the_store_to_rounding(normalized):
+    images, labels = normalized
+    dataset = from_memory((images, labels), "mine", CLASSES)
+    distances = [(images - one).abs().flatten(1).amax(1).min() for one in dataset.inputs()]
+    assert max(distances) < 1e-5 and dataset.origin["rounded_by"] == 0
+
+
+def test_images_that_lie_on_no_levels_are_rounded_and_that_is_said(tmp_path, pixels):
+    images = torch.randn(60, 3, 6, 6, generator=torch.Generator().manual_seed(1))
+    with pytest.warns(UserWarning, match="rounded to the nearest .by up to 0.0"):
+        run = selviz.capture(make_model(), (images, pixels[1]), "mine", store=tmp_path)
+    assert 0 < run.summary["origin"]["rounded_by"] < 0.03
+
+
+def test_silencing_in_another_process_is_what_it_is_by_hand(tmp_path, normalized):
+    """The store alone is enough: `open` as another process would, the model is gone."""
+    images, labels = normalized
+    run = selviz.capture(make_model(), normalized, "mine", store=tmp_path)
+    order = in_given_order(run, images, labels)[: len(run.store.images("mine"))]
+    plain = make_model().eval()
+    plain[6].register_forward_hook(lambda module, args, output: output.index_fill(1, torch.tensor([1, 3]), 0))
+    with torch.no_grad():
+        correct = plain(images[order]).argmax(1) == labels[order]
+    found = selviz.ablate("mine", "6:1,3", draws=0, store=tmp_path)
+    assert found.accuracy_after == pytest.approx(float(correct.float().mean()))
+
+
+def test_the_same_call_again_returns_the_run_and_another_network_needs_another_name(tmp_path, normalized):
+    run = selviz.capture(make_model(), normalized, "mine", store=tmp_path)
+    stored = (tmp_path / "runs" / "mine" / "capture.duckdb").stat().st_mtime_ns
+    assert selviz.capture(make_model(), normalized, "mine", store=tmp_path) == run
+    assert (tmp_path / "runs" / "mine" / "capture.duckdb").stat().st_mtime_ns == stored
+    other = make_model()
+    nn.init.zeros_(other[8].weight)
+    with pytest.raises(SelvizError, match="another run mine already; give this one a name of its own"):
+        selviz.capture(other, normalized, "mine", store=tmp_path)
+
+
+def test_a_capture_that_is_cut_off_goes_on_with_the_same_call(tmp_path, normalized):
+    class Killed(BaseException):
+        pass
+
+    def kill(event):
+        if event.get("stage") == "metrics":
+            raise Killed
+
+    with pytest.raises(Killed):
+        selviz.capture(make_model(), normalized, "mine", store=tmp_path, report=kill)
+    assert selviz.open(tmp_path).runs()["state"].tolist() == ["unfinished"]
+    assert selviz.capture(make_model(), normalized, "mine", store=tmp_path).summary["units"] == 20
+
+
+BAD = {
+    "not a pair of image and label": lambda x, y: DataLoader(x, batch_size=7),
+    "Labels go from 0 to 2 and there are 2 classes": lambda x, y: ((x, y), ["a", "b"]),
+    "Labels go from -1 to 1": lambda x, y: (x, y - 1),
+    "The images have several sizes": lambda x, y: [(x[0], 0), (x[1, :, :4], 1), (x[2], 2)] * 4,
+    "with 1 or 3 channels, channels first": lambda x, y: (x.movedim(1, 3), y),
+    "values that are not finite": lambda x, y: (x.index_fill(0, torch.tensor([3]), float("nan")), y),
+    "labels of the shape [59]": lambda x, y: (x, y[1:]),
+    "The labels are not whole numbers": lambda x, y: (x, y + 0.5),
+    "data is empty": lambda x, y: [],
+    "data is a int": lambda x, y: 5,
+    "There are 2 images; at least 4": lambda x, y: (x[:2], y[:2]),
+}
+
+
+@pytest.mark.parametrize("sentence", BAD)
+def test_data_that_does_not_fit_is_one_sentence_and_leaves_no_run(tmp_path, normalized, sentence):
+    data, classes = BAD[sentence](*normalized), CLASSES
+    if isinstance(data, tuple) and isinstance(data[0], tuple):
+        data, classes = data
+    with pytest.raises(SelvizError) as caught:
+        selviz.capture(make_model(), data, "mine", classes, store=tmp_path)
+    assert sentence in str(caught.value) and "\n" not in str(caught.value)
+    assert selviz.open(tmp_path).names() == []
+
+
+def test_a_model_that_does_not_fit_is_one_sentence(tmp_path, normalized):
+    with pytest.raises(SelvizError, match="cannot be run on images of shape"):
+        selviz.capture(make_model(channels=1), normalized, "mine", store=tmp_path)
+    with pytest.raises(SelvizError, match="The network has 3 outputs and the data set 4 classes"):
+        selviz.capture(make_model(), normalized, "mine", [*CLASSES, "none"], store=tmp_path)
+    with pytest.raises(SelvizError, match="give a torch.nn.Module"):
+        selviz.capture(lambda x: x, normalized, "mine", store=tmp_path)
+    assert selviz.open(tmp_path).names() == []
+
+
+def test_without_its_pixels_a_run_can_be_read_and_says_what_is_missing(tmp_path, normalized):
+    run = selviz.capture(make_model(), normalized, "mine", store=tmp_path)
+    next(tmp_path.glob("images/*/pixels.safetensors")).unlink()
+    assert len(run.units()) == 20
+    with pytest.raises(SelvizError, match="call selviz.capture.* with the images again"):
+        selviz.ablate(run, "6:1", draws=0)
+
+
+def test_uint8_pixels_are_normalized_as_it_is_said(tmp_path, pixels, normalized):
+    images, labels = pixels
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run = selviz.capture(
+            make_model(),
+            (images, labels),
+            "mine",
+            mean=(0.485, 0.456, 0.406),
+            std=(0.229, 0.224, 0.225),
+            store=tmp_path,
+        )
+    same = selviz.capture(make_model(), normalized, "same", store=tmp_path)
+    np.testing.assert_allclose(run.store.matrix("mine", "2"), same.store.matrix("same", "2"), atol=1e-4)

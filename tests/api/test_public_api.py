@@ -1,0 +1,146 @@
+"""The public names, their results, and the notebook that uses nothing below them."""
+
+import importlib.util
+import inspect
+import re
+import urllib.request
+
+import pytest
+
+import selviz
+from selviz import api
+from selviz.api.results import Result
+from selviz.errors import SelvizError
+from selviz.testing.dashboard import ROOT
+
+NOTEBOOK = ROOT / "docs" / "own_network.ipynb"
+NAMES = {
+    "ablate": "run units mode factor keep fold draws matched seed store report",
+    "atlas": "run store report",
+    "attribute": "run image layer unit label method baseline faithful store settings",
+    "capture": "model data name classes layers store outputs mean std max_images report",
+    "curves": "run metric layers draws seed store report",
+    "launch": "store port height",
+    "open": "data",
+    "publish": "claim path store",
+    "register": "template run study planned seed store options",
+    "sweep": "dataset model alphas seeds store workers report settings",
+    "test": "claim store report",
+    "train": "dataset model store device report settings",
+}
+
+
+def test_the_public_names_and_their_arguments_stay():
+    """A name or an argument that is to go warns for one version first (CONTRIBUTING.md); one may be added here."""
+    assert selviz.__all__ == sorted([*NAMES, "SelvizError"], key=lambda name: (name != "SelvizError", name))
+    assert {name: " ".join(inspect.signature(getattr(selviz, name)).parameters) for name in NAMES} == NAMES
+
+
+@pytest.fixture
+def run(tiny_store, tiny_run):
+    return api.Run(tiny_run, tiny_store)
+
+
+def holds(result: Result) -> None:
+    """What every result promises."""
+    table = result.to_pandas()
+    assert len(table) > 0 and len(repr(result)) < 500 and "\n" not in repr(result)
+    assert "<table" in result._repr_html_()
+    assert len(result.figure().data) > 0
+
+
+def test_a_run_named_by_its_beginning_is_the_run(tiny_store, tiny_run):
+    found = selviz.ablate(tiny_run[:12], "relu2:3", draws=0, store=tiny_store.path)
+    assert (found.run.name, found.units, found.images) == (tiny_run, {"relu2": [3]}, found.details["images"])
+    holds(found)
+    holds(found.run)
+
+
+def test_a_units_figure_computes_its_own_intervals(run, tiny_store, tiny_run):
+    (bars,) = run.unit_figure("relu2", 3).data
+    means = tiny_store.class_means(tiny_run, "relu2", 3)
+    assert list(bars.y) == means["mean"].tolist()
+    assert (bars.error_y.array > 0).all()
+
+
+def test_attribution_is_a_map_of_the_image(run):
+    found = selviz.attribute(run, 2, "relu3", 7, faithful=False)
+    assert found.map.shape == (8, 8) and len(found.to_pandas()) == 64
+    holds(found)
+
+
+def test_an_unknown_layer_run_or_setting_is_one_sentence(run, tmp_path):
+    with pytest.raises(SelvizError, match="Unknown layer 'relu9'"):
+        selviz.ablate(run, "relu9:1")
+    with pytest.raises(SelvizError, match="no_such_run"):
+        selviz.ablate("no_such_run", "relu1:1", store=run.store)
+    with pytest.raises(SelvizError, match="Unknown setting 'epoch'; did you mean 'epochs'"):
+        selviz.train("digits", "cnn", epoch=3, store=tmp_path)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_sweep_gives_its_runs_and_training_one_of_them_again_gives_that_run(tmp_path):
+    found = selviz.sweep("digits", "cnn", alphas=(-1, 0), epochs=0, max_images=60, workers=1, store=tmp_path)
+    assert [one.summary["alpha"] for one in found.runs] == [-1, 0]
+    holds(found)
+    assert selviz.train("digits", "cnn", alpha=-1, epochs=0, max_images=60, store=tmp_path) == found.runs[0]
+
+
+def test_the_dashboard_starts_on_a_free_port_shows_itself_in_a_cell_and_stops(tiny_store):
+    dashboard = selviz.launch(tiny_store)
+    try:
+        with urllib.request.urlopen(dashboard.address) as page:
+            assert page.status == 200
+        assert f'<iframe src="{dashboard.address}' in dashboard._repr_html_()
+    finally:
+        dashboard.stop()
+    assert not dashboard.running
+
+
+def test_without_plotly_a_figure_says_what_to_install(run, monkeypatch):
+    import sys
+
+    for name in [name for name in sys.modules if name.startswith(("plotly", "selviz.figures"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr("selviz.figures", raising=False)
+    monkeypatch.setitem(sys.modules, "plotly", None)
+    monkeypatch.setitem(sys.modules, "plotly.graph_objects", None)
+    with pytest.raises(SelvizError, match=r"pip install 'selviz\[plot\]'"):
+        run.figure()
+
+
+def test_the_notebook_runs_from_top_to_bottom_with_public_names_only(tmp_path):
+    import nbformat
+    from nbclient import NotebookClient
+
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    assert not re.search(r"^\s*(from|import) selviz\.", code, re.M)
+    used = set(re.findall(r"\bselviz\.(\w+)", code))
+    assert used >= {"capture", "ablate", "attribute", "register", "test", "publish"} and used <= {*selviz.__all__}
+    assert importlib.util.find_spec("ipykernel"), "tests/run installs it"
+    client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}})
+    client.execute()
+    assert (tmp_path / "claim.html").stat().st_size > 2000
+
+
+def test_the_penalty_lowers_selectivity_in_a_loop_of_ones_own():
+    """The formulas in a plain loop; the same call is what a Lightning or accelerate loop makes."""
+    import torch
+    from torch import nn
+
+    from selviz.selectivity import class_means, class_selectivity, penalty, shuffle_null
+
+    torch.manual_seed(0)
+    body, head = nn.Sequential(nn.Linear(4, 8), nn.ReLU()), nn.Linear(8, 2)
+    optimizer = torch.optim.SGD([*body.parameters(), *head.parameters()], 0.5)
+    x, y = torch.randn(64, 4), torch.arange(64) % 2
+    before = float(class_selectivity(class_means(body(x).detach(), y, 2)[0]).mean())
+    for _ in range(30):
+        units = body(x)
+        loss = nn.functional.cross_entropy(head(units), y) + 5 * penalty([units], y, 2)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    after = float(class_selectivity(class_means(body(x).detach(), y, 2)[0]).mean())
+    assert after < before and shuffle_null(body(x).detach(), y, 2, shuffles=3).shape == (3, 8)
