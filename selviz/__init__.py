@@ -1,5 +1,6 @@
 """What single units of an image classifier respond to, and whether that matters: `selviz.open("data").runs()`."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from selviz import moved
@@ -33,9 +34,8 @@ moved.install()
 def __getattr__(name: str) -> object:
     """Load the public functions when one of them is asked for: a command that needs none of them starts sooner."""
     if name in __all__:
-        from selviz import api, errors
-
-        return getattr(errors if name == "SelvizError" else api, name)
+        # By its name: the package itself stands below its rooms, which import it for its version.
+        return getattr(import_module("selviz.errors" if name == "SelvizError" else "selviz.api"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
