@@ -13,22 +13,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from selviz.ablation.engine import Engine, Turn
-from selviz.ablation.modes import changes
+from selviz.ablation.many_sets import set_logits
 from selviz.networks import graph_nodes
 from selviz.networks.graph_surgery import with_outputs
+from selviz.system.progress import Report, silent
 
 
-def gradient_estimates(
-    engine: Engine, classes: int, report: Callable[[dict], None] = lambda news: None
-) -> dict[str, Tensor]:
-    """layer -> [C, U]: the first-order estimate of how silencing each unit changes the cross entropy of each class.
+def gradient_estimates(engine: Engine, classes: int, report: Report = silent) -> dict[str, Tensor]:
+    """Return layer -> [C, U]: the first-order estimate of how silencing each unit changes the cross entropy of each class.
 
     Minus gradient times activation, summed over positions, mean over the class's images (selviz's choice): one forward
     and one backward pass over the images.
     """
     network = engine.network
     nodes = [layer.node for layer in network.layers]
-    output = graph_nodes.output(network.graph).args[0].name
+    output = graph_nodes.logits_node(network.graph).name
     module = network.graph_module(with_outputs(network.graph, [*nodes, output])).eval()
     sums = {layer.name: torch.zeros(classes, layer.units) for layer in network.layers}
     for rows in engine.slices:
@@ -43,7 +42,7 @@ def gradient_estimates(
                 product = (map_ * gradient).detach().movedim(layer.axis, 1).flatten(2) if map_.dim() > 2 else None
                 effect = (map_ * gradient).detach() if product is None else product.sum(dim=2)
                 sums[layer.name] -= membership.T @ effect
-        report({"images": rows.stop, "of": len(engine)})
+        report({"done": rows.stop, "of": len(engine)})
     counts = torch.bincount(engine.labels, minlength=classes).clamp(min=1).unsqueeze(1)
     return {name: total / counts for name, total in sums.items()}
 
@@ -55,7 +54,7 @@ def atlas_layer(
     turn: Turn | None = None,
     report: Callable[[int], None] = lambda units: None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The exact effect of zeroing each unit of a layer: (one row a unit, one row a unit and class).
+    """Return the exact effect of zeroing each unit of a layer: (one row per unit, one row per unit and class).
 
     Columns: images, before, after (accuracy 0..1), lost, gained, and loss_change, the change of the mean cross entropy.
     """
@@ -63,15 +62,15 @@ def atlas_layer(
     right = before.argmax(dim=1) == labels
     loss = F.cross_entropy(before, labels, reduction="none")
     counts = np.bincount(labels.numpy(), minlength=classes)
-    found = []
-    for unit in range(engine.network.layer(name).units):
-        after = engine.logits(changes(engine, {name: [unit]}), turn)
+    sums = []
+    units = range(engine.network.layer(name).units)
+    for unit, after in enumerate(set_logits(engine, ({name: [unit]} for unit in units), turn=turn)):
         still = after.argmax(dim=1) == labels
         change = F.cross_entropy(after, labels, reduction="none") - loss
         for value in (right, still, right & ~still, ~right & still, change):
-            found.append(torch.zeros(classes, dtype=torch.float64).index_add_(0, labels, value.double()).numpy())
+            sums.append(torch.zeros(classes, dtype=torch.float64).index_add_(0, labels, value.double()).numpy())
         report(unit + 1)
-    table = np.stack(found).reshape(-1, 5, classes)  # [U, quantity, C], sums over images
+    table = np.stack(sums).reshape(-1, 5, classes)  # [U, quantity, C], sums over images
     overall = _frame(table.sum(axis=2, keepdims=True), counts.sum(keepdims=True))
     return overall.drop(columns="class"), _frame(table, counts)
 

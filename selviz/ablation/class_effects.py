@@ -4,7 +4,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from selviz.ablation.engine import Engine
+from selviz.ablation.engine import Engine, Turn
 from selviz.ablation.modes import changes
 from selviz.networks import graph_nodes
 from selviz.networks.graph_surgery import with_outputs
@@ -12,8 +12,8 @@ from selviz.networks.graph_surgery import with_outputs
 STEP = 0.02  # of the unit's map, up and down, for the slope
 
 
-def push(engine: Engine, layer: str, unit: int, turn=None) -> pd.DataFrame:
-    """How much one unit raises each class's logit, a row a class: class_index, removed, slope, and images.
+def push(engine: Engine, layer: str, unit: int, turn: Turn | None = None) -> pd.DataFrame:
+    """Return how much one unit raises each class's logit, one row per class: class_index, removed, slope, and images.
 
     removed: mean over images of logit before minus logit while the unit is silent, with its standard deviation
     (removed_std). slope: mean change of the logit per unit of scale of the unit's map, at its own value, by a central
@@ -39,21 +39,20 @@ def push(engine: Engine, layer: str, unit: int, turn=None) -> pd.DataFrame:
 
 
 def relevance(engine: Engine, layer: str) -> Tensor:
-    """[N, U]: how much each unit of a layer speaks for the class that the network predicts, image by image.
+    """Return [N, U]: how much each unit of a layer speaks for the class that the network predicts, image by image.
 
     Gradient of the predicted class's logit times activation, summed over positions: one pass forward and one back.
     Images ranked by it can tell another story than images ranked by activation. Gradient times activation as the
     relevance is selviz's choice.
     """
-    found = engine.network.layer(layer)
-    network = engine.network
-    output = graph_nodes.output(network.graph).args[0].name
-    module = network.graph_module(with_outputs(network.graph, [found.node, output])).eval()
+    network, unit_layer = engine.network, engine.network.layer(layer)
+    output = graph_nodes.logits_node(network.graph).name
+    module = network.graph_module(with_outputs(network.graph, [unit_layer.node, output])).eval()
     parts = []
     for rows in engine.slices:
         with torch.enable_grad():
             map_, logits = module(engine.inputs[rows].detach().clone().requires_grad_(True))
             (gradient,) = torch.autograd.grad(logits.amax(dim=1).sum(), [map_])
-        product = (map_ * gradient).detach().movedim(found.axis, 1)
+        product = (map_ * gradient).detach().movedim(unit_layer.axis, 1)
         parts.append(product.flatten(2).sum(dim=2) if product.dim() > 2 else product)
     return torch.cat(parts)

@@ -1,6 +1,7 @@
 """Accuracy while more and more units are silent (Morcos et al. 2018): `curves(engine, {"relu3": si})`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import compress
 
 import numpy as np
 import pandas as pd
@@ -8,10 +9,13 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from selviz.ablation.engine import Engine
-from selviz.ablation.modes import changes
+from selviz.ablation.engine import Engine, Turn
+from selviz.ablation.many_sets import set_accuracies
+from selviz.system.progress import Report
+from selviz.system.progress import silent as report_to_nobody
 
 DRAWS, STEPS = 10, 10
+Point = tuple[str, int, int, dict[str, np.ndarray]]  # direction, draw, step, silent units
 COLUMNS = ["direction", "draw", "step", "removed", "images", "accuracy"]
 
 
@@ -21,10 +25,10 @@ def curves(
     steps: int = STEPS,
     draws: int = DRAWS,
     seed: int = 0,
-    turn=None,
-    report: Callable[[dict], None] = lambda news: None,
+    turn: Turn | None = None,
+    report: Report = report_to_nobody,
 ) -> pd.DataFrame:
-    """One row a point: direction (descending, ascending, random), draw, step 0..steps, units removed, accuracy 0..1.
+    """Return one row per point: direction (descending, ascending, random), draw, step 0..steps, units removed, accuracy 0..1.
 
     `ranking` gives a value [U] for each unit of each layer that takes part. At step s the same share s / steps of each
     layer is silent (mode zero), ranked within the layer, since comparing selectivity across layers is ill-advised
@@ -40,25 +44,38 @@ def curves(
         orders.append(("random", draw, {name: generator.permutation(len(values)) for name, values in ranking.items()}))
     widest = max(len(values) for values in ranking.values())
     steps = min(steps, widest)
-    images, rows = len(engine), []
-    intact = float((engine.before().argmax(dim=1) == engine.labels).double().mean())
-    nothing_left = None
-    for number, (direction, draw, order) in enumerate(orders):
-        for step in range(steps + 1):
-            silent = {name: numbers[: round(len(numbers) * step / steps)].tolist() for name, numbers in order.items()}
-            removed = sum(map(len, silent.values()))
-            if not removed:
-                accuracy = intact
-            elif step == steps and nothing_left is not None:  # the end is the same in every order
-                accuracy = nothing_left
-            else:
-                logits = engine.logits(changes(engine, silent), turn)
-                accuracy = float((logits.argmax(dim=1) == engine.labels).double().mean())
-            if step == steps:
-                nothing_left = accuracy
-            rows.append((direction, draw, step, removed, images, accuracy))
-        report({"order": number + 1, "of": len(orders)})
+    points = [
+        (direction, draw, step, {name: units[: round(len(units) * step / steps)] for name, units in order.items()})
+        for direction, draw, order in orders
+        for step in range(steps + 1)
+    ]
+    accuracies = _accuracies(engine, points, steps, turn)
+    rows = []
+    for (direction, draw, step, silent), accuracy in zip(points, accuracies):
+        rows.append((direction, draw, step, sum(map(len, silent.values())), len(engine), accuracy))
+        if step == steps:
+            report({"done": len(rows) // (steps + 1), "of": len(orders)})
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _accuracies(engine: Engine, points: Sequence[Point], steps: int, turn: Turn | None) -> Iterator[float]:
+    """Return the accuracy at each point; where nothing or everything is silent, it is computed once for all orders."""
+    intact = float((engine.before().argmax(dim=1) == engine.labels).double().mean())
+    ends = [number for number, (_, _, step, _) in enumerate(points) if step == steps]
+    computed = [
+        any(map(len, silent.values())) and not (step == steps and number != ends[0])
+        for number, (_, _, step, silent) in enumerate(points)
+    ]
+    sets = ({name: units.tolist() for name, units in silent.items()} for _, _, _, silent in compress(points, computed))
+    measured = set_accuracies(engine, sets, turn=turn)
+    nothing_left = intact
+    for number, (_, _, step, _) in enumerate(points):
+        if computed[number]:
+            accuracy = next(measured)
+            nothing_left = accuracy if step == steps else nothing_left
+            yield accuracy
+        else:
+            yield nothing_left if step == steps else intact
 
 
 def areas(table: pd.DataFrame) -> pd.DataFrame:
@@ -72,11 +89,11 @@ def areas(table: pd.DataFrame) -> pd.DataFrame:
 
 def area(removed: ArrayLike, accuracy: ArrayLike) -> float:
     """Return the area under one curve, 0..1: the mean accuracy over the share of units removed, by the trapezoid rule."""
-    removed = np.asarray(removed, dtype=float)
-    return float(np.trapezoid(accuracy, removed) / (removed[-1] - removed[0]))
+    x, y = np.asarray(removed, dtype=float), np.asarray(accuracy, dtype=float)
+    return float(np.trapezoid(y, x) / (x[-1] - x[0]))
 
 
-def _doubles(values) -> np.ndarray:
+def _doubles(values: Tensor) -> np.ndarray:
     return torch.as_tensor(values).double().numpy()
 
 

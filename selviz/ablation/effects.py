@@ -4,14 +4,18 @@
 whole of it with its controls.
 """
 
+import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from selviz import statistics
-from selviz.ablation.engine import Engine
+from selviz.ablation.engine import Engine, Turn
+from selviz.ablation.many_sets import set_accuracies
 from selviz.ablation.modes import (
     Statistics,
     Units,
@@ -24,8 +28,10 @@ from selviz.ablation.modes import (
 )
 from selviz.errors import SelvizError
 from selviz.networks.unit_edit import UnitEdit
+from selviz.system.progress import Report, silent
 
-MOST_DRAWS = 1000
+MAX_DRAWS = 1000
+MAX_DIFFERING = 0.01  # of the predictions known beforehand; rounding moves fewer
 UNMATCHED = "more than half of a layer's units are chosen, so too few are left to match them"
 
 
@@ -52,31 +58,66 @@ class Estimate:
         return self.images == self.of
 
 
-def progress(engine: Engine, changed: Mapping[str, UnitEdit], turn=None) -> Iterator[Estimate]:
-    """An Estimate after each batch; the last one is exact. `turn` as in `Engine.stream`."""
-    parts, right_before, right_after = [], 0, 0
-    labels, of = engine.labels, len(engine)
-    held = engine.holds(changed)
-    for rows, before, after in engine.stream(changed, turn):
+def progress(engine: Engine, edits: Mapping[str, UnitEdit], turn: Turn | None = None) -> Iterator[Estimate]:
+    """Return an Estimate after each batch; the last one is exact. `turn` as in `Engine.stream`.
+
+    Where the intact network's predictions are known beforehand, the accuracy before is exact from the start, and the
+    accuracy after is that plus the change on the images so far.
+    """
+    parts, seen = [], 0
+    right_before = right_after = lost = gained = differing = 0
+    labels, images = engine.labels, len(engine)
+    known = None if engine.predictions is None else int((engine.predictions == labels).sum())
+    recomputed = not engine.holds(edits)
+    for rows, before, after in engine.stream(edits, turn):
         parts.append(after)
-        right_before += int((before.argmax(dim=1) == labels[rows]).sum())
-        right_after += int((after.argmax(dim=1) == labels[rows]).sum())
+        predicted = before.argmax(dim=1)
+        was, now = predicted == labels[rows], after.argmax(dim=1) == labels[rows]
+        right_before, right_after = right_before + int(was.sum()), right_after + int(now.sum())
+        lost, gained = lost + int((was & ~now).sum()), gained + int((~was & now).sum())
         seen = rows.stop
-        (low, high), (after_low, after_high) = (
-            statistics.split_interval(right, seen, of) for right in (right_before, right_after)
+        if engine.predictions is not None:
+            differing += int((predicted != engine.predictions[rows]).sum())
+        if known is not None and (seen == images or differing > MAX_DIFFERING * seen + 1):
+            known = None  # at the end all is known; and predictions of another network tell nothing
+        accuracies = _Accuracies.estimated(right_before, right_after, lost, gained, seen, images, known)
+        yield Estimate(seen, images, *accuracies, recomputed=recomputed, after=torch.cat(parts))
+
+
+class _Accuracies(NamedTuple):
+    """The accuracies of an Estimate with their intervals for this split, in its order."""
+
+    before: float
+    after: float
+    before_low: float
+    before_high: float
+    after_low: float
+    after_high: float
+
+    @classmethod
+    def estimated(
+        cls, right_before: int, right_after: int, lost: int, gained: int, seen: int, images: int, known: int | None
+    ) -> "_Accuracies":
+        """Return the estimates after `seen` of `images` images, of which `known` are right before if that is known.
+
+        The change is the difference of two shares, gained and lost, whose intervals are combined by square-and-add
+        (Newcombe 1998, Statistics in Medicine 17:873), and never beyond what the unseen images still allow.
+        """
+        low, high = (float(end) for end in statistics.split_interval(right_after, seen, images))
+        if known is None:
+            before_low, before_high = (float(end) for end in statistics.split_interval(right_before, seen, images))
+            return cls(right_before / seen, right_after / seen, before_low, before_high, low, high)
+        before, change = known / images, (gained - lost) / seen
+        gained_low, gained_high = statistics.split_interval(gained, seen, images)
+        lost_low, lost_high = statistics.split_interval(lost, seen, images)
+        down = math.hypot(gained / seen - gained_low, lost_high - lost / seen)
+        up = math.hypot(gained_high - gained / seen, lost / seen - lost_low)
+        least, greatest = right_after / images, (right_after + images - seen) / images
+        after, low, high = (
+            min(max(value, least), greatest)
+            for value in (before + change, before + change - down, before + change + up)
         )
-        yield Estimate(
-            images=seen,
-            of=of,
-            accuracy_before=right_before / seen,
-            accuracy_after=right_after / seen,
-            before_low=float(low),
-            before_high=float(high),
-            after_low=float(after_low),
-            after_high=float(after_high),
-            recomputed=not held,
-            after=torch.cat(parts),
-        )
+        return cls(before, after, before, before, low, high)
 
 
 def ablate(
@@ -90,21 +131,21 @@ def ablate(
     matched: int | None = None,
     stats: Statistics | None = None,
     seed: int = 0,
-    turn=None,
-    report: Callable[[dict], None] = lambda news: None,
+    turn: Turn | None = None,
+    report: Report = silent,
     watch: Callable[[Estimate], None] = lambda estimate: None,
-) -> dict:
+) -> dict[str, Any]:
     """`compare`'s result for these units, with its controls: {..., "control": {...}, "matched": {...}}.
 
     `keep` changes all units of the layers but these. `draws` random sets, and `matched` (as many, unless given) sets
     of units with nearly the same mean activation, are the controls; each has {"accuracies", and the fields of
     statistics.Rank} or {"accuracies": [], "reason"}. `stats` are each layer's means and standard deviations [U].
-    `watch` gets every Estimate, `report` {"draw", "of"}.
+    `watch` gets every Estimate, `report` {"done", "of"}.
     """
     counts = {"control": draws, "matched": draws if matched is None else matched}
     for number in counts.values():
         check_draws(number)
-    how = {"mode": mode, "factor": factor, "stats": stats, "keep": keep, "seed": seed, "turn": turn}
+    how: dict[str, Any] = {"mode": mode, "factor": factor, "stats": stats, "keep": keep, "seed": seed, "turn": turn}
     check_mode(mode, factor)
     chosen = check_choice(engine.network, units)
     for last in progress(engine, edits(engine, chosen, mode, factor, stats, keep, seed), turn):
@@ -115,13 +156,13 @@ def ablate(
     result["recomputed"] = last.recomputed
     done, total = 0, sum(counts.values())
     for name, wanted in counts.items():
-        found = []
+        accuracies = []
         for accuracy in controls(engine, chosen, name, wanted, **how):
-            found.append(accuracy)
+            accuracies.append(accuracy)
             done += 1
-            report({"draw": done, "of": total})
-        result[name] = ranked(result["accuracy_after"], found)
-        if wanted and not found:
+            report({"done": done, "of": total})
+        result[name] = ranked(result["accuracy_after"], accuracies)
+        if wanted and not accuracies:
             result[name]["reason"] = UNMATCHED
     return {"mode": mode, "factor": factor, "keep": keep, "units": chosen, **result}
 
@@ -138,7 +179,7 @@ def controls(
     stats: Statistics | None = None,
     keep: bool = False,
     seed: int = 0,
-    turn=None,
+    turn: Turn | None = None,
 ) -> Iterator[float]:
     """The accuracy 0..1 under each control set of `units`, numbers `start` to `draws` - 1 of the sequence of this seed.
 
@@ -153,16 +194,15 @@ def controls(
         sets = matched_sets(engine.network, units, means, draws, seed)
     else:
         return
-    for number, drawn in enumerate(sets):
-        if number >= start:
-            logits = engine.logits(edits(engine, drawn, mode, factor, stats, keep, seed + number), turn)
-            yield float((logits.argmax(dim=1) == engine.labels).double().mean())
+    sets = itertools.islice(sets, start, None)
+    drawn = (complement(engine.network, each) for each in sets) if keep else sets
+    yield from set_accuracies(engine, drawn, mode, factor, stats, itertools.count(seed + start), turn)
 
 
 def check_draws(number: int) -> None:
-    """SelvizError for a number of draws that is not 0 to MOST_DRAWS."""
-    if not 0 <= number <= MOST_DRAWS:
-        raise SelvizError(f"{number} draws are asked for; give 0 to {MOST_DRAWS:,}.")
+    """SelvizError for a number of draws that is not 0 to MAX_DRAWS."""
+    if not 0 <= number <= MAX_DRAWS:
+        raise SelvizError(f"{number} draws are asked for; give 0 to {MAX_DRAWS:,}.")
 
 
 def edits(
@@ -178,12 +218,12 @@ def edits(
     return changes(engine, complement(engine.network, units) if keep else units, mode, factor, stats, seed)
 
 
-def ranked(value: float, draws: list[float]) -> dict:
+def ranked(value: float, draws: list[float]) -> dict[str, Any]:
     """{"accuracies": draws, and the fields of statistics.Rank of `value` among them, if there are any}."""
     return {"accuracies": draws, **(statistics.rank_among(value, draws)._asdict() if draws else {})}
 
 
-def compare(labels: Tensor, before: Tensor, after: Tensor, class_names: Sequence[str]) -> dict:
+def compare(labels: Tensor, before: Tensor, after: Tensor, class_names: Sequence[str]) -> dict[str, Any]:
     """Accuracy before and after, overall and by class, of logits [N, C]; intervals are Wilson's, for new images.
 
     {"images", "accuracy_before", "accuracy_after", "before_low", ..., "change", "lost", "gained", "mcnemar_p",
@@ -211,7 +251,7 @@ def compare(labels: Tensor, before: Tensor, after: Tensor, class_names: Sequence
     return result
 
 
-def flips(labels: Tensor, before: Tensor, after: Tensor, images: Sequence[int] | None = None) -> list[dict]:
+def flips(labels: Tensor, before: Tensor, after: Tensor, images: Sequence[int] | None = None) -> list[dict[str, Any]]:
     """Images that became wrong or right: [{"image", "label", "before", "after", "lost"}], classes as numbers 0..C-1."""
     was, now = before.argmax(dim=1), after.argmax(dim=1)
     changed = ((was == labels) != (now == labels)).nonzero().squeeze(1).tolist()
@@ -238,10 +278,13 @@ def confusions(labels: Tensor, before: Tensor, after: Tensor) -> dict[str, list[
     return {name: part.tolist() for name, part in named.items()}
 
 
-def _change(right_before: Tensor, right_after: Tensor, moved: Tensor) -> dict:
+def _change(right_before: Tensor, right_after: Tensor, moved: Tensor) -> dict[str, Any]:
     images = len(right_before)
     counts = {"before": int(right_before.sum()), "after": int(right_after.sum())}
-    row: dict = {"images": images, **{when: count / images if images else None for when, count in counts.items()}}
+    row: dict[str, Any] = {
+        "images": images,
+        **{when: count / images if images else None for when, count in counts.items()},
+    }
     for when, count in counts.items():
         low, high = statistics.wilson(count, images)
         row[f"{when}_low"], row[f"{when}_high"] = float(low), float(high)

@@ -13,7 +13,7 @@ from selviz.networks.unit_edit import UnitEdit, check_units
 from selviz.networks.unit_network import UnitNetwork
 
 MODES = ("zero", "mean", "shuffle", "noise", "scale")
-MOST_FACTOR = 3.0
+MAX_FACTOR = 3.0
 NEAREST = 5
 
 Units = Mapping[str, Sequence[int]]
@@ -21,7 +21,7 @@ Statistics = Mapping[str, tuple[Tensor, Tensor]]
 
 
 def check_choice(network: UnitNetwork, units: Units) -> dict[str, list[int]]:
-    """The chosen units without empty layers, in forward order. An empty choice or a bad unit raises SelvizError."""
+    """Return the chosen units without empty layers, in forward order. An empty choice or a bad unit raises SelvizError."""
     for name in units:
         network.layer(name)
     chosen = {layer.name: check_units(layer, units.get(layer.name, ())) for layer in network.layers}
@@ -32,7 +32,7 @@ def check_choice(network: UnitNetwork, units: Units) -> dict[str, list[int]]:
 
 
 def check_mode(mode: str, factor: float | None) -> float:
-    """The factor that the mode works with: scale needs one, noise takes 1 without."""
+    """Return the factor that the mode works with: scale needs one, noise takes 1 without."""
     if mode not in MODES:
         raise unknown("mode", mode, MODES)
     if factor is None:
@@ -41,13 +41,13 @@ def check_mode(mode: str, factor: float | None) -> float:
         return 1.0
     if mode not in ("scale", "noise"):
         raise SelvizError(f"Mode {mode} takes no factor; modes scale and noise do.")
-    if not isinstance(factor, int | float) or not math.isfinite(factor) or not 0 <= factor <= MOST_FACTOR:
-        raise SelvizError(f"The factor is {factor}; give a number from 0 to {MOST_FACTOR:g}.")
+    if not isinstance(factor, int | float) or not math.isfinite(factor) or not 0 <= factor <= MAX_FACTOR:
+        raise SelvizError(f"The factor is {factor}; give a number from 0 to {MAX_FACTOR:g}.")
     return float(factor)
 
 
 def complement(network: UnitNetwork, units: Units) -> dict[str, list[int]]:
-    """The other units of the same layers: what *keep only* silences."""
+    """Return the other units of the same layers: what *keep only* silences."""
     rest = {name: sorted(set(range(network.layer(name).units)) - set(chosen)) for name, chosen in units.items()}
     rest = {name: numbers for name, numbers in rest.items() if numbers}
     if not rest:
@@ -63,7 +63,7 @@ def changes(
     statistics: Statistics | None = None,
     seed: int = 0,
 ) -> dict[str, UnitEdit]:
-    """The UnitEdit of each layer of `units` (layer -> unit numbers).
+    """Return the edit of each layer of `units` (layer -> unit numbers).
 
     zero: the whole map is 0 (Morcos et al. 2018). scale: the map times `factor`, 0 to 3. mean: every position is the
     unit's mean over the evaluation images. shuffle: the map of another image, drawn at random. noise: the map is
@@ -74,41 +74,54 @@ def changes(
     factor = check_mode(mode, factor)
     chosen = check_choice(engine.network, units)
     return {
-        name: _change(engine, name, torch.tensor(numbers), mode, factor, statistics, seed + position)
+        name: _edit(engine, name, torch.tensor(numbers), mode, factor, statistics, seed + position)
         for position, (name, numbers) in enumerate(chosen.items())
     }
 
 
-def _change(engine, name, units, mode, factor, statistics, seed) -> UnitEdit:
+def _edit(
+    engine: Engine,
+    name: str,
+    units: Tensor,
+    mode: str,
+    factor: float,
+    statistics: Statistics | None,
+    seed: int,
+) -> UnitEdit:
     ones, zeros = torch.ones(len(units)), torch.zeros(len(units))
-    generator = torch.Generator().manual_seed(seed)
     if mode == "zero":
         return UnitEdit(units, zeros, zeros)
     if mode == "scale":
         return UnitEdit(units, factor * ones, zeros)
     if mode == "shuffle":
-        return UnitEdit(units, zeros, engine.maps(name, units)[_others(len(engine), generator)])
+        return UnitEdit(units, zeros, engine.maps(name, units)[source_images(len(engine), seed)])
     if statistics is None:
         means, spread = engine.statistics(name, units)
     else:
         means, spread = (torch.as_tensor(part, dtype=torch.float32)[units] for part in statistics[name])
     if mode == "mean":
         return UnitEdit(units, zeros, means)
-    return UnitEdit(units, ones, factor * spread * torch.randn(len(engine), len(units), generator=generator))
+    return UnitEdit(units, ones, noise(len(engine), spread, factor, seed))
 
 
-def _others(images: int, generator: torch.Generator) -> Tensor:
-    """For each of N images another one, each used once: a rotation of a random order."""
+def noise(images: int, spread: Tensor, factor: float | None, seed: int) -> Tensor:
+    """Return shifts [N, k]: normal draws with `factor` (1 by default) times the standard deviations `spread` [k]."""
+    generator = torch.Generator().manual_seed(seed)
+    return (1.0 if factor is None else factor) * spread * torch.randn(images, len(spread), generator=generator)
+
+
+def source_images(images: int, seed: int) -> Tensor:
+    """Return for each of N images another one, each used once: a rotation of a random order."""
     if images < 2:
         raise SelvizError("Shuffling a unit over images needs at least 2 images.")
-    order = torch.randperm(images, generator=generator)
+    order = torch.randperm(images, generator=torch.Generator().manual_seed(seed))
     source = torch.empty_like(order)
     source[order] = order.roll(1)
     return source
 
 
 def random_sets(network: UnitNetwork, units: Units, draws: int, seed: int = 0) -> Iterator[dict[str, list[int]]]:
-    """`draws` sets with as many units of each layer as `units` has, drawn at random from all units of the layer."""
+    """Draw `draws` sets with as many units of each layer as `units` has, drawn at random from all units of the layer."""
     generator = random.Random(seed)
     sizes = {name: (network.layer(name).units, len(chosen)) for name, chosen in units.items()}
     for _ in range(draws):
@@ -118,7 +131,7 @@ def random_sets(network: UnitNetwork, units: Units, draws: int, seed: int = 0) -
 def matched_sets(
     network: UnitNetwork, units: Units, means: Mapping[str, Tensor], draws: int, seed: int = 0
 ) -> Iterator[dict[str, list[int]]]:
-    """`draws` sets of other units with nearly the same mean activation; `means` gives each layer's [U].
+    """Draw `draws` sets of other units with nearly the same mean activation; `means` gives each layer's [U].
 
     For each chosen unit in turn (in random order), one of the five nearest in mean activation among the units of its
     layer that are neither chosen nor taken yet. None if a layer has fewer units left than were chosen.
@@ -126,9 +139,9 @@ def matched_sets(
     if any(2 * len(chosen) > network.layer(name).units for name, chosen in units.items()):
         return
     generator = random.Random(seed)
-    means = {name: torch.as_tensor(means[name]).tolist() for name in units}
+    values = {name: torch.as_tensor(means[name]).tolist() for name in units}
     for _ in range(draws):
-        yield {name: _matched(chosen, means[name], generator) for name, chosen in units.items()}
+        yield {name: _matched(chosen, values[name], generator) for name, chosen in units.items()}
 
 
 def _matched(chosen: Sequence[int], means: list[float], generator: random.Random) -> list[int]:

@@ -10,8 +10,9 @@
 Attributions are Captum's. Threads may share the network: what needs hooks works on a copy of its own.
 """
 
+from selviz.attribution.attribute import Attribution, attribute, check, parameters
 from selviz.attribution.faithfulness import faithfulness
-from selviz.attribution.methods import METHODS, Attribution, attribute, check, parameters
+from selviz.attribution.methods import METHODS
 from selviz.attribution.sanity import sanity, sanity_summary, ssim
 from selviz.attribution.targets import Response, Target
 

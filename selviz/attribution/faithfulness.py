@@ -4,13 +4,14 @@ Deletion and insertion take pixels away, or put them into an empty image, in the
 map's sum over random squares with what their absence does.
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 from captum.metrics import infidelity
 from torch import Tensor
 
-from selviz.attribution.methods import _batch, _values
-from selviz.attribution.targets import Response, Target
+from selviz.attribution.targets import Response, Target, images_at_once, target_values
 from selviz.errors import SelvizError
 from selviz.networks.unit_network import UnitNetwork
 from selviz.statistics import rank_among
@@ -28,7 +29,7 @@ def faithfulness(
     orders: int = ORDERS,
     samples: int = SAMPLES,
     seed: int = 0,
-) -> dict:
+) -> dict[str, Any]:
     """How well the map [H, W] of one image [1, C, H, W] tells what the target depends on.
 
     `value` and `baseline_value`: the target on the image and on the baseline. `deletion`, `insertion`: see
@@ -42,7 +43,7 @@ def faithfulness(
     image = image.detach()
     start = torch.as_tensor(baseline, dtype=image.dtype).expand_as(image)
     response = Response(network, target, image)
-    value, nothing = _values(response, torch.cat([image, start])).tolist()
+    value, nothing = target_values(response, torch.cat([image, start])).tolist()
     found, share = map_infidelity(response, image, map_, start, samples, seed)
     curves = pixel_curves(response, image, map_, start, steps, orders, seed)
     return {"value": value, "baseline_value": nothing, **curves, "infidelity": found, "infidelity_share": share}
@@ -50,7 +51,7 @@ def faithfulness(
 
 def pixel_curves(
     response: Response, image: Tensor, map_: Tensor, baseline: Tensor, steps: int, orders: int, seed: int
-) -> dict:
+) -> dict[str, Any]:
     """{"share": [S + 1], "deletion": {...}, "insertion": {...}}: the target while pixels leave or enter.
 
     Pixels in the map's order, highest first, take the baseline's values in all channels (deletion), or the image's in
@@ -67,12 +68,12 @@ def pixel_curves(
     every = [ranked, *random]
     counts = torch.arange(steps + 1) * pixels // steps
     share = (counts / pixels).tolist()
-    result: dict = {"share": share}
+    result: dict[str, Any] = {"share": share}
     places = torch.stack([order.argsort() for order in every])  # [1 + R, H * W], 0 for the first pixel of an order
     first = (places[:, None] < counts[None, :, None]).view(-1, 1, *map_.shape)
     for name, there, here in (("deletion", image, baseline), ("insertion", baseline, image)):
-        parts = [torch.where(part, here, there) for part in first.split(_batch(image))]
-        curves = torch.cat([_values(response, part) for part in parts]).view(len(every), steps + 1).numpy()
+        parts = [torch.where(part, here, there) for part in torch.split(first, images_at_once(image))]
+        curves = torch.cat([target_values(response, part) for part in parts]).view(len(every), steps + 1).numpy()
         areas = np.trapezoid(curves, share, axis=1)
         rank = rank_among(areas[0], areas[1:])
         result[name] = {
@@ -118,7 +119,7 @@ def map_infidelity(
                     image,
                     attributions,
                     n_perturb_samples=samples,
-                    max_examples_per_batch=min(_batch(image), samples),
+                    max_examples_per_batch=min(images_at_once(image), samples),
                     normalize=normalize,
                 )
             )

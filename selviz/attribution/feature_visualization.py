@@ -4,6 +4,7 @@ In a controlled study people understood units better from their strongest natura
 against 82 % right; Borowski et al. 2021, ICLR): show them second, and with that caveat.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,7 @@ TRIES = 20  # draws of the noise, until the unit answers to one of them
 
 
 @dataclass(frozen=True)
-class Visualisation:
+class Visualization:
     """uint8 `pixels` [C, H, W], the unit's `activation` on them, and `at_start`, on the noise it began with."""
 
     pixels: np.ndarray
@@ -31,12 +32,12 @@ def synthesise(
     network: UnitNetwork,
     layer: str,
     unit: int,
-    normalise,
+    normalise: Callable[[Tensor], Tensor],
     shape: tuple[int, int, int],
     steps: int = STEPS,
     seed: int = 0,
-) -> Visualisation:
-    """Gradient ascent on the unit's activation (its mean over positions) over images of `shape` (C, H, W).
+) -> Visualization:
+    """Ascend the gradient of the unit's activation (its mean over positions) over images of `shape` (C, H, W).
 
     The image is the sigmoid of a Fourier series whose terms are scaled by frequency^-1.5, so that coarse patterns come
     first, and is moved by up to a fourteenth of its side in every step, against patterns of single pixels (after Olah,
@@ -54,7 +55,8 @@ def synthesise(
     reach = max(1, round(SHIFT * min(height, width)))
 
     def series(spectrum: Tensor) -> Tensor:
-        return torch.fft.irfft2(torch.view_as_complex(spectrum) * scale, s=(height, width), norm="forward")
+        image: Tensor = torch.fft.irfft2(torch.view_as_complex(spectrum) * scale, s=(height, width), norm="forward")
+        return image
 
     def image(spectrum: Tensor) -> Tensor:
         return torch.sigmoid(series(spectrum))
@@ -81,4 +83,4 @@ def synthesise(
     with torch.no_grad():
         pixels = (255 * image(spectrum)).round().to(torch.uint8)
         at_end = float(activation(pixels / 255))
-    return Visualisation(pixels.numpy(), at_end, at_start)
+    return Visualization(pixels.numpy(), at_end, at_start)

@@ -4,7 +4,8 @@ Weights are made random from the top layer down; a map that stays as it was show
 al. 2018, arXiv 1810.03292).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,11 +13,12 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from selviz.attribution.methods import attribute
+from selviz.attribution.attribute import attribute
 from selviz.attribution.targets import Target
 from selviz.errors import SelvizError
 from selviz.networks.unit_network import UnitNetwork
 from selviz.statistics import mean_interval, rank_correlation
+from selviz.system.progress import Report, silent
 
 MEASURES = ("rank_correlation", "rank_correlation_abs", "ssim")
 
@@ -28,10 +30,10 @@ def sanity(
     method: str = "integrated_gradients",
     baseline: Tensor | float = 0.0,
     seed: int = 0,
-    report: Callable[[dict], None] = lambda news: None,
-    **settings,
+    report: Report = silent,
+    **settings: Any,
 ) -> pd.DataFrame:
-    """One row for each step of the randomisation and each input [N, C, H, W], which is explained for its own target.
+    """Return one row for each step of the randomisation and each input [N, C, H, W], which is explained for its own target.
 
     `step` 0 is the network as it is; at step k the last k of the modules with weights that lead to the target are
     random, the last of them `module`. Columns rank_correlation and rank_correlation_abs: Spearman's between the map's
@@ -49,7 +51,7 @@ def sanity(
     def maps() -> list[np.ndarray]:
         return [
             attribute(network, target, image, method, baseline, hooks=hooks, **settings).maps[0].numpy()
-            for target, image in zip(targets, inputs.split(1))
+            for target, image in zip(targets, torch.split(inputs, 1))
         ]
 
     original, rows = maps(), []
@@ -75,7 +77,7 @@ def sanity(
 
 
 def sanity_summary(table: pd.DataFrame) -> pd.DataFrame:
-    """One row a step of a sanity check: module, images, and of each measure its mean with the 95 % interval (t).
+    """Return one row per step of a sanity check: module, images, and of each measure its mean with the 95 % interval (t).
 
     `images` is how many maps the correlation has been computed for; a map without variation is left out.
     """
@@ -91,15 +93,15 @@ def sanity_summary(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def ssim(first: np.ndarray, second: np.ndarray, data_range: float, sigma: float = 1.5) -> float:
-    """Structural similarity of two images [H, W] with values of 0..`data_range`: -1..1, 1 for equal ones.
+    """Return the structural similarity of two images [H, W] with values of 0..`data_range`: -1..1, 1 for equal ones.
 
     Mean over all pixels, with Gaussian weights of 11 x 11 and the constants (0.01 range)^2 and (0.03 range)^2 (Wang et
     al. 2004, IEEE Trans. Image Processing 13:600); at the edges the image is mirrored.
     """
     first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
 
-    def blur(image):
-        return ndimage.gaussian_filter(image, sigma, truncate=5 / sigma)
+    def blur(image: np.ndarray) -> np.ndarray:
+        return np.asarray(ndimage.gaussian_filter(image, sigma, truncate=5 / sigma))
 
     mean1, mean2 = blur(first), blur(second)
     variance1, variance2 = blur(first**2) - mean1**2, blur(second**2) - mean2**2

@@ -25,7 +25,7 @@ class Target:
     unit: int | None = None
     label: int | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if (self.layer is None) != (self.unit is None) or (self.unit is None and self.label is None):
             raise SelvizError("Name what to explain: a layer and a unit, a class, or all three.")
 
@@ -43,29 +43,45 @@ class Response(nn.Module):
         super().__init__()
         self.network, self.target, self.hooks = network, target, dict(hooks or {})
         self.root = network.root  # Captum looks for ReLUs among the parts of a module
-        if target.layer is not None:
+        if target.layer is not None and target.unit is not None:
             check_units(network.layer(target.layer), [target.unit])
         with torch.no_grad():
             classes = network.logits(image).shape[1] if target.label is not None else 0
             if target.label is not None and not 0 <= target.label < classes:
                 raise SelvizError(f"The network has no class {target.label}; its classes are 0 to {classes - 1}.")
-            self.image, self.context = image, None
+            self.image = image
+            self.context: list[Tensor] = []
             if target.label is not None and target.layer is not None:
                 self.context = network.boundary(image, [target.layer])
 
     def forward(self, inputs: Tensor) -> Tensor:
+        """Return the target's number, [B], for inputs [B, C, H, W]."""
         layer, unit, label = self.target.layer, self.target.unit, self.target.label
-        if layer is None:
+        if layer is None or unit is None:
             return self.network.logits(inputs)[:, label]
         maps = self.network.maps(inputs, layer)
         if label is None:
             return maps[:, unit].flatten(1).mean(dim=1) if maps.dim() > 2 else maps[:, unit]
         edit = UnitEdit(torch.tensor([unit]), torch.zeros(1), maps[:, unit : unit + 1])
-        return self.network.resume(self._held(len(inputs)), {layer: edit})[:, label]
+        return self.network.resume(self._context_of(len(inputs), layer), {layer: edit})[:, label]
 
-    def _held(self, size: int) -> list:
-        """The values beside the unit, of the image, for `size` inputs."""
+    def _context_of(self, size: int, layer: str) -> list[Tensor]:
+        """Return the image's values beside the unit, for `size` inputs."""
         if all(isinstance(part, Tensor) and len(part) == 1 for part in self.context):
             return [part.expand(size, *part.shape[1:]) for part in self.context]
         with torch.no_grad():  # the graph computes with the batch's size
-            return self.network.boundary(self.image.expand(size, -1, -1, -1), [self.target.layer])
+            return self.network.boundary(self.image.expand(size, -1, -1, -1), [layer])
+
+
+BATCH_PIXELS = 64 * 64 * 64  # computed at once: 64 images of 64 x 64 pixels
+
+
+def images_at_once(image: Tensor) -> int:
+    """Return how many images of the size of this one [..., H, W] are computed at once."""
+    return max(4, min(64, BATCH_PIXELS // (image.shape[-1] * image.shape[-2])))
+
+
+def target_values(response: Response, inputs: Tensor) -> Tensor:
+    """Return the target's numbers, float64 [B], without gradients."""
+    with torch.no_grad():
+        return torch.cat([response(part) for part in torch.split(inputs, images_at_once(inputs))]).double()

@@ -23,7 +23,7 @@ class Covariance:
         self.scatter = np.zeros((features, features))
 
     def add(self, block: np.ndarray) -> None:
-        """Adds rows [n, D] (Chan, Golub & LeVeque 1983, The American Statistician 37:242, equation 2.1)."""
+        """Add rows [n, D] (Chan, Golub & LeVeque 1983, The American Statistician 37:242, equation 2.1)."""
         block = np.asarray(block, dtype=np.float64)
         if not len(block):
             return
@@ -35,21 +35,23 @@ class Covariance:
         self.rows = total
 
     def matrix(self) -> np.ndarray:
-        """The covariance [D, D], over n - 1."""
+        """Return the covariance [D, D], over n - 1."""
         return self.scatter / max(self.rows - 1, 1)
 
 
 def streamed_eigenvalues(blocks: Iterable[np.ndarray]) -> np.ndarray:
-    """Eigenvalues [D] of the covariance of rows that come in blocks [n, D], the largest first."""
-    covariance = None
+    """Return the eigenvalues [D] of the covariance of rows that come in blocks [n, D], the largest first."""
+    covariance: Covariance | None = None
     for block in blocks:
         covariance = covariance or Covariance(np.shape(block)[1])
         covariance.add(block)
+    if covariance is None:
+        raise ValueError("there are no rows")
     return _descending(covariance.matrix())
 
 
 def eigenvalues(x: np.ndarray) -> np.ndarray:
-    """The variances along the principal components of x [N, D], min(N, D) of them, the largest first."""
+    """Return the variances along the principal components of x [N, D], min(N, D) of them, the largest first."""
     rows, features = x.shape
     if features <= rows:
         return streamed_eigenvalues(x[first : first + BLOCK] for first in range(0, rows, BLOCK))
@@ -57,7 +59,7 @@ def eigenvalues(x: np.ndarray) -> np.ndarray:
 
 
 def components(spectrum: np.ndarray, share: float = SHARE) -> int:
-    """How many principal components hold this share of the variance; 0 where there is none."""
+    """Return how many principal components hold this share of the variance; 0 where there is none."""
     spectrum = np.clip(spectrum, 0, None)
     total = spectrum.sum()
     if total <= 0:
@@ -66,21 +68,20 @@ def components(spectrum: np.ndarray, share: float = SHARE) -> int:
 
 
 def participation_ratio(spectrum: np.ndarray) -> float:
-    """(sum l)^2 / sum l^2, from 1 to the number of directions with equal variance; 0 where there is none."""
+    """Return (sum l)^2 / sum l^2, from 1 to the number of directions with equal variance; 0 where there is none."""
     squares = float(np.square(spectrum).sum())
     return float(spectrum.sum() ** 2 / squares) if squares > 0 else 0.0
 
 
 def bootstrap(x: np.ndarray, draws: int, seed: int = 0) -> np.ndarray:
-    """(components, participation ratio) [draws, 2] of x [N, D] with its rows drawn anew, with replacement."""
+    """Return (components, participation ratio) [draws, 2] of x [N, D] with its rows drawn again, with replacement."""
     generator = np.random.default_rng(seed)
     rows, features = x.shape
-    wide = features > rows
-    products = _gram(x) if wide else None
-    found = np.empty((draws, 2))
+    products = _gram(x) if features > rows else None
+    measured = np.empty((draws, 2))
     for draw in range(draws):
         counts = np.bincount(generator.integers(0, rows, rows), minlength=rows)
-        if wide:
+        if products is not None:
             # Rows that were drawn k times weigh sqrt(k); centring removes the weighted mean.
             root = np.sqrt(counts)
             centre = products @ counts / rows
@@ -92,17 +93,17 @@ def bootstrap(x: np.ndarray, draws: int, seed: int = 0) -> np.ndarray:
             mean = counts @ x / rows
             matrix = (x * counts[:, None]).T @ x - rows * np.outer(mean, mean)
         spectrum = _descending(matrix)
-        found[draw] = components(spectrum), participation_ratio(spectrum)
-    return found
+        measured[draw] = components(spectrum), participation_ratio(spectrum)
+    return measured
 
 
 def shuffled(x: np.ndarray, seed: int = 0) -> np.ndarray:
-    """x [N, D] with each column in a random order of its own: the same variances, no correlation."""
+    """Return x [N, D] with each column in a random order of its own: the same variances, no correlation."""
     return np.random.default_rng(seed).permuted(x, axis=0)
 
 
-def profile(x: np.ndarray, draws: int = 100, shuffles: int = 3, seed: int = 0) -> dict:
-    """One row: features, components and participation, their 95 % intervals, and both after shuffling.
+def profile(x: np.ndarray, draws: int = 100, shuffles: int = 3, seed: int = 0) -> dict[str, float]:
+    """Return one row: features, components and participation, their 95 % intervals, and both after shuffling.
 
     The interval is the estimate +- 1.96 standard deviations of the bootstrap, whose own values lie too low: images that
     are drawn twice add no direction. Shuffled values are means over `shuffles`.
@@ -115,21 +116,21 @@ def profile(x: np.ndarray, draws: int = 100, shuffles: int = 3, seed: int = 0) -
         Z * bootstrap(x.astype(np.float64, copy=False), draws, seed).std(axis=0, ddof=1) if draws > 1 else (np.nan,) * 2
     )
     nulls = [eigenvalues(shuffled(x, seed + number)) for number in range(shuffles)]
-    row = {"images": x.shape[0], "features": x.shape[1]}
-    for name, value, width, of in (
+    row: dict[str, float] = {"images": x.shape[0], "features": x.shape[1]}
+    for name, value, width, measure in (
         ("components", count, half[0], components),
         ("participation", ratio, half[1], participation_ratio),
     ):
         row[name] = value
         row[f"{name}_low"], row[f"{name}_high"] = max(value - width, 0.0), min(value + width, most)
-        row[f"{name}_shuffled"] = float(np.mean([of(null) for null in nulls])) if nulls else np.nan
+        row[f"{name}_shuffled"] = float(np.mean([measure(null) for null in nulls])) if nulls else np.nan
     return row
 
 
 def gradient_variability(
     observe: Callable[[Tensor], Tensor], inputs: Tensor, units: Iterable[int]
-) -> tuple[np.ndarray, dict]:
-    """Norms [N, units] of d(unit)/d(input), and how much they vary: over images, and over units.
+) -> tuple[np.ndarray, dict[str, float]]:
+    """Return norms [N, units] of d(unit)/d(input), and how much they vary: over images, and over units.
 
     `observe` maps inputs to one layer's activations [N, U]. A coefficient of variation is the standard deviation over
     the mean; over_images is the mean of the units', over_units that of the images', each with its t interval. Units
@@ -146,7 +147,11 @@ def gradient_variability(
         ]
     table = torch.stack(norms, dim=1).double().detach().numpy()
     live = table[:, (table > 0).any(axis=0)]
-    row = {"units": live.shape[1], "images": len(table), "norm": float(live.mean()) if live.size else np.nan}
+    row: dict[str, float] = {
+        "units": live.shape[1],
+        "images": len(table),
+        "norm": float(live.mean()) if live.size else np.nan,
+    }
     for name, axis in (("over_images", 0), ("over_units", 1)):
         mean = live.mean(axis=axis) if live.size else np.empty(0)
         enough = live.size and live.shape[axis] > 1
@@ -158,7 +163,7 @@ def gradient_variability(
 
 
 def _gram(x: np.ndarray) -> np.ndarray:
-    """Products [N, N] of the centred rows of x [N, D], in blocks of columns."""
+    """Return products [N, N] of the centred rows of x [N, D], in blocks of columns."""
     result = np.zeros((len(x), len(x)))
     for first in range(0, x.shape[1], BLOCK):
         part = x[:, first : first + BLOCK].astype(np.float64)

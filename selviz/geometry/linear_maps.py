@@ -22,7 +22,7 @@ SHUFFLES = 100
 BASES = ("units", "rotation", "found")
 
 
-class Found(NamedTuple):
+class BestMap(NamedTuple):
     """What `best_map` found: the table, and the map [U, U] that was chosen, one row a new unit."""
 
     table: pd.DataFrame
@@ -31,10 +31,10 @@ class Found(NamedTuple):
 
 
 def mapped(values: Tensor, maps: Tensor) -> Tensor:
-    """Activations [N, R, V] of R maps [R, V, U] of values [N, P, U]: linear, ReLU, mean over positions."""
+    """Return activations [N, R, V] of R maps [R, V, U] of values [N, P, U]: linear, ReLU, mean over positions."""
     number, rows, _ = maps.shape
     new = torch.relu(values @ maps.flatten(0, 1).T)
-    return new.mean(dim=1).unflatten(1, (number, rows))
+    return new.mean(dim=1).reshape(len(values), number, rows)
 
 
 def best_map(
@@ -46,10 +46,10 @@ def best_map(
     rotations: int = ROTATIONS,
     steps: int = STEPS,
     seed: int = 0,
-) -> Found:
-    """The largest mean SI that gradient ascent finds over linear maps of a layer, beside its units and rotations.
+) -> BestMap:
+    """Return the largest mean SI that gradient ascent finds over linear maps of a layer, beside its units and rotations.
 
-    Maps are fit, and one is chosen, on fold 0; every basis is read on fold 1. What an optimiser finds is a lower bound
+    Maps are fit, and one is chosen, on fold 0; every basis is read on fold 1. What an optimizer finds is a lower bound
     of the maximum. Ascent (Adam) on mean SI - penalty x ||W W' - I||^2 / U, one restart from the units as they are, the
     others from random rotations; units that are dead on fold 0 are left out of every basis. After Leavitt & Morcos 2020
     (arXiv 2003.01262), whose details could not be re-read: these are selviz's.
@@ -64,9 +64,9 @@ def best_map(
     live = (values[fit] != 0).flatten(0, 1).any(dim=0).nonzero().flatten()
     if not len(live):
         columns = ["basis", "draw", "si_fit", "si", "null_mean", "null_p95", "deviation", "chosen"]
-        return Found(pd.DataFrame(columns=columns), torch.zeros(0, 0), live)
+        return BestMap(pd.DataFrame(columns=columns), torch.zeros(0, 0), live)
     values = values[..., live].float()
-    values = values / values.square().mean().sqrt()  # SI has no scale; the optimiser's steps do
+    values = values / values.square().mean().sqrt()  # SI has no scale; the optimizer's steps do
     units = len(live)
     identity = torch.eye(units).unsqueeze(0)
     turned = _rotations(restarts - 1 + rotations, units, seed)
@@ -92,11 +92,11 @@ def best_map(
             "chosen": np.arange(len(maps)) == chosen,
         }
     )
-    return Found(table, maps[chosen], live)
+    return BestMap(table, maps[chosen], live)
 
 
 def _mean_si(values: Tensor, labels: Tensor, classes: int, maps: Tensor) -> Tensor:
-    """Mean SI [R] of maps [R, V, U], one map at a time, in double precision."""
+    """Return the mean SI [R] of maps [R, V, U], one map at a time, in double precision."""
     scores = []
     for one in maps:
         means, counts = index.class_means(mapped(values, one[None])[:, 0].double(), labels, classes)
@@ -105,24 +105,26 @@ def _mean_si(values: Tensor, labels: Tensor, classes: int, maps: Tensor) -> Tens
 
 
 def _ascend(values: Tensor, labels: Tensor, classes: int, start: Tensor, steps: int) -> Tensor:
-    """Maps [R, U, U] after gradient ascent from `start`; the restarts know nothing of each other."""
+    """Return maps [R, U, U] after gradient ascent from `start`; the restarts know nothing of each other."""
     maps = start.clone().requires_grad_()
     identity = torch.eye(start.shape[-1])
-    optimiser = torch.optim.Adam([maps], lr=LEARNING_RATE)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(steps, 1))
+    optimizer = torch.optim.Adam([maps], lr=LEARNING_RATE)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(steps, 1))
     for _ in range(steps):
         means, counts = index.class_means(mapped(values, maps).flatten(1), labels, classes)
-        si = index.index(means, counts).unflatten(0, maps.shape[:2]).mean(dim=1)
+        si = index.index(means, counts).view(*maps.shape[:2]).mean(dim=1)
         apart = (maps @ maps.mT - identity).square().sum(dim=(1, 2)) / maps.shape[-1]
-        optimiser.zero_grad()
-        (PENALTY * apart - si).sum().backward()
-        optimiser.step()
+        optimizer.zero_grad()
+        loss = (PENALTY * apart - si).sum()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch has no type for it
+        optimizer.step()
         schedule.step()
     return maps.detach()
 
 
 def _rotations(number: int, size: int, seed: int) -> Tensor:
-    """Uniformly drawn orthogonal matrices [R, U, U] (Mezzadri 2007, arXiv math-ph/0609050)."""
+    """Return uniformly drawn orthogonal matrices [R, U, U] (Mezzadri 2007, arXiv math-ph/0609050)."""
     normal = torch.randn(number, size, size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     turned, upper = torch.linalg.qr(normal)
-    return (turned * upper.diagonal(dim1=1, dim2=2).sign().unsqueeze(1)).float()
+    rotations: Tensor = (turned * upper.diagonal(dim1=1, dim2=2).sign().unsqueeze(1)).float()
+    return rotations

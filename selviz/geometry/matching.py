@@ -3,24 +3,27 @@
 `one` and `other` are predictions [N] or activations [N, U] and [N, V] of two networks, images in the same order.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from selviz import statistics
 
 
-def changes(labels, one, other, class_names) -> pd.DataFrame:
-    """What changes from one network's predictions [N] to the other's: all images first (class None), then each class.
+def changes(labels: ArrayLike, one: ArrayLike, other: ArrayLike, class_names: Sequence[str]) -> pd.DataFrame:
+    """Return what changes from one network's predictions [N] to the other's: all images first (class None), then each class.
 
     Columns class, class_index (-1 for all), images, before, after, change with its 95 % interval for new images
     (change_low, change_high), lost, gained (images that are right only in one), p (McNemar's exact test). A class
     without images has NaN.
     """
-    labels, one, other = (np.asarray(values) for values in (labels, one, other))
-    if not labels.shape == one.shape == other.shape:
+    truth, first, second = (np.asarray(values) for values in (labels, one, other))
+    if not truth.shape == first.shape == second.shape:
         raise ValueError("both networks must have seen the same images")
-    right, then = one == labels, other == labels
-    groups = [np.ones(len(labels), dtype=bool), *(labels == number for number in range(len(class_names)))]
+    right, then = first == truth, second == truth
+    groups = [np.ones(len(truth), dtype=bool), *(truth == number for number in range(len(class_names)))]
     images = np.array([group.sum() for group in groups])
     lost = np.array([(right & ~then & group).sum() for group in groups])
     gained = np.array([(~right & then & group).sum() for group in groups])
@@ -47,17 +50,17 @@ def changes(labels, one, other, class_names) -> pd.DataFrame:
     )
 
 
-def correlations(one, other) -> np.ndarray:
-    """Pearson correlation [U, V] over images of activations [N, U] and [N, V]; NaN for a unit that never changes."""
+def correlations(one: ArrayLike, other: ArrayLike) -> np.ndarray:
+    """Return the Pearson correlation [U, V] over images of activations [N, U] and [N, V]; NaN for a unit that never changes."""
     first, second = _standard(one), _standard(other)
     table = first.T @ second
     table[~first.any(axis=0)] = np.nan
     table[:, ~second.any(axis=0)] = np.nan
-    return np.clip(table, -1, 1)
+    return np.asarray(np.clip(table, -1, 1))
 
 
-def matches(one, other) -> pd.DataFrame:
-    """For each of the U units of `one`, the unit of `other` that correlates most with it over the images.
+def matches(one: ArrayLike, other: ArrayLike) -> pd.DataFrame:
+    """Return for each of the U units of `one`, the unit of `other` that correlates most with it over the images.
 
     Columns unit, match (-1 if there is none), correlation, mutual (the match's own best match is this unit). A unit may
     be the match of several. Matching by correlation follows Li et al. 2016, Convergent Learning, arXiv 1511.07543.
@@ -77,8 +80,10 @@ def matches(one, other) -> pd.DataFrame:
     )
 
 
-def match_null(one, other, labels=None, shuffles: int = 100, seed: int = 0) -> np.ndarray:
-    """The correlation [R, U] of each unit's best match after the images of `other` were shuffled, R times.
+def match_null(
+    one: ArrayLike, other: ArrayLike, labels: np.ndarray | None = None, shuffles: int = 100, seed: int = 0
+) -> np.ndarray:
+    """Return the correlation [R, U] of each unit's best match after the images of `other` were shuffled, R times.
 
     With `labels` [N] images are shuffled within their class only: what is left is what units share because they prefer
     the same classes. A best match is the largest of V values, so even unrelated units have one above 0. Both nulls are
@@ -98,10 +103,10 @@ def match_null(one, other, labels=None, shuffles: int = 100, seed: int = 0) -> n
     return found
 
 
-def _standard(values) -> np.ndarray:
-    """Activations [N, U] with mean 0 and length 1 for each unit; 0 for a unit that never changes."""
-    values = np.asarray(values, dtype=np.float64)
-    constant = (values == values[:1]).all(axis=0)
-    centred = values - values.mean(axis=0)
+def _standard(values: ArrayLike) -> np.ndarray:
+    """Return activations [N, U] with mean 0 and length 1 for each unit; 0 for a unit that never changes."""
+    rows = np.asarray(values, dtype=np.float64)
+    constant = (rows == rows[:1]).all(axis=0)
+    centred = rows - rows.mean(axis=0)
     length = np.sqrt(np.square(centred).sum(axis=0))
     return np.where(constant, 0.0, centred / np.where(length > 0, length, 1.0)).astype(np.float32)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 CUT = 1e-6  # singular values below this share of the largest are cut
 
@@ -30,8 +31,8 @@ class Similarity(NamedTuple):
     rank_second: int
 
 
-def subspace(values) -> Subspace:
-    """The directions that values [N, U] span, centred, less singular values under CUT of the largest (selviz's cut)."""
+def subspace(values: ArrayLike) -> Subspace:
+    """Return the directions that values [N, U] span, centred, less singular values under CUT of the largest (selviz's cut)."""
     values = np.asarray(values, dtype=np.float64)
     centred = values - values.mean(axis=0)
     left, size, right = np.linalg.svd(centred, full_matrices=False)
@@ -39,8 +40,8 @@ def subspace(values) -> Subspace:
     return Subspace(left[:, :rank], size[:rank, None] * right[:rank])
 
 
-def compare(first, second) -> Similarity:
-    """PWCCA distance and linear CKA of two layers, arrays [N, U] and [N, V] or what `subspace` made of them.
+def compare(first: ArrayLike | Subspace, second: ArrayLike | Subspace) -> Similarity:
+    """Return PWCCA distance and linear CKA of two layers, arrays [N, U] and [N, V] or what `subspace` made of them.
 
     PWCCA (Morcos et al. 2018, arXiv 1806.05759, as in google/svcca): 1 - sum_i w_i rho_i over the canonical directions
     h_i of the first, rho_i their correlations, w_i proportional to sum_j |<h_i, x_j>| over the first's centred units
@@ -48,25 +49,25 @@ def compare(first, second) -> Similarity:
     only as many directions as the smaller rank; linear CKA (Kornblith et al. 2019, arXiv 1905.00414) sees all, each as
     large as its variance. NaN where one of the two never varies. Different numbers of rows raise ValueError.
     """
-    first, second = (part if isinstance(part, Subspace) else subspace(part) for part in (first, second))
-    if len(first.axes) != len(second.axes):
+    one, other = (part if isinstance(part, Subspace) else subspace(part) for part in (first, second))
+    if len(one.axes) != len(other.axes):
         raise ValueError("both layers must have seen the same images at the same positions")
-    ranks = first.axes.shape[1], second.axes.shape[1]
+    ranks = one.axes.shape[1], other.axes.shape[1]
     if min(ranks) == 0:
         return Similarity(float("nan"), float("nan"), 0, *ranks)
-    shared = first.axes.T @ second.axes
+    shared = one.axes.T @ other.axes
     turn, correlations, _ = np.linalg.svd(shared, full_matrices=False)
-    weights = np.abs(turn.T @ first.units).sum(axis=1)
+    weights = np.abs(turn.T @ one.units).sum(axis=1)
     mean = float(weights @ np.minimum(correlations, 1.0) / weights.sum())
-    cross = np.linalg.norm(first.units.T @ shared @ second.units)
-    own = np.linalg.norm(first.units @ first.units.T) * np.linalg.norm(second.units @ second.units.T)
-    return Similarity(max(0.0, 1.0 - mean), float(min(1.0, cross**2 / own)), min(ranks), *ranks)
+    cross = np.linalg.norm(one.units.T @ shared @ other.units)
+    own = np.linalg.norm(one.units @ one.units.T) * np.linalg.norm(other.units @ other.units.T)
+    return Similarity(max(0.0, 1.0 - mean), min(1.0, float(cross**2 / own)), min(ranks), *ranks)
 
 
 def beside_null(pairs: pd.DataFrame, baselines: Sequence[str]) -> pd.DataFrame:
-    """A row a run and layer: its distance to the baselines beside theirs to each other, the null.
+    """Return one row per run and layer: its distance to the baselines beside theirs to each other, the null.
 
-    `pairs` has a row a run, layer and baseline (`other`): run, seed, layer, other, other_seed, pwcca, cka, directions,
+    `pairs` has one row per run, layer and baseline (`other`): run, seed, layer, other, other_seed, pwcca, cka, directions,
     rank, rank_other. Networks of one seed start from the same weights and stay alike, so only pairs of different seeds
     count. Columns pwcca and cka (means over `compared` baselines), null_pwcca and null_cka (means over `null_pairs`
     ordered pairs of baselines), null_low and null_high (the null's smallest and largest PWCCA distance), ratio (pwcca /
@@ -75,8 +76,8 @@ def beside_null(pairs: pd.DataFrame, baselines: Sequence[str]) -> pd.DataFrame:
     """
     pairs = pairs[pairs["other"].isin(list(baselines)) & (pairs["run"] != pairs["other"])]
     pairs = pairs[pairs["seed"].isna() | pairs["other_seed"].isna() | (pairs["seed"] != pairs["other_seed"])]
-    of_baselines = pairs[pairs["run"].isin(list(baselines))]
-    null = of_baselines.groupby("layer").agg(
+    among_baselines = pairs[pairs["run"].isin(list(baselines))]
+    null = among_baselines.groupby("layer").agg(
         null_pwcca=("pwcca", "mean"),
         null_low=("pwcca", "min"),
         null_high=("pwcca", "max"),
@@ -84,6 +85,6 @@ def beside_null(pairs: pd.DataFrame, baselines: Sequence[str]) -> pd.DataFrame:
         null_pairs=("pwcca", "size"),
     )
     means = {name: (name, "mean") for name in ("pwcca", "cka", "directions", "rank", "rank_other")}
-    found = pairs.groupby(["run", "layer"], sort=False).agg(**means, compared=("pwcca", "size")).reset_index()
-    found = found.join(null, on="layer")
-    return found.assign(ratio=found["pwcca"] / found["null_pwcca"])
+    table = pairs.groupby(["run", "layer"], sort=False).agg(**means, compared=("pwcca", "size")).reset_index()
+    table = table.join(null, on="layer")
+    return table.assign(ratio=table["pwcca"] / table["null_pwcca"])

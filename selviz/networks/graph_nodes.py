@@ -109,6 +109,12 @@ def enclosing_calls(node: fx.Node) -> list[tuple[str, str]]:
     return [(re.sub(r"@\d+", "", path), str(key)) for path, key in zip(paths, stack)]
 
 
+def logits_node(graph: fx.Graph) -> fx.Node:
+    """Return the node whose value the graph returns."""
+    (node,) = output(graph).all_input_nodes
+    return node
+
+
 def out_of_place(root: nn.Module, graph: fx.Graph) -> None:
     """Let no step write into a value that another one holds: what reads it later reads the step's own result.
 

@@ -3,6 +3,7 @@
 import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -21,6 +22,11 @@ class UnitEdit:
     units: Tensor
     gain: Tensor
     offset: Tensor
+
+    @cached_property
+    def scales(self) -> bool:
+        """Whether the maps are scaled and nothing is added to them, as where units are silent."""
+        return self.offset.dim() == 1 and not bool(self.offset.any())
 
     def of_images(self, rows: slice) -> "UnitEdit":
         """Return the same edit for some of the N images."""

@@ -6,7 +6,7 @@ Everything is in pixel units: images 0..255 before normalisation, epsilon out of
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -33,8 +33,8 @@ def fgsm(logits: Logits, pixels: Tensor, labels: Tensor, epsilon: float, targete
     check_epsilon(epsilon)
     attack = FGSM(logits, _loss, 0.0, 255.0)
     attack.zero_thresh = 0.0
-    found = [attack.perturb(x, epsilon, y, targeted=targeted).detach() for x, y in _batches(pixels, labels)]
-    return _within(torch.cat(found), pixels, epsilon)
+    parts = [attack.perturb(x, epsilon, y, targeted=targeted).detach() for x, y in _batches(pixels, labels)]
+    return _within(torch.cat(parts), pixels, epsilon)
 
 
 def pgd(
@@ -59,24 +59,25 @@ def pgd(
     if steps < 1 or restarts < 1:
         raise SelvizError(f"PGD takes {steps} steps and {restarts} starts; each must be at least 1.")
     step_size = 2.5 * epsilon / steps if step_size is None else step_size
-    best, best_score = None, None
+    best = best_score = None
     for restart in range(restarts):
-        generator = torch.Generator().manual_seed(seed + 1_000_003 * restart)
         attack = _SeededPGD(logits, _loss, 0.0, 255.0)
-        attack.fgsm.zero_thresh, attack.generator = 0.0, generator
-        found = [
+        attack.fgsm.zero_thresh = 0.0
+        attack.generator = torch.Generator().manual_seed(seed + 1_000_003 * restart)
+        parts = [
             attack.perturb(x, epsilon, step_size, steps, y, targeted=targeted, random_start=random_start)
             for x, y in _batches(pixels, labels)
         ]
-        found = _within(torch.cat(found), pixels, epsilon)
+        adversarial = _within(torch.cat(parts), pixels, epsilon)
         if restarts == 1:
-            return found
-        score = _success(logits, found, labels, targeted)
-        if best is None:
-            best, best_score = found, score
+            return adversarial
+        score = _success(logits, adversarial, labels, targeted)
+        if best is None or best_score is None:
+            best, best_score = adversarial, score
         else:
             better = score > best_score
-            best[better], best_score[better] = found[better], score[better]
+            best[better], best_score[better] = adversarial[better], score[better]
+    assert best is not None
     return best
 
 
@@ -87,12 +88,12 @@ def check_epsilon(epsilon: float) -> float:
     return epsilon
 
 
-class _SeededPGD(PGD):
+class _SeededPGD(PGD):  # type: ignore[misc]  # captum has no types
     """captum's, which would start from a point drawn from torch's global generator."""
 
     generator: torch.Generator
 
-    def _random_point(self, center, radius, norm, mask):
+    def _random_point(self, center: Tensor, radius: float, norm: str, mask: Tensor | None) -> Tensor:
         return center + radius * (2 * torch.rand(center.shape, generator=self.generator) - 1).to(center)
 
 
@@ -101,14 +102,14 @@ def _loss(outputs: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(outputs, labels, reduction="sum").unsqueeze(0)
 
 
-def _batches(pixels: Tensor, labels: Tensor):
-    for x, y in zip(pixels.split(BATCH), labels.split(BATCH), strict=True):
+def _batches(pixels: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    for x, y in zip(torch.split(pixels, BATCH), torch.split(labels, BATCH), strict=True):
         yield x.float().contiguous(memory_format=torch.channels_last), y
 
 
-def _within(found: Tensor, pixels: Tensor, epsilon: float) -> Tensor:
+def _within(moved: Tensor, pixels: Tensor, epsilon: float) -> Tensor:
     pixels = pixels.float()
-    return torch.minimum(torch.maximum(found, (pixels - epsilon).clamp(min=0)), (pixels + epsilon).clamp(max=255))
+    return torch.minimum(torch.maximum(moved, (pixels - epsilon).clamp(min=0)), (pixels + epsilon).clamp(max=255))
 
 
 @torch.no_grad()

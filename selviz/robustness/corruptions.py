@@ -10,11 +10,13 @@ import operator
 import zlib
 from collections.abc import Callable, Sequence
 from types import ModuleType
+from typing import Any, SupportsIndex
 
 import numpy as np
 import pandas as pd
 
 from selviz.errors import SelvizError, unknown
+from selviz.system.progress import Report, silent
 
 SEVERITIES = (1, 2, 3, 4, 5)
 FAMILIES = {
@@ -36,8 +38,8 @@ SMALLEST = {
 _ANY_CHANNELS = FAMILIES["noise"] + ("speckle_noise", "glass_blur", "zoom_blur", "gaussian_blur", "fog", "contrast")
 
 
-def check(name: str, severity=1) -> tuple[str, int]:
-    """The name and the severity; SelvizError for a corruption that does not exist or a severity that is not 1..5."""
+def check(name: str, severity: SupportsIndex = 1) -> tuple[str, int]:
+    """Return the name and the severity; SelvizError for a corruption that does not exist or a severity that is not 1..5."""
     if name not in CORRUPTIONS:
         raise unknown("corruption", name, list(CORRUPTIONS))
     try:
@@ -50,14 +52,14 @@ def check(name: str, severity=1) -> tuple[str, int]:
 
 
 def too_small(name: str, height: int, width: int) -> str | None:
-    """Why an image of this size is too small for the corruption; None if it is not."""
+    """Return why an image of this size is too small for the corruption; None if it is not."""
     least, why = SMALLEST.get(name, (2, "there is nothing to corrupt"))
     side = min(height, width)
     return f"{name} needs at least {least} pixels a side, these images have {side}: {why}" if side < least else None
 
 
 def usable(height: int, width: int, names: Sequence[str] = STANDARD) -> tuple[list[str], dict[str, str]]:
-    """Those of `names` that images of this size are large enough for, and why not for each of the others."""
+    """Return those of `names` that images of this size are large enough for, and why not for each of the others."""
     reasons = {check(name)[0]: too_small(name, height, width) for name in names}
     return [name for name in names if reasons[name] is None], {name: why for name, why in reasons.items() if why}
 
@@ -70,7 +72,7 @@ def corrupt(
     images: Sequence[int] | None = None,
     report: Callable[[int], None] = lambda done: None,
 ) -> np.ndarray:
-    """Corrupted copies of uint8 pixels [N, C, H, W] with one or three channels; the same shape and type.
+    """Return corrupted copies of uint8 pixels [N, C, H, W] with one or three channels; the same shape and type.
 
     What is random depends on `seed`, the corruption and the image's number (`images`, by default 0..N-1), not on the
     severity, on the other images or on anything else in the process. Values are rounded to whole numbers. `report`
@@ -93,7 +95,7 @@ def corrupt(
     library, draws = _library()
     function = getattr(library, name)
     for row, (picture, number) in enumerate(zip(pictures, images, strict=True)):
-        draws.of(name, number, seed)
+        draws.begin(name, number, seed)
         if grey and name not in _ANY_CHANNELS:
             picture = picture.repeat(3, axis=-1)
         found = np.asarray(function(picture, severity), dtype=np.float64)
@@ -105,45 +107,52 @@ def corrupt(
 
 
 def random_bits(name: str, image: int, seed: int = 0) -> np.random.MT19937:
-    """What one corruption of one image draws from."""
+    """Return what one corruption of one image draws from."""
     return np.random.MT19937(np.random.SeedSequence([seed, zlib.crc32(name.encode()), image]))
 
 
 def mean_change(clean: np.ndarray, corrupted: np.ndarray) -> np.ndarray:
-    """Mean absolute difference of pixels, 0..255, of each image [N] of two uint8 arrays [N, C, H, W]."""
-    return np.abs(clean.astype(np.int16) - corrupted).mean(axis=(1, 2, 3))
+    """Return the mean absolute difference of pixels, 0..255, of each image [N] of two uint8 arrays [N, C, H, W]."""
+    return np.asarray(np.abs(clean.astype(np.int16) - corrupted).mean(axis=(1, 2, 3)))
 
 
 class _Draws:
     """The generators of one image, made when they are first drawn from: most corruptions draw nothing."""
 
-    def of(self, name: str, image: int, seed: int) -> None:
-        self._place, self._bits, self._random = (name, image, seed), None, None
+    def begin(self, name: str, image: int, seed: int) -> None:
+        """Begin the draws of one image."""
+        self._key = (name, image, seed)
+        self._bits: np.random.MT19937 | None = None
+        self._random: np.random.RandomState | None = None
 
     @property
     def bits(self) -> np.random.MT19937:
+        """The bits that the image's draws are made of."""
         if self._bits is None:
-            self._bits = random_bits(*self._place)
+            self._bits = random_bits(*self._key)
         return self._bits
 
     @property
     def random(self) -> np.random.RandomState:
+        """What takes the place of numpy's global generator."""
         if self._random is None:
             self._random = np.random.RandomState(self.bits)
         return self._random
 
 
 def _library() -> tuple[ModuleType, _Draws]:
-    """corrupt-tta's functions as a module of one's own, and what they draw from.
+    """Return corrupt-tta's functions as a module of one's own, and what they draw from.
 
     The library draws from numpy's global generator, which belongs to every thread of the process, and, by way of
-    scikit-image's random_noise, from one that nobody can seed. It also reads frost's pictures anew for each image.
+    scikit-image's random_noise, from one that nobody can seed. It also reads frost's pictures again for each image.
     Raises SelvizError where OpenCV, which it needs, cannot be loaded.
     """
     draws = _Draws()
     try:
         spec = importlib.util.find_spec("corrupt_tta.corruptions")
-        library = importlib.util.module_from_spec(spec)
+        if spec is None or spec.loader is None:
+            raise ImportError("corrupt_tta has no module corruptions")
+        library: Any = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(library)
     except ImportError as error:
         raise SelvizError(
@@ -157,14 +166,15 @@ def _library() -> tuple[ModuleType, _Draws]:
     return library, draws
 
 
-def changes(pixels: np.ndarray, seed: int = 0, report: Callable[[dict], None] = lambda news: None) -> pd.DataFrame:
-    """How much each corruption changes these uint8 pixels [N, C, H, W], a row each.
+def changes(pixels: np.ndarray, seed: int = 0, report: Report = silent) -> pd.DataFrame:
+    """Return how much each corruption changes these uint8 pixels [N, C, H, W], one row each.
 
     Columns corruption, family, images, severity_1 .. severity_5 (mean absolute change of a pixel, 0..255), and skipped:
     why these images are too small for it, or None.
     """
     rows = []
-    _, skipped = usable(*pixels.shape[2:], tuple(CORRUPTIONS))
+    height, width = pixels.shape[2:]
+    _, skipped = usable(height, width, tuple(CORRUPTIONS))
     for number, (name, family) in enumerate(CORRUPTIONS.items()):
         row = {"corruption": name, "family": family, "images": len(pixels)}
         for severity in SEVERITIES:
@@ -177,12 +187,12 @@ def changes(pixels: np.ndarray, seed: int = 0, report: Callable[[dict], None] = 
 
 
 class _Instead:
-    """What `find()` gives, with other attributes instead of some of its own."""
+    """What `find()` returns, with other attributes instead of some of its own."""
 
-    def __init__(self, find: Callable, **others):
+    def __init__(self, find: Callable[[], Any], **others: Any):
         self.__dict__.update(others, _find=find)
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._find(), name)
 
 

@@ -18,7 +18,7 @@ from selviz.statistics import correlation_interval, mean_interval, rank_correlat
 def unit_changes(
     values: Tensor, labels: Tensor, classes: int, clean: Tensor | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(units, class means) of activations [N, U] of any layers on perturbed images, labels [N] in 0..C-1.
+    """Return (units, class means) of activations [N, U] of any layers on perturbed images, labels [N] in 0..C-1.
 
     Units: si and preferred_class on these images, their mean; and, where the `clean` activations [N, U] of the same
     images are given, shift and change, its signed counterpart. Class means: unit, class, mean.
@@ -52,8 +52,8 @@ def unit_changes(
     return units, by_class
 
 
-def layer_change(units: pd.DataFrame, clean: pd.DataFrame) -> dict:
-    """One layer's row: do its selective units shift more? Both tables are those of `unit_changes`.
+def layer_change(units: pd.DataFrame, clean: pd.DataFrame) -> dict[str, float]:
+    """Return one layer's row: do its selective units shift more? Both tables are those of `unit_changes`.
 
     units (those that vary on clean images), mean_si over all units, shift, kept_class (share whose preferred class is
     that on clean images), si_to_shift (Spearman's rank correlation of clean SI with shift) and its 95 % interval.
@@ -86,7 +86,7 @@ class Summary(NamedTuple):
 
 
 def corruption_accuracy(correct: np.ndarray, clean: np.ndarray) -> Summary:
-    """Mean corruption accuracy of `correct` [settings, N], and the same over the accuracy of `clean` [N] (both 0/1).
+    """Return the mean corruption accuracy of `correct` [settings, N], and the same over the accuracy of `clean` [N] (both 0/1).
 
     The plain mean over corruptions and severities. Settings share their images, so an image counts once, with its mean
     over settings: t interval of that mean, and of the ratio by the delta method (Cochran 1977, section 6.3).
@@ -96,7 +96,7 @@ def corruption_accuracy(correct: np.ndarray, clean: np.ndarray) -> Summary:
     spread = share.std(ddof=1) if n > 1 else np.nan
     low, high = mean_interval(share.mean(), spread, n)
     if clean.mean() == 0:
-        return Summary(share.mean(), max(low, 0.0), min(high, 1.0), np.nan, np.nan, np.nan)
+        return Summary(float(share.mean()), max(float(low), 0.0), min(float(high), 1.0), np.nan, np.nan, np.nan)
     ratio = share.mean() / clean.mean()
     spread = (share - ratio * clean).std(ddof=1) / clean.mean() if n > 1 else np.nan
     ratio_low, ratio_high = mean_interval(ratio, spread, n)

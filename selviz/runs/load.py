@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from selviz import ablation, datasets
 from selviz.config import image_settings
@@ -15,6 +16,7 @@ from selviz.errors import SelvizError
 from selviz.networks import graph_format, models
 from selviz.networks.unit_network import UnitNetwork
 from selviz.runs import stored_images
+from selviz.runs.cut_cache import DiskCuts, is_worthwhile
 from selviz.runs.dataset_locations import named_here
 from selviz.runs.weights import read_weights
 from selviz.store import Store, read_json, run_list
@@ -136,11 +138,13 @@ def open_engine(
     cache: ablation.BoundaryCache | None = None,
     loaded: tuple[UnitNetwork, Dataset] | None = None,
     most: int | None = None,
+    weights_of_run: bool = True,
 ) -> ablation.Engine:
     """Return the engine that answers ablations of a run on the evaluation images of one fold, or of 0 and 1 (None).
 
-    Engines may share a `cache`. `loaded` is what `load_network` gave, for callers that keep it. `most` takes the first
-    images alone, which are nearly balanced over classes. Fold 2 is sealed: `open_sealed_engine`.
+    Engines may share a `cache`. `loaded` is what `load_network` returned, for callers that keep it; `weights_of_run`
+    is false where that was with other weights. `most` takes the first images alone, which are nearly balanced over
+    classes. Fold 2 is sealed: `open_sealed_engine`.
     """
     if fold == SEALED:
         raise SelvizError(
@@ -150,7 +154,12 @@ def open_engine(
     if fold not in (None, 0, 1):
         raise SelvizError(f"fold is {fold!r}; use 0, 1, or none for both.")
     network, dataset = loaded or load_network(store, run)
-    return _engine(network, dataset, fold, cache, most)
+    cuts = predictions = None
+    if weights_of_run:
+        predictions = torch.tensor(store.images(run)["prediction_index"].to_numpy())
+        if is_worthwhile(network, len(dataset.eval_labels)):
+            cuts = DiskCuts(store.run_path(run), network, dataset)
+    return _engine(network, dataset, fold, cache, most, cuts, predictions)
 
 
 def open_sealed_engine(store: Store, run: str) -> ablation.Engine:
@@ -165,10 +174,18 @@ def _engine(
     fold: int | None,
     cache: ablation.BoundaryCache | None = None,
     most: int | None = None,
+    cuts: DiskCuts | None = None,
+    predictions: Tensor | None = None,
 ) -> ablation.Engine:
     images = torch.arange(len(dataset.eval_labels))
     images = (images if fold is None else images[dataset.eval_folds == fold])[:most]
     inputs = dataset.view(images)
-    if inputs.nbytes <= MOST_INPUTS:
-        inputs = inputs[:]
-    return ablation.Engine(network, inputs, dataset.eval_labels[images], cache, images=images.tolist())
+    return ablation.Engine(
+        network,
+        inputs[:] if inputs.nbytes <= MOST_INPUTS else inputs,
+        dataset.eval_labels[images],
+        cache,
+        images=images.tolist(),
+        cuts=cuts,
+        predictions=None if predictions is None else predictions[images],
+    )

@@ -1,13 +1,14 @@
 """Units laid out in a plane by their tuning: `positions = layout(class_means, "pca")`, near units respond alike."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 METHODS = ("pca", "tsne")
 MAX_TSNE = 2000  # t-SNE of more units takes minutes
 
 
-def layout(class_means, method: str = "pca", seed: int = 0) -> np.ndarray:
-    """Positions [U, 2] of units by their class means [U, C].
+def layout(class_means: ArrayLike, method: str = "pca", seed: int = 0) -> np.ndarray:
+    """Return positions [U, 2] of units by their class means [U, C].
 
     Each unit's means are scaled to mean 0 and length 1 first, so that only the shape of its tuning counts; a unit
     without any tuning (a dead one) lies at the origin of that space. pca: the first two principal components, signs
@@ -27,9 +28,10 @@ def layout(class_means, method: str = "pca", seed: int = 0) -> np.ndarray:
         if not 5 <= len(tuning) <= MAX_TSNE:
             raise ValueError(f"t-SNE takes 5 to {MAX_TSNE:,} units, not {len(tuning):,}")
         perplexity = min(30.0, (len(tuning) - 1) / 3)
-        return TSNE(init="pca", perplexity=perplexity, random_state=seed).fit_transform(tuning.astype(np.float32))
+        embedding = TSNE(init="pca", perplexity=perplexity, random_state=seed)
+        return np.asarray(embedding.fit_transform(tuning.astype(np.float32)))
     centred = tuning - tuning.mean(axis=0)
     _, _, loadings = np.linalg.svd(centred, full_matrices=False)
     loadings = np.pad(loadings[:2], ((0, 2 - len(loadings[:2])), (0, 0)))
     signs = np.sign(loadings[np.arange(2), np.abs(loadings).argmax(axis=1)])
-    return centred @ (loadings * np.where(signs == 0, 1, signs)[:, None]).T
+    return np.asarray(centred @ (loadings * np.where(signs == 0, 1, signs)[:, None]).T)

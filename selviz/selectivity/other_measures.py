@@ -1,4 +1,4 @@
-"""Measures of class selectivity beside SI: `table = unit_metrics(activations, labels, classes)`, one row a unit.
+"""Measures of class selectivity beside SI: `table = unit_metrics(activations, labels, classes)`, one row per unit.
 
     responses = Responses(activations, labels, classes)   # [N, U], [N]; what the measures share, computed once
     by_class = auc(responses)                             # [C, U]
@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import ArrayLike
 
 from selviz.selectivity import index
 
@@ -34,7 +35,7 @@ class Responses:
     activations that are not finite.
     """
 
-    def __init__(self, activations, labels, classes: int):
+    def __init__(self, activations: ArrayLike, labels: ArrayLike, classes: int):
         self.values = np.ascontiguousarray(np.asarray(activations).T)  # [U, N]
         self.labels, self.classes = np.asarray(labels, dtype=np.int64), classes
         if self.values.ndim != 2 or self.labels.shape != self.values.shape[1:]:
@@ -57,21 +58,23 @@ class Responses:
 
     @cached_property
     def moments(self) -> tuple["Moments", "Moments"]:
-        """Of the images of each class, and of all images of the other classes."""
+        """Moments of the images of each class, and of all images of the other classes."""
         n, outside = self.counts, self.images - self.counts
         values = torch.from_numpy(self.values.T.astype(np.float64))
         labels = torch.from_numpy(self.labels)
-        centre = values.mean(dim=0)
+        mean = values.mean(dim=0)
         means, squares = (
             index.class_means(part, labels, self.classes)[0].T.numpy()[:, self.present]
-            for part in (values, (values - centre).square())
+            for part in (values, (values - mean).square())
         )
-        centre, squares = centre.numpy()[:, None], squares * n
+        centre, squares = mean.numpy()[:, None], squares * n
         rest = centre + n / outside * (centre - means)
         arranged = self.values[:, np.argsort(self.labels, kind="stable")].astype(np.float64)
         lowest, highest = (reduce.reduceat(arranged, self.starts, axis=1) for reduce in (np.minimum, np.maximum))
 
-        def moments(mean, squares, n, lowest, highest):
+        def moments(
+            mean: np.ndarray, squares: np.ndarray, n: np.ndarray, lowest: np.ndarray, highest: np.ndarray
+        ) -> Moments:
             variance = np.maximum(squares - n * (mean - centre) ** 2, 0) / np.maximum(n - 1, 1)
             constant = lowest == highest  # then it is exactly 0, whatever rounding left of it
             return Moments(mean, np.where(constant, 0.0, np.sqrt(variance)), lowest, highest)
@@ -114,8 +117,8 @@ class Ranks(NamedTuple):
     of_class: np.ndarray  # the same among the images of its class
 
 
-def _first_of_equals(ordered: np.ndarray, starts: Sequence[int] = (0,)) -> np.ndarray:
-    """For each place of sorted rows [U, N] the first place with the same value; from `starts` on a row begins anew."""
+def _first_of_equals(ordered: np.ndarray, starts: Sequence[int] | np.ndarray = (0,)) -> np.ndarray:
+    """Return for each place of sorted rows [U, N] the first place with the same value; from `starts` on a row begins again."""
     changed = np.ones(ordered.shape, dtype=bool)
     np.not_equal(ordered[:, 1:], ordered[:, :-1], out=changed[:, 1:])
     changed[:, starts] = True
@@ -124,19 +127,19 @@ def _first_of_equals(ordered: np.ndarray, starts: Sequence[int] = (0,)) -> np.nd
 
 
 def _of_the_others(highest: np.ndarray) -> np.ndarray:
-    """The maximum over all other columns, for each column of [U, P]."""
+    """Return the maximum over all other columns, for each column of [U, P]."""
     two = np.partition(highest, -2, axis=1)[:, -2:]
     return np.where(highest == two[:, 1:], two[:, :1], two[:, 1:])
 
 
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """Their ratio; where both are 0 it is 0."""
+    """Return their ratio; where both are 0 it is 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where((above == 0) & (below == 0), 0.0, above / below)
 
 
 def best(by_class: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The highest value [U] of a measure [C, U] and the class [U] that has it, the first of equals."""
+    """Return the highest value [U] of a measure [C, U] and the class [U] that has it, the first of equals."""
     classes = np.nanargmax(by_class, axis=0)
     return by_class[classes, np.arange(by_class.shape[1])], classes
 
@@ -246,7 +249,8 @@ def mutual_information(responses: Responses, bins: int = BINS) -> np.ndarray:
     cell = (np.arange(units)[:, None] * present + label) * bins + bin_
     joint = np.bincount(cell.ravel(), minlength=units * present * bins).reshape(units, present, bins) / total
     apart = joint.sum(axis=1, keepdims=True) * joint.sum(axis=2, keepdims=True)
-    return np.maximum(np.sum(joint * np.log2(np.where(joint > 0, joint / np.where(apart > 0, apart, 1), 1)), (1, 2)), 0)
+    ratio = np.where(joint > 0, joint / np.where(apart > 0, apart, 1), 1)
+    return np.asarray(np.maximum(np.sum(joint * np.log2(ratio), (1, 2)), 0))
 
 
 def sparseness(responses: Responses) -> np.ndarray:
@@ -260,25 +264,27 @@ def sparseness(responses: Responses) -> np.ndarray:
     means = responses.moments[0].mean
     size = means.shape[1]
     share = _ratio(means.mean(axis=1) ** 2, np.square(means).mean(axis=1))
-    return np.where((means == 0).all(axis=1), 0.0, np.maximum(1 - share, 0) / (1 - 1 / size))
+    return np.asarray(np.where((means == 0).all(axis=1), 0.0, np.maximum(1 - share, 0) / (1 - 1 / size)))
 
 
-def superclass_selectivity(activations, labels, groups) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """SI of units [N, U] on labels merged into groups: (si [U], group [U], shuffle null [R, U]); selviz's own.
+def superclass_selectivity(
+    activations: ArrayLike, labels: ArrayLike, groups: ArrayLike
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return SI of units [N, U] on labels merged into groups: (si [U], group [U], shuffle null [R, U]); selviz's own.
 
     `groups` [C] is each class's group, 0..G-1, or -1 for a class whose images are left out. The formula, its range and
     its weaknesses are those of `selectivity.index`; the null shuffles the merged labels. Raises ValueError where fewer
     than two groups have images.
     """
-    groups = torch.as_tensor(np.asarray(groups, dtype=np.int64))
-    merged = groups[torch.as_tensor(np.asarray(labels, dtype=np.int64))]
+    group_of = torch.as_tensor(np.asarray(groups, dtype=np.int64))
+    merged = group_of[torch.as_tensor(np.asarray(labels, dtype=np.int64))]
     kept = merged >= 0
-    if len(merged[kept].unique()) < 2:
+    if len(set(merged[kept].tolist())) < 2:
         raise ValueError("superclass selectivity needs images of at least two groups")
     values, merged, number = (
         torch.as_tensor(np.asarray(activations))[kept].double(),
         merged[kept],
-        int(groups.max()) + 1,
+        int(group_of.max()) + 1,
     )
     means, counts = index.class_means(values, merged, number)
     null = index.shuffle_null(values, merged, number, SUPERCLASS_SHUFFLES)
@@ -286,16 +292,16 @@ def superclass_selectivity(activations, labels, groups) -> tuple[np.ndarray, np.
     return index.index(means, counts).numpy(), preferred.numpy(), null.numpy()
 
 
-def unit_metrics(activations, labels, classes: int) -> pd.DataFrame:
-    """One row a unit of activations [N, U] with labels [N] in 0..C-1: `unit`, every one of METRICS, best classes.
+def unit_metrics(activations: ArrayLike, labels: ArrayLike, classes: int) -> pd.DataFrame:
+    """Return one row per unit of activations [N, U] with labels [N] in 0..C-1: `unit`, every one of METRICS, best classes.
 
     A measure by class is that of its best class, whose index is in `<metric>_class`; CCMAS that of the class with the
     largest mean. Values as in the docstrings of the measures.
     """
-    activations, labels = np.asarray(activations), np.asarray(labels)
+    values = np.asarray(activations)
     pieces = [
-        _piece(Responses(activations[:, first : first + PIECE], labels, classes))
-        for first in range(0, activations.shape[1], PIECE)
+        _piece(Responses(values[:, first : first + PIECE], labels, classes))
+        for first in range(0, values.shape[1], PIECE)
     ]
     table = pd.concat(pieces, ignore_index=True)
     table.insert(0, "unit", np.arange(len(table)))
@@ -313,16 +319,16 @@ def _piece(responses: Responses) -> pd.DataFrame:
 
 
 def agreement(table: pd.DataFrame, metrics: Sequence[str] = ("si", *METRICS)) -> Mapping[str, pd.DataFrame]:
-    """layer -> Spearman's rank correlations [M, M] between unit metrics, -1..1, over the layer's live units.
+    """Return layer -> Spearman's rank correlations [M, M] between unit metrics, -1..1, over the layer's live units.
 
-    `table` has a row a unit with `layer` and these metrics (those that it lacks are left out), such as
+    `table` has one row per unit with `layer` and these metrics (those that it lacks are left out), such as
     `store.unit_metrics(run)`; units marked `dead` are left out. NaN where a metric does not vary or where there are
     fewer than 3 units; their number is in each matrix's `.attrs["units"]`.
     """
     live = table[~table["dead"].astype(bool)] if "dead" in table else table
-    found = {}
+    matrices = {}
     for layer in table["layer"].unique():
         part = live.loc[live["layer"] == layer, [name for name in metrics if name in table]]
-        found[layer] = part.rank().corr(min_periods=3)  # Pearson of the ranks, which keeps infinite values
-        found[layer].attrs["units"] = len(part)
-    return found
+        matrices[layer] = part.rank().corr(min_periods=3)  # Pearson of the ranks, which keeps infinite values
+        matrices[layer].attrs["units"] = len(part)
+    return matrices

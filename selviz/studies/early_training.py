@@ -96,13 +96,13 @@ def _decoded(table: pd.DataFrame) -> pd.DataFrame:
 def _curves(store: Store, run: str, epoch: int, steps: int, draws: int, seed: int) -> pd.DataFrame:
     network, dataset = load_network(store, run, weights_path(store.run_path(run), epoch))
     here = dataset.eval_folds == 0
-    _, activations = observe(network, dataset.view(here))
+    _, activations = observe(network, dataset.view(here))  # type: ignore[arg-type]  # sliced as a tensor is
     labels, classes = dataset.eval_labels[here], len(dataset.class_names)
     ranking = {
         layer.name: index.index(*index.class_means(values, labels, classes))
         for layer, values in zip(network.layers, activations, strict=True)
     }
-    engine = open_engine(store, run, 1, None, (network, dataset))
+    engine = open_engine(store, run, 1, None, (network, dataset), weights_of_run=False)
     try:
         return ablation.curves(engine, ranking, steps, draws, seed)
     finally:

@@ -4,7 +4,7 @@ The networks are those like one run (`families.siblings`) whose robustness and d
 counts once. Which measure stands for a direction is selviz's own choice.
 """
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
@@ -115,7 +115,7 @@ def _difference(known: pd.DataFrame, column: str, si: str) -> tuple[float, float
     return values.mean(), float(low), float(high), rank_among(values.mean(), signs @ values / len(values)).p
 
 
-def _verdict(row: Mapping[str, Any]) -> str:
+def _verdict(row: Mapping[Hashable, Any]) -> str:
     if np.isnan(row["p"]):
         return UNTESTABLE
     if row["p_holm"] >= LEVEL or row["low"] <= 0 <= row["high"]:

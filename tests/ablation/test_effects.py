@@ -3,11 +3,13 @@
 import copy
 import threading
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from selviz import ablation
+from selviz.ablation import Engine
 from selviz.errors import SelvizError
 from selviz.networks import models
 from selviz.networks.unit_network import UnitNetwork
@@ -157,3 +159,44 @@ def test_bad_choices_are_one_clear_sentence(toy):
         through_resume(toy, toy_dataset().inputs(), {"relu": [0]}, "zeros")
     with pytest.raises(SelvizError, match="no unit 9"):
         through_resume(toy, toy_dataset().inputs(), {"relu": [9]})
+
+
+def test_the_accuracy_before_that_is_known_is_exact_at_once_and_only_the_change_settles(toy):
+    """Unit 1 of the toy loses class b, a third of the images; the first three images are one of each class."""
+    dataset = toy_dataset()
+    engine = Engine(
+        toy, dataset.inputs(), dataset.eval_labels, first=3, batch=5, predictions=dataset.eval_labels.clone()
+    )
+    estimates = list(ablation.progress(engine, ablation.changes(engine, {"relu": [1]})))
+    assert [(part.accuracy_before, part.before_low, part.before_high) for part in estimates] == [(1, 1, 1)] * 3
+    assert estimates[0].accuracy_after == pytest.approx(2 / 3)
+    assert estimates[0].after_low < 2 / 3 < estimates[0].after_high
+    assert estimates[-1].accuracy_after == estimates[-1].after_low == estimates[-1].after_high == pytest.approx(8 / 12)
+    for part in estimates:  # never beyond what the unseen images still allow
+        assert part.after_low >= sum(part.after.argmax(dim=1) == engine.labels[: part.images]) / 12 - 1e-9
+
+
+def test_predictions_of_another_network_are_noticed_and_not_believed(toy):
+    dataset = toy_dataset()
+    wrong = (dataset.eval_labels + 1) % 3
+    engine = Engine(toy, dataset.inputs(), dataset.eval_labels, first=3, batch=5, predictions=wrong)
+    estimates = list(ablation.progress(engine, ablation.changes(engine, {"relu": [1]})))
+    assert [part.accuracy_before for part in estimates] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_interval_of_the_change_covers_the_exact_value_of_random_splits(seed):
+    """95 % intervals after 50 of 400 images: at least 90 % of 200 random orders cover."""
+    from selviz.ablation.effects import _Accuracies
+
+    generator = np.random.default_rng(seed)
+    before = generator.random(400) < 0.9
+    after = np.where(generator.random(400) < 0.15 * (seed + 1), generator.random(400) < 0.3, before)
+    covered = 0
+    for _ in range(200):
+        order = generator.permutation(400)[:50]
+        was, now = before[order], after[order]
+        counts = int(was.sum()), int(now.sum()), int((was & ~now).sum()), int((~was & now).sum())
+        found = _Accuracies.estimated(*counts, 50, 400, int(before.sum()))
+        covered += found.after_low <= after.mean() <= found.after_high
+    assert covered >= 180

@@ -7,73 +7,25 @@ from contextlib import contextmanager
 import pandas as pd
 import pytest
 import torch
-import torchvision
 from torch import nn
 
 from selviz import ablation
 from selviz.ablation import BoundaryCache, Engine
 from selviz.errors import SelvizError
-from selviz.networks import models
 from selviz.networks.unit_network import UnitNetwork
 from selviz.testing.toy import ToyNetwork, toy_dataset
+from tests.helpers import families
+from tests.helpers.families import interpreted
 
-NETWORKS = {
-    "resnet20": (lambda: models.build("resnet20", 10, 3), 32),
-    "resnet18": (lambda: torchvision.models.resnet18(num_classes=10), 32),
-    "mobilenet_v3_small": (lambda: torchvision.models.mobilenet_v3_small(num_classes=10), 64),
-    "vit_b_16": (
-        lambda: torchvision.models.VisionTransformer(32, 8, 3, 4, 64, 128, num_classes=10),  # its blocks, made small
-        32,
-    ),
-    "convnext": (
-        lambda: torchvision.models.ConvNeXt(
-            [torchvision.models.convnext.CNBlockConfig(*sizes) for sizes in ((16, 32, 2), (32, None, 1))],
-            num_classes=10,
-        ),
-        32,
-    ),
-    "densenet": (lambda: torchvision.models.DenseNet(8, (2, 2), 16, num_classes=10), 32),
-}
+NETWORKS = ("resnet20", "resnet18", "mobilenet_v3_small", "vit_b_16", "convnext", "densenet", "concatenations")
 
 
 @pytest.fixture(scope="module", params=NETWORKS)
 def family(request):
     """(UnitNetwork in eval mode, 12 inputs, the same for inference); batch norms and weights are not trivial."""
-    make, side = NETWORKS[request.param]
-    torch.manual_seed(0)
-    model, inputs = make(), torch.randn(12, 3, side, side)
-    with torch.no_grad():
-        for module in model.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                nn.init.uniform_(module.weight, 0.5, 1.5)
-                nn.init.normal_(module.bias, std=0.2)
-                module.momentum = None  # running statistics are those of the inputs, or signals would fade away
-            if type(module).__name__ == "CNBlock":
-                module.layer_scale.fill_(0.5)  # 1e-6 in a new network: its units would move nothing
-        if hasattr(getattr(model, "heads", None), "head"):
-            nn.init.normal_(model.heads.head.weight, std=0.1)  # zero in a new network
-        model.train()
-        for _ in range(3):
-            model(inputs)
-    model.eval()
+    model, inputs = families.family(request.param)
     plain = UnitNetwork(model, inputs[:1])
     return plain, inputs, plain.for_inference()
-
-
-def interpreted(network, inputs, edits):
-    """The plain way: the traced model run node by node, each edited layer's map replaced as soon as it is there."""
-    by_node = {network.layer(name).node: (network.layer(name).axis, edit) for name, edit in edits.items()}
-
-    class Editing(torch.fx.Interpreter):
-        def run_node(self, node):
-            value = super().run_node(node)
-            if node.name in by_node:
-                axis, edit = by_node[node.name]
-                value = edit(value.movedim(axis, 1).clone()).movedim(1, axis)
-            return value
-
-    with torch.no_grad():
-        return Editing(torch.fx.GraphModule(network.root, network.graph)).run(inputs)
 
 
 def clamped(units, mode):
@@ -216,16 +168,16 @@ def test_the_cache_stays_under_its_budget_and_gives_up_the_longest_unused():
     cache = BoundaryCache(1e-6)  # 1,000 bytes
     for owner in range(3):
         for number in range(2):
-            cache.get((owner, "layer", number), lambda: [torch.zeros(50)])
+            cache.get((owner, ("layer",), number), lambda: [torch.zeros(50)])
             assert cache.bytes <= 1000
-    assert not cache.get((0, "layer", 0), lambda: [torch.zeros(50)])[1]
-    assert cache.get((2, "layer", 1), lambda: [torch.zeros(50)])[1]
+    assert not cache.get((0, ("layer",), 0), lambda: [torch.zeros(50)])[1]
+    assert cache.get((2, ("layer",), 1), lambda: [torch.zeros(50)])[1]
 
 
 def test_batches_of_one_request_do_not_push_each_other_out():
     cache = BoundaryCache(1e-6)
     for _ in range(2):
-        held = [cache.get((0, "layer", number), lambda: [torch.zeros(100)])[1] for number in range(4)]
+        held = [cache.get((0, ("layer",), number), lambda: [torch.zeros(100)])[1] for number in range(4)]
     assert held == [True, True, False, False]
 
 
@@ -235,7 +187,7 @@ def test_what_is_cached_is_never_changed_by_a_request(family):
     layer = network.layers[len(network.layers) // 2]
     edits = ablation.changes(engine, {layer.name: [0, 1]}, "scale", 3)
     tail = engine.tail([layer.name])
-    held = [engine._boundary(tail, number, rows) for number, rows in enumerate(engine.slices[:3])]
+    held = [engine.boundary(tail, number, rows) for number, rows in enumerate(engine.slices[:3])]
     copies = [[part.clone() if torch.is_tensor(part) else part for part in parts] for parts in held]
     once = engine.logits(edits)
     assert torch.equal(engine.logits(edits), once)
