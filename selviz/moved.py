@@ -78,6 +78,7 @@ NAMES = {  # modules that are packages now -> what they held -> the module that 
     },
     "studies": {
         "run_metrics": "studies.unit_measures",
+        "run_visualisation": "studies.feature_visualization",
         "run_unit_map": "studies.unit_measures",
     },
     "training": {

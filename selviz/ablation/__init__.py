@@ -5,8 +5,9 @@
     for estimate in progress(engine, changes(engine, {"relu3": [4, 7]}, "scale", 0.5)):
         ...                                                       # ends exact
 
-tail: what follows a unit layer; engine: batches and memory; modes: what is done to units, and control sets; readouts:
-what comes of it; curves: many units one after the other; atlas: every unit alone.
+tail (its graph: tail_graph): what follows a unit layer; engine: batches; boundary_cache: memory; cuts: where deeper layers
+begin; modes: what is done to units, and control sets; many_sets (linear_sets): many sets at once; effects: what comes of
+it; curves: many units one after the other; atlas: every unit alone; class_effects: what a unit does to the answers.
 """
 
 from selviz.ablation.atlas import atlas_layer, gradient_estimates
@@ -25,6 +26,7 @@ from selviz.ablation.effects import (
     ranked,
 )
 from selviz.ablation.engine import CACHE_GB, BoundaryCache, Engine, Turn
+from selviz.ablation.many_sets import set_accuracies, set_logits
 from selviz.ablation.modes import MODES, changes, check_choice, complement, matched_sets, random_sets
 from selviz.networks.unit_edit import UnitEdit
 
@@ -59,4 +61,6 @@ __all__ = [
     "random_sets",
     "ranked",
     "relevance",
+    "set_accuracies",
+    "set_logits",
 ]

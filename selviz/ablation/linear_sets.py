@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from selviz.ablation.engine import Engine, Turn
@@ -30,7 +31,7 @@ class LinearResponse(NamedTuple):
     of_ones: Tensor  # [U, C]: what a map of ones adds
     without: Tensor | None  # [1, C]: logits without the layer, where they depend on the image through it alone
 
-    def sums(self, coefficients: Tensor) -> Tensor:
+    def sums(self, coefficients: Float[Tensor, "sets units"]) -> Float[Tensor, "sets images classes"]:
         """Return [M, N, C]: the sum over units of coefficient times contribution, for coefficients [M, U]."""
         if self.contributions is not None:
             units, images, classes = self.contributions.shape
@@ -87,7 +88,9 @@ def _computed(engine: Engine, name: str, fits: bool, turn: Turn) -> list[Tensor]
     return [contributions, features, weight, of_ones.contiguous(), _without(engine, name)]
 
 
-def _of_each_unit(module: torch.nn.Module, boundary: Sequence[Tensor], maps: Tensor, axis: int) -> Tensor:
+def _of_each_unit(
+    module: torch.nn.Module, boundary: Sequence[Tensor], maps: Float[Tensor, "images units *positions"], axis: int
+) -> Float[Tensor, "units images classes"]:
     """Return [U, N, C]: how the logits move by each unit's map of maps [N, U, *positions] alone."""
     return torch.stack(
         [

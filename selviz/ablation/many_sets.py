@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from selviz.ablation.engine import Engine, Turn
@@ -38,7 +39,7 @@ def set_logits(
     statistics: Statistics | None = None,
     seeds: Iterable[int] | None = None,
     turn: Turn | None = None,
-) -> Iterator[Tensor]:
+) -> Iterator[Float[Tensor, "images classes"]]:
     """Return logits [N, C] under each set of units in turn; mode, factor and statistics as in `modes.changes`.
 
     `seeds` has one seed per set for the modes that draw at random, 0 by default. Each block is computed inside turns
@@ -128,7 +129,7 @@ def _drawn(
     return torch.stack([shift @ response.of_ones[units] for shift, units in zip(shifts, chosen)])
 
 
-def _masks(chosen: Sequence[list[int]], units: int) -> Tensor:
+def _masks(chosen: Sequence[list[int]], units: int) -> Float[Tensor, "sets {units}"]:
     """Return [M, U]: 1 where the set has the unit, else 0."""
     masks = torch.zeros(len(chosen), units)
     rows = torch.tensor([row for row, numbers in enumerate(chosen) for _ in numbers], dtype=torch.long)

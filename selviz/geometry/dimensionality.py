@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 SHARE = 0.95
@@ -50,7 +51,7 @@ def streamed_eigenvalues(blocks: Iterable[np.ndarray]) -> np.ndarray:
     return _descending(covariance.matrix())
 
 
-def eigenvalues(x: np.ndarray) -> np.ndarray:
+def eigenvalues(x: Float[np.ndarray, "images features"]) -> Float[np.ndarray, " components"]:
     """Return the variances along the principal components of x [N, D], min(N, D) of them, the largest first."""
     rows, features = x.shape
     if features <= rows:
@@ -58,7 +59,7 @@ def eigenvalues(x: np.ndarray) -> np.ndarray:
     return _descending(_gram(x) / max(rows - 1, 1))
 
 
-def components(spectrum: np.ndarray, share: float = SHARE) -> int:
+def components(spectrum: Float[np.ndarray, " components"], share: float = SHARE) -> int:
     """Return how many principal components hold this share of the variance; 0 where there is none."""
     spectrum = np.clip(spectrum, 0, None)
     total = spectrum.sum()
@@ -67,13 +68,13 @@ def components(spectrum: np.ndarray, share: float = SHARE) -> int:
     return int(np.searchsorted(np.cumsum(spectrum) / total, share - 1e-12) + 1)
 
 
-def participation_ratio(spectrum: np.ndarray) -> float:
+def participation_ratio(spectrum: Float[np.ndarray, " components"]) -> float:
     """Return (sum l)^2 / sum l^2, from 1 to the number of directions with equal variance; 0 where there is none."""
     squares = float(np.square(spectrum).sum())
     return float(spectrum.sum() ** 2 / squares) if squares > 0 else 0.0
 
 
-def bootstrap(x: np.ndarray, draws: int, seed: int = 0) -> np.ndarray:
+def bootstrap(x: Float[np.ndarray, "images features"], draws: int, seed: int = 0) -> Float[np.ndarray, "{draws} 2"]:
     """Return (components, participation ratio) [draws, 2] of x [N, D] with its rows drawn again, with replacement."""
     generator = np.random.default_rng(seed)
     rows, features = x.shape
@@ -97,7 +98,7 @@ def bootstrap(x: np.ndarray, draws: int, seed: int = 0) -> np.ndarray:
     return measured
 
 
-def shuffled(x: np.ndarray, seed: int = 0) -> np.ndarray:
+def shuffled(x: Float[np.ndarray, "images features"], seed: int = 0) -> Float[np.ndarray, "images features"]:
     """Return x [N, D] with each column in a random order of its own: the same variances, no correlation."""
     return np.random.default_rng(seed).permuted(x, axis=0)
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from selviz.selectivity import index
@@ -30,7 +31,9 @@ class BestMap(NamedTuple):
     live: Tensor  # numbers of the units that it mixes
 
 
-def mapped(values: Tensor, maps: Tensor) -> Tensor:
+def mapped(
+    values: Float[Tensor, "images positions units"], maps: Float[Tensor, "maps new units"]
+) -> Float[Tensor, "images maps new"]:
     """Return activations [N, R, V] of R maps [R, V, U] of values [N, P, U]: linear, ReLU, mean over positions."""
     number, rows, _ = maps.shape
     new = torch.relu(values @ maps.flatten(0, 1).T)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from selviz import statistics
@@ -50,7 +51,7 @@ def changes(labels: ArrayLike, one: ArrayLike, other: ArrayLike, class_names: Se
     )
 
 
-def correlations(one: ArrayLike, other: ArrayLike) -> np.ndarray:
+def correlations(one: ArrayLike, other: ArrayLike) -> Float[np.ndarray, "units others"]:
     """Return the Pearson correlation [U, V] over images of activations [N, U] and [N, V]; NaN for a unit that never changes."""
     first, second = _standard(one), _standard(other)
     table = first.T @ second

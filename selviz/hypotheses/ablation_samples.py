@@ -20,7 +20,8 @@ def open_engine(store, run: str) -> ablation.Engine:
 def lost(engine: ablation.Engine, units: Mapping) -> np.ndarray:
     """1 for each image [N] that is right only with the units, -1 for one that is right only without, else 0."""
     before = engine.before().argmax(dim=1) == engine.labels
-    after = engine.logits(ablation.changes(engine, units)).argmax(dim=1) == engine.labels
+    (logits,) = ablation.set_logits(engine, [units])
+    after = logits.argmax(dim=1) == engine.labels
     return (before.to(torch.int8) - after.to(torch.int8)).numpy()
 
 

@@ -22,8 +22,10 @@ from selviz.errors import unknown
 from selviz.networks import graph_nodes, graph_surgery, tracing
 from selviz.networks.graph_surgery import descendants, with_outputs
 from selviz.networks.tracing import Traced
-from selviz.networks.unit_edit import UnitEdit
+from selviz.networks.unit_edit import UnitEdit, check_units, silence
 from selviz.networks.unit_layers import UnitLayer
+
+__all__ = ["UnitEdit", "UnitLayer", "UnitNetwork", "check_units", "silence"]
 
 
 class UnitNetwork:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from selviz.selectivity import index
@@ -16,7 +17,10 @@ from selviz.statistics import correlation_interval, mean_interval, rank_correlat
 
 
 def unit_changes(
-    values: Tensor, labels: Tensor, classes: int, clean: Tensor | None = None
+    values: Float[Tensor, "images units"],
+    labels: Int[Tensor, " images"],
+    classes: int,
+    clean: Float[Tensor, "images units"] | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return (units, class means) of activations [N, U] of any layers on perturbed images, labels [N] in 0..C-1.
 

@@ -7,13 +7,16 @@ Activations are [N, U]: images by units, each value the mean over the unit's pos
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 EPS = 1e-7
 MANY = 64  # classes from which adding image by image takes less than a product with class membership
 
 
-def class_sums(activations: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+def class_sums(
+    activations: Float[Tensor, "*runs images units"], labels: Int[Tensor, "*runs images"], classes: int
+) -> tuple[Float[Tensor, "*runs {classes} units"], Float[Tensor, "*runs {classes}"]]:
     """Return sums [..., C, U] of activations [..., N, U] over each class's images, and the class counts [..., C].
 
     Labels are [..., N]. In float32 or better.
@@ -31,7 +34,9 @@ def class_sums(activations: Tensor, labels: Tensor, classes: int) -> tuple[Tenso
         return membership.transpose(-1, -2) @ activations, counts
 
 
-def class_means(activations: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+def class_means(
+    activations: Float[Tensor, "images units"], labels: Int[Tensor, " images"], classes: int
+) -> tuple[Float[Tensor, "{classes} units"], Float[Tensor, " {classes}"]]:
     """Class-conditional means [C, U] of activations [N, U], and class counts [C]; a class without images has mean 0."""
     sums, counts = class_sums(activations, labels, classes)
     return sums / counts.clamp(min=1).unsqueeze(1), counts
@@ -68,7 +73,7 @@ def _contrast(of_class: Tensor, rest: Tensor) -> Tensor:
     return (of_class - rest) / (of_class + rest + EPS)
 
 
-def preferred_class(means: Tensor) -> Tensor:
+def preferred_class(means: Float[Tensor, "classes units"]) -> Int[Tensor, " units"]:
     """The class with the largest mean, [U], of class means [C, U]; the first of equals."""
     return means.argmax(dim=0)
 
@@ -78,7 +83,13 @@ def mean_over_layers(indices: Sequence[Tensor]) -> Tensor:
     return torch.stack([layer.mean(dim=-1) for layer in indices]).mean(dim=0)
 
 
-def shuffle_null(activations: Tensor, labels: Tensor, classes: int, shuffles: int = 100, seed: int = 0) -> Tensor:
+def shuffle_null(
+    activations: Float[Tensor, "images units"],
+    labels: Int[Tensor, " images"],
+    classes: int,
+    shuffles: int = 100,
+    seed: int = 0,
+) -> Float[Tensor, "{shuffles} units"]:
     """SI [R, U] of activations [N, U] under R random shuffles of the labels: what a unit with no selectivity shows.
 
     mu_max is a maximum of noisy means, so this is above 0; every SI is to be read beside it.

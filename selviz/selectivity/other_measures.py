@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
 from selviz.selectivity import index
@@ -138,13 +139,15 @@ def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
         return np.where((above == 0) & (below == 0), 0.0, above / below)
 
 
-def best(by_class: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def best(
+    by_class: Float[np.ndarray, "classes units"],
+) -> tuple[Float[np.ndarray, " units"], Int[np.ndarray, " units"]]:
     """Return the highest value [U] of a measure [C, U] and the class [U] that has it, the first of equals."""
     classes = np.nanargmax(by_class, axis=0)
     return by_class[classes, np.arange(by_class.shape[1])], classes
 
 
-def ccmas(responses: Responses) -> np.ndarray:
+def ccmas(responses: Responses) -> Float[np.ndarray, "classes units"]:
     """Class-conditional mean activation selectivity [C, U]: (mu_c - mu_notc) / (mu_c + mu_notc), mu_notc pooled.
 
     mu_notc is the mean over all images of other classes (Gale et al. 2020, arXiv 2007.01062; a unit's CCMAS is that of
@@ -156,7 +159,7 @@ def ccmas(responses: Responses) -> np.ndarray:
     return responses.over_classes(_ratio(inside.mean - rest.mean, inside.mean + rest.mean))
 
 
-def precision(responses: Responses) -> np.ndarray:
+def precision(responses: Responses) -> Float[np.ndarray, "classes units"]:
     """Share of each class [C, U] among the images that activate the unit most: 0..1.
 
     The top 0.5 % of the images, the top 100 of fewer than 20,000, all of fewer than 100 (Gale et al. 2020, arXiv
@@ -173,7 +176,7 @@ def precision(responses: Responses) -> np.ndarray:
     return responses.over_classes((above + equal * places / equal.sum(axis=1, keepdims=True)) / top)
 
 
-def localist(responses: Responses) -> np.ndarray:
+def localist(responses: Responses) -> Float[np.ndarray, "classes units"]:
     """Localist selectivity [C, U]: the class's lowest activation minus the highest of all other images.
 
     Above 0 exactly if a threshold separates the class from all others (Gale et al. 2020, arXiv 2007.01062). In units of
@@ -184,7 +187,7 @@ def localist(responses: Responses) -> np.ndarray:
     return responses.over_classes(inside.lowest - rest.highest)
 
 
-def auc(responses: Responses) -> np.ndarray:
+def auc(responses: Responses) -> Float[np.ndarray, "classes units"]:
     """Area under the ROC curve [C, U], 0..1: the chance that an image of the class has the higher activation.
 
     Of an image of the class and one of the others, equal activations counted half: (R_c - n_c (n_c + 1) / 2) /
@@ -197,7 +200,7 @@ def auc(responses: Responses) -> np.ndarray:
     return responses.over_classes((sums - n * (n + 1) / 2) / (n * (total - n)))
 
 
-def average_precision(responses: Responses) -> np.ndarray:
+def average_precision(responses: Responses) -> Float[np.ndarray, "classes units"]:
     """Average precision [C, U], above 0 to 1: the precision at each image of the class as threshold, averaged.
 
     sum over thresholds of (recall's increase) x precision, all images of one activation entering at one threshold, as
@@ -208,7 +211,7 @@ def average_precision(responses: Responses) -> np.ndarray:
     return responses.over_classes(np.add.reduceat(of_class / at_least, responses.starts, axis=1) / responses.counts)
 
 
-def informedness(responses: Responses) -> np.ndarray:
+def informedness(responses: Responses) -> Float[np.ndarray, "classes units"]:
     """Largest informedness [C, U], 0..1: max over thresholds t of (share of the class >= t) - (share of others >= t).
 
     Youden's J, used by Gale et al. 2020 (arXiv 2007.01062). Chance 0, which a dead unit has. Weakness: the threshold is
@@ -220,7 +223,7 @@ def informedness(responses: Responses) -> np.ndarray:
     return responses.over_classes(np.maximum(np.maximum.reduceat(found, responses.starts, axis=1), 0))
 
 
-def d_prime(responses: Responses) -> np.ndarray:
+def d_prime(responses: Responses) -> Float[np.ndarray, "classes units"]:
     """d' [C, U], in standard deviations: (mu_c - mu_notc) / sqrt((s_c^2 + s_notc^2) / 2), the others pooled.
 
     Standard deviations over n - 1 (selviz's choice). The sensitivity index of signal detection theory, whose measures
@@ -234,7 +237,7 @@ def d_prime(responses: Responses) -> np.ndarray:
     return responses.over_classes(_ratio(difference, np.sqrt((inside.std**2 + rest.std**2) / 2)))
 
 
-def mutual_information(responses: Responses, bins: int = BINS) -> np.ndarray:
+def mutual_information(responses: Responses, bins: int = BINS) -> Float[np.ndarray, " units"]:
     """Mutual information [U], in bits, of the binned activation and the class: 0..log2(min(bins, C)).
 
     Bins of equally many images; images of one activation share the bin of their average rank (selviz's choice). The
@@ -253,7 +256,7 @@ def mutual_information(responses: Responses, bins: int = BINS) -> np.ndarray:
     return np.asarray(np.maximum(np.sum(joint * np.log2(ratio), (1, 2)), 0))
 
 
-def sparseness(responses: Responses) -> np.ndarray:
+def sparseness(responses: Responses) -> Float[np.ndarray, " units"]:
     """Treves-Rolls sparseness [U] over classes: (1 - mean(mu)^2 / mean(mu^2)) / (1 - 1/C), mu the C class means.
 
     0 for equal means and for a dead unit, 1 for a unit with one class mean above 0 and the others 0; between them for
@@ -269,7 +272,7 @@ def sparseness(responses: Responses) -> np.ndarray:
 
 def superclass_selectivity(
     activations: ArrayLike, labels: ArrayLike, groups: ArrayLike
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[Float[np.ndarray, " units"], Int[np.ndarray, " units"], Float[np.ndarray, "shuffles units"]]:
     """Return SI of units [N, U] on labels merged into groups: (si [U], group [U], shuffle null [R, U]); selviz's own.
 
     `groups` [C] is each class's group, 0..G-1, or -1 for a class whose images are left out. The formula, its range and

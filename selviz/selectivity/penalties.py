@@ -127,7 +127,8 @@ def penalty(
     units = sums.shape[-1]
     squares = everything[..., units : 2 * units] if len(parts) > 1 else None
     by_class = ClassSums(everything[..., :units], squares, everything[..., -1])
-    return index.mean_over_layers(bounded(METRICS[metric](by_class), by_class, floor).split(widths, dim=-1))
+    values = bounded(METRICS[metric](by_class), by_class, floor)
+    return index.mean_over_layers(torch.split(values, widths, dim=-1))
 
 
 def bounded(values: Tensor, sums: ClassSums, floor: float) -> Tensor:

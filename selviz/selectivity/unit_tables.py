@@ -1,9 +1,9 @@
 """Tables of unit metrics from captured activations: `layer_metrics(activations, labels, classes)`.
 
-Everything here takes one layer's activations [N, U] and is vectorised over its units.
+Everything here takes one layer's activations [N, U] and is vectorized over its units.
 """
 
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 import pandas as pd
 import torch
@@ -24,6 +24,16 @@ class LayerMetrics(TypedDict):
     null: pd.DataFrame
 
 
+class _Block(NamedTuple):
+    """Metrics of some K units of a layer; the sums [R] of the null are over all of them, and over those not dead."""
+
+    units: pd.DataFrame
+    means: Tensor  # [C, K]
+    deviations: Tensor  # [C, K]
+    null: Tensor
+    live_null: Tensor
+
+
 def layer_metrics(
     activations: Tensor, labels: Tensor, classes: int, shuffles: int = SHUFFLES, seed: int = 0
 ) -> LayerMetrics:
@@ -39,9 +49,10 @@ def layer_metrics(
         _block(activations[:, first : first + step].double(), labels, classes, shuffles, seed)
         for first in range(0, activations.shape[1], step)
     ]
-    units = pd.concat([part[0] for part in parts], ignore_index=True).assign(unit=range(activations.shape[1]))
+    units = pd.concat([part.units for part in parts], ignore_index=True).assign(unit=range(activations.shape[1]))
     si, dead = (torch.tensor(units[name].to_numpy(copy=True)) for name in ("si", "dead"))
-    total, live_total = (sum(part[which] for part in parts) for which in (3, 4))
+    total = torch.stack([part.null for part in parts]).sum(dim=0)
+    live_total = torch.stack([part.live_null for part in parts]).sum(dim=0)
     of_layer, live = total / len(units), int((~dead).sum())
     of_live = live_total / max(live, 1)
     layer = {
@@ -54,7 +65,8 @@ def layer_metrics(
         "null_live_p95": float(of_live.quantile(0.95)),
         "dead": int(dead.sum()),
     }
-    means, spread = (torch.cat([part[which] for part in parts], dim=1) for which in (1, 2))
+    means = torch.cat([part.means for part in parts], dim=1)
+    spread = torch.cat([part.deviations for part in parts], dim=1)
     by_class = pd.DataFrame(
         {
             "unit": torch.arange(len(units)).repeat_interleave(classes).numpy(),
@@ -68,13 +80,8 @@ def layer_metrics(
     return {"layer": layer, "units": units, "class_means": by_class, "null": null}
 
 
-def _block(
-    values: Tensor, labels: Tensor, classes: int, shuffles: int, seed: int
-) -> tuple[pd.DataFrame, Tensor, Tensor, Tensor, Tensor]:
-    """Return the table of some units' activations [N, K], class means and deviations [C, K], and two sums of the null.
-
-    The sums [R] are over all units and over those that are not dead.
-    """
+def _block(values: Tensor, labels: Tensor, classes: int, shuffles: int, seed: int) -> _Block:
+    """Return the metrics of some units' activations [N, K]."""
     means, counts = index.class_means(values, labels, classes)
     squares, _ = index.class_means(values.square(), labels, classes)
     si = index.index(means, counts)
@@ -96,4 +103,4 @@ def _block(
             "dead": dead.numpy(),
         }
     )
-    return units, means, spread, null.sum(dim=1), null[:, ~dead].sum(dim=1)
+    return _Block(units, means, spread, null.sum(dim=1), null[:, ~dead].sum(dim=1))
