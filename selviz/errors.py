@@ -16,6 +16,10 @@ class TransientError(SelvizError):
     """A failure that the next try may not meet, such as a full disk or a time limit. It is never remembered."""
 
 
+class ExhaustedError(TransientError):
+    """This process or machine has no files, processes or memory left, so that whatever is tried next fails too."""
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, or the name of its class where it has none."""
     return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
@@ -55,6 +59,17 @@ def system_problem(error: BaseException) -> str | None:
         return _SYSTEM[error.errno]
     text = str(error)
     return next((words for system_text, words in _IN_TEXT.items() if system_text in text), None)
+
+
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
+
+
+def unreadable(path: object, error: BaseException) -> TransientError:
+    """Return the error of a file or folder that the system refused: nothing is said of its content."""
+    reason = system_problem(error) or first_line(error)
+    exhausted = isinstance(error, MemoryError) or reason in [_SYSTEM[code] for code in _EXHAUSTED]
+    kind = ExhaustedError if exhausted else TransientError
+    return kind(f"Cannot read {path} now: {reason}; nothing that was stored is lost, so try again.")
 
 
 def near(name: object, known: Sequence[str]) -> list[str]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from selviz.store import Store
 
 LISTED = 20  # steps left out that are printed
+SHOWN_ROWS = 10_000  # in a terminal
 
 
 def sql(args):
@@ -26,18 +27,19 @@ def sql(args):
     from selviz.store import Store
 
     chosen = [name for name in args.runs.split(",") if name] if args.runs else None
-    frame = Store(args.data).sql(args.query, runs=chosen, limit=args.limit, seconds=args.seconds)
+    limit = args.limit if args.limit or args.json else SHOWN_ROWS  # a script that reads JSON gets all rows
+    frame = Store(args.data).sql(args.query, runs=chosen, limit=limit, seconds=args.seconds)
     for run, reason in frame.attrs.get("left_out", {}).items():
         print(f"selviz: left out {run}: {reason}", file=sys.stderr)
     if frame.attrs.get("truncated"):
-        print(f"selviz: there are more than {args.limit:,} rows; allow more with --limit", file=sys.stderr)
+        print(f"selviz: there are more than {limit:,} rows; allow more with --limit", file=sys.stderr)
     show(args, frame, lambda: f"{table(frame)}\n({len(frame):,} rows)")
 
 
 def _sql_options(sub):
     sub.add_argument("query", metavar="QUERY", help="one SELECT, WITH or EXPLAIN")
     sub.add_argument("--runs", metavar="A,B", help="only these runs")
-    sub.add_argument("--limit", type=positive, default=10_000, help="most rows (default: %(default)s)")
+    sub.add_argument("--limit", type=positive, help=f"most rows (default: {SHOWN_ROWS:,}, and all with --json)")
     sub.add_argument("--seconds", type=float, default=30, help="longest time (default: %(default)s)")
 
 

@@ -10,7 +10,7 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
-from selviz.errors import SelvizError
+from selviz.errors import SelvizError, system_problem, unreadable
 from selviz.store import read_json
 from selviz.store.files import checksum, write_bytes
 from selviz.store.integrity import LISTED
@@ -32,5 +32,7 @@ def read_weights(folder: Path, path: Path, fix: str = "train or import the run a
         return safetensors.torch.load_file(path)
     except FileNotFoundError as error:
         raise SelvizError(f"{path} is missing; {fix}.") from error
-    except (safetensors.SafetensorError, OSError) as error:
+    except (safetensors.SafetensorError, OSError, MemoryError) as error:
+        if system_problem(error):
+            raise unreadable(path, error) from error
         raise SelvizError(f"{path} is damaged ({error}); {fix}.") from error

@@ -15,7 +15,8 @@ from pathlib import Path
 import duckdb
 
 from selviz import __version__
-from selviz.errors import SelvizError, first_line
+from selviz.errors import SelvizError, TransientError, first_line, system_problem, unreadable
+from selviz.system.durable_files import move_into_place
 from selviz.system.write_access import check_writing
 
 SCHEMA = 1
@@ -28,9 +29,14 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,199}")
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}")
 
 
-def check_name(kind: str, name) -> str:
-    """`name` itself if it can be the name of a `kind` ("run", "stage", ...); anything else raises SelvizError."""
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+def is_name(name: str) -> bool:
+    """Return whether a file or folder can be one of the store's, and not one that something else has left there."""
+    return bool(_NAME.fullmatch(name))
+
+
+def check_name(kind: str, name: object) -> str:
+    """Return `name` if it can be the name of a `kind` ("run", "stage", ...); anything else raises SelvizError."""
+    if not isinstance(name, str) or not is_name(name):
         raise SelvizError(
             f"{str(name)[:80]!r} cannot be the name of a {kind}: up to 200 letters, digits and . _ + = - are allowed, "
             f"a letter or digit first."
@@ -41,13 +47,18 @@ def check_name(kind: str, name) -> str:
 def read_json(path):
     """What the file holds, without its seal; None if there is no such file.
 
-    One that is broken, changed since it was written, or of a newer selviz raises SelvizError.
+    One that is broken, changed since it was written, or of a newer selviz raises SelvizError; one that the system does
+    not let us read, TransientError.
     """
     try:
         value = json.loads(Path(path).read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (ValueError, OSError, RecursionError) as error:
+    except (OSError, MemoryError) as error:
+        if system_problem(error) is None:  # such as a folder of that name
+            raise _damaged(path, first_line(error)) from error
+        raise unreadable(path, error) from error
+    except (ValueError, RecursionError) as error:
         raise _damaged(path, str(error)) from error
     return unsealed(path, value)
 
@@ -118,11 +129,8 @@ def write_bytes(path, content) -> Path:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     with writing(path, temporary):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        temporary.write_bytes(content)
+        move_into_place(temporary, path)
     return path
 
 
@@ -165,9 +173,11 @@ def writing(path: Path, *temporaries: Path):
         for temporary in temporaries:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError | duckdb.OperationalError | duckdb.FatalException | duckdb.InternalException):
-            reason = getattr(error, "strerror", None) or first_line(error)
-            raise SelvizError(
+        if isinstance(
+            error, OSError | MemoryError | duckdb.OperationalError | duckdb.FatalException | duckdb.InternalException
+        ):
+            reason = system_problem(error) or getattr(error, "strerror", None) or first_line(error)
+            raise TransientError(
                 f"Cannot write {path} ({reason}); free some space, make the folder writable or name another store "
                 f"with --data, then run the same command again: nothing that was stored is lost."
             ) from error

@@ -6,17 +6,19 @@ long as it is there. One that was renamed is a new group; the old one is put asi
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from selviz.errors import SelvizError, unknown
+from selviz.errors import ExhaustedError, SelvizError, unknown, unreadable
 from selviz.store.files import read_json, write_json
 from selviz.system.write_access import check_writing
 
 LONGEST_NAME = 80
+_KEY = "[0-9a-f]{12}"
 
 
 def write_group(data, units: Mapping[str, Sequence[int]], name: str = "", run: str = "") -> str:
@@ -83,9 +85,11 @@ def delete_group(data, key: str) -> None:
 def list_groups(data, run: str | None = None) -> pd.DataFrame:
     """The groups that have a name, of one run or of all: columns group (its key), name, run, count (of units)."""
     rows = []
-    for path in sorted((Path(data) / "groups").glob("*.json")):
+    for path in _files(data):
         try:
             group = read_group(data, path.stem)
+        except ExhaustedError:
+            raise
         except SelvizError:  # one damaged file does not hide the others
             continue
         if group["name"] and run in (None, group["run"]):
@@ -98,7 +102,7 @@ def list_groups(data, run: str | None = None) -> pd.DataFrame:
 def damaged_groups(data) -> list[tuple[Path, str]]:
     """(file, what is wrong with it) of the groups that cannot be read."""
     found = []
-    for path in sorted((Path(data) / "groups").glob("*.json")):
+    for path in _files(data):
         try:
             read_group(data, path.stem)
         except SelvizError as error:
@@ -106,12 +110,23 @@ def damaged_groups(data) -> list[tuple[Path, str]]:
     return found
 
 
+def _files(data) -> list[Path]:
+    """Return the groups' files, and not what something else has left among them."""
+    try:
+        names = os.listdir(Path(data) / "groups")
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise unreadable(Path(data) / "groups", error) from error
+    return [Path(data) / "groups" / name for name in sorted(names) if re.fullmatch(rf"{_KEY}\.json", name)]
+
+
 def _key(group: dict) -> str:
     return hashlib.sha256(json.dumps(group, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _path(data, key: str) -> Path:
-    if not re.fullmatch(r"[0-9a-f]{12}", str(key)):
+    if not re.fullmatch(_KEY, str(key)):
         raise SelvizError(f"{str(key)[:80]!r} is not the key of a group: 12 digits and letters a to f.")
     return Path(data) / "groups" / f"{key}.json"
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from selviz.store.files import check_name, write_json, writing
 from selviz.store.stage_files import make_record, record_path, stage_is_whole, write_tables
+from selviz.system.durable_files import move_into_place
 from selviz.system.locks import Claim, holder
 
 
@@ -44,7 +45,7 @@ def write_images(data, fingerprint: str, thumbnails: Iterable[bytes], labels, cl
             if final.exists() and not _whole(final):  # damaged: out of the way, so that the new one can take its place
                 os.replace(final, temporary / "damaged")
             try:
-                os.rename(temporary, final)
+                move_into_place(temporary, final)
             except OSError:
                 if not _whole(final):
                     raise

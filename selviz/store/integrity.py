@@ -6,8 +6,8 @@ Stage files have a record with their SHA-256, JSON files a seal; a run's summary
 from pathlib import Path
 from typing import NamedTuple
 
-from selviz.errors import SelvizError
-from selviz.store.files import file_sha256, is_sealed, leftovers, read_json
+from selviz.errors import SelvizError, TransientError, unreadable
+from selviz.store.files import file_sha256, is_name, is_sealed, leftovers, read_json
 from selviz.store.groups import damaged_groups
 from selviz.store.images import image_folder
 from selviz.store.ledger import read_chain
@@ -41,10 +41,12 @@ def check_run(store, run: str) -> list[Problem]:
     for name in ("config.json", "summary.json", "network.json"):
         try:
             documents[name] = read_json(folder / name)
+        except TransientError as error:
+            problems.append(Problem(folder / name, str(error).removesuffix(".")))
         except SelvizError as error:
             problems.append(Problem(folder / name, str(error).removesuffix("."), store.rebuild_command(run, name)))
     summary = documents.get("summary.json") or {}
-    stages = {*EVERY_RUN, *(path.stem for path in folder.glob("*.duckdb"))}
+    stages = {*EVERY_RUN, *(path.stem for path in folder.glob("*.duckdb") if is_name(path.name))}
     stages |= {path.stem for path in folder.glob("*.json") if path.stem in STAGES}
     for stage in sorted(stages):
         problems += _stage(folder / f"{stage}.duckdb", store.rebuild_command(run, stage))
@@ -57,8 +59,10 @@ def check_run(store, run: str) -> list[Problem]:
         try:
             if file_sha256(file) != expected:
                 problems.append(Problem(file, f"{file} does not have the checksum in the run's summary", again))
-        except OSError:
+        except FileNotFoundError:
             problems.append(Problem(file, f"{file} is missing", again, note="/" in name))
+        except OSError as error:
+            problems.append(Problem(file, str(unreadable(file, error)).removesuffix(".")))
     if summary and not is_sealed(folder / "summary.json"):
         told = f"run {run} was written by the first selviz: its settings, summary and weights have no checksum"
         problems.append(Problem(folder, told, f"selviz migrate --data {store.path} --to NEW", note=True))
@@ -72,9 +76,12 @@ def _stage(file: Path, fix: str) -> list[Problem]:
     try:
         if record(file) is None:
             return [Problem(file, f"{file} is missing", fix)]
+        whole = stage_is_whole(file.parent, file.stem)
+    except TransientError as error:  # nothing is known of its content, so nothing is to be written again
+        return [Problem(file, str(error).removesuffix("."))]
     except SelvizError as error:
         return [Problem(file, str(error).removesuffix("."), fix)]
-    if not stage_is_whole(file.parent, file.stem):
+    if not whole:
         return [Problem(file, f"{file} does not have the checksum in {record_path(file).name}", fix)]
     return []
 

@@ -6,6 +6,7 @@ so a file that was edited, removed or slipped in shows. What the records mean is
 
 import contextlib
 import datetime
+import errno
 import hashlib
 import json
 import os
@@ -17,11 +18,12 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from selviz.errors import SelvizError
+from selviz.errors import SelvizError, system_problem, unreadable
 from selviz.store.files import SCHEMA, leftovers, newer, writing
 from selviz.store.schema.listing import HYPOTHESES
 
 FOLDER = "hypotheses"
+NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 _FILE = re.compile(r"(\d{6})\.json")
 
 
@@ -66,7 +68,7 @@ def append(data, make: Callable[[list[dict]], dict]) -> dict:
                 file.flush()
                 os.fsync(file.fileno())
             try:
-                os.link(temporary, final)  # fails where the number is taken, also between machines
+                _publish(temporary, final)
             except (FileExistsError, FileNotFoundError):  # or who was quicker has removed the temporary file
                 continue
             finally:
@@ -77,6 +79,22 @@ def append(data, make: Callable[[list[dict]], dict]) -> dict:
                 with contextlib.suppress(OSError):
                     left.unlink()
         return record
+
+
+def _publish(temporary: Path, final: Path) -> None:
+    """Give a finished file its name; where that is taken, also by another machine, raise FileExistsError."""
+    try:
+        os.link(temporary, final)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        # A file system without hard links: the record is copied to a file that only one writer can make.
+        content = temporary.read_bytes()
+        handle = os.open(final, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        with open(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def record_hash(record: dict) -> str:
@@ -119,12 +137,18 @@ def _names(folder: Path) -> list[str]:
         return os.listdir(folder)
     except (FileNotFoundError, NotADirectoryError):
         return []
+    except OSError as error:
+        raise unreadable(folder, error) from error
 
 
 def _record(path: Path) -> dict | None:
     try:
         record = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, MemoryError) as error:
+        if isinstance(error, FileNotFoundError) or system_problem(error) is None:
+            return None
+        raise unreadable(path, error) from error
+    except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None
 

@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from selviz.errors import system_problem, unreadable
 from selviz.store.files import writing
+from selviz.system.durable_files import move_into_place
 
 
 def kept(path: Path, make: Callable[[], dict[str, pd.DataFrame]], again: bool = False) -> dict[str, pd.DataFrame]:
@@ -26,7 +28,7 @@ def kept(path: Path, make: Callable[[], dict[str, pd.DataFrame]], again: bool = 
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
             np.savez(file, **arrays)
-        temporary.replace(path)
+        move_into_place(temporary, path)
     return found
 
 
@@ -34,8 +36,12 @@ def _finished(path: Path) -> dict[str, pd.DataFrame] | None:
     try:
         with np.load(path) as file:
             arrays = {key: file[key] for key in file.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
-        return None
+    except (ValueError, EOFError, KeyError, zipfile.BadZipFile):
+        return None  # not whole
+    except (OSError, MemoryError) as error:
+        if isinstance(error, FileNotFoundError) or system_problem(error) is None:
+            return None
+        raise unreadable(path, error) from error
     tables: dict[str, dict] = {}
     for key, values in arrays.items():
         name, _, column = key.partition(":")

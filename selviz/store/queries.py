@@ -17,7 +17,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 
-from selviz.errors import SelvizError, TransientError, first_line, system_problem
+from selviz.errors import SelvizError, TransientError, first_line, system_problem, unreadable
 from selviz.store.files import connect, sql_path
 from selviz.store.result_cache import Result, ResultCache
 from selviz.store.stage_files import record, stage_is_whole
@@ -134,12 +134,6 @@ def attach(connection: duckdb.DuckDBPyConnection, name: str, file: Path, fix: Fi
 def damaged(files: list[Path]) -> list[Path]:
     """Return those of the stage files whose content is not what was written; each is read to its end."""
     return [file for file in files if not stage_is_whole(file.parent, file.stem)]
-
-
-def unreadable(path: Path, error: BaseException) -> TransientError:
-    """Return the error of a file that the system refused: nothing is said of its content."""
-    reason = system_problem(error) or first_line(error)
-    return TransientError(f"Cannot read {path} now: {reason}; nothing that was stored is lost, so try again.")
 
 
 def _explained(files: list[Path], error: BaseException, fix: Fix) -> SelvizError:

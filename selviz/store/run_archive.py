@@ -18,11 +18,12 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from selviz.errors import SelvizError
+from selviz.errors import SelvizError, TransientError, first_line, system_problem, unreadable
 from selviz.store import untrusted_files
-from selviz.store.files import check_name, file_sha256, read_json, sealed, write_json, writing
+from selviz.store.files import check_name, file_sha256, is_name, read_json, sealed, write_json, writing
 from selviz.store.images import image_folder
 from selviz.store.stage_files import record, record_path
+from selviz.system.durable_files import move_into_place
 
 FORMAT = 1
 MANIFEST = "selviz-run.json"
@@ -49,7 +50,7 @@ def pack(data, run: str, fingerprint: str, path, fix: Callable[[str], str] = lam
     folder, path = Path(data) / "runs" / check_name("run", run), Path(path)
     if path.is_dir() or not path.parent.is_dir():
         raise SelvizError(f"Cannot write {path}: give the name of a file in a folder that exists.")
-    stages = sorted({*STAGES, *(file.stem for file in folder.glob("*.duckdb"))})
+    stages = sorted({*STAGES, *(file.stem for file in folder.glob("*.duckdb") if is_name(file.name))})
     plain = [*FACTS, *(name for name in untrusted_files.OPTIONAL if (folder / name).exists())]
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     with writing(path, temporary):
@@ -61,7 +62,7 @@ def pack(data, run: str, fingerprint: str, path, fix: Callable[[str], str] = lam
             files |= _add_stage(archive, "images", image_folder(data, fingerprint) / "images.duckdb", fix)
             manifest = {"format": FORMAT, "run": run, "fingerprint": fingerprint, "files": files}
             _add_text(archive, MANIFEST, json.dumps(manifest, indent=1))
-        os.replace(temporary, path)
+        move_into_place(temporary, path)
     return path
 
 
@@ -84,7 +85,9 @@ def unpack(data, path, name: str | None = None) -> str:
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise _refused(path, f"it is no zip file or a damaged one ({error})") from None
     except OSError as error:
-        raise SelvizError(f"Cannot read {path} ({error.strerror or error}).") from None
+        if system_problem(error) is None:
+            raise _refused(path, f"it is no zip file or a damaged one ({first_line(error)})") from None
+        raise unreadable(path, error) from error
 
 
 # ------------------------------------------------------------------------------------------------------------- packing
@@ -93,6 +96,8 @@ def unpack(data, path, name: str | None = None) -> str:
 def _add_stage(archive: zipfile.ZipFile, where: str, file: Path, fix: Callable[[str], str]) -> dict[str, dict]:
     try:
         about = record(file)
+    except TransientError:
+        raise
     except SelvizError as error:
         raise SelvizError(f"{error}; {fix(file.stem)}") from None
     if about is None:
@@ -147,6 +152,8 @@ def _manifest(archive: zipfile.ZipFile, path: Path) -> dict:
     """The manifest, once every name and size in the zip has been checked against it."""
     listed = archive.infolist()
     entries = {entry.filename: entry for entry in listed}
+    if MANIFEST in entries and entries[MANIFEST].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise _refused(path, f"its {MANIFEST} is compressed in a way that selviz does not write")
     if MANIFEST not in entries:
         raise _refused(path, f"it holds no {MANIFEST}")
     if not len(entries) == len(listed) <= MOST_FILES or entries[MANIFEST].file_size > MOST_JSON:
@@ -167,6 +174,8 @@ def _manifest(archive: zipfile.ZipFile, path: Path) -> dict:
     for name, entry in entries.items():
         if not _MEMBER.fullmatch(name) or stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG):
             raise _refused(path, f"{name[:80]!r} is no file of a run")
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise _refused(path, f"{name!r} is compressed in a way that selviz does not write")
         facts = files.get(name)
         if not isinstance(facts, dict) or facts.get("bytes") != entry.file_size:
             raise _refused(path, f"the size of {name!r} is not what its {MANIFEST} says")
@@ -200,12 +209,12 @@ def _bring(archive: zipfile.ZipFile, manifest: dict, data: Path, final: Path, pa
                 _sweep(folder.parent)
                 folder.mkdir(parents=True)
                 _extract(archive, path, manifest, part, folder)
-            if wrong := untrusted_files.problem(run, images, manifest["fingerprint"]):
+            if wrong := untrusted_files.validate_untrusted_run(run, images, manifest["fingerprint"]):
                 raise _refused(path, wrong)
             _place_images(pictures, images, path)
             write_json(run / ARRIVED, {"format": manifest["format"], "run": manifest["run"]})
             try:
-                os.rename(run, final)
+                move_into_place(run, final)
             except OSError:
                 if not _is_there(final, manifest):  # else another process was faster
                     raise
@@ -264,7 +273,7 @@ def _place_images(final: Path, temporary: Path, path: Path) -> None:
         if final.exists():
             os.replace(final, temporary / "damaged")
         with contextlib.suppress(OSError):  # another process was faster
-            os.rename(temporary, final)
+            move_into_place(temporary, final)
             shutil.rmtree(final / "damaged", ignore_errors=True)
             return
     raise SelvizError(f"{final} cannot be written; remove it, then import the run again.")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from selviz.config import RunConfig, run_name
-from selviz.errors import SelvizError
+from selviz.errors import ExhaustedError, SelvizError, TransientError
 from selviz.store.files import check_name, read_json
 from selviz.store.schema.listing import RUNS
 from selviz.system.locks import holder
@@ -37,7 +37,9 @@ def _column(values: list, kind: str) -> pd.Series:
 
 
 def row(data: Path, name: str) -> dict:
-    """What is known of one run folder. Never raises for what lies in it: what cannot be read is `failed`.
+    """Return what is known of one run folder. What lies in it raises nothing: what cannot be read is `failed`.
+
+    Where the system has nothing left to read it with, ExhaustedError says so.
 
     The row of a finished run is remembered as long as its settings and its summary are the same files.
     """
@@ -71,18 +73,27 @@ _finished: dict[tuple, dict] = {}
 
 def _row(data: Path, name: str) -> dict:
     folder = data / "runs" / name
-    config, summary, reason = {}, None, None
+    config, summary, reason, passing = {}, None, None, False
     try:
         check_name("run", name)
         config = _object(folder / "config.json")
         summary = _object(folder / "summary.json", None)
+    except ExhaustedError:
+        raise
     except SelvizError as error:
-        reason = str(error)
+        reason, passing = str(error), isinstance(error, TransientError)
     entry = {"run": name, **_plain(config), **_plain(summary or {}), "reason": reason}
     entry["run"] = name  # a folder that was renamed goes by its new name
-    live = holder(folder / "claim.json") if reason is None and summary is None else None
+    live = None
+    if reason is None and summary is None:
+        try:
+            live = holder(folder / "claim.json")
+        except ExhaustedError:
+            raise
+        except TransientError as error:
+            reason, passing = str(error), True
     if reason is not None:
-        entry["state"] = "failed"
+        entry.update({"state": "failed", "reason": reason})
     elif summary is not None:
         entry["state"] = "finished"
     elif live is not None:
@@ -90,7 +101,7 @@ def _row(data: Path, name: str) -> dict:
         entry["reason"] = f"process {live.get('pid')} on {live.get('host')} is working on it"
     else:
         entry.update(_cut_off(folder, config))
-    if entry["state"] in ("unfinished", "failed"):
+    if entry["state"] in ("unfinished", "failed") and not passing:
         entry["resume"] = resume_command(data, config, folder)
     return entry
 

@@ -8,12 +8,11 @@ from pathlib import Path
 import duckdb
 import pandas as pd
 
-from selviz.errors import SelvizError
+from selviz.errors import SelvizError, TransientError, system_problem
 from selviz.store.files import connect
-from selviz.store.queries import CONFIG, attach, check
+from selviz.store.queries import CONFIG, attach, check, damaged
 from selviz.store.schema import TABLES
 from selviz.store.schema.views import create_hypotheses, create_runs, create_views
-from selviz.store.stage_files import stage_is_whole
 
 MOST_RUNS = 64  # attached at once; 1,000 files would take 930 MB and 1,006 file handles
 MEMORY = "1GB"
@@ -53,12 +52,12 @@ def run_query(
     wanted: list[str],
     listing: pd.DataFrame,
     files: dict[str, dict[str, Path]],
-    limit: int,
+    limit: int | None,
     seconds: float,
     left_out: dict[str, str],
     hypotheses: pd.DataFrame,
 ) -> pd.DataFrame:
-    """At most `limit` rows of `query`. `files`: run -> stage -> file, all of which are attached read-only.
+    """Return at most `limit` rows of `query`, or all. `files`: run -> stage -> file, all attached read-only.
 
     The table's attrs say "truncated" (whether rows were cut) and "left_out" (run -> why it could not be read).
     """
@@ -74,9 +73,9 @@ def run_query(
         _harden(connection)
         try:
             with _time_limit(connection, seconds):
-                table = _fetch(connection, query, limit + 1)
+                table = _fetch(connection, query, None if limit is None else limit + 1)
         except duckdb.InterruptException:
-            raise SelvizError(
+            raise TransientError(
                 f"The query took longer than {seconds:g} seconds; name fewer runs, layers or units, or allow more time."
             ) from None
         except duckdb.OutOfMemoryException:
@@ -85,14 +84,15 @@ def run_query(
             ) from None
         except duckdb.Error as error:
             if isinstance(error, DAMAGE) or type(error) is duckdb.Error:
+                if reason := system_problem(error):
+                    raise TransientError(f"The stored runs cannot be read now: {reason}; try again.") from error
                 paths = {file for stages in files.values() for file in stages.values()}
-                if damaged := sorted(str(file) for file in paths if not stage_is_whole(file.parent, file.stem)):
-                    raise SelvizError(
-                        f"Stored files are damaged: {', '.join(damaged)}; leave these runs out."
-                    ) from error
+                if broken := damaged(sorted(paths)):
+                    names = ", ".join(map(str, broken))
+                    raise SelvizError(f"Stored files are damaged: {names}; leave these runs out.") from error
             raise _complaint(error) from None
-    result = table.head(limit)
-    result.attrs.update(truncated=len(table) > limit, left_out=left_out)
+    result = table if limit is None else table.head(limit)
+    result.attrs.update(truncated=len(table) > len(result), left_out=left_out)
     return result
 
 
@@ -106,6 +106,8 @@ def _attach(connection, files, left_out) -> dict[str, dict[str, str]]:
                     name = f"file{len(names)}"
                     attach(connection, name, file)
                     names[file] = name
+        except TransientError:  # else an answer without this run would be taken for the whole
+            raise
         except SelvizError as error:
             left_out[run] = str(error)
         else:
@@ -113,10 +115,10 @@ def _attach(connection, files, left_out) -> dict[str, dict[str, str]]:
     return sources
 
 
-def _fetch(connection, query: str, rows: int) -> pd.DataFrame:
+def _fetch(connection, query: str, rows: int | None) -> pd.DataFrame:
     connection.execute(query)
     chunks, found, size = [], 0, 0
-    while found < rows:
+    while rows is None or found < rows:
         chunk = connection.fetch_df_chunk(1)
         if chunk.empty and chunks:
             break

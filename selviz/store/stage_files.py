@@ -5,7 +5,6 @@ is moved into place: that one rename is the moment from which it exists. The rec
 between the two, the record is still in `partial/` and is found there.
 """
 
-import contextlib
 import datetime
 import itertools
 import json
@@ -20,7 +19,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from selviz.errors import SelvizError
+from selviz.errors import SelvizError, TransientError, unreadable
 from selviz.store.files import (
     SCHEMA,
     check_name,
@@ -34,6 +33,7 @@ from selviz.store.files import (
     writing,
 )
 from selviz.store.schema import stored_columns
+from selviz.system.durable_files import move_into_place
 
 # Rows per row group. DuckDB's own 122,880 leave a third of every second block empty for floats (4.2 bytes a row instead
 # of 3.9); larger ones gain nothing more and leave less for several threads to share.
@@ -61,7 +61,7 @@ def write_stage(run_dir, stage: str, tables: dict, provenance: dict) -> Path:
             leftover.unlink(missing_ok=True)
         rows = write_tables(temporary, stage, tables)
         pending = write_json(record_path(temporary), make_record(temporary, stage, rows, provenance))
-        os.replace(temporary, final)
+        move_into_place(temporary, final)
         os.replace(pending, record_path(final))
     return final
 
@@ -104,6 +104,8 @@ def record(file: Path) -> dict | None:
             size = file.stat().st_size
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            raise unreadable(file, error) from error
         if fitting := _records(file, size):
             break
         time.sleep(0.02 * attempt)  # a writer may be between its two renames
@@ -137,8 +139,12 @@ def stage_is_whole(run_dir, stage: str) -> bool:
     file = Path(run_dir) / f"{check_name('stage', stage)}.duckdb"
     try:
         return any(entry["sha256"] == file_sha256(file) for entry in _records(file, file.stat().st_size))
-    except (SelvizError, OSError):
+    except TransientError:
+        raise
+    except (SelvizError, FileNotFoundError, NotADirectoryError):
         return False
+    except OSError as error:
+        raise unreadable(file, error) from error
 
 
 def _records(file: Path, size: int) -> list[dict]:
@@ -148,8 +154,12 @@ def _records(file: Path, size: int) -> list[dict]:
 
 
 def _pending(file: Path) -> dict | None:
-    with contextlib.suppress(SelvizError):  # what lies in `partial/` may be damaged: it is made again
+    try:
         return read_json(record_path(file.parent / "partial" / file.name))
+    except TransientError:
+        raise
+    except SelvizError:  # what lies in `partial/` may be damaged: it is made again
+        return None
 
 
 def make_record(file: Path, stage: str, rows: dict[str, int], provenance: dict) -> dict:

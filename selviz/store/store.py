@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from selviz.errors import SelvizError, unknown
+from selviz.errors import SelvizError, TransientError, unknown, unreadable
 from selviz.store import fix_commands, ledger, run_archive, run_list, sql, unit_search
-from selviz.store.files import check_name, read_json, sql_path, writing
+from selviz.store.files import check_name, is_name, read_json, sql_path, writing
 from selviz.store.images import image_folder
 from selviz.store.queries import Fix, check, opened, read, read_column
 from selviz.store.schema import TABLES, stages_read, unit_measures, view_query
 from selviz.store.unit_search import ALL, Wanted
+from selviz.system.durable_files import move_into_place
 
 FORMATS = {"csv": "FORMAT csv, HEADER", "parquet": "FORMAT parquet", "json": "FORMAT json, ARRAY true"}
 
@@ -42,12 +43,14 @@ class Store:
         return self.path / "runs" / check_name("run", run)
 
     def names(self) -> list[str]:
-        """The names of all runs, finished or not."""
+        """Return the names of all runs, finished or not; other folders that lie there are passed over."""
         try:
             with os.scandir(self.path / "runs") as entries:
-                return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+                return sorted(entry.name for entry in entries if is_name(entry.name) and entry.is_dir())
         except (FileNotFoundError, NotADirectoryError):
             return []
+        except OSError as error:
+            raise unreadable(self.path / "runs", error) from error
 
     def runs(self) -> pd.DataFrame:
         """One row a run, finished or not: settings, `state`, accuracy, mean SI, and the command that resumes it."""
@@ -306,15 +309,16 @@ class Store:
             return dict(connection.execute(query, [wanted]).fetchall())
 
     def sql(
-        self, query: str, runs: Sequence[str] | None = None, limit: int = 10_000, seconds: float = 30.0
+        self, query: str, runs: Sequence[str] | None = None, limit: int | None = 10_000, seconds: float = 30.0
     ) -> pd.DataFrame:
-        """The result of one SELECT over the views runs, epochs, layers, units, class_means, images, activations, ...
+        """Return the result of one SELECT over the views runs, epochs, layers, units, class_means, images, ...
 
         Each view has a `run` column and covers the finished runs, or those of `runs`. `.attrs["truncated"]` says
-        whether there were more than `limit` rows, `.attrs["left_out"]` which runs could not be read and why; one that
-        was asked for by name and cannot be read raises SelvizError, as do writing, other files and more time.
+        whether there were more than `limit` rows (None: all are returned), `.attrs["left_out"]` which runs could not be
+        read and why; one that was asked for by name and cannot be read raises SelvizError, as do writing, other files
+        and more time.
         """
-        if limit < 1 or not seconds > 0:
+        if (limit is not None and limit < 1) or not seconds > 0:
             raise SelvizError(f"limit is {limit} and seconds is {seconds}; both must be above 0.")
         wanted = sql.wanted_views(query)
         frame = self.runs()
@@ -334,6 +338,8 @@ class Store:
         for run in names if stages else []:
             try:
                 files[run] = self._files(run, stages)
+            except TransientError:
+                raise
             except SelvizError as error:
                 left_out[run] = str(error)
         table = sql.run_query(query, wanted, frame, files, limit, seconds, left_out, self.hypotheses())
@@ -374,7 +380,7 @@ class Store:
             writing(path, temporary),
         ):
             connection.execute(f"COPY ({query}) TO '{sql_path(temporary)}' ({FORMATS[format]})")
-            os.replace(temporary, path)
+            move_into_place(temporary, path)
         return path
 
     def table(self, run: str, table: str, layer: str | None = None, unit: int | None = None) -> pd.DataFrame:

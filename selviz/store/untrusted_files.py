@@ -1,4 +1,4 @@
-"""Whether files that somebody else made are those of a finished run: `problem(run_folder, images_folder, fingerprint)`.
+"""Whether files that somebody else made are those of a finished run: `validate_untrusted_run(run_folder, images_folder, fingerprint)`.
 
 A DuckDB file can hold more than tables: a view in it could read other files of this machine when a page looks at it.
 """
@@ -10,7 +10,7 @@ import duckdb
 import safetensors
 
 from selviz.config import first_invalid_setting, is_number
-from selviz.errors import SelvizError, first_line
+from selviz.errors import SelvizError, TransientError, first_line, system_problem, unreadable
 from selviz.store.files import NETWORK, WEIGHTS, connect, file_sha256, read_json, sql_path
 from selviz.store.integrity import LISTED
 from selviz.store.queries import CONFIG
@@ -30,7 +30,7 @@ PLAIN_COLUMNS = """
 """
 
 
-def problem(run: Path, images: Path, fingerprint: str) -> str | None:
+def validate_untrusted_run(run: Path, images: Path, fingerprint: str) -> str | None:
     """What is wrong with a run's folder and the folder of its data set's images, None if they are sound."""
     if wrong := files_problem([*sorted(run.glob("*.duckdb")), images / "images.duckdb"]):
         return wrong
@@ -77,6 +77,8 @@ def files_problem(files: list[Path]) -> str | None:
     for file in files:
         try:
             record(file)
+        except TransientError:
+            raise
         except SelvizError as error:
             return f"{file.name} {'was written by a newer selviz' if 'newer selviz' in str(error) else UNFIT}"
         if not stage_is_whole(file.parent, file.stem):
@@ -86,6 +88,8 @@ def files_problem(files: list[Path]) -> str | None:
             others = {name for (name,) in connection.execute(OTHERS).fetchall()}
             columns = set(connection.execute(PLAIN_COLUMNS).fetchall())
     except duckdb.Error as error:
+        if system_problem(error):
+            raise unreadable(files[0].parent, error) from error
         return f"one of its files cannot be read ({first_line(error)})"
     for number, file in enumerate(files):
         if f"file{number}" in others:
@@ -122,6 +126,8 @@ def _weights_problem(file: Path) -> str | None:
 def _object(file: Path) -> dict | None:
     try:
         value = read_json(file)
+    except TransientError:
+        raise
     except SelvizError:
         return None
     return value if isinstance(value, dict) else None

@@ -15,6 +15,7 @@ from selviz.networks.unit_network import UnitNetwork
 from selviz.runs.load import load_network
 from selviz.store import Store
 from selviz.store.files import WEIGHTS, checksum, writing
+from selviz.system.durable_files import move_into_place
 from selviz.system.write_access import read_only
 
 
@@ -57,7 +58,7 @@ def _write_picture(path: Path, result: dict[str, Any]) -> None:
     with writing(path, temporary):
         path.parent.mkdir(exist_ok=True)
         picture.save(temporary, format="PNG", pnginfo=about)
-        temporary.replace(path)
+        move_into_place(temporary, path)
 
 
 def _read_picture(path: Path) -> dict[str, Any] | None:

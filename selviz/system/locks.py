@@ -15,11 +15,11 @@ import threading
 import time
 from pathlib import Path
 
-from selviz.errors import SelvizError
+from selviz.errors import SelvizError, TransientError, system_problem, unreadable
 from selviz.system.write_access import check_writing
 
-BEAT = 5.0  # seconds between two heartbeats
-STALE = 60.0  # seconds without a heartbeat after which a claim whose process cannot be looked up is stale
+HEARTBEAT_S = 5.0  # between two heartbeats
+STALE_S = 60.0  # without a heartbeat after which a claim whose process cannot be looked up is stale
 
 
 class Claim:
@@ -63,9 +63,9 @@ class Claim:
         release(self.path, self.token)
 
     def _beat(self):
-        while not self._stop.wait(BEAT):
+        while not self._stop.wait(HEARTBEAT_S):
             # A full disk or a network hiccup must not end the work: the next beat may get through.
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, TransientError):
                 self.lost = not self._renew()
                 if self.lost:
                     return
@@ -86,13 +86,13 @@ def holder(path) -> dict | None:
     if record is None or not _alive(record, time.time()):
         return None
     # One of another machine that is dated far after now was left behind before a clock was set back.
-    return record if _here(record) or record["heartbeat"] <= time.time() + STALE else None
+    return record if _here(record) or record["heartbeat"] <= time.time() + STALE_S else None
 
 
 def release(path, token: str | None) -> None:
     """Remove the claim at `path` if `token` is its token; another one's is left alone."""
     path = Path(path)
-    with contextlib.suppress(OSError), _guard(path):
+    with contextlib.suppress(OSError, TransientError), _guard(path):
         record = _read(path)
         if record is not None and record.get("token") == token:
             path.unlink()
@@ -113,8 +113,8 @@ def _take(path: Path, what: str) -> str:
             elif not _create(path, _record(token)):
                 raise _held(_read(path) or {}, path, what)
     except OSError as error:
-        raise SelvizError(
-            f"Cannot write {path} ({error.strerror or error}); nothing that was stored is lost. Make the folder "
+        raise TransientError(
+            f"Cannot write {path} ({system_problem(error) or error.strerror or error}); nothing that was stored is lost. Make the folder "
             f"writable, free some space, or name another store with --data."
         ) from error
     return token
@@ -123,13 +123,13 @@ def _take(path: Path, what: str) -> str:
 def _left_in_the_future(path: Path) -> dict | None:
     """A claim that is dated after now and that nobody renews while we look: a clock was set back since.
 
-    One that cannot be looked up would otherwise hold until its date. A live one renews its date every BEAT seconds.
+    One that cannot be looked up would otherwise hold until its date. A live one renews its date every HEARTBEAT_S seconds.
     """
     with _guard(path) as now:
         record = _read(path)
-    if record is None or _here(record) or record["heartbeat"] <= now + BEAT:
+    if record is None or _here(record) or record["heartbeat"] <= now + HEARTBEAT_S:
         return None
-    time.sleep(2 * BEAT)
+    time.sleep(2 * HEARTBEAT_S)
     return record if _read(path) == record else None
 
 
@@ -205,6 +205,10 @@ def _read(path: Path) -> dict | None:
         text, modified = path.read_text(), path.stat().st_mtime
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except UnicodeDecodeError:
+        text, modified = "", path.stat().st_mtime
+    except OSError as error:
+        raise unreadable(path, error) from error
     try:
         record = json.loads(text)
         return {**record, "heartbeat": modified}
@@ -214,7 +218,7 @@ def _read(path: Path) -> dict | None:
 
 def _alive(record: dict, now: float) -> bool:
     if not _here(record):
-        return now - record["heartbeat"] <= STALE
+        return now - record["heartbeat"] <= STALE_S
     # Where the process can be looked up no clock is asked, which may have been set.
     born = _born(record.get("pid"))
     return born is not None and born == record.get("born", born)

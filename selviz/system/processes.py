@@ -10,7 +10,8 @@ HOME = Path(__file__).resolve().parents[2]
 
 def environment() -> dict[str, str]:
     """This process's variables for a child that is to import this selviz, wherever it runs."""
-    path = os.pathsep.join(filter(None, [str(HOME), os.environ.get("PYTHONPATH")]))
+    # An empty part would be the current folder, where a stray random.py could stand in for Python's own.
+    path = os.pathsep.join([str(HOME), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))])
     return {**os.environ, "PYTHONPATH": path}
 
 

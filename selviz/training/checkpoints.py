@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from selviz.config import RunConfig, config_to_dict
-from selviz.errors import SelvizError
+from selviz.errors import SelvizError, system_problem, unreadable
+from selviz.system.durable_files import move_into_place
 
 
 class EpochRow(TypedDict):
@@ -56,7 +57,7 @@ def save(path: Path, config: RunConfig, checkpoint: Checkpoint) -> None:
             },
             temporary,
         )
-        os.replace(temporary, path)
+        move_into_place(temporary, path)
     except (OSError, RuntimeError) as error:
         temporary.unlink(missing_ok=True)
         # torch names a line of C++ where less came to the disk than was written.
@@ -79,6 +80,8 @@ def read(path: Path, config: RunConfig) -> Checkpoint | None:
         # Settings that a newer selviz added are at their defaults in a checkpoint that does not name them.
         known = {**config_to_dict(RunConfig(config.dataset, config.model)), **saved["config"]}
         checkpoint = Checkpoint(saved["weights"], saved["optimizer"], saved["history"])
-    except Exception:  # a damaged checkpoint costs its epochs, not the run
+    except Exception as error:  # a damaged checkpoint costs its epochs, not the run
+        if system_problem(error):  # one that cannot be read now is not damaged
+            raise unreadable(path, error) from error
         return None
     return checkpoint if known == config_to_dict(config) else None

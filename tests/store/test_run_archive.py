@@ -203,7 +203,7 @@ def test_an_import_that_is_stopped_leaves_nothing(packed, other, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("selviz.store.untrusted_files.problem", stop)
+    monkeypatch.setattr("selviz.store.untrusted_files.validate_untrusted_run", stop)
     with pytest.raises(KeyboardInterrupt):
         other.unpack(packed)
     assert everything_below(other.path) == {}

@@ -4,15 +4,17 @@ import io
 import json
 import os
 import shutil
+import signal
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet
 import pytest
 
-from selviz.errors import SelvizError
+from selviz.errors import SelvizError, TransientError
 from selviz.store import sql_process, write_stage
 from tests.helpers.stored import activations, everything_below, make_run, python
 
@@ -37,21 +39,23 @@ def test_views_hold_the_same_tables_as_the_methods_with_the_run_beside(shared, r
 def test_a_stranger_s_query_has_the_same_answer_in_a_process_of_its_own(shared, run):
     query = "SELECT run, layer, avg(si) AS si, max(dead) AS dead FROM units GROUP BY ALL ORDER BY ALL"
     for runs in (None, (run,)):
-        found, expected = sql_process.ask(shared.path, query, runs, 3, 10), shared.sql(query, runs, 3)
+        found, expected = sql_process.run_sql_in_subprocess(shared.path, query, runs, 3, 10), shared.sql(query, runs, 3)
         pd.testing.assert_frame_equal(found, expected)
         assert found.attrs == expected.attrs
     with pytest.raises(SelvizError, match="Only reading is allowed here, not DROP"):
-        sql_process.ask(shared.path, "drop table units", None, 3, 10)
+        sql_process.run_sql_in_subprocess(shared.path, "drop table units", None, 3, 10)
 
 
 def test_what_duckdb_neither_counts_nor_interrupts_is_ended(shared, monkeypatch):
-    monkeypatch.setattr(sql_process, "START", 9.0)
+    monkeypatch.setattr(sql_process, "START_S", 9.0)
     with pytest.raises(SelvizError, match="took longer than 1 seconds|needs more than 3 GB of memory"):
-        sql_process.ask(shared.path, "EXPLAIN SELECT md5(repeat('A', 1000000000)) FROM runs", None, 3, 1)
+        sql_process.run_sql_in_subprocess(
+            shared.path, "EXPLAIN SELECT md5(repeat('A', 1000000000)) FROM runs", None, 3, 1
+        )
 
 
 def test_a_query_with_half_a_character_is_one_sentence(shared):
-    for ask in (shared.sql, lambda query: sql_process.ask(shared.path, query, None, 3, 10)):
+    for ask in (shared.sql, lambda query: sql_process.run_sql_in_subprocess(shared.path, query, None, 3, 10)):
         with pytest.raises(SelvizError, match="half a character"):
             ask("select '\ud800'")
 
@@ -256,3 +260,70 @@ def test_a_result_that_would_fill_the_memory_is_refused(shared, monkeypatch):
     monkeypatch.setattr("selviz.store.sql.MOST_BYTES", 1_000_000)
     with pytest.raises(SelvizError, match="larger than 0.001 GB"):
         shared.sql("SELECT repeat('x', 1000) FROM range(10_000)")
+
+
+def test_a_query_whose_asker_has_gone_is_ended_at_once(shared):
+    class Gone(Exception):
+        pass
+
+    def look():
+        looks.append(time.monotonic())
+        if len(looks) > 3:
+            raise Gone
+
+    looks, before = [], _children()
+    endless = "SELECT count(*) FROM range(100000000000) a, range(100000000000) b"
+    with pytest.raises(Gone):
+        sql_process.run_sql_in_subprocess(shared.path, endless, None, 3, 60, while_waiting=look)
+    assert time.monotonic() - looks[-1] < 2
+    assert _children() == before
+
+
+def test_an_ended_process_may_pass_and_is_told_as_such(shared, monkeypatch):
+    killers = []
+
+    def kill():
+        for child in _children() - before:
+            killers.append(child)
+            os.kill(child, signal.SIGKILL)
+
+    before = _children()
+    with pytest.raises(TransientError, match="ended by signal 9 from outside"):
+        sql_process.run_sql_in_subprocess(shared.path, "SELECT 1 AS a", None, 3, 60, while_waiting=kill)
+    assert killers
+    assert sql_process.run_sql_in_subprocess(shared.path, "SELECT 1 AS a", None, 3, 60)["a"].tolist() == [1]
+
+
+def test_a_result_is_cut_at_what_a_browser_is_sent(shared, monkeypatch):
+    table = sql_process.run_sql_in_subprocess(
+        shared.path, "SELECT repeat('x', 1000000) AS a FROM range(40)", None, 100, 60
+    )
+    assert 10 <= len(table) < 20
+    assert table.attrs["truncated"]
+    with pytest.raises(SelvizError, match="A row of the result is larger than 20 MB"):
+        sql_process.run_sql_in_subprocess(shared.path, "SELECT repeat('x', 30000000) AS a", None, 100, 60)
+
+
+def test_every_type_of_value_comes_back_from_the_process(shared):
+    query = (
+        "SELECT 1::HUGEINT AS big, NULL::INT AS missing, [1, 2] AS list, {'a': 1} AS struct, '\\xC3\\xA9'::BLOB AS bytes, "
+        "DATE '2026-01-01' AS day, INTERVAL 3 DAY AS span, uuid() AS id, 1.5::DECIMAL(9, 2) AS money, true AS yes"
+    )
+    table = sql_process.run_sql_in_subprocess(shared.path, query, None, 3, 60)
+    assert table["big"].tolist() == [1] and table["missing"].isna().all() and list(table["list"][0]) == [1, 2]
+    assert (
+        table["struct"][0] == {"a": 1} and bytes(table["bytes"][0]) == "é".encode() and table["money"].tolist() == [1.5]
+    )
+
+
+def test_a_stray_module_in_the_current_folder_is_not_imported(shared, tmp_path, monkeypatch):
+    for name in ("random", "json", "pandas", "selviz"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('a stray module was imported')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", "")
+    assert len(sql_process.run_sql_in_subprocess(shared.path.resolve(), "SELECT 1 AS a", None, 3, 60)) == 1
+
+
+def _children() -> set[int]:
+    listed = Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text()
+    return set(map(int, listed.split()))

@@ -211,7 +211,7 @@ def test_every_folder_is_listed_with_its_state_and_the_command_that_goes_on(stor
     with Claim(store.run_path("live") / "claim.json"):
         table = store.runs().set_index("run")
     states = {"bad": "failed", "broken": "failed", "cut": "unfinished", "empty": "failed", "live": "running"}
-    assert table["state"].to_dict() == {**states, finished: "finished", "not a name": "failed"}
+    assert table["state"].to_dict() == {**states, finished: "finished"}
     assert table.loc["bad", "reason"] == "the loss is not finite"
     assert "summary.json" in table.loc["broken", "reason"]
     assert "config.json" in table.loc["empty", "reason"]

@@ -102,7 +102,7 @@ def test_a_pid_that_another_process_has_by_now_does_not_keep_a_claim_alive(path)
 def test_a_claim_from_elsewhere_lives_as_long_as_its_heartbeat(path, elsewhere):
     stale(path, **elsewhere)
     assert holder(path)["token"] == "left behind"
-    old = time.time() - locks.STALE - 1
+    old = time.time() - locks.STALE_S - 1
     stale(path, **elsewhere, heartbeat=old)
     os.utime(path, (old, old))
     assert holder(path) is None
@@ -111,7 +111,7 @@ def test_a_claim_from_elsewhere_lives_as_long_as_its_heartbeat(path, elsewhere):
 
 
 def test_a_claim_dated_after_now_is_free_once_nobody_renewed_it_while_we_looked(path, monkeypatch):
-    monkeypatch.setattr(locks, "BEAT", 0.05)
+    monkeypatch.setattr(locks, "HEARTBEAT_S", 0.05)
     ahead = time.time() + 86_400  # the clock was set back by a day after it was left
     stale(path, host="another")
     os.utime(path, (ahead, ahead))
@@ -121,7 +121,7 @@ def test_a_claim_dated_after_now_is_free_once_nobody_renewed_it_while_we_looked(
 
 
 def test_a_live_claim_of_a_machine_whose_clock_is_ahead_is_not_taken(path, monkeypatch):
-    monkeypatch.setattr(locks, "BEAT", 0.05)
+    monkeypatch.setattr(locks, "HEARTBEAT_S", 0.05)
     stale(path, host="another")
     ended = threading.Event()
 
@@ -264,7 +264,7 @@ def test_of_threads_that_take_over_again_and_again_one_at_a_time_is_inside(path)
 
 
 def test_the_heartbeat_is_renewed_and_keeps_the_time_of_the_start(path, monkeypatch):
-    monkeypatch.setattr(locks, "BEAT", 0.02)
+    monkeypatch.setattr(locks, "HEARTBEAT_S", 0.02)
     with Claim(path):
         first = holder(path)
         deadline = time.monotonic() + 10
@@ -276,7 +276,7 @@ def test_the_heartbeat_is_renewed_and_keeps_the_time_of_the_start(path, monkeypa
 
 
 def test_a_holder_whose_claim_was_taken_over_learns_it_and_leaves_the_new_one_alone(path, monkeypatch):
-    monkeypatch.setattr(locks, "BEAT", 0.02)
+    monkeypatch.setattr(locks, "HEARTBEAT_S", 0.02)
     with Claim(path) as claim:
         other = stale(path)
         deadline = time.monotonic() + 10

@@ -119,7 +119,7 @@ def show() -> None:
                 "hold it. Share has it as Python and as a command."
             )
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            st.button("Ask", type="primary", icon=":material/play_arrow:", on_click=sql_console.ask_again)
+            st.button("Ask", type="primary", icon=":material/play_arrow:")
             address.segmented("Rows at most", ROWS, "rows")
     with beside, st.container(height=400, border=False):
         side(worked)

@@ -6,22 +6,21 @@ work with it too.
 
 import hashlib
 import shlex
-import threading
 import time
-from functools import partial
+from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
 import streamlit as st
 
-from app.page import export
-from app.state import address, reads, reruns
-from selviz.errors import SelvizError
+from app.compute import queues, scheduler
+from app.state import address, caches, reads, reruns
+from selviz.errors import SelvizError, TransientError
 from selviz.store import Store, sql_process
 
 SECONDS = 10.0
-MOST_BYTES = 20_000_000  # that a browser is sent at once
-AT_ONCE = 2  # queries of all visitors together
+AT_ONCE = 2  # queries of all visitors together; a visitor has one at a time
+CACHE_MB = 60
 MARK = "too-long-"
 
 
@@ -53,45 +52,47 @@ def query_token(query: str) -> str:
 
 
 @st.cache_resource
-def _gate() -> threading.BoundedSemaphore:
-    return threading.BoundedSemaphore(AT_ONCE)
+def _scheduler() -> queues.FairScheduler:
+    return queues.FairScheduler(AT_ONCE)
 
 
-def _ask(folder: str, query: str, runs: tuple | None, limit: int) -> pd.DataFrame:
-    with _gate():
-        return sql_process.ask(folder, query, runs, limit, SECONDS)
+@st.cache_resource
+def _answers() -> caches.PickledLRU:
+    return caches.PickledLRU(CACHE_MB)
 
 
-@st.cache_data(max_entries=16, show_spinner="Asking the store ...")
-def _answer(folder: str, stamps: tuple, query: str, runs: tuple | None, limit: int, again: int) -> dict:
-    started = time.perf_counter()
-    try:
-        table = reruns.run_interruptibly(partial(_ask, folder, query, runs, limit))
-    except SelvizError as error:
-        return {"error": str(error)}
+def _ask(query: str, runs: tuple[str, ...] | None, limit: int) -> dict[str, Any]:
+    """Ask in this visitor's turn, of which they have one; a newer request of theirs ends the query's process."""
+    with _scheduler().turn(scheduler.visitor(), queues.SETTLING, lambda ahead: reruns.stop_if_superseded()):
+        started = time.perf_counter()
+        try:
+            table = sql_process.run_sql_in_subprocess(
+                reads.data(), query, runs, limit, SECONDS, while_waiting=reruns.stop_if_superseded
+            )
+        except TransientError:
+            raise
+        except SelvizError as error:
+            return {"error": str(error)}
     seconds = time.perf_counter() - started
-    cut, left_out = table.attrs["truncated"], table.attrs["left_out"]
-    size = export.arrow(table).nbytes
-    if size > MOST_BYTES:
-        rows = int(len(table) * MOST_BYTES / size)
-        if not rows:
-            megabytes = MOST_BYTES // 1_000_000
-            return {"error": f"A row of the result is larger than {megabytes} MB; name fewer or shorter columns."}
-        table, cut = table.head(rows), True
-    return {"table": table, "cut": cut, "left_out": left_out, "seconds": seconds}
+    return {"table": table, "cut": table.attrs["truncated"], "left_out": table.attrs["left_out"], "seconds": seconds}
 
 
-def answer(query: str, runs: list[str], limit: int) -> dict:
-    """{"table", "cut", "left_out", "seconds"}, or {"error": one sentence}; no runs means all that are finished."""
+def answer(query: str, runs: list[str], limit: int) -> dict[str, Any]:
+    """Return {"table", "cut", "left_out", "seconds"}, or {"error": one sentence}; no runs means all that are finished.
+
+    Answers are cached, and so is what is wrong with a query; what may pass, such as a time limit, is not.
+    """
     names = runs or reads.store().names()
-    stamps = tuple(reads.run_version(name) for name in names)
-    again = st.session_state.get("asked again", 0)
-    return _answer(reads.data(), stamps, query, tuple(runs) or None, limit, again)
-
-
-def ask_again() -> None:
-    """Forgets a failure, such as a query that took too long while the machine was busy."""
-    st.session_state["asked again"] = st.session_state.get("asked again", 0) + 1
+    key = (reads.data(), tuple(reads.run_version(name) for name in names), query, tuple(runs), limit)
+    found: dict[str, Any] | None = _answers().get(key)
+    if found is None:
+        with st.spinner("Asking the store ..."):
+            try:
+                found = _ask(query, tuple(runs) or None, limit)
+            except TransientError as error:
+                return {"error": str(error)}
+        _answers().put(key, found)
+    return found
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

@@ -124,7 +124,7 @@ class Queries(Surface):
 
     def use(self, thing):
         try:
-            sql_process.ask(self.store.path, thing, None, 100, 1)
+            sql_process.run_sql_in_subprocess(self.store.path, thing, None, 100, 1)
         except SelvizError as refusal:  # what needs a process of its own is not asked in this one
             if "took longer" in str(refusal) or "of memory" in str(refusal):
                 raise
