@@ -5,9 +5,11 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-if str(ROOT) not in sys.path:  # Streamlit puts this folder on the path, not the one that holds selviz and app
-    sys.path.insert(0, str(ROOT))
+HERE = Path(__file__).resolve().parent
+if str(HERE.parent) not in sys.path:  # Streamlit puts this folder on the path, not the one that holds selviz and app
+    sys.path.insert(0, str(HERE.parent))
+if HERE.name != "app":  # in a wheel the package is called selviz_app
+    sys.modules.setdefault("app", import_module(HERE.name))
 
 import streamlit as st  # noqa: E402
 
@@ -65,7 +67,7 @@ def show() -> None:
         streamlit_server.handle_errors(unforeseen.show)
         visits.keep_tidy()
     caches.share_arenas()
-    st.set_page_config(page_title="selviz", page_icon=str(ROOT / "app" / "icon.png"), layout="wide")
+    st.set_page_config(page_title="selviz", page_icon=str(HERE / "icon.png"), layout="wide")
     st.html(theme.STYLE)
     page = st.navigation(
         {group: [registered(*about) for about in pages] for group, pages in PAGES.items()}, expanded=True

@@ -9,11 +9,14 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib import import_module
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-if str(ROOT) not in sys.path:  # Streamlit puts this folder on the path, not the one that holds selviz and app
-    sys.path.insert(0, str(ROOT))
+HERE = Path(__file__).resolve().parent
+if str(HERE.parent) not in sys.path:  # Streamlit puts this folder on the path, not the one that holds selviz and app
+    sys.path.insert(0, str(HERE.parent))
+if HERE.name != "app":  # in a wheel the package is called selviz_app
+    sys.modules.setdefault("app", import_module(HERE.name))
 
 import streamlit as st  # noqa: E402
 from starlette.middleware import Middleware  # noqa: E402

@@ -8,12 +8,13 @@ from urllib.parse import urlencode
 import streamlit as st
 from streamlit.components import v2 as components
 
-from app.board import component
-from app.look import theme
-from app.state import reads
 from selviz.publishing import board
 from selviz.store import Store
 from selviz.text import unit_lists
+
+from ..look import theme
+from ..state import reads
+from . import component
 
 FOLDER = Path(__file__).parent
 

@@ -14,11 +14,12 @@ import numpy as np
 import streamlit as st
 from streamlit.components import v2 as components
 
-from app.look import theme
-from app.state import reads
 from selviz.publishing import board
 from selviz.store import Store
 from selviz.text import unit_lists
+
+from ..look import theme
+from ..state import reads
 
 FOLDER = Path(__file__).parent
 HEIGHT = 400  # pixels

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import streamlit as st
 
-from app.compute import queues, scheduler
-from app.state import caches, reads
 from selviz.errors import SelvizError
 from selviz.statistics import rank_among
 from selviz.store import Store
 from selviz.text import unit_lists
+
+from ..state import caches, reads
+from . import queues, scheduler
 
 if TYPE_CHECKING:
     from selviz.ablation import BoundaryCache

@@ -14,12 +14,13 @@ from typing import IO, NamedTuple
 
 import streamlit as st
 
-from app.compute import scheduler
-from app.state import reads
 from selviz.runs import background_jobs, demo
 from selviz.system.processes import environment
 from selviz.system.write_access import read_only
 from selviz.text import safe_text
+
+from ..state import reads
+from . import scheduler
 
 NICE = ("nice", "-n", "10") if shutil.which("nice") else ()
 

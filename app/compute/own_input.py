@@ -12,8 +12,9 @@ import numpy as np
 import streamlit as st
 from PIL import Image, ImageOps
 
-from app.state import reads
 from selviz.errors import SelvizError
+
+from ..state import reads
 
 INK = 0.25  # of the full range away from the background: what counts as drawn
 FORMATS = ("PNG", "JPEG", "WEBP")

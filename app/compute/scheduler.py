@@ -14,9 +14,10 @@ from typing import TypeVar
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from app.compute import queues
-from app.state import caches, reruns, streamlit_internals
 from selviz.text import numbers
+
+from ..state import caches, reruns, streamlit_internals
+from . import queues
 
 CACHE_MB = 100
 PATIENCE_S = 0.5  # of waiting, after which a page says so

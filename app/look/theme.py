@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app.look import keyboard
+from . import keyboard
 
 STYLE = f"""<style>{keyboard.STYLE}
 .stMainBlockContainer {{padding: 3.6rem 2.6rem 3rem 2.6rem}}

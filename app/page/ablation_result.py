@@ -12,14 +12,15 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app.compute import ablation
-from app.compute.ablation import AblationRequest, Result
-from app.look import theme
-from app.page import tables
-from app.state import address, reads
 from selviz import figures
 from selviz.statistics import change_interval
 from selviz.text import numbers, safe_text
+
+from ..compute import ablation
+from ..compute.ablation import AblationRequest, Result
+from ..look import theme
+from ..state import address, reads
+from . import tables
 
 TILES = 32  # flipped images on one page
 MAX_CLASSES = 30  # beyond it a confusion matrix is a list of its largest cells

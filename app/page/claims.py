@@ -6,15 +6,16 @@ import re
 import pandas as pd
 import streamlit as st
 
-from app.look import theme
-from app.page import frame, job_panels, tables
-from app.state import address, reads
 from selviz import figures
 from selviz.errors import SelvizError
 from selviz.hypotheses import registry, report
 from selviz.hypotheses.template import CONTROLS
 from selviz.hypotheses.templates import TEMPLATES
 from selviz.text import numbers, safe_text
+
+from ..look import theme
+from ..state import address, reads
+from . import frame, job_panels, tables
 
 ICONS = {"supported": ":material/check_circle:", "refuted": ":material/cancel:", "inconclusive": ":material/help:"}
 HOW = {

@@ -2,12 +2,13 @@
 
 import streamlit as st
 
-from app.page import run_picker
-from app.state import reads
 from selviz.config import short_name
 from selviz.errors import SelvizError
 from selviz.store import Store, read_json
 from selviz.text import numbers, safe_text
+
+from ..state import reads
+from . import run_picker
 
 
 def line() -> None:

@@ -9,6 +9,7 @@ import html
 import io
 import json
 import re
+from importlib.metadata import distribution
 from pathlib import Path
 from string import Template
 
@@ -30,7 +31,9 @@ BACKGROUND = {False: "#ffffff", True: "#0e1117"}
 
 def citation() -> str:
     """How to cite selviz and the work that it rests on, one line, from CITATION.cff."""
-    own, *others = re.split(r"^references:|^  - type:", CITATION.read_text(encoding="utf-8"), flags=re.M)
+    installed = "licenses/CITATION.cff"  # in a wheel's metadata
+    text = CITATION.read_text(encoding="utf-8") if CITATION.exists() else distribution("selviz").read_text(installed)
+    own, *others = re.split(r"^references:|^  - type:", text or "", flags=re.M)
     told = [f"{_field(own, 'name')}: {_field(own, 'title')}, version {_field(own, 'version')}."]
     for other in filter(str.strip, others):
         names = " & ".join(re.findall(r"family-names: (.*)", other))

@@ -4,10 +4,11 @@ from contextlib import contextmanager
 
 import streamlit as st
 
-from app.look import keyboard
-from app.state import reads, streamlit_internals
 from selviz.errors import SelvizError
 from selviz.text import safe_text
+
+from ..look import keyboard
+from ..state import reads, streamlit_internals
 
 
 def page(title: str, how: str, python: str = "", shell: str = "") -> None:

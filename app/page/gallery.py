@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app.compute import ablation, scheduler
-from app.look import theme, thumbnails
-from app.state import address, reads
 from selviz.figures import colors
 from selviz.store.files import WEIGHTS
 from selviz.text import numbers, safe_text
+
+from ..compute import ablation, scheduler
+from ..look import theme, thumbnails
+from ..state import address, reads
 
 SHOWN = {"most": 12, "middle": 6, "random": 6, "least": 6}  # images in each band
 BANDS = {"most": "Highest", "middle": "In the middle", "random": "At random", "least": "Lowest"}

@@ -4,11 +4,12 @@ from typing import Any
 
 import streamlit as st
 
-from app.compute import jobs, scheduler
-from app.state import address, reads
 from selviz.runs import demo
 from selviz.system.write_access import read_only
 from selviz.text import numbers
+
+from ..compute import jobs, scheduler
+from ..state import address, reads
 
 STATES = {"finished": "done", "running": "training", "unfinished": "waiting", "failed": "failed"}
 READ_ONLY = "This dashboard is for reading only: nothing is trained, computed and kept, registered, saved or uploaded."

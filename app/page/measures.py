@@ -5,8 +5,9 @@ They are declared with their columns in `selviz.store.schema`, so a new one is s
 The measures beside SI are there once `selviz metrics RUN` has stored them, the drop once `selviz atlas RUN` has.
 """
 
-from app.state import reads
 from selviz.store.schema import stored_columns, unit_measures
+
+from ..state import reads
 
 MEASURES = {name: declared.measure for name, declared in unit_measures().items()}
 WITH_CLASS = tuple(name for name in MEASURES if f"{name}_class" in stored_columns("unit_metrics")["unit_metrics"])

@@ -7,13 +7,14 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app.look import thumbnails
-from app.page import frame
-from app.state import address, reads
 from selviz.runs.families import siblings
 from selviz.statistics import over_seeds, wilson
 from selviz.store import Store
 from selviz.text import numbers, safe_text
+
+from ..look import thumbnails
+from ..state import address, reads
+from . import frame
 
 SHOWN = 8
 EPSILONS = ("0.5", "1", "2", "4", "8", "16", "32", "64")

@@ -3,9 +3,10 @@
 import pandas as pd
 import streamlit as st
 
-from app.state import address, reads
 from selviz.runs.families import by_alpha, groups
 from selviz.statistics import FEWEST_SEEDS
+
+from ..state import address, reads
 
 KINDS = {"t": "Student's t", "bootstrap": "bootstrap"}
 

@@ -3,13 +3,14 @@
 import pandas as pd
 import streamlit as st
 
-from app.look import theme
-from app.page import job_panels
-from app.state import address, reads
 from selviz.config import short_name
 from selviz.figures import colors
 from selviz.runs import demo
 from selviz.text import numbers, safe_text
+
+from ..look import theme
+from ..state import address, reads
+from . import job_panels
 
 
 def pick_run() -> None:

@@ -11,7 +11,7 @@ import streamlit as st
 import streamlit.components.v1 as served
 import streamlit.components.v2 as components
 
-from app.page import export
+from . import export
 
 HTML = """<div><button id="svg">SVG</button><button id="png">PNG</button><span role="status"></span></div>"""
 CSS = """

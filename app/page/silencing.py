@@ -4,12 +4,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from app.compute import ablation
-from app.compute.ablation import AblationRequest, Result
-from app.state import reads
 from selviz.publishing.board import class_accuracy
 from selviz.store.files import WEIGHTS
 from selviz.text import unit_lists
+
+from ..compute import ablation
+from ..compute.ablation import AblationRequest, Result
+from ..state import reads
 
 Units = dict[str, list[int]]
 

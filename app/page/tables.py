@@ -7,10 +7,11 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
-from app.look import theme
-from app.page import export, frame, save_buttons
 from selviz import __version__
 from selviz.store.schema import Head, heads
+
+from ..look import theme
+from . import export, frame, save_buttons
 
 HEADS = {  # of columns that pages compute; those of stored columns are declared in `selviz.store.schema`
     "low_share": Head("from, %", "%.1f", percent=True),

@@ -6,11 +6,12 @@ A choice lives in the address: as a list of units, or as a stored group where th
 import pandas as pd
 import streamlit as st
 
-from app.page import job_panels
-from app.state import address, reads
 from selviz.store import write_group
 from selviz.system.write_access import read_only
 from selviz.text import safe_text, unit_lists
+
+from ..state import address, reads
+from . import job_panels
 
 Units = dict[str, list[int]]
 

@@ -4,11 +4,12 @@ from typing import TypedDict
 
 import streamlit as st
 
-from app.compute import own_input
-from app.server import limits, log, login
-from app.state import reads
-from app.views.data import sql_console
 from selviz.system.write_access import read_only
+
+from ..compute import own_input
+from ..state import reads
+from ..views.data import sql_console
+from . import limits, log, login
 
 EVERYWHERE = ("", "0.0.0.0", "::")
 HERE = ("localhost", "127.0.0.1", "::1")

@@ -13,8 +13,9 @@ from starlette.datastructures import Headers
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.server import limits, login, streamlit_server, visits
 from selviz.system.write_access import read_only
+
+from . import limits, login, streamlit_server, visits
 
 STREAM = "/_stcore/stream"
 UPLOAD = "/_stcore/upload_file/"

@@ -6,11 +6,12 @@ import time
 from collections import deque
 from pathlib import Path
 
-from app.server import limits, log
-from app.state import reads
 from selviz.errors import SelvizError
 from selviz.store import Store
 from selviz.store.queries import opened
+
+from ..state import reads
+from . import limits, log
 
 REMEMBERED_S = 60.0  # for which a page that failed, or was drawn, counts
 FAILURES = 3  # of pages in that time, and more than half of all, make the server unfit

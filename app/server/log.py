@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 import streamlit as st
 from streamlit.runtime.scriptrunner import RerunException, StopException, get_script_run_ctx
 
-from app.state import address
+from ..state import address
 
 TYPED = ("query",)  # what an address may hold that a person wrote freely
 LONGEST = 200

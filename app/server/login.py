@@ -16,8 +16,9 @@ from urllib.parse import urlsplit
 
 import streamlit as st
 
-from app.server import streamlit_server
 from selviz.errors import SelvizError
+
+from . import streamlit_server
 
 NO_LOGIN = "SELVIZ_NO_LOGIN"  # set to 1 by `selviz serve --no-login`
 PUBLIC = "SELVIZ_PUBLIC"  # set to 1 by `selviz serve --public`, or where it listens to more than this machine

@@ -6,7 +6,7 @@ import traceback
 
 import streamlit as st
 
-from app.server import health, log
+from . import health, log
 
 SENTENCE = (
     "Something went wrong that selviz did not foresee, and this part of the page could not be drawn; nothing was lost."

@@ -3,7 +3,7 @@
 import threading
 import time
 
-from app.server import limits, streamlit_server
+from . import limits, streamlit_server
 
 LOOK_S = 5.0  # between two looks for visits that have expired
 

@@ -19,10 +19,11 @@ from urllib.parse import parse_qsl, urlencode
 
 import streamlit as st
 
-from app.state import streamlit_internals
-from app.state.streamlit_internals import RerunData, RerunException
 from selviz.errors import near
 from selviz.text.safe_text import code
+
+from . import streamlit_internals
+from .streamlit_internals import RerunData, RerunException
 
 MAX_LINK_LENGTH = 1500
 MAX_SENT = 50  # addresses that a browser may still be told

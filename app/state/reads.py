@@ -10,15 +10,17 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from app.state import caches
 from selviz.store import Store
+
+from . import caches
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def data() -> str:
     """The store's folder."""
-    return os.environ.get("SELVIZ_DATA") or str(ROOT / "data")
+    in_repository = (ROOT / "app").exists()  # else it was installed from a wheel: the store is where one works
+    return os.environ.get("SELVIZ_DATA") or str((ROOT if in_repository else Path.cwd()) / "data")
 
 
 def store() -> Store:

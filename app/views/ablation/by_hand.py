@@ -3,14 +3,15 @@
 import pandas as pd
 import streamlit as st
 
-from app.look import theme
-from app.page import tables
-from app.page.unit_selection import Units, metrics, put
-from app.state import address, reads
 from selviz import figures
 from selviz.errors import SelvizError
 from selviz.store import read_group
 from selviz.text import numbers, unit_lists
+
+from ...look import theme
+from ...page import tables
+from ...page.unit_selection import Units, metrics, put
+from ...state import address, reads
 
 WAYS = {"list": "List", "plot": "Plot", "table": "Table", "text": "Type"}
 MAX_MARKS = 5000

@@ -7,10 +7,11 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from app.page.unit_selection import Units, metrics
-from app.state import address, reads
-from app.views.ablation.by_hand import METRICS, by_hand, by_layer
 from selviz.text import safe_text
+
+from ...page.unit_selection import Units, metrics
+from ...state import address, reads
+from .by_hand import METRICS, by_hand, by_layer
 
 RULES = {"top": "Most selective", "class": "All units of a class", "hand": "Pick on the board"}
 MORE_RULES = {"bottom": "Least selective", "random": "At random", "dead": "Dead"}

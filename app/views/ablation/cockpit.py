@@ -6,15 +6,16 @@ import numpy as np
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from app.board import component as board
-from app.compute.ablation import AblationRequest, Result
-from app.page import ablation_result, measures, silencing, unit_selection
-from app.page.unit_selection import Units
-from app.state import address, reads
-from app.state.navigation import page_at
-from app.views.ablation.choice import Choice
-from app.views.ablation.options import Options
 from selviz.text import numbers, safe_text, unit_lists
+
+from ...board import component as board
+from ...compute.ablation import AblationRequest, Result
+from ...page import ablation_result, measures, silencing, unit_selection
+from ...page.unit_selection import Units
+from ...state import address, reads
+from ...state.navigation import page_at
+from .choice import Choice
+from .options import Options
 
 HEIGHT = 300
 TILES = {"class": "Tiles: preferred class", "cost": "Tiles: what each costs alone"}

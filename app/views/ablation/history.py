@@ -4,12 +4,13 @@ import contextlib
 
 import streamlit as st
 
-from app.page import frame, job_panels, tables
-from app.page.unit_selection import Units, put, save
-from app.state import address, reads
 from selviz.errors import SelvizError
 from selviz.store import delete_group, list_groups, read_group, rename_group
 from selviz.text import numbers, safe_text, unit_lists
+
+from ...page import frame, job_panels, tables
+from ...page.unit_selection import Units, put, save
+from ...state import address, reads
 
 STATE = ("rule", "silence", "group", "layers", "k", "seed", "prefers", "metric")  # what undo brings back
 MAX_UNDOS = 50

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from app.state import address
-from app.views.ablation.choice import Choice
+from ...state import address
+from .choice import Choice
 
 MODES = {"zero": "zero", "mean": "mean", "shuffle": "another image", "noise": "noise", "scale": "scale"}
 EXPLAINED = {

@@ -2,15 +2,16 @@
 
 import streamlit as st
 
-from app.compute import ablation
-from app.compute.ablation import AblationRequest
-from app.page import ablation_result, frame, run_picker, silencing
-from app.page.unit_selection import Units
-from app.state import address, reads
-from app.views.ablation import choice as choices
-from app.views.ablation import cockpit, history, options, studies
-from app.views.ablation.options import Options
 from selviz.text import unit_lists
+
+from ...compute import ablation
+from ...compute.ablation import AblationRequest
+from ...page import ablation_result, frame, run_picker, silencing
+from ...page.unit_selection import Units
+from ...state import address, reads
+from . import choice as choices
+from . import cockpit, history, options, studies
+from .options import Options
 
 STUDIES = {"curves": "Units removed one by one", "atlas": "Every unit alone"}
 CLOSER = {"flips": "Images that changed sides", "classes": "Class by class", "confusion": "Confusion", **STUDIES}

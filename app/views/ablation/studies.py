@@ -5,13 +5,14 @@ import math
 import pandas as pd
 import streamlit as st
 
-from app.compute import ablation, scheduler
-from app.look import theme
-from app.page import job_panels, tables
-from app.state import address, reads
 from selviz import figures
 from selviz.statistics import correlation_interval, rank_among, rank_correlation
 from selviz.text import numbers, safe_text, unit_lists
+
+from ...compute import ablation, scheduler
+from ...look import theme
+from ...page import job_panels, tables
+from ...state import address, reads
 
 MOST_MARKS = 3000
 ORDERS = {"descending": "largest first", "ascending": "smallest first"}

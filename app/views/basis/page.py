@@ -2,11 +2,12 @@
 
 import streamlit as st
 
-from app.page import frame, job_panels, run_families, run_picker
-from app.state import reads
-from app.views.basis import panels
 from selviz.statistics import FEWEST_SEEDS
 from selviz.text import numbers
+
+from ...page import frame, job_panels, run_families, run_picker
+from ...state import reads
+from . import panels
 
 WHY = "Compares every layer with the baselines' in any basis (PWCCA, CKA), and looks for its most selective linear map."
 

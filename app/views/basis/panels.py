@@ -3,14 +3,15 @@
 import pandas as pd
 import streamlit as st
 
-from app.look import theme
-from app.page import run_families, tables
-from app.state import reads
 from selviz import figures
 from selviz.errors import SelvizError
 from selviz.statistics import FEWEST_SEEDS, over_seeds
 from selviz.store import Store
 from selviz.text import numbers
+
+from ...look import theme
+from ...page import run_families, tables
+from ...state import reads
 
 NUMBERS = ["unit_si", "rotation_si", "found_si", "found_null"]
 BASES = {"unit_si": "Units as they are", "found_si": "Best linear map found"}

@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app.page import frame
-from app.state import address, reads
 from selviz.config import RunConfig
 from selviz.geometry import matching
 from selviz.statistics import holm, wilson
 from selviz.store import Store
 from selviz.text import numbers, safe_text
+
+from ...page import frame
+from ...state import address, reads
 
 MOST = 6
 MORE_SETTINGS = ("kind", "units", "layers", "images", "train_images", "device")

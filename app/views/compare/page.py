@@ -2,10 +2,11 @@
 
 import streamlit as st
 
-from app.page import frame, run_picker
-from app.state import address, reads
-from app.views.compare import differences, panels
 from selviz import figures
+
+from ...page import frame, run_picker
+from ...state import address, reads
+from . import differences, panels
 
 COLUMN = {"live": figures.runs.LIVE_UNITS, "all": figures.runs.ALL_UNITS}
 

@@ -5,13 +5,14 @@ from urllib.parse import urlencode
 import pandas as pd
 import streamlit as st
 
-from app.look import theme
-from app.page import frame, tables
-from app.state import address, reads
-from app.state.navigation import page_at
-from app.views.compare import differences
 from selviz import figures
 from selviz.text import numbers, safe_text
+
+from ...look import theme
+from ...page import frame, tables
+from ...state import address, reads
+from ...state.navigation import page_at
+from . import differences
 
 WHICH = {"differing": "Only differences", "all": "All"}
 COLUMNS = {

@@ -3,11 +3,12 @@
 import pandas as pd
 import streamlit as st
 
-from app.page import export, frame, run_picker, tables
-from app.state import address, reads
-from app.views.data import examples, sql_console
 from selviz.store import TABLES, schema
 from selviz.text import numbers, safe_text
+
+from ...page import export, frame, run_picker, tables
+from ...state import address, reads
+from . import examples, sql_console
 
 ROWS = {"1000": "1,000", "10000": "10,000", "100000": "100,000"}
 SIDES = {"examples": "Examples", "tables": "Tables"}

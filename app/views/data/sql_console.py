@@ -13,10 +13,11 @@ from urllib.parse import quote
 import pandas as pd
 import streamlit as st
 
-from app.compute import queues, scheduler
-from app.state import address, caches, reads, reruns
 from selviz.errors import SelvizError, TransientError
 from selviz.store import Store, sql_process
+
+from ...compute import queues, scheduler
+from ...state import address, caches, reads, reruns
 
 SECONDS = 10.0
 AT_ONCE = 2  # queries of all visitors together; a visitor has one at a time

@@ -2,9 +2,10 @@
 
 import streamlit as st
 
-from app.page import frame, job_panels, perturbed_runs, run_picker
-from app.views.dimensionality import panels
 from selviz.store import Store
+
+from ...page import frame, job_panels, perturbed_runs, run_picker
+from . import panels
 
 
 def show() -> None:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import pandas as pd
 import streamlit as st
 
-from app.look import theme
-from app.page import perturbed_runs, tables
-from app.state import address
 from selviz import figures
 from selviz.text import numbers
+
+from ...look import theme
+from ...page import perturbed_runs, tables
+from ...state import address
 
 COUNTS = {"components": "Components for 95 %", "participation": "Participation ratio"}
 OVER = {"units": "Averaged units", "maps": "Whole maps"}

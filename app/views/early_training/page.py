@@ -4,11 +4,12 @@ import shlex
 
 import streamlit as st
 
-from app.page import frame, run_picker
-from app.state import address, reads
-from app.views.early_training import panels
 from selviz.store.run_list import resume_command
 from selviz.text import safe_text
+
+from ...page import frame, run_picker
+from ...state import address, reads
+from . import panels
 
 
 def show() -> None:

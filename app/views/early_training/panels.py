@@ -3,11 +3,12 @@
 import pandas as pd
 import streamlit as st
 
-from app.look import theme
-from app.page import job_panels, run_picker, tables
-from app.state import address, reads
 from selviz import figures
 from selviz.text import numbers
+
+from ...look import theme
+from ...page import job_panels, run_picker, tables
+from ...state import address, reads
 
 STEP = 0.02  # a smaller change of SI counts as none
 MOST = 6

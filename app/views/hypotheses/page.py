@@ -4,10 +4,11 @@ import shlex
 
 import streamlit as st
 
-from app.page import claims, frame, run_picker
-from app.state import address, reads
 from selviz.errors import SelvizError
 from selviz.hypotheses import registry
+
+from ...page import claims, frame, run_picker
+from ...state import address, reads
 
 
 def show() -> None:

@@ -5,10 +5,11 @@ from typing import Any
 
 import pandas as pd
 
-from app.state import address
-from app.views.lesson import steps
-from app.views.lesson.measures import Lesson
 from selviz.text import safe_text
+
+from ...state import address
+from . import steps
+from .measures import Lesson
 
 
 def made() -> dict[int, str]:

@@ -6,11 +6,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from app.compute import ablation, scheduler
-from app.compute.ablation import AblationRequest
-from app.page import unit_selection
-from app.state import reads
 from selviz.text import numbers, unit_lists
+
+from ...compute import ablation, scheduler
+from ...compute.ablation import AblationRequest
+from ...page import unit_selection
+from ...state import reads
 
 MANY, DRAWS = 10, 100
 HIGH = 0.5

@@ -2,11 +2,11 @@
 
 import streamlit as st
 
-from app.page import frame, run_picker, tables
-from app.state import address
-from app.state.navigation import page_at
-from app.views.lesson import guesses, measures, steps
-from app.views.lesson.measures import Lesson
+from ...page import frame, run_picker, tables
+from ...state import address
+from ...state.navigation import page_at
+from . import guesses, measures, steps
+from .measures import Lesson
 
 NO_MEASURE, BESIDE_RANDOM = steps.STEPS[2], steps.STEPS[3]  # the third step's number is measured in the fourth
 

@@ -2,17 +2,18 @@
 
 import streamlit as st
 
-from app.compute import ablation
-from app.look import theme
-from app.page import ablation_result, claims, gallery, job_panels, tables
-from app.state import address, reads
-from app.state.navigation import page_at
-from app.views.lesson.measures import DRAWS, HIGH, Lesson, many, selective, size, worst_classes
 from selviz import figures
 from selviz.errors import SelvizError
 from selviz.hypotheses import registry
 from selviz.statistics import mean_interval, wilson
 from selviz.text import numbers, safe_text
+
+from ...compute import ablation
+from ...look import theme
+from ...page import ablation_result, claims, gallery, job_panels, tables
+from ...state import address, reads
+from ...state.navigation import page_at
+from .measures import DRAWS, HIGH, Lesson, many, selective, size, worst_classes
 
 # -------------------------------------------------------------------------------------------------- 1: a selective unit
 

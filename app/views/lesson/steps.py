@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 import streamlit as st
 
-from app.views.lesson import measures
-from app.views.lesson import panels as views
-from app.views.lesson.measures import BREAKS, DRAWS, HIGH, Lesson, size
 from selviz.text import safe_text
+
+from . import measures
+from . import panels as views
+from .measures import BREAKS, DRAWS, HIGH, Lesson, size
 
 
 class Step(NamedTuple):

@@ -3,12 +3,13 @@
 import pandas as pd
 import streamlit as st
 
-from app.page import frame, run_families, run_picker, tables
-from app.state import address, reads
-from app.views.overview import panels, single_seeds
 from selviz import figures
 from selviz.statistics import wilson
 from selviz.text import numbers, safe_text
+
+from ...page import frame, run_families, run_picker, tables
+from ...state import address, reads
+from . import panels, single_seeds
 
 MAX_ROWS = 20  # of the table of all runs without a bar to scroll it
 ORDER = ["run", "state", "dataset", "model", "alpha", "seed", "epochs", "test_accuracy", "mean_si", "mean_si_live"]

@@ -7,15 +7,16 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app.look import theme
-from app.page import run_families, tables
-from app.state import address, reads
 from selviz import figures
 from selviz.errors import SelvizError
 from selviz.statistics import FEWEST_SEEDS, LEVEL, equivalence, equivalence_power
 from selviz.store import Store
 from selviz.studies import published_values
 from selviz.text import numbers
+
+from ...look import theme
+from ...page import run_families, tables
+from ...state import address, reads
 
 MARGINS = {"0.5": "0.5 points", "1": "1 point", "2": "2 points"}
 ENOUGH, MOST_SEEDS = 0.8, 200

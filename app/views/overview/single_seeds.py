@@ -3,12 +3,13 @@
 import pandas as pd
 import streamlit as st
 
-from app.look import theme
-from app.page import frame, tables
-from app.state import address, reads
-from app.views.overview import panels
 from selviz import figures
 from selviz.text import numbers
+
+from ...look import theme
+from ...page import frame, tables
+from ...state import address, reads
+from . import panels
 
 COLUMNS = ["run", "alpha", "seed", "test_accuracy", "low_share", "high_share", "mean_si", "mean_si_live"]
 COLUMNS += ["null_mean", "null_p95", "dead"]

@@ -2,10 +2,11 @@
 
 import streamlit as st
 
-from app.page import frame, job_panels, perturbed_runs, run_picker
-from app.state import address
-from app.views.robustness import panels
 from selviz.store import Store
+
+from ...page import frame, job_panels, perturbed_runs, run_picker
+from ...state import address
+from . import panels
 
 PARTS = {
     "curves": "Accuracy by strength",

@@ -4,12 +4,13 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app.look import theme
-from app.page import perturbed_runs, tables
-from app.state import address, reads
 from selviz import figures
 from selviz.statistics import correlation_interval, rank_correlation
 from selviz.text import numbers, safe_text
+
+from ...look import theme
+from ...page import perturbed_runs, tables
+from ...state import address, reads
 
 MEASURES = {"corruption": "Corruptions", "attack": "Attack"}
 FAMILIES = ("all", "noise", "blur", "weather", "digital", "extra")

@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from app.state import address, reads
 from selviz.text import unit_lists
+
+from ...state import address, reads
 
 ACTIONS = ("class", "random", "hand")
 Units = dict[str, list[int]]

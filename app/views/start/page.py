@@ -2,11 +2,11 @@
 
 import streamlit as st
 
-from app.page import frame, run_picker, silencing
-from app.state import address
-from app.state.navigation import page_at
-from app.views.start import panels
-from app.views.start.choice import choice
+from ...page import frame, run_picker, silencing
+from ...state import address
+from ...state.navigation import page_at
+from . import panels
+from .choice import choice
 
 OF_THE_OVERVIEW = ("kind", "units", "theirs", "margin", "alpha")
 

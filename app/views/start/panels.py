@@ -5,16 +5,17 @@ import html
 
 import streamlit as st
 
-from app.board import component as board
-from app.compute.ablation import AblationRequest
-from app.look import theme
-from app.page import run_families, silencing
-from app.state import address, reads
-from app.state.navigation import page_at
-from app.views.start import choice as choices
-from app.views.start.choice import Choice
 from selviz.figures import colors
 from selviz.text import numbers, safe_text
+
+from ...board import component as board
+from ...compute.ablation import AblationRequest
+from ...look import theme
+from ...page import run_families, silencing
+from ...state import address, reads
+from ...state.navigation import page_at
+from . import choice as choices
+from .choice import Choice
 
 DOORS = (
     ("lesson", "Learn", "Eight steps: guess, see, and find out whether networks need selective units."),

@@ -4,11 +4,12 @@ import shlex
 
 import streamlit as st
 
-from app.compute import jobs
-from app.page import frame, job_panels
-from app.state import address, reads
-from app.views.train import panels
 from selviz.runs import background_jobs
+
+from ...compute import jobs
+from ...page import frame, job_panels
+from ...state import address, reads
+from . import panels
 
 
 def show() -> None:

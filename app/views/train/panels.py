@@ -3,10 +3,6 @@
 import pandas as pd
 import streamlit as st
 
-from app.compute import jobs
-from app.look import theme
-from app.page import job_panels, tables
-from app.state import address, reads
 from selviz import figures
 from selviz.config import SETTINGS, TRAINING_SETTINGS, RunConfig, config_from_dict, parse_values
 from selviz.errors import SelvizError
@@ -15,6 +11,11 @@ from selviz.runs.sweep import done_share, grid, run_status, sweep_name
 from selviz.store import read_json
 from selviz.system.write_access import read_only
 from selviz.text import numbers, safe_text
+
+from ...compute import jobs
+from ...look import theme
+from ...page import job_panels, tables
+from ...state import address, reads
 
 MOST_RUNS = 500
 FIRST = {"alpha": "-1, 0, 1", "seed": "0", "epochs": "8"}

@@ -4,13 +4,14 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app.board import component as board
-from app.compute import ablation
-from app.compute.ablation import AblationRequest, Result
-from app.page import frame, measures, silencing
-from app.state import address, reads
-from app.state.navigation import page_at
 from selviz.text import numbers, safe_text, unit_lists
+
+from ...board import component as board
+from ...compute import ablation
+from ...compute.ablation import AblationRequest, Result
+from ...page import frame, measures, silencing
+from ...state import address, reads
+from ...state.navigation import page_at
 
 
 def where_and_what_breaks(run: str, layer: str, unit: int, able: bool) -> None:

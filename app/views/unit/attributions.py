@@ -7,13 +7,14 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app.compute import scheduler
-from app.look import theme, thumbnails
-from app.page import job_panels, tables
-from app.state import address, reads
 from selviz import figures
 from selviz.statistics import mean_interval, smallest_p
 from selviz.text import numbers, safe_text
+
+from ...compute import scheduler
+from ...look import theme, thumbnails
+from ...page import job_panels, tables
+from ...state import address, reads
 
 BRIGHT = 0.995  # the quantile of a map that gets the brightest colour; single larger values stay at it
 TARGETS = {"unit": "this unit", "class": "a class", "through": "a class through this unit"}

@@ -10,14 +10,15 @@ import pandas as pd
 import streamlit as st
 from PIL import Image
 
-from app.compute import own_input
-from app.compute.own_input import decode
-from app.look import thumbnails
-from app.page import job_panels
-from app.state import reads
 from selviz.errors import SelvizError
 from selviz.system.write_access import read_only
 from selviz.text import numbers, safe_text
+
+from ...compute import own_input
+from ...compute.own_input import decode
+from ...look import thumbnails
+from ...page import job_panels
+from ...state import reads
 
 SHOWN = 12  # units
 

@@ -5,13 +5,14 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from app.look import theme
-from app.page import frame, gallery, run_picker, tables
-from app.state import address, reads
-from app.views.unit import ablation_effect, attributions, own_image, profile, which_unit
 from selviz import figures
 from selviz.statistics import mean_interval
 from selviz.text import numbers, safe_text
+
+from ...look import theme
+from ...page import frame, gallery, run_picker, tables
+from ...state import address, reads
+from . import ablation_effect, attributions, own_image, profile, which_unit
 
 MEANING = {"spread": "Spread", "answers": "Answers it pushes", "alike": "Units like it"}
 EVIDENCE = {"images": "Images", "pixels": "Pixels", "made": "Made for it", "own": "Your own image"}

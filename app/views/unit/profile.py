@@ -4,16 +4,17 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app.compute import ablation
-from app.look import theme
-from app.page import data_sources, frame, measures, run_picker, tables
-from app.state import address, reads
-from app.state.navigation import page_at
 from selviz import figures
 from selviz.errors import SelvizError
 from selviz.statistics import mean_interval
 from selviz.store import Wanted, read_json
 from selviz.text import numbers, safe_text
+
+from ...compute import ablation
+from ...look import theme
+from ...page import data_sources, frame, measures, run_picker, tables
+from ...state import address, reads
+from ...state.navigation import page_at
 
 ALIKE = 5
 

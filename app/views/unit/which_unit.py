@@ -5,7 +5,7 @@ import random
 import pandas as pd
 import streamlit as st
 
-from app.state import address
+from ...state import address
 
 
 def requested(units: pd.DataFrame) -> tuple[str, int]:

@@ -5,9 +5,10 @@ from typing import NamedTuple
 import pandas as pd
 import streamlit as st
 
-from app.page import measures
-from app.state import address, reads
 from selviz.store import Wanted
+
+from ...page import measures
+from ...state import address, reads
 
 ROUNDED = 1e-9  # what the address may have cut off the ends of a range
 STATES = {"all": "all", "live": "live", "dead": "dead"}

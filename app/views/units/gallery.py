@@ -4,16 +4,17 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app.board import cards as unit_cards
-from app.board import component as board
-from app.look import theme
-from app.page import measures, silencing
-from app.state import address, reads
-from app.state.navigation import page_at
-from app.views.units.filters import Filters, ends
 from selviz.figures import colors
 from selviz.store import Wanted
 from selviz.text import numbers
+
+from ...board import cards as unit_cards
+from ...board import component as board
+from ...look import theme
+from ...page import measures, silencing
+from ...state import address, reads
+from ...state.navigation import page_at
+from .filters import Filters, ends
 
 PAGE = 48  # cards on one page
 MAX_BARS = 40  # classes up to which each has a bar

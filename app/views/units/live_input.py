@@ -5,17 +5,18 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from app.board import component as board
-from app.board import pad
-from app.compute import own_input
-from app.compute.own_input import FAULTS
-from app.look import thumbnails
-from app.page import frame, job_panels, silencing, unit_selection
-from app.state import address, reads
-from app.views.units import gallery
 from selviz.errors import SelvizError
 from selviz.system.write_access import read_only
 from selviz.text import numbers, safe_text, unit_lists
+
+from ...board import component as board
+from ...board import pad
+from ...compute import own_input
+from ...compute.own_input import FAULTS
+from ...look import thumbnails
+from ...page import frame, job_panels, silencing, unit_selection
+from ...state import address, reads
+from . import gallery
 
 INPUTS = {"none": "nothing", "image": "an image of the set", "draw": "a drawing", "own": "a picture of yours"}
 KINDS = ["png", "jpg", "jpeg", "webp"]

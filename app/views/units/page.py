@@ -6,13 +6,14 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from app.page import frame, run_picker, tables, unit_selection
-from app.state import address, reads
-from app.state.navigation import page_at
-from app.views.units import filters as unit_filters
-from app.views.units import gallery, live_input, panels
-from app.views.units.filters import Filters
 from selviz.text import numbers, safe_text, unit_lists
+
+from ...page import frame, run_picker, tables, unit_selection
+from ...state import address, reads
+from ...state.navigation import page_at
+from . import filters as unit_filters
+from . import gallery, live_input, panels
+from .filters import Filters
 
 COLUMNS = ("layer", "unit", "si", "null_p95", "preferred_class", "mean_activation", "zero_share", "dead")
 SEEN = {"cards": "Cards", "table": "Table"} | {name: title for name, (title, _) in panels.VIEWS.items()}

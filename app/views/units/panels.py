@@ -10,12 +10,13 @@ from collections.abc import Callable
 import pandas as pd
 import streamlit as st
 
-from app.look import theme
-from app.page import job_panels, measures, tables
-from app.state import address, reads
 from selviz import figures
 from selviz.store import Wanted
 from selviz.text import numbers, safe_text
+
+from ...look import theme
+from ...page import job_panels, measures, tables
+from ...state import address, reads
 
 PAGE = 500  # rows of the table on one page
 MOST_MARKS = 4000
