@@ -251,19 +251,32 @@ def test(claim: Claim | str, *, store: Where = DATA, report: Report = silent) ->
     return Verdict(_claim(place, registered), str(result["verdict"]), float(result["p"]), result)
 
 
-def publish(claim: Claim | Verdict | str, path: str | Path, *, store: Where = DATA) -> Published:
-    """Write a claim's report as a page of its own at `path`: the claim, its verdict, and what it rests on."""
-    from selviz.hypotheses.report import html_report
+def publish(
+    run: Run | str,
+    to: str | Path,
+    *,
+    atlas: bool = True,
+    attribution: bool = True,
+    store: Where = DATA,
+    report: Report = silent,
+) -> Published:
+    """Write a run as a static site to the folder `to`: the board, a page for each unit, what silencing each unit does.
 
-    claim = claim.claim if isinstance(claim, Verdict) else claim
-    place, key = (claim.store, claim.key) if isinstance(claim, Claim) else (_store(store), claim)
-    target = Path(path)
-    text = html_report(place, key)
-    try:
-        target.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise SelvizError(f"Cannot write {target} ({error.strerror}); name a file in a folder that exists.") from None
-    return Published(target)
+    `atlas` computes the exact effects first, where the run has none; `attribution` adds attribution maps, which takes
+    longest. The folder must be new, empty, or an older site.
+    """
+    from selviz.publishing.attribution_pictures import pictures_of
+    from selviz.publishing.site import publish as write_site
+    from selviz.store import stage_is_whole
+    from selviz.studies.ablation import run_atlas
+
+    chosen = _run(run, store)
+    runnable = chosen.summary.get("traced") != "watched"
+    if atlas and runnable and not stage_is_whole(chosen.store.run_path(chosen.name), "atlas"):
+        run_atlas(chosen.store, chosen.name, report=report)
+    pictures = pictures_of(chosen.store, chosen.name) if attribution and runnable else None
+    written = write_site(chosen.store, chosen.name, to, pictures)
+    return Published(written.folder, written.units, written.files, written.bytes)
 
 
 def _store(where: Where) -> Store:

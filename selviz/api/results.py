@@ -271,6 +271,20 @@ class Verdict(Result):
         unit = TEMPLATES[self.claim.template].about.unit
         return _figures().hypotheses.effects(pd.DataFrame(self.record["parts"]), unit, dark)
 
+    def report(self, path: str | Path) -> Path:
+        """Write the claim, its verdict and what it rests on as a page of its own; return its path."""
+        from selviz.hypotheses.report import html_report
+
+        target = Path(path)
+        text = html_report(self.claim.store, self.claim.key)
+        try:
+            target.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise SelvizError(
+                f"Cannot write {target} ({error.strerror}); name a file in a folder that exists."
+            ) from None
+        return target
+
     def sentence(self) -> str:
         return f"{self.claim.key} is {self.verdict} ({numbers.p_value(self.p)}): {self.claim.statement}"
 
@@ -298,9 +312,14 @@ class Sweep(Result):
 
 @dataclass(frozen=True)
 class Published:
-    """A claim's report as a page of its own at `path`."""
+    """A run's static site: open `index` in a browser, or put `folder` on any web host."""
 
-    path: Path
+    folder: Path
+    units: int
+    files: int
+    bytes: int
 
-    def _repr_html_(self) -> str:
-        return self.path.read_text(encoding="utf-8")
+    @property
+    def index(self) -> Path:
+        """The site's first page."""
+        return self.folder / "index.html"

@@ -22,7 +22,7 @@ NAMES = {
     "curves": "run metric layers draws seed store report",
     "launch": "store port height",
     "open": "data",
-    "publish": "claim path store",
+    "publish": "run to atlas attribution store report",
     "register": "template run study planned seed store options",
     "sweep": "dataset model alphas seeds store workers report settings",
     "test": "claim store report",
@@ -122,6 +122,7 @@ def test_the_notebook_runs_from_top_to_bottom_with_public_names_only(tmp_path):
     client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}})
     client.execute()
     assert (tmp_path / "claim.html").stat().st_size > 2000
+    assert (tmp_path / "site" / "index.html").exists()
 
 
 def test_the_penalty_lowers_selectivity_in_a_loop_of_ones_own():
