@@ -5,12 +5,13 @@ to the browser once (`model.js`); a click sends the silent units, and comes back
 """
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import streamlit as st
 from streamlit.components import v2 as components
 
@@ -88,6 +89,39 @@ def version(run: str) -> str:
     return f"{run} {zlib.crc32(repr(reads.run_version(run)).encode())}"
 
 
+def _data(view: View, model: str, height: int, clicks: int = 0) -> dict[str, Any]:
+    """Return a view as component.js takes it."""
+    data = {
+        **{name: value for name, value in vars(view).items() if value is not None},
+        "model": model,
+        "clicks": clicks,
+        "silent": unit_lists.format_units(view.silent),
+        "dark": theme.dark(),
+        "height": height,
+    }
+    for name in ("lit", "values", "strength", "shown"):
+        if name in data:
+            data[name] = board.encoded(data[name], np.float32)
+    return data
+
+
+def show_training(run: str, epoch: int, unit_si: Sequence[Sequence[float]], height: int = 230) -> None:
+    """Draw the board of a network that is being trained, from the SI of its units after an epoch, layer by layer."""
+    sizes = [len(values) for values in unit_si]
+    layers = pd.DataFrame({"layer": [f"layer {number}" for number in range(1, len(sizes) + 1)], "units": sizes})
+    layers["start"] = layers["units"].cumsum() - layers["units"]
+    layers["stage"] = layers["layer"]
+    si = np.array([value for values in unit_si for value in values], dtype=np.float32)
+    classes = [""] * 11  # which class a unit prefers is not known yet: one hue for all
+    nothing = np.zeros(len(si), dtype=np.float32)
+    found = board.Board(run, f"{run}, in training", classes, layers, si, nothing, nothing.astype(int), None, None, None)
+    model = f"{run} epoch {epoch}"
+    with st.container(key="board-model-of-training"):
+        _model_component()(key="board-of-training-model", data={**found.model(), "id": model})
+    view = View({}, None, None, mode="look", silencing=False, opening=False)
+    _board_component()(key="board-of-training", data=_data(view, model, height))
+
+
 def show(
     run: str,
     view: View,
@@ -124,21 +158,10 @@ def show(
         if on_class and name in found.classes:
             on_class(name)
 
-    told = state.get("silent") or {}
-    data = {
-        **{name: value for name, value in vars(view).items() if value is not None},
-        "model": version(run),
-        "clicks": int(told.get("clicks", 0)),
-        "silent": unit_lists.format_units(view.silent),
-        "dark": theme.dark(),
-        "height": height,
-    }
-    for name in ("lit", "values", "strength", "shown"):
-        if name in data:
-            data[name] = board.encoded(data[name], np.float32)
+    clicks = int((state.get("silent") or {}).get("clicks", 0))
     _board_component()(
         key=key,
-        data=data,
+        data=_data(view, version(run), height, clicks),
         on_silent_change=silent,
         on_open_change=unit_event("open", on_open),
         on_select_change=unit_event("select", on_select),

@@ -4,10 +4,13 @@ from typing import Any
 
 import streamlit as st
 
+from selviz.errors import SelvizError
 from selviz.runs import demo
+from selviz.store import read_json
 from selviz.system.write_access import read_only
 from selviz.text import numbers
 
+from ..board import component as board
 from ..compute import jobs, scheduler
 from ..state import address, reads
 
@@ -101,6 +104,7 @@ def _demo_runs() -> None:
         address.rerun()
     st.subheader("The demo is training its first network", anchor=False)
     st.markdown(DEMO + " Pages open as soon as the first network is finished.")
+    _board_so_far(status)
     for run in status["runs"]:
         epoch, epochs = run.get("epoch") or 0, run.get("epochs") or 1
         label = f"α {numbers.alpha(run['alpha'])}: {STATES.get(run['state'], run['state'])}"
@@ -111,6 +115,21 @@ def _demo_runs() -> None:
                 label += f" · {'mean SI' if name == 'mean_si' else name} {show(run[name])}"
         st.progress(1.0 if run["state"] == "finished" else min(epoch / epochs, 1.0), text=label)
     st.button("Stop the demo", icon=":material/stop:", on_click=_stop_demo, key="stop-panel", **writing_control())
+
+
+def _board_so_far(status: dict[str, Any]) -> None:
+    """Draw the network in training as its units are after its last epoch."""
+    for run in status["runs"]:
+        if run["state"] != "running":
+            continue
+        try:
+            live = read_json(reads.store().run_path(run["run"]) / "partial" / "live.json")
+        except SelvizError:  # just being written
+            live = None
+        if live and live.get("unit_si"):
+            board.show_training(run["run"], len(live["epochs"]), live["unit_si"])
+            st.caption("A tile is a unit, the brighter the more selective it has become.")
+        return
 
 
 def _start_demo() -> None:

@@ -7,7 +7,7 @@
 // Events: "silent" (the silent units, as `layer:3,5-7;layer2:0`), "select" and "open" ("layer:unit"), "class" (a name).
 // A tile answers a click at once; what the click changes comes back with `update`. app/board/ ties it to Streamlit.
 
-const HEAD = 30, GUTTER = 12, STRIP = 34, MAX_TILE = 46, PICTURE_TILE = 13, MAX_COLUMNS = 24, MAX_BARS = 14;
+const HEAD = 30, GUTTER = 12, STRIP = 34, MAX_TILE = 46, PICTURE_TILE = 18, MAX_COLUMNS = 24, MAX_BARS = 14;
 const LEVELS = 24;  // of color strength
 
 function decoded(text, Type) {  // base64 of little-endian numbers
@@ -126,7 +126,7 @@ class Board {
     this.strengths = view.strength ? decoded(view.strength, Float32Array) : null;
     this.shown = view.shown ? decoded(view.shown, Float32Array) : null;
     this.lit = view.lit ? decoded(view.lit, Float32Array) : null;
-    this.focusClass = this.model.classes.indexOf(view.focus_class);
+    this.focusClass = view.focus_class ? this.model.classes.indexOf(view.focus_class) : -1;
     this.selected = view.selected ? this.indices(view.selected)[0] ?? -1 : -1;
     this.root.classList.toggle("board-dark", Boolean(view.dark));
     this.input = null;

@@ -77,7 +77,7 @@ def _rules(rule: str, more: DeltaGenerator) -> None:
             address.update(rule=chosen)
 
     shown = RULES if rule in RULES else {**RULES, rule: MORE_RULES[rule]}
-    options = {"format_func": shown.get, "required": True, "label_visibility": "collapsed"}
+    options = {"format_func": shown.get, "required": True, "label_visibility": "collapsed", "wrap": True}
     address.bound_widget(
         st.segmented_control, "Silence", list(shown), key="link-rule", value=rule, on_change=choose_rule, **options
     )

@@ -114,6 +114,13 @@ def chosen_line(choice: Choice, keep: bool) -> None:
 
 def suggestion(run: str) -> None:
     """Draw the way to a first choice that shows something, where nothing is silent."""
+    if not silencing.can_silence(run):
+        st.info(
+            "This network cannot be run again, so its units cannot be silenced here: "
+            + ("it was watched when it was imported." if reads.watched(run) else "its weights are not in the store."),
+            icon=":material/visibility:",
+        )
+        return
     st.info("No unit is silent. Choose on the board or above, or begin with one of these.", icon=":material/mouse:")
     with st.container(horizontal=True):
         st.button(
