@@ -9,6 +9,7 @@ the product is the unit. A maximum over pieces of a layer (maxout) is an activat
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -109,8 +110,8 @@ def _known(root: nn.Module, node: fx.Node) -> str:
     if node.op == "call_module":
         name = step_name(root, node)
         return name if name in SIGNED else ""
-    if (name := activation_name(node)) is not None:
-        return name
+    if (written := activation_name(node)) is not None:
+        return written
     plain = plain_name(called(node))
     return plain if plain in SIGNED else ""
 
@@ -144,7 +145,10 @@ def _relations(
 
 
 def _composites(
-    root: nn.Module, nodes: list[fx.Node], relations: dict[fx.Node, dict[fx.Node, _Relation]], order: Mapping
+    root: nn.Module,
+    nodes: list[fx.Node],
+    relations: dict[fx.Node, dict[fx.Node, _Relation]],
+    order: Mapping[fx.Node, int],
 ) -> tuple[dict[fx.Node, fx.Node], set[fx.Node]]:
     """Return (result -> the value that it is a function of) of activation functions written out, and their insides."""
     among, composites, absorbed = set(nodes), {}, set()
@@ -183,7 +187,7 @@ def _merges(name: str, parts: list[_Relation]) -> bool:
     return any(part.curved for part in parts)
 
 
-def _inside(end: fx.Node, source: fx.Node, relations: Mapping) -> set[fx.Node]:
+def _inside(end: fx.Node, source: fx.Node, relations: Mapping[fx.Node, Mapping[fx.Node, _Relation]]) -> set[fx.Node]:
     """Return the nodes on the way from the source (left out) to the end (left out)."""
     inside: set[fx.Node] = set()
     ahead = [end]
@@ -195,7 +199,7 @@ def _inside(end: fx.Node, source: fx.Node, relations: Mapping) -> set[fx.Node]:
     return inside
 
 
-def _scaled(root: nn.Module, node: fx.Node, relations: Mapping) -> fx.Node:
+def _scaled(root: nn.Module, node: fx.Node, relations: Mapping[fx.Node, Mapping[fx.Node, _Relation]]) -> fx.Node:
     """Return the node times or divided by numbers, where that follows at once in the same module."""
     while len(node.users) == 1:
         (user,) = node.users
@@ -245,7 +249,9 @@ def _own_modules(
         absorbed.discard(end)
 
 
-def _composite(root: nn.Module, node: fx.Node, source: fx.Node, shapes: Mapping) -> ActivationNode:
+def _composite(
+    root: nn.Module, node: fx.Node, source: fx.Node, shapes: Mapping[str, tuple[int, ...]]
+) -> ActivationNode:
     path, kind, key = enclosing(node)
     inside = {key == enclosing(user)[2] for user in node.users}
     whole = bool(path) and enclosing(source)[2] != key and not any(inside)
@@ -254,12 +260,12 @@ def _composite(root: nn.Module, node: fx.Node, source: fx.Node, shapes: Mapping)
     return ActivationNode(node, name, label, _signed(root, node, source, shapes))
 
 
-def _signed(root: nn.Module, node: fx.Node, source: fx.Node, shapes: Mapping) -> bool:
+def _signed(root: nn.Module, node: fx.Node, source: fx.Node, shapes: Mapping[str, tuple[int, ...]]) -> bool:
     """Return whether a function of single numbers can be negative, tried from -8 to 8; True where it cannot be tried."""
     shape = shapes[source.name]
-    known: dict[fx.Node, object] = {}
+    known: dict[fx.Node, Any] = {}
 
-    def value(part: object) -> object:
+    def value(part: Any) -> Any:
         if not isinstance(part, fx.Node):
             return part
         if part not in known:
@@ -308,7 +314,11 @@ def _is_parameter(root: nn.Module, node: fx.Node) -> bool:
 
 
 def _gate(
-    root: nn.Module, node: fx.Node, relations: Mapping, shapes: Mapping, order: Mapping
+    root: nn.Module,
+    node: fx.Node,
+    relations: Mapping[fx.Node, Mapping[fx.Node, _Relation]],
+    shapes: Mapping[str, tuple[int, ...]],
+    order: Mapping[fx.Node, int],
 ) -> tuple[str, fx.Node | None]:
     """Return why a sigmoid is no unit layer ("" if it is one), and the product that is one in its place."""
     products: list[tuple[fx.Node, fx.Node]] = []

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from selviz.networks.unit_network import UnitLayer, UnitNetwork
+from selviz.networks.unit_layers import UnitLayer
+from selviz.networks.unit_network import UnitNetwork
 from selviz.system.progress import Report, silent
 
 BATCH = 250  # at most
@@ -34,12 +35,12 @@ def observe(
     """
     device = next(network.root.parameters()).device
     batch = batch or batch_size(network)
-    classes = None
+    classes = torch.empty(0, 0)
     layers = [torch.empty(len(inputs), layer.units) for layer in network.layers]
     for first in range(0, len(inputs), batch):
         part = inputs[first : first + batch].to(device, memory_format=torch.channels_last)
         logits, activations = network.observe(part)
-        if classes is None:
+        if not len(classes):
             classes = torch.empty(len(inputs), logits.shape[1])
         rows = slice(first, first + len(part))
         classes[rows] = logits

@@ -10,6 +10,7 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -54,7 +55,8 @@ class BatchAxis:
     def first(self, value: Tensor) -> Tensor:
         """Return the value [N, ...] with the images first; an axis that was folded becomes two, in its old place."""
         if self.folded:
-            return value.unflatten(self.axis, (self.before, -1, self.after)).movedim(self.axis + 1, 0)
+            split: Tensor = torch.unflatten(value, self.axis, (self.before, -1, self.after))
+            return split.movedim(self.axis + 1, 0)
         return value.movedim(self.axis, 0)
 
 
@@ -180,12 +182,14 @@ class Axes:
         if after is None or before is None:
             return axis
         name, arguments = called(node), [*node.args[1:], *node.kwargs.values()]
-        flat = [part for entry in arguments for part in (entry if isinstance(entry, tuple | list) else [entry])]
+        flat: list[Any] = [
+            part for entry in arguments for part in (entry if isinstance(entry, tuple | list) else [entry])
+        ]
         if name == "permute" and all(isinstance(part, int) for part in flat):
             return [part % len(before) for part in flat].index(axis)
         if name in ("transpose", "swapaxes", "swapdims") and all(isinstance(part, int) for part in flat[:2]):
             first, second = (part % len(before) for part in flat[:2])
-            return {first: second, second: first}.get(axis, axis)
+            return int({first: second, second: first}.get(axis, axis))
         if name == "movedim" and len(flat) == 2 and all(isinstance(part, int) for part in flat):
             order = [other for other in range(len(before)) if other != flat[0] % len(before)]
             order.insert(flat[1] % len(before), flat[0] % len(before))
@@ -272,19 +276,20 @@ class Axes:
         """Return the node's value with another parameter in this one step."""
         runner, values = self._runner, self._all_values()
         with torch.no_grad():
-            new: dict[fx.Node, object] = {}
+            new: dict[fx.Node, Any] = {}
 
-            def value(part: fx.Node) -> object:
+            def value(part: fx.Node) -> Any:
                 return new[part] if part in new else values[part.name]
 
             if source.op == "get_attr":
                 new[source] = parameter
             else:
                 module = self.root.get_submodule(str(source.target))
-                args, kwargs = (fx.node.map_arg(part, value) for part in (source.args, source.kwargs))
+                args: Any = fx.node.map_arg(source.args, value)
+                kwargs: Any = fx.node.map_arg(source.kwargs, value)
                 new[source] = torch.func.functional_call(module, {name: parameter}, args, kwargs)
             for step in way:
-                args, kwargs = (fx.node.map_arg(part, value) for part in (step.args, step.kwargs))
+                args, kwargs = fx.node.map_arg(step.args, value), fx.node.map_arg(step.kwargs, value)
                 new[step] = getattr(runner, step.op)(step.target, args, kwargs)
         result = new[node]
         assert isinstance(result, Tensor)
@@ -380,8 +385,8 @@ def batch_and_units_first(
     `units` are axes of `batch.first(value)`, of these `sizes`. What used the value goes on from there, in the old form.
     """
     users = list(node.users)
-    steps: list[tuple[str, tuple[object, ...]]] = []
-    back: list[tuple[str, tuple[object, ...]]] = []
+    steps: list[tuple[str, tuple[Any, ...]]] = []
+    back: list[tuple[str, tuple[Any, ...]]] = []
     if batch.folded:
         steps.append(("unflatten", (batch.axis, (batch.before, -1, batch.after))))
         back.append(("flatten", (batch.axis, batch.axis + 2)))

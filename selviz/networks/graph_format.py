@@ -26,6 +26,7 @@ import torch.overrides
 from torch import Tensor, fx, nn
 
 from selviz.errors import SelvizError
+from selviz.networks.activation_functions import FUNCTION_NAMES
 from selviz.networks.graph_nodes import node_shapes
 from selviz.networks.tracing import Traced
 from selviz.networks.unit_layers import UnitLayer, placed
@@ -70,7 +71,10 @@ _PATH = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 @cache
 def functions() -> dict[str, object]:
     """The functions of tensors by qualified name, such as torch.nn.functional.relu."""
-    found = {f"operator.{name}": getattr(operator, name) for name in OPERATORS}
+    found: dict[str, object] = {f"operator.{name}": getattr(operator, name) for name in OPERATORS}
+    for function, name in FUNCTION_NAMES.items():  # torch does not list all of them
+        if getattr(torch.nn.functional, name, None) is function and not name.endswith("_"):
+            found[f"torch.nn.functional.{name}"] = function
     homes = (torch, torch.nn.functional, torch.linalg, torch.fft, torch.special)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

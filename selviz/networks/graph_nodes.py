@@ -80,7 +80,15 @@ def before_moves(node: fx.Node) -> fx.Node:
 
 def output(graph: fx.Graph) -> fx.Node:
     """Return the node that says what the graph returns."""
-    return next(node for node in graph.nodes if node.op == "output")
+    end: fx.Node = next(node for node in graph.nodes if node.op == "output")
+    return end
+
+
+def result(graph: fx.Graph) -> fx.Node:
+    """Return the node whose value the graph returns, the logits of a traced network."""
+    node = output(graph).args[0]
+    assert isinstance(node, fx.Node)
+    return node
 
 
 def module_path(node: fx.Node) -> str:

@@ -5,6 +5,7 @@ Graphs in, graphs out; the modules and tensors that they call stay the network's
 
 import copy
 from collections.abc import Container, Sequence
+from typing import Any
 
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -113,7 +114,7 @@ def tail(graph: fx.Graph, layers: Sequence[UnitLayer]) -> fx.Graph:
     part, value = fx.Graph(), {}
     for name in outer:
         value[name] = part.placeholder(f"boundary_{name}")
-    edits = {
+    edits: dict[str, tuple[Any, ...]] = {
         layer.node: (*(part.placeholder(f"{field}_{layer.node}") for field in ("units", "gain", "offset")), layer.axis)
         for layer in layers
     }
@@ -132,15 +133,18 @@ def folded(root: nn.Module, graph: fx.Graph, layers: Container[str] = ()) -> tup
     """
     root, graph = copy.deepcopy(root).eval(), copy.deepcopy(graph)
     for node in list(graph.nodes):
-        if node.op != "call_module" or type(root.get_submodule(node.target)) is not nn.BatchNorm2d:
+        norm = root.get_submodule(str(node.target)) if node.op == "call_module" else None
+        if type(norm) is not nn.BatchNorm2d:
             continue
         before = node.args[0]
-        if before.op != "call_module" or len(before.users) > 1 or before.name in layers or node.name in layers:
+        if not isinstance(before, fx.Node) or before.op != "call_module" or len(before.users) > 1:
             continue
-        convolution = root.get_submodule(before.target)
+        if before.name in layers or node.name in layers:
+            continue
+        convolution = root.get_submodule(str(before.target))
         once = sum(other.target == before.target for other in graph.nodes if other.op == "call_module") == 1
         if type(convolution) is nn.Conv2d and once:
-            root.set_submodule(before.target, fuse_conv_bn_eval(convolution, root.get_submodule(node.target)))
+            root.set_submodule(str(before.target), fuse_conv_bn_eval(convolution, norm))
             node.replace_all_uses_with(before)
             graph.erase_node(node)
     return root, graph

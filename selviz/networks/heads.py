@@ -31,7 +31,7 @@ class Reader:
     def __call__(self, value: object) -> Tensor:
         """Return the tensor there."""
         for key in self.keys:
-            value = value[key] if _by_key(value) else getattr(value, str(key))  # type: ignore[index]
+            value = value[key] if _by_key(value) else getattr(value, str(key))
         if not isinstance(value, Tensor):
             raise SelvizError("The network returned no tensor where it returned its logits before.")
         return value
@@ -178,7 +178,7 @@ def with_head(root: nn.Module, graph: fx.Graph, head: Head) -> None:
         is_last = _is_softmax(root, last) if head.probabilities == "softmax" else step_name(root, last) == "sigmoid"
         if is_last and isinstance(source := last.args[0], fx.Node) and len(last.users) == 1:
             above.replace_input_with(last, source)
-            node, dropped = end.args[0], True  # type: ignore[assignment]
+            node, dropped = end.args[0], True
     with graph.inserting_before(end):
         if head.flat:
             node = graph.call_method("unsqueeze", (node, 1))

@@ -6,6 +6,7 @@ torchvision comes with selviz, timm is an extra. Their pretrained weights are do
 import copy
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 from torch import nn
 
@@ -33,8 +34,10 @@ def names(library: str) -> Sequence[str]:
     if library == "torchvision":
         from torchvision import models
 
-        return models.list_models(module=models)
-    return _timm().list_models()
+        known: Sequence[str] = models.list_models(module=models)
+    else:
+        known = _timm().list_models()
+    return known
 
 
 def build(name: str, classes: int, channels: int, weights: str = "") -> nn.Module:
@@ -65,7 +68,7 @@ def _from_torchvision(name: str, classes: int, channels: int, weights: str) -> n
         state = chosen.get_state_dict(progress=True, check_hash=True, weights_only=True)
     except Exception as error:  # no network, no such file there, a broken one
         raise _no_download(f"torchvision:{name}", chosen.name, chosen.url, error) from error
-    model = models.get_model(name, **options, **WITH_WEIGHTS.get(name, {}))
+    model: nn.Module = models.get_model(name, **options, **WITH_WEIGHTS.get(name, {}))
     model.load_state_dict(state)
     return model
 
@@ -73,15 +76,17 @@ def _from_torchvision(name: str, classes: int, channels: int, weights: str) -> n
 def _from_timm(name: str, classes: int, channels: int, weights: str) -> nn.Module:
     timm = _timm()
     if not weights:
-        return timm.create_model(name, pretrained=False, num_classes=classes, in_chans=channels)
+        model: nn.Module = timm.create_model(name, pretrained=False, num_classes=classes, in_chans=channels)
+        return model
     full = name if weights == "DEFAULT" else f"{name.partition('.')[0]}.{weights}"
     try:
-        return timm.create_model(full, pretrained=True)
+        model = timm.create_model(full, pretrained=True)
     except Exception as error:
         raise _no_download(f"timm:{name}", weights, "the Hugging Face hub", error) from error
+    return model
 
 
-def _timm():
+def _timm() -> Any:
     try:
         import timm
     except ImportError as error:
@@ -104,7 +109,7 @@ def _with_channels(model: nn.Module, channels: int) -> nn.Module:
     path, first = next((p, m) for p, m in model.named_modules() if isinstance(m, nn.Conv2d))
     if first.in_channels == channels:
         return model
-    other = nn.Conv2d(
+    other = nn.Conv2d(  # type: ignore[arg-type]
         channels, first.out_channels, first.kernel_size, first.stride, first.padding, first.dilation,
         bias=first.bias is not None, padding_mode=first.padding_mode,
     )  # fmt: skip

@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -83,7 +84,7 @@ class _Watching(TorchFunctionMode):
         result = func(*args, **(kwargs or {}))
         if not isinstance(result, Tensor):
             if isinstance(result, tuple | list) and self.look is not None:
-                return self._several(func, args, result)
+                return self._several(result)
             return result
         name = function_name(func)
         if name in ENDINGS or (name in KEEPING and args and id(args[0]) in self.endings):
@@ -93,7 +94,7 @@ class _Watching(TorchFunctionMode):
             return result
         return self._looked(self.stack[-1], name, result, any(part is result for part in args))
 
-    def _several(self, func, args, result):  # type: ignore[no-untyped-def]
+    def _several(self, result: Any) -> Any:
         """Tuples such as those of torch.max(x, dim): the first part is a step `getitem` in a graph."""
         first = result[0] if len(result) else None
         if not isinstance(first, Tensor) or not hasattr(result, "_fields"):

@@ -16,7 +16,7 @@ from torch import Tensor, fx
 
 from selviz.errors import SelvizError, first_line
 from selviz.networks.axes import BatchAxis
-from selviz.networks.graph_nodes import ValueRecorder
+from selviz.networks.graph_nodes import ValueRecorder, result
 from selviz.networks.graph_surgery import descendants
 from selviz.networks.heads import Head, chosen_outputs
 from selviz.networks.hooked_network import WatchedNetwork
@@ -266,7 +266,7 @@ def _prove_clamped(
     recorder = ValueRecorder(network.root, network.graph)
     values = recorder.values(inputs)
     nodes = {node.name: node for node in network.graph.nodes}
-    intact = values[str(_output_node(network.graph).name)]
+    intact = values[result(network.graph).name]
     assert isinstance(intact, Tensor)
     choices = {layer.name: _choice(values[layer.node], layer) for layer in network.layers}
     began, together = time.monotonic(), False
@@ -276,7 +276,9 @@ def _prove_clamped(
         part, remaining = (remaining, []) if together else (remaining[:1], remaining[1:])
         changes = {steps[layer.name]: (traced.sources[layer.name], *choices[layer.name]) for layer in part}
 
-        def look(step: Step, value: Tensor, changes: Mapping = changes) -> Tensor | None:
+        def look(
+            step: Step, value: Tensor, changes: Mapping[Step, tuple[Source, int, float]] = changes
+        ) -> Tensor | None:
             return _clamped(value, *changes[step]) if step in changes else None
 
         there = comparable(chosen_outputs(head.logits(run(inputs, look)).float(), outputs), head)
@@ -287,12 +289,6 @@ def _prove_clamped(
                 f"Clamping a unit of layer {names} has another effect than in the network itself: what follows reads "
                 "the value in a way that a graph cannot hold. Choose other layers: --layers NAME"
             )
-
-
-def _output_node(graph: fx.Graph) -> fx.Node:
-    end = next(node for node in graph.nodes if node.op == "output").args[0]
-    assert isinstance(end, fx.Node)
-    return end
 
 
 def _choice(value: object, layer: UnitLayer) -> tuple[int, float]:
@@ -342,9 +338,9 @@ def _resumed(
     runner = Clamping(fx.GraphModule(network.root, network.graph))
     by_name = {node.name: node for node in runner.graph.nodes}
     start = {by_name[node.name]: runner.clamped(node, value) for node, value in known.items()}
-    result = runner.run(initial_env=start)
-    assert isinstance(result, Tensor)
-    return result.float()
+    logits = runner.run(initial_env=start)
+    assert isinstance(logits, Tensor)
+    return logits.float()
 
 
 def _first_difference(run: PlainRun, inputs: Tensor, others: Tensor) -> str:

@@ -172,9 +172,13 @@ def _drop_defaults(graph: fx.Graph) -> None:
         if not node.args:
             raise SelvizError(f"The network takes more than images: it needs {node.target}.")
         default = node.args[0]
+
+        def replaced(part: fx.Node, node: fx.Node = node, default: Any = default) -> Any:
+            return default if part is node else part
+
         for user in list(node.users):
-            user.args = fx.node.map_arg(user.args, lambda part, n=node, d=default: d if part is n else part)
-            user.kwargs = fx.node.map_arg(user.kwargs, lambda part, n=node, d=default: d if part is n else part)
+            user.args = tuple(fx.node.map_arg(part, replaced) for part in user.args)
+            user.kwargs = {key: fx.node.map_arg(part, replaced) for key, part in user.kwargs.items()}
         graph.erase_node(node)
     first.args = ()
 
@@ -274,7 +278,7 @@ def _by_export(model: nn.Module, example: Tensor, reader: Reader) -> tuple[nn.Mo
     pair, shapes = example.expand(2, *example.shape[1:]).contiguous(), ({0: torch.export.Dim.DYNAMIC},)
     fused = torch.backends.mha.get_fastpath_enabled()
     try:
-        with _quiet():
+        with _quiet(), _any_names():
             torch.backends.mha.set_fastpath_enabled(False)  # else the activations of a Transformer are inside one step
             whole = _OnlyLogits(copy.deepcopy(model).eval(), reader)
             program = torch.export.export(whole, (pair,), dynamic_shapes=shapes, strict=False)
@@ -324,6 +328,26 @@ def _by_export(model: nn.Module, example: Tensor, reader: Reader) -> tuple[nn.Mo
     return root, graph
 
 
+@contextlib.contextmanager
+def _any_names() -> Iterator[None]:
+    """Let torch.export follow modules whose names are Python's keywords: it writes source code with their names in it."""
+    format_target = getattr(fx.graph, "_format_target", None)
+
+    def formatted(base: str, target: str) -> str:
+        for part in target.split("."):
+            plain = part.isidentifier() and not keyword.iskeyword(part)
+            base = f"{base}.{part}" if plain else f"getattr({base}, {part!r})"
+        return base
+
+    if format_target is not None:
+        fx.graph._format_target = formatted
+    try:
+        yield
+    finally:
+        if format_target is not None:
+            fx.graph._format_target = format_target
+
+
 def _writes(node: fx.Node) -> bool:
     return isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable
 
@@ -360,7 +384,7 @@ def fault(error: BaseException, inside: Path | None = None) -> str:
         library = frame.filename.startswith((*ours, "<", f"{Path(traceback.__file__).parent}/"))
         library = library and not ("site-packages" in frame.filename and not frame.filename.startswith(tuple(ours)))
         if Path(frame.filename) == inside or (inside is None and not library):
-            text = linecache.getline(frame.filename, frame.lineno).strip()
+            text = linecache.getline(frame.filename, frame.lineno or 0).strip()
             return f'{Path(frame.filename).name} line {frame.lineno}, "{text}"'
     return ""
 

@@ -15,7 +15,7 @@ from torch import Tensor, fx, nn
 from selviz.errors import SelvizError, unknown
 from selviz.networks.activation_nodes import ActivationNode, LeftOut, find_activations, unique_names
 from selviz.networks.axes import Axes, BatchAxis, batch_and_units_first
-from selviz.networks.graph_nodes import called, enclosing, enclosing_calls, module_path, output, step_name
+from selviz.networks.graph_nodes import called, enclosing, enclosing_calls, module_path, result, step_name
 
 SQUEEZE_CLASSES = ("SqueezeExcitation", "SqueezeExcite", "SEModule", "SELayer", "EffectiveSEModule", "SqueezeExcite2d")
 
@@ -101,7 +101,7 @@ def find_layers(
             of_images.add(node)
     activations, left_out = find_activations(root, graph, one, of_images)
     axes = Axes(root, graph, example, one, three)
-    classes = one[output(graph).args[0].name][-1]  # type: ignore[union-attr]
+    classes = one[result(graph).name][-1]
     names = unique_names(entry.name for entry in activations)
     candidates = [replace(entry, name=name) for entry, name in zip(activations, names)]
     placed_at: dict[str, tuple[BatchAxis, tuple[int, ...]]] = {}

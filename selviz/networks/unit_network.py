@@ -12,7 +12,7 @@ and nothing is switched on or off: an intervention is an argument, so one networ
 import copy
 import operator
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -39,7 +39,7 @@ class UnitNetwork:
 
     @classmethod
     def of(cls, traced: Traced) -> "UnitNetwork":
-        """The network of a graph that was traced before; its layers may be fewer than the graph has."""
+        """Return the network of a graph that was traced before; its layers may be fewer than the graph has."""
         network = cls.__new__(cls)
         network._take(traced)
         return network
@@ -53,37 +53,40 @@ class UnitNetwork:
             for layer in self.layers
             if graph_nodes.is_relu(self.root, graph_nodes.before_moves(nodes[layer.node]))
         }
-        self._modules: dict = {}
+        self._modules: dict[Hashable, fx.GraphModule] = {}
         self._lock = threading.Lock()
         self.observer = self.graph_module(graph_surgery.observing(self.graph, self.layers))
 
     def layer(self, name: str) -> UnitLayer:
-        """The layer of that name; SelvizError with the near matches if there is none."""
+        """Return the layer of that name; SelvizError with the near matches if there is none."""
         if name not in self._by_name:
             raise unknown("layer", name, list(self._by_name))
         return self._by_name[name]
 
     def in_order(self, names: Iterable[str]) -> list[UnitLayer]:
-        """The layers of these names, in forward order."""
+        """Return the layers of these names, in forward order."""
         wanted = {self.layer(name).name for name in names}
         return [layer for layer in self.layers if layer.name in wanted]
 
     def observe(self, inputs: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Logits [N, C], and the activations [N, U] of every layer: each unit's mean over its positions."""
-        return self.observer(inputs)
+        """Return logits [N, C], and the activations [N, U] of every layer: each unit's mean over its positions."""
+        found: tuple[Tensor, list[Tensor]] = self.observer(inputs)
+        return found
 
     def logits(self, inputs: Tensor) -> Tensor:
-        """Logits [N, C] of inputs [N, C, H, W]."""
-        return self._cached("logits", lambda: copy.deepcopy(self.graph))(inputs)
+        """Return logits [N, C] of inputs [N, C, H, W]."""
+        logits: Tensor = self._cached("logits", lambda: copy.deepcopy(self.graph))(inputs)
+        return logits
 
     def maps(self, inputs: Tensor, name: str) -> Tensor:
-        """The layer's whole output [N, U, *positions], differentiable; dense layers give [N, U]."""
+        """Return the layer's whole output [N, U, *positions], differentiable; dense layers give [N, U]."""
         layer = self.layer(name)
         prefix = self._cached(("prefix", name), lambda: with_outputs(self.graph, [layer.node]))
-        return prefix(inputs)[0].movedim(layer.axis, 1)
+        value: Tensor = prefix(inputs)[0]
+        return value.movedim(layer.axis, 1)
 
     def sampled(self, inputs: Tensor, places: Mapping[str, Sequence[int] | None]) -> list[Tensor]:
-        """The outputs [N, P, U] of the layers that `places` names, in forward order, at these positions only.
+        """Return the outputs [N, P, U] of the layers that `places` names, in forward order, at these positions only.
 
         A layer's positions are counted in row-major order; None means all. A dense layer has one position.
         """
@@ -105,14 +108,15 @@ class UnitNetwork:
         arguments = [
             part for layer in layers for part in (edits[layer.name].units, *edits[layer.name].broadcast(layer))
         ]
-        return tail(*boundary, *arguments)
+        logits: Tensor = tail(*boundary, *arguments)
+        return logits
 
     def for_inference(self, device: torch.device | str = "cpu") -> "UnitNetwork":
         """Return a copy for evaluation only: batch norm folded into convolutions, channels last, no gradients to weights."""
         other = copy.copy(self)
         other._modules, other._lock = {}, threading.Lock()
         other.root, other.graph = graph_surgery.folded(self.root, self.graph, {layer.node for layer in self.layers})
-        other.root = other.root.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+        other.root = other.root.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
         other.observer = other.graph_module(graph_surgery.observing(other.graph, self.layers)).eval()
         return other
 
@@ -126,7 +130,8 @@ class UnitNetwork:
         other._modules, other._lock = {}, threading.Lock()
         other.root, other.graph = copy.deepcopy(self.root), copy.deepcopy(self.graph)
         nodes = {node.name: node for node in other.graph.nodes}
-        layers, hooks = [], {}
+        layers: list[UnitLayer] = []
+        hooks: dict[str, nn.Module] = {}
         for position, layer in enumerate(self.layers):
             if self.is_relu(layer.name):
                 relu = graph_nodes.before_moves(nodes[layer.node])
@@ -149,14 +154,14 @@ class UnitNetwork:
 
         A layer leads to itself.
         """
-        end = self.layer(target).node if target else graph_nodes.output(self.graph).args[0].name
+        end = self.layer(target).node if target else graph_nodes.result(self.graph).name
         node, inputs = self.layer(name).node, [node.name for node in self.graph.nodes if node.op == "placeholder"]
         feeds = node == end or end in descendants(self.graph, [node])
         return feeds, feeds and end not in descendants(self.graph, inputs, without=node)
 
     def weights_before(self, target: str | None = None) -> list[tuple[str, list[Tensor]]]:
         """The modules with parameters that lead to a layer, or to the logits, the last first: (path, parameters)."""
-        end = self.layer(target).node if target else graph_nodes.output(self.graph).args[0].name
+        end = self.layer(target).node if target else graph_nodes.result(self.graph).name
         found: dict[str, list[Tensor]] = {}
         for node in reversed(self.graph.nodes):
             if node.op not in ("call_module", "get_attr") or node.target in found:
@@ -179,7 +184,7 @@ class UnitNetwork:
         module.recompile()
         return module
 
-    def _cached(self, key, make: Callable[[], fx.Graph]) -> fx.GraphModule:
+    def _cached(self, key: Hashable, make: Callable[[], fx.Graph]) -> fx.GraphModule:
         with self._lock:
             if key not in self._modules:
                 self._modules[key] = self.graph_module(make())

@@ -8,7 +8,7 @@ import contextlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -73,6 +73,7 @@ def factory(spec: str) -> Callable[[int, int], nn.Module]:
         raise SelvizError(f"There is no file {file}; --model FILE.py:FUNCTION names a function that makes the network.")
     with _running(path, f"{file} cannot be loaded"):
         loader = importlib.util.spec_from_file_location(f"selviz_user_{path.stem}", path)
+        assert loader is not None and loader.loader is not None  # of a .py file there is always one
         module = importlib.util.module_from_spec(loader)
         sys.modules[loader.name] = module
         loader.loader.exec_module(module)
@@ -92,7 +93,7 @@ def factory(spec: str) -> Callable[[int, int], nn.Module]:
 
 
 @contextlib.contextmanager
-def _running(path: Path, what: str):
+def _running(path: Path, what: str) -> Iterator[None]:
     """The user's code inside finds files beside it; what it raises becomes a sentence that names its line."""
     sys.path.insert(0, str(path.parent))
     try:
