@@ -1,8 +1,8 @@
 """The record of speed: `python benchmarks/speed/record.py` measures ratios, and says which fell since the baseline.
 
 Each figure is a ratio of two ways that take turns in one process, in repeated rounds, so that it holds on a machine of
-another speed. One JSON line per figure goes to standard output: its name, the ratio (median over rounds), its noise (half
-the distance between the quartiles), the rounds, and the machine. More is better for all of them.
+another speed. One JSON line per figure goes to standard output: its name, the ratio (median over rounds), its noise
+(half the distance between the quartiles), the rounds, and the machine. More is better for all of them.
 
     python benchmarks/speed/record.py --baseline        # writes benchmarks/speed/baseline.jsonl, on a quiet machine
     python benchmarks/speed/record.py                   # exit status 1 where a ratio fell by more than its noise

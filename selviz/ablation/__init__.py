@@ -5,9 +5,9 @@
     for estimate in progress(engine, changes(engine, {"relu3": [4, 7]}, "scale", 0.5)):
         ...                                                       # ends exact
 
-tail (its graph: tail_graph): what follows a unit layer; engine: batches; boundary_cache: memory; cuts: where deeper layers
-begin; modes: what is done to units, and control sets; many_sets (linear_sets): many sets at once; effects: what comes of
-it; curves: many units one after the other; atlas: every unit alone; class_effects: what a unit does to the answers.
+tail (its graph: tail_graph): what follows a unit layer; engine: batches; boundary_cache: memory; cuts: where deeper
+layers begin; modes: what is done to units, and control sets; many_sets (linear_sets): many sets at once; effects: what
+comes of it; curves: many units one after the other; atlas: every unit alone; class_effects: what a unit does to logits.
 """
 
 from selviz.ablation.atlas import atlas_layer, gradient_estimates

@@ -20,7 +20,7 @@ from selviz.system.progress import Report, silent
 
 
 def gradient_estimates(engine: Engine, classes: int, report: Report = silent) -> dict[str, Tensor]:
-    """Return layer -> [C, U]: the first-order estimate of how silencing each unit changes the cross entropy of each class.
+    """Return layer -> [C, U]: a first-order estimate of how each unit's silence changes each class's cross entropy.
 
     Minus gradient times activation, summed over positions, mean over the class's images (selviz's choice): one forward
     and one backward pass over the images.

@@ -25,7 +25,7 @@ class BoundaryCache:
         self._making: dict[Key, threading.Lock] = {}
 
     def get(self, key: Key, make: Callable[[], list[Tensor]]) -> tuple[list[Tensor], bool]:
-        """Return (the value of `key`, whether it was held). Of several threads that want a new one, only one makes it."""
+        """Return (the value of `key`, whether it was held). Of several threads that want a new one, one makes it."""
         with self._lock:
             if key in self._held:
                 self._held.move_to_end(key)

@@ -28,7 +28,7 @@ def curves(
     turn: Turn | None = None,
     report: Report = report_to_nobody,
 ) -> pd.DataFrame:
-    """Return one row per point: direction (descending, ascending, random), draw, step 0..steps, units removed, accuracy 0..1.
+    """Return one row per point: direction (descending, ascending, random), draw, step, units removed, accuracy 0..1.
 
     `ranking` gives a value [U] for each unit of each layer that takes part. At step s the same share s / steps of each
     layer is silent (mode zero), ranked within the layer, since comparing selectivity across layers is ill-advised
@@ -88,7 +88,7 @@ def areas(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def area(removed: ArrayLike, accuracy: ArrayLike) -> float:
-    """Return the area under one curve, 0..1: the mean accuracy over the share of units removed, by the trapezoid rule."""
+    """Return the area under one curve, 0..1: the mean accuracy over the share of units removed (trapezoid rule)."""
     x, y = np.asarray(removed, dtype=float), np.asarray(accuracy, dtype=float)
     return float(np.trapezoid(y, x) / (x[-1] - x[0]))
 

@@ -135,7 +135,7 @@ def ablate(
     report: Report = silent,
     watch: Callable[[Estimate], None] = lambda estimate: None,
 ) -> dict[str, Any]:
-    """`compare`'s result for these units, with its controls: {..., "control": {...}, "matched": {...}}.
+    """Return `compare`'s result for these units, with its controls: {..., "control": {...}, "matched": {...}}.
 
     `keep` changes all units of the layers but these. `draws` random sets, and `matched` (as many, unless given) sets
     of units with nearly the same mean activation, are the controls; each has {"accuracies", and the fields of
@@ -181,7 +181,7 @@ def controls(
     seed: int = 0,
     turn: Turn | None = None,
 ) -> Iterator[float]:
-    """The accuracy 0..1 under each control set of `units`, numbers `start` to `draws` - 1 of the sequence of this seed.
+    """Return the accuracy 0..1 under each control set of `units`, `start` to `draws` - 1 of this seed's sequence.
 
     `kind` is "control" (random sets of the same size) or "matched" (nearly the same mean activation; none if too few
     units are left). The sets do not depend on `start`, so draws that were cut off can be gone on with.
@@ -200,7 +200,7 @@ def controls(
 
 
 def check_draws(number: int) -> None:
-    """SelvizError for a number of draws that is not 0 to MAX_DRAWS."""
+    """Raise SelvizError for a number of draws that is not 0 to MAX_DRAWS."""
     if not 0 <= number <= MAX_DRAWS:
         raise SelvizError(f"{number} draws are asked for; give 0 to {MAX_DRAWS:,}.")
 
@@ -214,17 +214,17 @@ def edits(
     keep: bool = False,
     seed: int = 0,
 ) -> dict[str, UnitEdit]:
-    """`modes.changes` of these units, or with `keep` of all other units of their layers."""
+    """Return `modes.changes` of these units, or with `keep` of all other units of their layers."""
     return changes(engine, complement(engine.network, units) if keep else units, mode, factor, stats, seed)
 
 
 def ranked(value: float, draws: list[float]) -> dict[str, Any]:
-    """{"accuracies": draws, and the fields of statistics.Rank of `value` among them, if there are any}."""
+    """Return {"accuracies": draws, and the fields of statistics.Rank of `value` among them, if there are any}."""
     return {"accuracies": draws, **(statistics.rank_among(value, draws)._asdict() if draws else {})}
 
 
 def compare(labels: Tensor, before: Tensor, after: Tensor, class_names: Sequence[str]) -> dict[str, Any]:
-    """Accuracy before and after, overall and by class, of logits [N, C]; intervals are Wilson's, for new images.
+    """Return accuracy before and after, overall and by class, of logits [N, C]; intervals are Wilson's, for new images.
 
     {"images", "accuracy_before", "accuracy_after", "before_low", ..., "change", "lost", "gained", "mcnemar_p",
     "true_logit_change", "per_class": [{"class", "images", "before", "after", "before_low", ..., "lost", "gained",
@@ -252,7 +252,7 @@ def compare(labels: Tensor, before: Tensor, after: Tensor, class_names: Sequence
 
 
 def flips(labels: Tensor, before: Tensor, after: Tensor, images: Sequence[int] | None = None) -> list[dict[str, Any]]:
-    """Images that became wrong or right: [{"image", "label", "before", "after", "lost"}], classes as numbers 0..C-1."""
+    """Return images that became wrong or right: [{"image", "label", "before", "after", "lost"}], classes as 0..C-1."""
     was, now = before.argmax(dim=1), after.argmax(dim=1)
     changed = ((was == labels) != (now == labels)).nonzero().squeeze(1).tolist()
     return [
@@ -268,7 +268,7 @@ def flips(labels: Tensor, before: Tensor, after: Tensor, images: Sequence[int] |
 
 
 def confusions(labels: Tensor, before: Tensor, after: Tensor) -> dict[str, list[list[int]]]:
-    """Numbers of images [C, C], true class by predicted class: {"before", "after", "difference"}."""
+    """Return numbers of images [C, C], true class by predicted class: {"before", "after", "difference"}."""
     classes = before.shape[1]
     counts = [
         torch.bincount(labels * classes + logits.argmax(dim=1), minlength=classes**2).view(classes, classes)

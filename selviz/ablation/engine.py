@@ -4,8 +4,8 @@
     for rows, before, after in engine.stream({"relu3": edit}):   # a first small batch, then larger ones
         ...
 
-The cache is shared: by all layers of a run, by runs, and by threads. What does not fit into its budget is computed again
-for every request, in the same batches: `engine.holds(layers)` tells, `engine.computed` counts these computations.
+The cache is shared: by all layers of a run, by runs, and by threads. What does not fit into its budget is computed
+again for every request, in the same batches: `engine.holds(layers)` tells, `engine.computed` counts these computations.
 """
 
 import itertools
@@ -42,8 +42,8 @@ class Engine:
     """One network on fixed images [N, C, H, W] with labels [N], in the order in which results stream.
 
     `inputs` may also be anything that gives a batch for a slice, such as `datasets.Inputs`, which is not in memory.
-    `images` [N] are the images' numbers, where they are not 0 to N - 1. `cuts` keeps values in the middle of the network
-    for longer than the process lives, so that a layer that nobody silenced before need not begin at the pixels.
+    `images` [N] are the images' numbers, where they are not 0 to N - 1. `cuts` keeps values in the middle of the
+    network for longer than the process lives, so that a layer that nobody silenced before need not begin at the pixels.
     `predictions` [N] are those of the intact network, where they are known beforehand. Threads may share it: no request
     changes what another one sees.
 

@@ -21,7 +21,7 @@ Statistics = Mapping[str, tuple[Tensor, Tensor]]
 
 
 def check_choice(network: UnitNetwork, units: Units) -> dict[str, list[int]]:
-    """Return the chosen units without empty layers, in forward order. An empty choice or a bad unit raises SelvizError."""
+    """Return the chosen units without empty layers, in forward order; SelvizError for an empty choice or a bad unit."""
     for name in units:
         network.layer(name)
     chosen = {layer.name: check_units(layer, units.get(layer.name, ())) for layer in network.layers}
@@ -121,7 +121,7 @@ def source_images(images: int, seed: int) -> Tensor:
 
 
 def random_sets(network: UnitNetwork, units: Units, draws: int, seed: int = 0) -> Iterator[dict[str, list[int]]]:
-    """Draw `draws` sets with as many units of each layer as `units` has, drawn at random from all units of the layer."""
+    """Draw `draws` sets with as many units of each layer as `units` has, at random from all units of the layer."""
     generator = random.Random(seed)
     sizes = {name: (network.layer(name).units, len(chosen)) for name, chosen in units.items()}
     for _ in range(draws):

@@ -28,7 +28,7 @@ Boundary = list[Tensor]  # cached values of some images; the last one is their i
 
 
 class Movement(NamedTuple):
-    """How maps of a layer move: those of units [k] by delta [N, k, *positions] (the layer's own axes) times gains [k]."""
+    """How maps of a layer move: those of units [k] by delta [N, k, *positions] (the layer's axes) times gains [k]."""
 
     delta: Tensor
     units: Tensor

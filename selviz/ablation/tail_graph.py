@@ -68,7 +68,7 @@ class TailGraph:
                 if moved is not None and node.name not in edits:
                     self.moved[node.name] = moved
                 else:
-                    self.value[node.name] = self._shaped(node, self.tail.node_copy(node, self._materialised))
+                    self.value[node.name] = self._shaped(node, self.tail.node_copy(node, self._materialized))
                 if node.name in edits:
                     (units, gain, offset), value = edits[node.name], self.value[node.name]
                     call = (value, units, gain, offset, axes[node.name])
@@ -81,7 +81,7 @@ class TailGraph:
         self.output = logits.name
         moved = self.moved.get(logits.name)
         self.linear = moved is not None and moved.units is None and logits.name not in self.value
-        self.tail.output(moved.delta if moved is not None and self.linear else self._materialised(logits))
+        self.tail.output(moved.delta if moved is not None and self.linear else self._materialized(logits))
 
     def head(self) -> tuple[fx.Graph, str] | None:
         """Return the graph (map of all units) -> what one last linear layer takes of it, and that layer's weight.
@@ -113,14 +113,14 @@ class TailGraph:
         return self.tail.placeholder(f"{part}_{layer.node}")
 
     def _cache(self, name: str) -> fx.Node:
-        """The placeholder of a cached value; they stand before all other arguments."""
+        """Return the placeholder of a cached value; they stand before all other arguments."""
         if name not in self.cached:
             with self.tail.inserting_before(self._first):
                 self.cached[name] = self.tail.placeholder(f"cached_{name}")
         return self.cached[name]
 
-    def _materialised(self, node: fx.Node) -> fx.Node:
-        """The node's value in the tail: computed, cached plus its movement, or cached."""
+    def _materialized(self, node: fx.Node) -> fx.Node:
+        """Return the node's value in the tail: computed, cached plus its movement, or cached."""
         if node.name in self.value:
             return self.value[node.name]
         if node.op == "get_attr":
@@ -130,7 +130,7 @@ class TailGraph:
         while source.op == "call_module" and type(self._module(source)) in PASSING:
             (source,) = source.all_input_nodes
         if source is not node:
-            self.value[node.name] = self._materialised(source)
+            self.value[node.name] = self._materialized(source)
             return self.value[node.name]
         cached = self._cache(node.name)
         if node.name not in self.moved:

@@ -105,7 +105,7 @@ def _listed(names: set[str]) -> str:
 def _resolved(
     network: UnitNetwork, target: Target, method: str, settings: dict[str, Any], size: tuple[int, int]
 ) -> dict[str, Any]:
-    """Return all parameters of the method, None replaced; SelvizError where the method cannot be right for this network."""
+    """Return all parameters of the method, None replaced; SelvizError where it cannot be right for this network."""
     settings = {**parameters(method), **settings}
     others = [layer.name for layer in network.layers if not network.is_relu(layer.name)]
     if method == "guided_backprop" and others:
@@ -124,7 +124,7 @@ def _resolved(
 
 
 def _layer_at(network: UnitNetwork, target: Target, at: str | None) -> str:
-    """Return the layer where gradcam and conductance look: `at`, else the last that has positions and feeds the target."""
+    """Return the layer where gradcam and conductance look: `at`, else the last with positions that feeds the target."""
     feeding = [layer for layer in network.layers if network.feeds(layer.name, target.layer)[0]]
     spatial = [layer.name for layer in feeding if len(layer.shape) > 2]
     if at is None:
@@ -139,7 +139,7 @@ def _layer_at(network: UnitNetwork, target: Target, at: str | None) -> str:
 
 
 def _maps(values: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return [N, H, W] of values [N, C, H, W] or [N, U, *positions]: summed over the second axis, at the images' size."""
+    """Return [N, H, W] of values [N, C, H, W] or [N, U, *positions]: summed over the second axis, at the image size."""
     maps = values.sum(dim=1)
     if maps.dim() == 2:  # tokens, in some networks behind one that stands for the whole image
         side = math.isqrt(maps.shape[1])

@@ -30,7 +30,7 @@ def faithfulness(
     samples: int = SAMPLES,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """How well the map [H, W] of one image [1, C, H, W] tells what the target depends on.
+    """Return how well the map [H, W] of one image [1, C, H, W] tells what the target depends on.
 
     `value` and `baseline_value`: the target on the image and on the baseline. `deletion`, `insertion`: see
     `pixel_curves`. `infidelity` and `infidelity_share`: see `map_infidelity`. Raises SelvizError for a map of another
@@ -52,7 +52,7 @@ def faithfulness(
 def pixel_curves(
     response: Response, image: Tensor, map_: Tensor, baseline: Tensor, steps: int, orders: int, seed: int
 ) -> dict[str, Any]:
-    """{"share": [S + 1], "deletion": {...}, "insertion": {...}}: the target while pixels leave or enter.
+    """Return {"share": [S + 1], "deletion": {...}, "insertion": {...}}: the target while pixels leave or enter.
 
     Pixels in the map's order, highest first, take the baseline's values in all channels (deletion), or the image's in
     an image that is all baseline (insertion), after Petsiuk et al. 2018 (RISE, arXiv 1806.07421). `share` of pixels
@@ -89,7 +89,7 @@ def pixel_curves(
 def map_infidelity(
     response: Response, image: Tensor, map_: Tensor, baseline: Tensor, samples: int, seed: int
 ) -> tuple[float, float]:
-    """Infidelity of the map, in the target's units squared, and as a share 0..1 of that of an empty map.
+    """Return the infidelity of the map, in the target's units squared, and as a share 0..1 of that of an empty map.
 
     Mean over random squares of (the map's sum over the square - the target's drop when it takes the baseline's
     values)^2, by Captum, the map scaled to fit best (Yeh et al. 2019, arXiv 1901.09392). The squares have a quarter of

@@ -33,7 +33,7 @@ def sanity(
     report: Report = silent,
     **settings: Any,
 ) -> pd.DataFrame:
-    """Return one row for each step of the randomisation and each input [N, C, H, W], which is explained for its own target.
+    """Return one row per step of the randomization and input [N, C, H, W], which is explained for its own target.
 
     `step` 0 is the network as it is; at step k the last k of the modules with weights that lead to the target are
     random, the last of them `module`. Columns rank_correlation and rank_correlation_abs: Spearman's between the map's
@@ -77,7 +77,7 @@ def sanity(
 
 
 def sanity_summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per step of a sanity check: module, images, and of each measure its mean with the 95 % interval (t).
+    """Return one row per step of a sanity check: module, images, and each measure's mean with its 95 % interval (t).
 
     `images` is how many maps the correlation has been computed for; a map without variation is left out.
     """

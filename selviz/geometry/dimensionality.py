@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 SHARE = 0.95
@@ -103,7 +103,7 @@ def shuffled(x: Float[np.ndarray, "images features"], seed: int = 0) -> Float[np
     return np.random.default_rng(seed).permuted(x, axis=0)
 
 
-def profile(x: np.ndarray, draws: int = 100, shuffles: int = 3, seed: int = 0) -> dict[str, float]:
+def profile(x: np.ndarray, draws: int = 100, shuffles: int = 3, seed: int = 0) -> dict[str, int | float]:
     """Return one row: features, components and participation, their 95 % intervals, and both after shuffling.
 
     The interval is the estimate +- 1.96 standard deviations of the bootstrap, whose own values lie too low: images that
@@ -117,7 +117,7 @@ def profile(x: np.ndarray, draws: int = 100, shuffles: int = 3, seed: int = 0) -
         Z * bootstrap(x.astype(np.float64, copy=False), draws, seed).std(axis=0, ddof=1) if draws > 1 else (np.nan,) * 2
     )
     nulls = [eigenvalues(shuffled(x, seed + number)) for number in range(shuffles)]
-    row: dict[str, float] = {"images": x.shape[0], "features": x.shape[1]}
+    row: dict[str, int | float] = {"images": x.shape[0], "features": x.shape[1]}
     for name, value, width, measure in (
         ("components", count, half[0], components),
         ("participation", ratio, half[1], participation_ratio),
@@ -129,8 +129,8 @@ def profile(x: np.ndarray, draws: int = 100, shuffles: int = 3, seed: int = 0) -
 
 
 def gradient_variability(
-    observe: Callable[[Tensor], Tensor], inputs: Tensor, units: Iterable[int]
-) -> tuple[np.ndarray, dict[str, float]]:
+    observe: Callable[[Tensor], Tensor], inputs: Tensor, units: Iterable[int] | Int[np.ndarray, " units"]
+) -> tuple[np.ndarray, dict[str, int | float]]:
     """Return norms [N, units] of d(unit)/d(input), and how much they vary: over images, and over units.
 
     `observe` maps inputs to one layer's activations [N, U]. A coefficient of variation is the standard deviation over
@@ -148,7 +148,7 @@ def gradient_variability(
         ]
     table = torch.stack(norms, dim=1).double().detach().numpy()
     live = table[:, (table > 0).any(axis=0)]
-    row: dict[str, float] = {
+    row: dict[str, int | float] = {
         "units": live.shape[1],
         "images": len(table),
         "norm": float(live.mean()) if live.size else np.nan,

@@ -50,7 +50,7 @@ def best_map(
     steps: int = STEPS,
     seed: int = 0,
 ) -> BestMap:
-    """Return the largest mean SI that gradient ascent finds over linear maps of a layer, beside its units and rotations.
+    """Return the largest mean SI that gradient ascent finds over linear maps of a layer, next to units and rotations.
 
     Maps are fit, and one is chosen, on fold 0; every basis is read on fold 1. What an optimizer finds is a lower bound
     of the maximum. Ascent (Adam) on mean SI - penalty x ||W W' - I||^2 / U, one restart from the units as they are, the

@@ -14,7 +14,7 @@ from selviz import statistics
 
 
 def changes(labels: ArrayLike, one: ArrayLike, other: ArrayLike, class_names: Sequence[str]) -> pd.DataFrame:
-    """Return what changes from one network's predictions [N] to the other's: all images first (class None), then each class.
+    """Return what changes from one network's predictions [N] to the other's: for all images (class None), each class.
 
     Columns class, class_index (-1 for all), images, before, after, change with its 95 % interval for new images
     (change_low, change_high), lost, gained (images that are right only in one), p (McNemar's exact test). A class
@@ -52,7 +52,7 @@ def changes(labels: ArrayLike, one: ArrayLike, other: ArrayLike, class_names: Se
 
 
 def correlations(one: ArrayLike, other: ArrayLike) -> Float[np.ndarray, "units others"]:
-    """Return the Pearson correlation [U, V] over images of activations [N, U] and [N, V]; NaN for a unit that never changes."""
+    """Return Pearson correlations [U, V] over images of activations [N, U] and [N, V]; NaN for a constant unit."""
     first, second = _standard(one), _standard(other)
     table = first.T @ second
     table[~first.any(axis=0)] = np.nan

@@ -32,7 +32,7 @@ class Similarity(NamedTuple):
 
 
 def subspace(values: ArrayLike) -> Subspace:
-    """Return the directions that values [N, U] span, centred, less singular values under CUT of the largest (selviz's cut)."""
+    """Return the directions that centered values [N, U] span, less singular values under CUT of the largest."""
     values = np.asarray(values, dtype=np.float64)
     centred = values - values.mean(axis=0)
     left, size, right = np.linalg.svd(centred, full_matrices=False)
@@ -67,12 +67,12 @@ def compare(first: ArrayLike | Subspace, second: ArrayLike | Subspace) -> Simila
 def beside_null(pairs: pd.DataFrame, baselines: Sequence[str]) -> pd.DataFrame:
     """Return one row per run and layer: its distance to the baselines beside theirs to each other, the null.
 
-    `pairs` has one row per run, layer and baseline (`other`): run, seed, layer, other, other_seed, pwcca, cka, directions,
-    rank, rank_other. Networks of one seed start from the same weights and stay alike, so only pairs of different seeds
-    count. Columns pwcca and cka (means over `compared` baselines), null_pwcca and null_cka (means over `null_pairs`
-    ordered pairs of baselines), null_low and null_high (the null's smallest and largest PWCCA distance), ratio (pwcca /
-    null_pwcca; of a baseline that is its own distance to the others), directions, rank, rank_other (means). NaN where
-    there is no pair.
+    `pairs` has one row per run, layer and baseline (`other`): run, seed, layer, other, other_seed, pwcca, cka,
+    directions, rank, rank_other. Networks of one seed start from the same weights and stay alike, so only pairs of
+    different seeds count. Columns pwcca and cka (means over `compared` baselines), null_pwcca and null_cka (means over
+    `null_pairs` ordered pairs of baselines), null_low and null_high (the null's smallest and largest PWCCA distance),
+    ratio (pwcca / null_pwcca; of a baseline that is its own distance to the others), directions, rank, rank_other
+    (means). NaN where there is no pair.
     """
     pairs = pairs[pairs["other"].isin(list(baselines)) & (pairs["run"] != pairs["other"])]
     pairs = pairs[pairs["seed"].isna() | pairs["other_seed"].isna() | (pairs["seed"] != pairs["other_seed"])]

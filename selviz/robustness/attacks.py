@@ -25,7 +25,7 @@ warnings.filterwarnings("ignore", message="Input Tensor 0 did not already requir
 
 
 def fgsm(logits: Logits, pixels: Tensor, labels: Tensor, epsilon: float, targeted: bool = False) -> Tensor:
-    """One step of size epsilon along the sign of the gradient of the cross entropy (Goodfellow et al., 1412.6572).
+    """Take one step of size epsilon along the sign of the gradient of the cross entropy (Goodfellow et al., 1412.6572).
 
     Up the loss of `labels` [N]; with `targeted`, down the loss of these, the classes aimed at. float32 [N, C, H, W].
     Raises SelvizError for an epsilon below 0.
@@ -82,7 +82,7 @@ def pgd(
 
 
 def check_epsilon(epsilon: float) -> float:
-    """The same epsilon; SelvizError if it is below 0, above 255, or no number."""
+    """Return the same epsilon; SelvizError if it is below 0, above 255, or no number."""
     if not (math.isfinite(epsilon) and 0 <= epsilon <= 255):
         raise SelvizError(f"epsilon is {epsilon}; it is in pixel units, from 0 to 255, such as 0.5, 1, 2, 4 or 8.")
     return epsilon
@@ -114,7 +114,7 @@ def _within(moved: Tensor, pixels: Tensor, epsilon: float) -> Tensor:
 
 @torch.no_grad()
 def _success(logits: Logits, pixels: Tensor, labels: Tensor, targeted: bool) -> Tensor:
-    """A number [N] that is larger where the attack does better, and above 1 exactly where it succeeds."""
+    """Return a number [N] that is larger where the attack does better, and above 1 exactly where it succeeds."""
     scores = []
     for x, y in _batches(pixels, labels):
         outputs = logits(x)

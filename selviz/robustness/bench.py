@@ -1,4 +1,4 @@
-"""A network before images that are perturbed: `Bench(network, dataset, 1000).measure(Perturbation("attack", "pgd", (2.0,)))`.
+"""A network before images that are perturbed: `Bench(network, dataset, 1000).measure(Perturbation(...))`.
 
 A perturbation is a corruption (by corrupt-tta, or pictures that others made) or an attack, at some levels: severities
 1..5, or epsilons out of 255.
@@ -205,7 +205,7 @@ def adversarial(
     attack: AttackSettings = AttackSettings(),
     seed: int = 0,
 ) -> Tensor:
-    """Return adversarial pixels float32 [N, C, H, W], 0..255, of evaluation pixels and labels [N], by "fgsm" or "pgd"."""
+    """Return adversarial pixels, float32 [N, C, H, W] of 0..255, of pixels and labels [N], by "fgsm" or "pgd"."""
 
     def logits(x: Tensor) -> Tensor:
         return network.logits(dataset.normalise(x))

@@ -39,7 +39,7 @@ _ANY_CHANNELS = FAMILIES["noise"] + ("speckle_noise", "glass_blur", "zoom_blur",
 
 
 def check(name: str, severity: SupportsIndex = 1) -> tuple[str, int]:
-    """Return the name and the severity; SelvizError for a corruption that does not exist or a severity that is not 1..5."""
+    """Return the name and the severity; SelvizError for an unknown corruption or a severity that is not 1..5."""
     if name not in CORRUPTIONS:
         raise unknown("corruption", name, list(CORRUPTIONS))
     try:

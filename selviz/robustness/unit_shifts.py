@@ -56,7 +56,7 @@ def unit_changes(
     return units, by_class
 
 
-def layer_change(units: pd.DataFrame, clean: pd.DataFrame) -> dict[str, float]:
+def layer_change(units: pd.DataFrame, clean: pd.DataFrame) -> dict[str, int | float]:
     """Return one layer's row: do its selective units shift more? Both tables are those of `unit_changes`.
 
     units (those that vary on clean images), mean_si over all units, shift, kept_class (share whose preferred class is
@@ -90,7 +90,7 @@ class Summary(NamedTuple):
 
 
 def corruption_accuracy(correct: np.ndarray, clean: np.ndarray) -> Summary:
-    """Return the mean corruption accuracy of `correct` [settings, N], and the same over the accuracy of `clean` [N] (both 0/1).
+    """Return the mean corruption accuracy of `correct` [settings, N], and over that of `clean` [N] (both 0/1).
 
     The plain mean over corruptions and severities. Settings share their images, so an image counts once, with its mean
     over settings: t interval of that mean, and of the ratio by the delta method (Cochran 1977, section 6.3).

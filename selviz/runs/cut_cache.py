@@ -1,9 +1,9 @@
 """Values in the middle of a run's network, kept on disk: `cuts = DiskCuts(folder, network, images)` for an `Engine`.
 
 So the first request for a deep layer begins at the end of a stage and not at the pixels. They lie in the run's
-`partial/cuts-<fingerprint>/`, one file per cut and a checksum per image, within a budget in bytes; the fingerprint is that
-of the weights, the images and the library that computes. They may be deleted at any time, and whatever is missing or
-damaged is computed again.
+`partial/cuts-<fingerprint>/`, one file per cut and a checksum per image, within a budget in bytes; the fingerprint is
+that of the weights, the images and the library that computes. They may be deleted at any time, and whatever is missing
+or damaged is computed again.
 """
 
 import contextlib

@@ -119,7 +119,7 @@ class Ranks(NamedTuple):
 
 
 def _first_of_equals(ordered: np.ndarray, starts: Sequence[int] | np.ndarray = (0,)) -> np.ndarray:
-    """Return for each place of sorted rows [U, N] the first place with the same value; from `starts` on a row begins again."""
+    """Return for each place of sorted rows [U, N] the first place with the same value; rows begin again at `starts`."""
     changed = np.ones(ordered.shape, dtype=bool)
     np.not_equal(ordered[:, 1:], ordered[:, :-1], out=changed[:, 1:])
     changed[:, starts] = True
@@ -296,7 +296,7 @@ def superclass_selectivity(
 
 
 def unit_metrics(activations: ArrayLike, labels: ArrayLike, classes: int) -> pd.DataFrame:
-    """Return one row per unit of activations [N, U] with labels [N] in 0..C-1: `unit`, every one of METRICS, best classes.
+    """Return one row per unit of activations [N, U] with labels [N] in 0..C-1: `unit`, METRICS, best classes.
 
     A measure by class is that of its best class, whose index is in `<metric>_class`; CCMAS that of the class with the
     largest mean. Values as in the docstrings of the measures.

@@ -1,4 +1,4 @@
-"""Silence units of a run: `run_ablation(store, run, {"relu2": [5]})`, `run_curves(store, run)`, `run_atlas(store, run)`.
+"""Silence units of a run: `run_ablation(store, run, {"relu2": [5]})`, `run_curves(store, run)`, `run_atlas`.
 
 The first answers at once and stores nothing. The other two write a stage each; the atlas goes on where it was cut off.
 """
@@ -75,7 +75,7 @@ def run_ablation(
 
 
 def unit_statistics(store: Store, run: str, layers: Sequence[str]) -> dict[str, tuple[Tensor, Tensor]]:
-    """Return each layer's stored means and standard deviations of activations, ([U], [U]), for the modes of ablation."""
+    """Return each layer's stored means and standard deviations of activations, ([U], [U]), for the modes."""
     tables = {name: store.units(run, name) for name in layers}
     return {name: (_tensor(table["mean_activation"]), _tensor(table["std"])) for name, table in tables.items()}
 

@@ -1,4 +1,4 @@
-"""Attribute what a run's network answers to pixels: `explain(store, run, image, "relu3", 7)`, and `run_sanity(store, run, "gradcam")`.
+"""Attribute a run's answers to pixels: `explain(store, run, image, "relu3", 7)`, `run_sanity(store, run, "gradcam")`.
 
 The first answers for one image at once; the second is a stage, which says of a method what to think of its maps.
 """
@@ -96,7 +96,7 @@ def class_number(dataset: Dataset, label: str | None) -> int | None:
 
 
 def baseline_image(dataset: Dataset, name: str) -> Tensor:
-    """Return what an absent pixel is, as a normalised input [1, C, H, W]: a black image, or the data set's mean colour."""
+    """Return what an absent pixel is, as an input [1, C, H, W]: a black image, or the data set's mean color."""
     if name not in BASELINES:
         raise unknown("baseline", name, BASELINES)
     empty = torch.zeros_like(dataset.eval_pixels[:1])
@@ -117,10 +117,10 @@ def run_sanity(
 ) -> pd.DataFrame:
     """Measure how a method's maps change as weights become random; return one row per step and image.
 
-    `attribution.sanity`, of units of `layer`, or of the predicted class's logit without one. The images are the first evaluation images,
-    which are balanced over classes; each is explained for one unit, drawn from those that are not 0 on it. Stored as
-    stage `sanity` under a hash of the settings and the weights, beside those of other methods, layers and settings; a
-    stored one is returned as it is unless `again`. Raises SelvizError for fewer than 20 images.
+    `attribution.sanity`, of units of `layer`, or of the predicted class's logit without one. The images are the first
+    evaluation images, which are balanced over classes; each is explained for one unit, drawn from those that are not 0
+    on it. Stored as stage `sanity` under a hash of the settings and the weights, beside those of other methods, layers
+    and settings; a stored one is returned as it is unless `again`. Raises SelvizError for fewer than 20 images.
     """
     if images < MIN_IMAGES:
         raise SelvizError(f"A sanity check needs at least {MIN_IMAGES} images, not {images}.")
@@ -180,7 +180,7 @@ def _examples(store: Store, run: str, layer: str | None, images: int, seed: int)
 def stored_sanity(
     store: Store, run: str, method: str, layer: str | None = None, settings: str | None = None
 ) -> pd.DataFrame | None:
-    """Return the stored sanity check of a method and layer (None: logits), of these settings or else the newest; or None."""
+    """Return the stored sanity check of a method and layer (None: logits), of these settings or the newest; or None."""
     if not stage_is_whole(store.run_path(run), SANITY):
         return None
     table = store.sanity(run)

@@ -1,4 +1,4 @@
-"""Ask whether selectivity hides in another basis: `run_similarity(store, runs, baselines)`, `run_linear_maps(store, run)`.
+"""Ask whether selectivity hides in another basis: `run_similarity(store, runs, baselines)`, `run_linear_maps`.
 
 Each writes a stage of every run that it measures and goes on where it was cut off.
 """
@@ -41,7 +41,7 @@ def run_similarity(
     report: Report = silent,
     again: bool = False,
 ) -> pd.DataFrame:
-    """PWCCA distance and linear CKA of every layer of the runs, and of the baselines, to that of each baseline.
+    """Measure PWCCA distance and linear CKA of every layer of the runs, and of the baselines, to that of each baseline.
 
     The baselines among themselves, pairs of different seeds, are the null. Rows are the first `images` evaluation
     images at a fixed sample of at most `positions` positions a layer; the baseline supplies PWCCA's weights. Stored as
@@ -109,7 +109,7 @@ class _Subspaces:
 
 
 def similarities(store: Store, runs: Sequence[str], baselines: Sequence[str]) -> pd.DataFrame:
-    """Return `similarity.beside_null` of what these runs, the baselines among them, have stored; with alpha and seed."""
+    """Return `similarity.beside_null` of what these runs and baselines have stored; with alpha and seed."""
     about = {run: store.run(run) for run in [*runs, *baselines]}
     seeds = {run: facts.get("seed") for run, facts in about.items()}
     tables = [store.similarity(run).assign(run=run, seed=seeds[run]) for run in about]
@@ -121,7 +121,7 @@ def similarities(store: Store, runs: Sequence[str], baselines: Sequence[str]) ->
 
 
 def check_baselines(store: Store, baselines: Sequence[str]) -> None:
-    """SelvizError for fewer than three baselines of different seeds: two make one pair only."""
+    """Raise SelvizError for fewer than three baselines of different seeds: two make one pair only."""
     seeds = {store.run(run).get("seed", run) for run in baselines}
     if len(seeds) < MIN_BASELINES:
         raise SelvizError(
@@ -189,7 +189,7 @@ def run_linear_maps(
     report: Report = silent,
     again: bool = False,
 ) -> pd.DataFrame:
-    """For every layer, the best mean SI found over linear maps of its units (`linear_maps.best_map`).
+    """Find the best mean SI over linear maps of every layer's units (`linear_maps.best_map`).
 
     Stored as stage `linear_maps`; returns `store.linear_maps`. A finished one is returned as it is unless the
     activations or the settings changed, or `again`.
@@ -249,7 +249,7 @@ def summary(store: Store, similar: pd.DataFrame | None, maps: dict[str, pd.DataF
 
 
 def map_summary(maps: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per layer of `store.linear_maps`: unit_si, rotation_si (a mean) and found_si on fold 1, nulls, draws."""
+    """Return one row per layer: unit_si, rotation_si (a mean) and found_si on fold 1, nulls, draws."""
     rows = []
     for layer, part in maps.groupby("layer", sort=False):
         units, found = part[part["basis"] == "units"].iloc[0], part[part["chosen"]].iloc[0]

@@ -1,4 +1,4 @@
-"""Corrupted pictures that every run on a data set shares: `CorruptedPictures(data, dataset, 1000)("fog", 3, pixels, ...)`.
+"""Corrupted pictures that every run on a data set shares: `CorruptedPictures(data, dataset, 1000)("fog", 3, ...)`.
 
 They are kept beside the data set's images, so that the next run on these need not make them again.
 """

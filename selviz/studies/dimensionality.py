@@ -44,7 +44,7 @@ def run_dimensionality(
     report: Report = silent,
     again: bool = False,
 ) -> pd.DataFrame:
-    """Measure components for 95 % of variance and participation ratio of each layer; return `store.dimensionality(run)`.
+    """Measure components for 95 % of variance and participation ratio of each layer; return `store.dimensionality`.
 
     Of the clean activations of the first `images` evaluation images, and of their change under each corruption of
     `names` at `severity` and each attack of `kinds` at `epsilon`; over spatially averaged units and, with `maps`, over

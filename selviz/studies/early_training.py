@@ -50,7 +50,7 @@ def run_early(
     seed: int = 0,
     report: Report = silent,
 ) -> pd.DataFrame:
-    """Measure accuracy while units are silenced, most selective first, least selective first and at random, after some epochs.
+    """Measure accuracy while units are silenced, by selectivity, its reverse and at random, after some epochs.
 
     Units are ranked within each layer by their SI on fold 0 and removed from all layers alike; the accuracy is measured
     on fold 1. Returns the areas under the curves; stored as stage `early`, in which other epochs stay. Raises

@@ -23,7 +23,7 @@ REPRODUCED, OPPOSITE, NOT, UNTESTABLE = "reproduced", "the opposite", "not repro
 
 
 def measures(store: Store, run: str) -> pd.DataFrame:
-    """Return one row per network like `run` that has them stored: its alpha, seed, mean SI, and the measures of `directions`."""
+    """Return one row per network like `run` that has them stored: alpha, seed, mean SI, measures of `directions`."""
     rows = []
     for about in siblings(store.runs(), run).to_dict("records"):
         name = about["run"]

@@ -79,7 +79,7 @@ def run_unit_map(store: Store, run: str, report: Report = silent, again: bool = 
 
 
 def class_groups(superclasses: Mapping[str, Sequence[str]], classes: Sequence[str]) -> np.ndarray:
-    """Return the number of each class's superclass, [C], in the order of `superclasses`; -1 for a class that is in none."""
+    """Return the number of each class's superclass, [C], in the order of `superclasses`; -1 for a class in none."""
     groups = np.full(len(classes), -1)
     for number, (name, members) in enumerate(superclasses.items()):
         for member in members:
