@@ -8,6 +8,7 @@ import contextlib
 import importlib.util
 import inspect
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -49,15 +50,16 @@ def unwrapped(model: object, maker: str) -> nn.Module:
             )
         if ".quantized" in type(part).__module__ or ".ao." in type(part).__module__:
             raise SelvizError(
-                f"{where} is quantized ({type(part).__name__}), and selviz computes in floating point; return the "
+                f"{where} that is quantized ({type(part).__name__}), and selviz computes in floating point; return the "
                 "network as it was before torch.ao.quantization.convert."
             )
+        part._compiled_call_impl = None  # of module.compile(), which changes the module itself
         for name, child in list(part.named_children()):
             inner: object = child
             while isinstance(inner, nn.Module) and type(inner).__name__ in WRAPPERS:
                 inner = getattr(inner, WRAPPERS[type(inner).__name__])
             if inner is not child and isinstance(inner, nn.Module):
-                setattr(part, name, inner) if name.isidentifier() else part._modules.__setitem__(name, inner)
+                part._modules[name] = inner
     return model
 
 
@@ -97,7 +99,9 @@ def _running(path: Path, what: str) -> Iterator[None]:
     """The user's code inside finds files beside it; what it raises becomes a sentence that names its line."""
     sys.path.insert(0, str(path.parent))
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     except (Exception, SystemExit) as error:
         place = fault(error, path)
         reason = first_line(error) if str(error).strip() else ""
