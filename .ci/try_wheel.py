@@ -1,4 +1,4 @@
-"""Try an installed wheel in an empty folder: python try_wheel.py. A run is trained, read and drawn; the server answers."""
+"""Try an installed wheel in an empty folder: a run is trained, read and drawn, the server answers."""
 
 import importlib.util
 import os

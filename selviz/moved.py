@@ -1,4 +1,4 @@
-"""Old names of modules, which programs and links of version 0.1.0 still say: `from selviz.interventions import run_ablation`.
+"""Old names of modules, which programs of version 0.1.0 still say: `from selviz.interventions import run_ablation`.
 
 `install()` puts a finder at the end of `sys.meta_path`: an old name gives the contents of the new module and a
 DeprecationWarning that says what to import. It is asked only for names that no file has. A name that the package now

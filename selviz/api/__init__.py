@@ -6,8 +6,8 @@
     result = selviz.ablate(run, "relu2:3,5")
     result.to_pandas(), result.figure()
 
-The first argument of an instrument is a run: what `capture`, `train`, `sweep` and `open(...).names()` give. A run may be
-named by a beginning that no other run has; `store`, a folder, says where it is (default: data/).
+The first argument of an instrument is a run: what `capture` and `train` return, or a name. A name may be a beginning
+that no other run has; `store`, a folder, says where it is (default: data/).
 """
 
 from collections.abc import Mapping, Sequence
@@ -57,9 +57,9 @@ def capture(
     """Store what every unit of a network in memory does on images in memory, as the run `name`.
 
     `data` is (images, labels), a Dataset of such pairs, or a DataLoader; images are inputs of the network or uint8
-    pixels (`selviz.datasets.in_memory` says how they are kept). `layers` chooses unit layers by name, with `*`. The model is
-    left as it is. The same call again returns the run, or goes on with one that was cut off. Raises SelvizError for
-    images, labels, a network or a name that will not do.
+    pixels (`selviz.datasets.in_memory` says how they are kept). `layers` chooses unit layers by name, with `*`. The
+    model is left as it is. The same call again returns the run, or goes on with one that was cut off. Raises
+    SelvizError for images, labels, a network or a name that will not do.
     """
     from selviz.runs.capturing import capture_model
 
@@ -166,7 +166,7 @@ def curves(
     store: Where = DATA,
     report: Report = silent,
 ) -> Curves:
-    """Silence more and more units, ranked by a metric on fold 0 and measured on fold 1, beside random orders; store it."""
+    """Silence more and more units, ranked on fold 0 and measured on fold 1, beside random orders; store the curves."""
     from selviz.ablation import DRAWS
     from selviz.studies.ablation import run_curves
 

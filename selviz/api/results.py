@@ -60,7 +60,7 @@ def _figures() -> Any:
 
 @dataclass(frozen=True, repr=False)
 class Run(Result):
-    """A captured network in a store: `run.units()`, `run.layers()`; the other public functions take it as their first."""
+    """A captured network in a store: `run.units()`; the instruments take it as their first argument."""
 
     name: str
     store: Store = field(compare=False)
@@ -254,7 +254,7 @@ class Claim(Result):
 
 @dataclass(frozen=True, repr=False)
 class Verdict(Result):
-    """What a test of a registered claim found: `verdict` is supported, an effect smaller than asked, refuted or open."""
+    """What a test of a registered claim found: `verdict` is one of the four in `docs/hypotheses.md`."""
 
     claim: Claim
     verdict: str

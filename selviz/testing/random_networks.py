@@ -1,7 +1,7 @@
 """Random small networks that know the right answer: `network = RandomNetwork(seed)`, `network.activations(images)`.
 
-Layers of random kinds, shapes of values (maps, tokens, tokens first, patches in the batch, one leading axis), activation
-functions of torch's and written out, reuse, branches, names and heads. Each network keeps, in plain PyTorch and with
+Layers of random kinds, shapes of values (maps, tokens, tokens first, patches in the batch, one leading axis),
+activation functions of torch's and written out, reuse, branches, names and heads. Each network keeps, in plain PyTorch and with
 nothing of selviz's, every activation it computes and can clamp one unit of it: the reference of a property test.
 """
 
@@ -150,7 +150,7 @@ class RandomNetwork(nn.Module):
             return logits.softmax(1)
         return logits.log_softmax(1) if self.head == "log_softmax" else logits
 
-    # -------------------------------------------------------------------------------------------------- the right answer
+    # ------------------------------------------------------------------------------------------------- the right answer
 
     def logits(self, images: Tensor) -> Tensor:
         """Return the logits [N, C], or their log-probabilities where the network ends in a softmax."""
@@ -191,7 +191,7 @@ class RandomNetwork(nn.Module):
             x = back(value)
         return x
 
-    # --------------------------------------------------------------------------------------------------------- drawing it
+    # ------------------------------------------------------------------------------------------------------- drawing it
 
     def _add(self, module: nn.Module) -> nn.Module:
         name = self._names.pop() if self._names and self.dice.random() < 0.4 else f"part{len(self.parts)}"

@@ -1,4 +1,4 @@
-"""The board under a hand: a click darkens a tile, the numbers are those of `selviz ablate`, keys do what a mouse does."""
+"""The board in use: a click darkens a tile, the numbers are those of `selviz ablate`, keys do what a mouse does."""
 
 import random
 

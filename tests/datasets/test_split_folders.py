@@ -43,8 +43,8 @@ def split(train, test, classes=AB, count=5):
     ("train", "test"),
     [
         ("train", "test"), ("Training", "Testing"), ("TRAIN", "TEST"), ("train", "Val"), ("train", "eval"),
-        ("seg_train", "seg_test"), ("train_images", "validation-images"), ("TrainSet", "TestSet"), ("images_train", "dev"),
-        ("training_data", "holdout"), ("train/train", "valid/valid"),
+        ("seg_train", "seg_test"), ("train_images", "validation-images"), ("TrainSet", "TestSet"),
+        ("images_train", "dev"), ("training_data", "holdout"), ("train/train", "valid/valid"),
     ],
 )  # fmt: skip
 def test_the_held_out_folder_is_what_is_evaluated_whatever_its_name_is(tmp_path, train, test):
@@ -119,7 +119,7 @@ def test_a_flat_folder_is_taken_whole_where_the_user_says_so(tmp_path):
     assert len(datasets.load(f"folder:{root}", test_folder=".").eval_labels) == 15
 
 
-# ------------------------------------------------------------------------------------------------ other files, deep images
+# --------------------------------------------------------------------------------------------- other files, deep images
 
 
 def test_files_that_are_no_images_by_their_names_are_counted_and_listed(tmp_path):

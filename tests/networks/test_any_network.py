@@ -1,4 +1,4 @@
-"""Networks of every kind that people bring: what is stored is what plain PyTorch gives, or one sentence says why not."""
+"""Networks of every kind that people bring: what is stored is what PyTorch gives, or a sentence says why not."""
 
 from collections import Counter, namedtuple
 
@@ -130,7 +130,7 @@ def test_names_of_layers_are_unique_whatever_the_modules_are_called():
     assert len(set(watched)) == 6
 
 
-# --------------------------------------------------------------------------------------------- gates and unknown ones (4)
+# ------------------------------------------------------------------------------------------- gates and unknown ones (4)
 
 CONV, READ = lambda: nn.Conv2d(3, 8, 3), lambda: nn.Linear(8, 10)
 ONE_LAYER = {
@@ -238,7 +238,7 @@ def test_an_image_that_loses_its_axis_when_alone_is_one_sentence():
         brought(model, IMAGES)
 
 
-# ----------------------------------------------------------------------------------------- memory and writes in place (6)
+# --------------------------------------------------------------------------------------- memory and writes in place (6)
 
 WRITES = {
     "a view": lambda self, x: self.wide(F.relu(self.conv(x)).view(len(x), -1)),
@@ -275,7 +275,7 @@ def test_views_strides_and_writes_into_parts_are_followed(name):
         torch.testing.assert_close(read.network.logits(IMAGES), model(IMAGES.clone()), rtol=1e-4, atol=1e-5)
 
 
-# --------------------------------------------------------------------------------------------------------------- heads (8)
+# ------------------------------------------------------------------------------------------------------------ heads (8)
 
 Pair = namedtuple("Pair", ["features", "logits"])
 HEADS = {
@@ -322,7 +322,7 @@ def test_several_outputs_that_may_be_logits_are_asked_for():
         torch.testing.assert_close(read.network.logits(IMAGES), model(IMAGES)[1])
 
 
-# ------------------------------------------------------------------------------------------------------------ numbers (13)
+# --------------------------------------------------------------------------------------------------------- numbers (13)
 
 
 @pytest.mark.parametrize("scale", [1e6, 1e-12, 0.0])

@@ -106,7 +106,7 @@ def bring(store, file):
     return import_run(store, "bent", f"{__file__}:Tiny", {"dataset": "digits"}, **make)
 
 
-# ------------------------------------------------------------------------------------------- several weights in one file
+# ------------------------------------------------------------------------------------------ several weights in one file
 
 
 def other(weights):

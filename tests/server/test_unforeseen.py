@@ -1,4 +1,4 @@
-"""What nobody caught: one sentence with a number that the log repeats, whatever drew it, however the server was started."""
+"""What nobody caught is one sentence with a number that the log repeats, however the server was started."""
 
 import asyncio
 import json
@@ -52,7 +52,8 @@ def test_any_error_is_one_sentence_with_a_number_that_the_log_repeats(own_store,
 
     port, log = free_port(), own_store.path.with_name("log")
     command = [sys.executable, "-c", PROGRAM, str(ROOT), "run", str(ROOT / "app" / entry), "--server.port", str(port),
-               "--server.address", "127.0.0.1", "--server.headless", "true", "--server.fileWatcherType", "none"]  # fmt: skip
+               "--server.address", "127.0.0.1", "--server.headless", "true", "--server.fileWatcherType",
+               "none"]  # fmt: skip
     settings = {"SELVIZ_DATA": str(own_store.path), "SELVIZ_NO_DEMO": "1", "SELVIZ_LOG": "1", "OMP_NUM_THREADS": "1"}
     with open(log, "w") as file:
         process = subprocess.Popen(

@@ -79,7 +79,7 @@ def test_health_reads_a_stage_file_and_is_503_while_none_can_be_opened(own_store
 
 
 def test_a_local_dashboard_refuses_names_that_are_not_its_own_as_after_dns_rebinding(own_store):
-    """The page of another site whose name leads here: its requests and its WebSocket have that site's host and origin."""
+    """The page of another site whose name leads here: its requests and WebSocket have that site's host and origin."""
 
     async def stream(address, host):
         url = f"{address.replace('http', 'ws')}/_stcore/stream"

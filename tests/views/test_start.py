@@ -1,4 +1,4 @@
-"""The start page: its numbers are the library's, its links hold what is silent, and nothing that is missing breaks it."""
+"""The start page: its numbers are the library's, its links hold what is silent, nothing missing breaks it."""
 
 import pytest
 

@@ -20,7 +20,8 @@ from selviz.testing.faults.contents import content, names, unsound
 WORK = multiprocessing.get_context("forkserver")
 LOADED = (
     "selviz.cli selviz.runs.train selviz.runs.sweep selviz.studies.ablation selviz.robustness "
-    "selviz.hypotheses.registry selviz.hypotheses.ablation_samples selviz.text.tables selviz.store.integrity sklearn.datasets joblib"
+    "selviz.hypotheses.registry selviz.hypotheses.ablation_samples selviz.text.tables "
+    "selviz.store.integrity sklearn.datasets joblib"
 ).split()
 
 RUN = "digits-cnn-a-1-s0-906936d8"
