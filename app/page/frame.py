@@ -4,7 +4,7 @@ from contextlib import contextmanager
 
 import streamlit as st
 
-from selviz.errors import SelvizError
+from selviz.errors import SelvizError, TransientError, system_problem
 from selviz.text import safe_text
 
 from ..look import keyboard
@@ -59,12 +59,27 @@ def unbounded(run: str, layers) -> None:
         )
 
 
+def passing(error: OSError | MemoryError) -> SelvizError | None:
+    """Return the sentence for what the system refused; None where that is no refusal that passes."""
+    words = system_problem(error)
+    if words is None:
+        return None
+    name = getattr(error, "filename", None)
+    return TransientError(f"{f'{name} cannot be read now: ' if name else ''}{words}. Try again in a moment.")
+
+
 @contextmanager
 def show_errors():
-    """A SelvizError inside is shown as its sentence, once on a page; everything else on the page stays."""
+    """A SelvizError inside is shown as its sentence, once on a page; everything else on the page stays.
+
+    So is what the system refuses, such as another open file: that passes, and says nothing of a file's content.
+    """
     try:
         yield
-    except SelvizError as error:
+    except (SelvizError, OSError, MemoryError) as raised:
+        error = raised if isinstance(raised, SelvizError) else passing(raised)
+        if error is None:
+            raise
         drawing = streamlit_internals.page_run()
         of, told = st.session_state.get("failures", (None, set()))
         told = told if of is drawing else set()

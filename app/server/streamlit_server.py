@@ -51,7 +51,8 @@ def end_expired(runtime: Runtime, oldest: int = 0) -> int:
 
     Streamlit lets go of them only when another visitor leaves. Returns how many ended; for the event loop's thread.
     """
-    stored: Any = runtime._session_mgr._session_storage._cache
+    sessions: Any = runtime._session_mgr
+    stored = sessions._session_storage._cache
     ended = stored.expire()
     ended += [(name, stored.pop(name)) for name in list(stored)[:oldest]]
     for _, info in ended:
@@ -73,6 +74,7 @@ def handle_errors(handler: ErrorHandler) -> None:
     if runtime is None:
         return
     logging.getLogger("streamlit.error_util").setLevel(logging.CRITICAL + 1)  # the handler writes the log's line
-    runtime._session_mgr._on_script_error = handler
-    for info in runtime._session_mgr.list_sessions():
+    sessions: Any = runtime._session_mgr
+    sessions._on_script_error = handler
+    for info in sessions.list_sessions():
         info.session._on_script_error = handler

@@ -4,6 +4,7 @@ A row has `what` was looked at, `state` (ok, note: works as it is, mend), what i
 """
 
 import re
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -16,7 +17,8 @@ from selviz.datasets import cache
 from selviz.errors import SelvizError
 from selviz.runs import background_jobs
 from selviz.runs.dataset_locations import placed
-from selviz.store import Store
+from selviz.store import Store, untrusted_files
+from selviz.store.files import NETWORK
 from selviz.store.integrity import check_rest, check_run
 from selviz.system.locks import holder
 from selviz.system.progress import Report, silent
@@ -28,7 +30,7 @@ Row = dict[str, str]
 
 def examine(store: Store, report: Report = silent) -> list[Row]:
     """Every finding, in the order of the checks; every file of the store is read, and nothing is changed."""
-    checks = (packages, network, disk, runs, datasets, records, work)
+    checks = (packages, network, disk, runs, networks, datasets, records, work)
     return [row for check in checks for row in check(store, report)]
 
 
@@ -121,6 +123,19 @@ def runs(store: Store, report) -> Iterator[Row]:
             fix = row["resume"] if isinstance(row["resume"], str) else f"rm -r {store.run_path(row['run'])}"
             yield _row("runs", "note", f"run {row['run']} is {row['state']}{reason}", fix)
     yield _row("runs", "ok", f"{whole} of {len(table)} runs are finished and whole, every file by its checksum")
+
+
+def networks(store: Store, report) -> Iterator[Row]:
+    """Whether each stored network can be used: it is tried in a process of its own."""
+    folders = [store.run_path(name) for name in store.names()]
+    folders = [folder for folder in folders if (folder / NETWORK).exists() and (folder / "summary.json").exists()]
+    problems = untrusted_files.network_problems(folders)
+    for folder, problem in problems.items():
+        if problem:
+            told = f"run {folder.name}: {problem}"
+            yield _row("networks", "mend", told, f"rm -r {shlex.quote(str(folder))}, then import it again")
+    if folders and not any(problems.values()):
+        yield _row("networks", "ok", f"{len(folders)} imported networks run, each tried in a process of its own")
 
 
 def datasets(store: Store, report) -> Iterator[Row]:

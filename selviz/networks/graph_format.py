@@ -4,9 +4,10 @@ An imported run must open in the dashboard, and in somebody else's, without the 
 a run names is never executed there. So the traced graph is stored. Not as torch.export's `.pt2` archive: reading one
 falls back to unpickling (`weights_only=False`) and evaluates its shape expressions as Python, so an archive from a
 stranger may run anything. Not as a pickle or as source text either. The document lists steps, and a step may be
-nothing but: a module of torch.nn made from numbers and words (MODULES), a function or method of tensors that computes
-and does nothing else (a list that torch keeps, less FORBIDDEN), one of OPERATORS and WRAPPED, or a stored tensor.
-torch.fx turns a graph into Python source and runs it, so every name in a document must be a plain identifier.
+nothing but: a module of torch.nn made from numbers and words, a function or method of tensors, each by a name that
+`graph_operators` lists, one of OPERATORS and WRAPPED, or a stored tensor. What is looked up by an index is looked up by
+one that no image decides. torch.fx turns a graph into Python source and runs it, so every name in a document must be a
+plain identifier. Before a stranger's network is used, `first_run` runs it in a process of its own.
 """
 
 import inspect
@@ -20,6 +21,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cache
 from importlib import import_module
+from typing import Any
 
 import torch
 import torch.overrides
@@ -27,28 +29,22 @@ from torch import Tensor, fx, nn
 
 from selviz.errors import SelvizError
 from selviz.networks.activation_functions import FUNCTION_NAMES
+from selviz.networks.graph_indices import check_indices
 from selviz.networks.graph_nodes import node_shapes
+from selviz.networks.graph_operators import OPERATORS, REVIEWED_MODULES, TRACED_MODULES, allowed
 from selviz.networks.tracing import Traced
 from selviz.networks.unit_layers import UnitLayer, placed
 
 FORMAT = 1
 MOST_NODES = 100_000
-OPERATORS = (
-    "add sub mul truediv floordiv mod pow neg pos abs matmul eq ne lt le gt ge and_ or_ xor invert not_ getitem "
-    "iadd isub imul itruediv ifloordiv imatmul"
-).split()
 # Those that may count with plain numbers, where no tensor takes part.
 COUNTING = {getattr(operator, name) for name in "add sub mul pow iadd isub imul".split()}
 LARGEST = 2**40
 MOST_BYTES = 8 * 10**9  # of all steps together, for one image
-DAMAGE = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError)
 ATTRIBUTES = ("shape", "dtype", "device", "ndim", "T", "mT", "requires_grad")
-# Of what torch lets tensors take part in: what takes a callable, hands out memory or leaves torch.
-FORBIDDEN = (
-    "apply_ map_ map2_ backward numpy tolist storage storage_type untyped_storage typed_storage share_memory_ data_ptr "
-    "register_hook register_post_accumulate_grad_hook module_load retain_grad set_ set_data unsafe_set_data resize_ "
-    "resize_as_ cuda cpu to_sparse"
-).split()
+FACTORIES = ("arange", "zeros", "ones", "full", "linspace")
+MEMORY_FORMATS = ("contiguous_format", "channels_last", "channels_last_3d", "preserve_format")
+DTYPES = "float16 bfloat16 float32 float64 uint8 int8 int16 int32 int64 bool float half double int long".split()
 # Of torchvision, whose import takes as long as torch's: it is left until a network has one of these.
 WRAPPED = {
     "torchvision.models.swin_transformer": (
@@ -58,10 +54,8 @@ WRAPPED = {
     ),
     "torchvision.ops": ("stochastic_depth",),
 }
-MODULES = {
-    name: kind
-    for name, kind in vars(nn).items()
-    if isinstance(kind, type) and issubclass(kind, nn.Module) and kind.forward is not nn.Module.forward
+MODULES: dict[str, type[nn.Module]] = {
+    name: getattr(nn, name) for name in (*TRACED_MODULES, *REVIEWED_MODULES) if hasattr(nn, name)
 }
 ATEN_WORDS = ("gelu", "einsum", "div", "scatter_reduce", "pad")  # aten operators that take words, none of them a path
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -75,6 +69,8 @@ def functions() -> dict[str, object]:
     for function, name in FUNCTION_NAMES.items():  # torch does not list all of them
         if getattr(torch.nn.functional, name, None) is function and not name.endswith("_"):
             found[f"torch.nn.functional.{name}"] = function
+    # They take no tensor, so torch does not list them among those that may be overridden.
+    found |= {f"torch.{name}": getattr(torch, name) for name in FACTORIES}
     homes = (torch, torch.nn.functional, torch.linalg, torch.fft, torch.special)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -97,7 +93,8 @@ def wrapped() -> dict[str, object]:
 def _kind(name: str) -> type[nn.Module] | None:
     """The class of modules of that name, if a graph may hold it."""
     if name == "StochasticDepth":
-        return import_module("torchvision.ops").StochasticDepth
+        kind: type[nn.Module] = import_module("torchvision.ops").StochasticDepth
+        return kind
     return MODULES.get(name)
 
 
@@ -118,13 +115,13 @@ def methods() -> frozenset[str]:
 
 
 def _plain(name: str) -> bool:
-    return bool(_NAME.fullmatch(name)) and not name.startswith("_") and name not in FORBIDDEN
+    return bool(_NAME.fullmatch(name)) and allowed(name)
 
 
 # ------------------------------------------------------------------------------------------------------------- writing
 
 
-def graph_document(traced: Traced) -> dict:
+def graph_document(traced: Traced) -> dict[str, Any]:
     """The graph, its modules and its unit layers as what JSON can hold; the tensors are `tensors_of(traced.root)`.
 
     SelvizError names the step that a document cannot hold.
@@ -159,7 +156,15 @@ def graph_document(traced: Traced) -> dict:
         {name: getattr(layer, name) for name in ("name", "node", "axis", "signed", "squeeze", "activation")}
         for layer in traced.layers
     ]
-    return {"format": FORMAT, "nodes": nodes, "modules": modules, "parameters": parameters, "layers": layers}
+    shape = next((traced.shapes.get(node.name, ()) for node in traced.graph.nodes if node.op == "placeholder"), ())
+    return {
+        "format": FORMAT,
+        "input": list(shape[1:]),
+        "nodes": nodes,
+        "modules": modules,
+        "parameters": parameters,
+        "layers": layers,
+    }
 
 
 def tensors_of(traced: Traced) -> dict[str, Tensor]:
@@ -175,7 +180,7 @@ def tensors_of(traced: Traced) -> dict[str, Tensor]:
     return {name: value.detach().cpu().contiguous().clone() for name, value in found.items()}
 
 
-def _module_entry(path: str, module: nn.Module) -> dict:
+def _module_entry(path: str, module: nn.Module) -> dict[str, Any]:
     """The class and settings that make a module anew; torch.nn keeps most of them as attributes of the same names."""
     kind = type(module)
     settings = {}
@@ -201,7 +206,7 @@ def _module_entry(path: str, module: nn.Module) -> dict:
     return {"class": kind.__name__, "settings": settings}
 
 
-def _function_name(node: fx.Node, known: Mapping) -> str:
+def _function_name(node: fx.Node, known: Mapping[object, str]) -> str:
     function = node.target
     if function is getattr:
         if len(node.args) == 2 and node.args[1] in ATTRIBUTES:
@@ -214,17 +219,20 @@ def _function_name(node: fx.Node, known: Mapping) -> str:
     return known[function]
 
 
-def _computes(function) -> bool:
-    """Whether an aten operator takes no words, which may be the names of files."""
+def _computes(function: torch._ops.OpOverload) -> bool:
+    """Whether an aten operator is a listed one that writes into no argument and takes no words, such as names of files."""
+    if not allowed(function.overloadpacket.__name__) or function._schema.is_mutable:
+        return False
     words = any(str(argument.type) in ("str", "Optional[str]") for argument in function._schema.arguments)
     return not words or function.overloadpacket.__name__ in ATEN_WORDS
 
 
-def _unstorable(node, what: str) -> SelvizError:
+def _unstorable(node: fx.Node | str, what: str) -> SelvizError:
     return SelvizError(f"The step {getattr(node, 'name', node)} of the network is none that can be stored: {what}.")
 
 
-def _encoded(value, node):
+def _encoded(value: Any, node: fx.Node | str) -> Any:
+    """Return a step's argument as what JSON can hold; `_decoded` is the way back."""
     if isinstance(value, fx.Node):
         return {"node": value.name}
     if isinstance(value, float) and not math.isfinite(value):
@@ -250,7 +258,7 @@ def _encoded(value, node):
 # ------------------------------------------------------------------------------------------------------------- reading
 
 
-def rebuilt(document, tensors: Mapping[str, Tensor], example: Tensor) -> Traced:
+def rebuilt(document: Any, tensors: Mapping[str, Tensor], example: Tensor) -> Traced:
     """The traced network of a document and its tensors, for an example input [1, C, H, W].
 
     Nothing in the document is trusted; anything but what `graph_document` writes raises SelvizError.
@@ -260,7 +268,7 @@ def rebuilt(document, tensors: Mapping[str, Tensor], example: Tensor) -> Traced:
             raise ValueError(f"it has format {document['format']}, and this selviz reads {FORMAT}; update selviz")
         root, graph = _graph(document, tensors)
         entries = [_layer_entry(entry) for entry in document["layers"]]
-    except (*DAMAGE, RecursionError, RuntimeError, MemoryError) as error:
+    except Exception as error:  # a module may raise anything while it is made
         raise _damaged(" ".join(str(error).split())[:200]) from error
     check_sizes(root, graph, example)
     shapes = node_shapes(root, graph, example)
@@ -283,7 +291,7 @@ def check_sizes(root: nn.Module, graph: fx.Graph, example: Tensor) -> None:
     mode, used = FakeTensorMode(allow_non_fake_inputs=True), 0
 
     class Sizer(fx.Interpreter):
-        def run_node(self, node):
+        def run_node(self, node: fx.Node) -> Any:
             nonlocal used
             if node.op == "call_function" and node.target in COUNTING:
                 _check_counting(node, self.fetch_args_kwargs_from_env(node)[0])
@@ -301,14 +309,14 @@ def check_sizes(root: nn.Module, graph: fx.Graph, example: Tensor) -> None:
         raise _damaged(" ".join(str(error).split())[:200] or type(error).__name__) from error
 
 
-def _check_counting(node: fx.Node, args: tuple) -> None:
+def _check_counting(node: fx.Node, args: tuple[Any, ...]) -> None:
     if any(isinstance(part, Tensor) for part in args):
         return
     if node.target is operator.pow or not all(isinstance(part, int | float) and abs(part) <= LARGEST for part in args):
         raise ValueError(f"the step {node.name} counts with {str(args)[:80]}")
 
 
-def _layer_entry(entry: dict) -> tuple[str, str, int, dict[str, object]]:
+def _layer_entry(entry: Mapping[str, Any]) -> tuple[str, str, int, dict[str, Any]]:
     node, axis = entry["node"], entry["axis"]
     if not isinstance(node, str) or type(axis) is not int:
         raise ValueError("a layer has no units")
@@ -325,12 +333,14 @@ def with_layers(traced: Traced, layers: Iterable[UnitLayer]) -> Traced:
     return replace(traced, layers=tuple(layers))
 
 
-def _needs_torchvision(entries: list) -> bool:
+def _needs_torchvision(entries: Iterable[Mapping[str, Any]]) -> bool:
     return any(str(entry["target"]).startswith("torchvision.") for entry in entries)
 
 
-def _graph(document: dict, tensors: Mapping[str, Tensor]) -> tuple[nn.Module, fx.Graph]:
-    root, graph, made, stored = nn.Module(), fx.Graph(), {}, set()
+def _graph(document: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> tuple[nn.Module, fx.Graph]:
+    root, graph = nn.Module(), fx.Graph()
+    made: dict[str, fx.Node] = {}
+    stored: set[str] = set()
     entries = document["nodes"]
     if not isinstance(entries, list) or len(entries) > MOST_NODES:
         raise ValueError("its steps are no list, or too many")
@@ -372,16 +382,17 @@ def _graph(document: dict, tensors: Mapping[str, Tensor]) -> tuple[nn.Module, fx
         if made[name].name != name:
             raise ValueError(f"the step {name}")
     graph.lint()
+    check_indices(graph)
     return root.eval(), graph
 
 
-def _identifier(name) -> str:
+def _identifier(name: Any) -> str:
     if not isinstance(name, str) or not _NAME.fullmatch(name) or keyword.iskeyword(name):
         raise ValueError(f"the name {str(name)[:80]!r}")
     return name
 
 
-def _place(root: nn.Module, path: str, value) -> None:
+def _place(root: nn.Module, path: Any, value: nn.Module | Tensor) -> None:
     """Puts a module or tensor at a dotted path below root."""
     if not isinstance(path, str) or not _PATH.fullmatch(path) or "__" in path:
         raise ValueError(f"the path {str(path)[:80]!r}")
@@ -389,7 +400,7 @@ def _place(root: nn.Module, path: str, value) -> None:
     for name in parents:
         if name not in root._modules:
             root.add_module(name, nn.Module())
-        root = root._modules[name]
+        root = root.get_submodule(name)
     if isinstance(value, nn.Parameter):
         root.register_parameter(last, value)
     elif isinstance(value, Tensor):
@@ -400,7 +411,7 @@ def _place(root: nn.Module, path: str, value) -> None:
         root.add_module(last, value)
 
 
-def _function(name: str, args: list, known: Mapping):
+def _function(name: str, args: list[Any], known: Mapping[str, object]) -> Any:
     if name == "getattr":
         if len(args) != 2 or args[1] not in ATTRIBUTES:
             raise ValueError(f"the attribute {args[1:]}")
@@ -415,7 +426,7 @@ def _function(name: str, args: list, known: Mapping):
     return known[name]
 
 
-def _decoded(value, made: Mapping[str, fx.Node]):
+def _decoded(value: Any, made: Mapping[str, fx.Node]) -> Any:
     if value is None or type(value) in (bool, int, float, str):
         return value
     if isinstance(value, list):
@@ -433,7 +444,7 @@ def _decoded(value, made: Mapping[str, fx.Node]):
         return {key: _decoded(part, made) for key, part in content.items()}
     if kind in ("dtype", "memory_format", "layout"):
         found = getattr(torch, _identifier(content))
-        if type(found).__name__ != kind:
+        if type(found).__name__ != kind or content not in (*DTYPES, "strided", *MEMORY_FORMATS):
             raise ValueError(f"the {kind} {content}")
         return found
     if kind == "device":

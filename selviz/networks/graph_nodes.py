@@ -2,7 +2,8 @@
 
 import copy
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -274,3 +275,49 @@ def node_shapes(root: nn.Module, graph: fx.Graph, example: Tensor) -> dict[str, 
     finally:
         root.train(was_training)
     return shapes
+
+
+def with_public_operators(graph: fx.Graph) -> None:
+    """Put what torch documents in place of the private operators that torch.export leaves; the numbers stay the same.
+
+    A stored network may have no private ones.
+    """
+    aten = torch.ops.aten
+    for node in list(graph.nodes):
+        if node.op != "call_function" or not (name := called(node)).startswith("_"):
+            continue
+        x, *rest = node.args or (None,)
+        if name == "_native_batch_norm_legit_no_training":
+            weight, bias, mean, variance, momentum, epsilon = rest
+            settings = (x, weight, bias, mean, variance, False, momentum, epsilon, False)
+            _replace_first_part(graph, node, aten.batch_norm.default, settings)
+        elif name == "_scaled_dot_product_flash_attention_for_cpu":
+            key, value, *others = rest
+            dropout, causal = [*others, 0.0, False][:2] if len(others) < 2 else others[:2]
+            mask = node.kwargs.get("attn_mask")
+            attention = aten.scaled_dot_product_attention.default
+            scale = {"scale": node.kwargs["scale"]} if node.kwargs.get("scale") is not None else {}
+            _replace_first_part(graph, node, attention, (x, key, value, mask, dropout, causal), scale)
+        elif name in ("_softmax", "_log_softmax") and rest[1:2] != [True]:
+            node.target, node.args = getattr(aten, name[1:]).int, (x, rest[0])
+        elif name in ("_adaptive_avg_pool2d", "_adaptive_avg_pool3d"):
+            node.target = getattr(aten, name[1:]).default
+        elif name == "_unsafe_view":
+            node.target = aten.view.default
+    graph.eliminate_dead_code()
+
+
+def _replace_first_part(
+    graph: fx.Graph, node: fx.Node, target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any] = {}
+) -> None:
+    """Put a call in place of `node[0]`; a graph that uses another part of the result keeps the node."""
+    users = list(node.users)
+    if any(called(user) != "getitem" or user.args[1] != 0 for user in users):
+        return
+    with graph.inserting_before(node):
+        whole = graph.call_function(target, args, dict(kwargs))
+    whole.meta = dict(users[0].meta) if users else {}
+    for user in users:
+        user.replace_all_uses_with(whole)
+        graph.erase_node(user)
+    graph.erase_node(node)

@@ -24,7 +24,14 @@ from torch import Tensor, fx, nn
 
 from selviz.errors import SelvizError, first_line
 from selviz.networks.activation_nodes import LeftOut
-from selviz.networks.graph_nodes import called, contiguous_where_needed, node_shapes, out_of_place, output
+from selviz.networks.graph_nodes import (
+    called,
+    contiguous_where_needed,
+    node_shapes,
+    out_of_place,
+    output,
+    with_public_operators,
+)
 from selviz.networks.heads import Head, Reader, find_head, with_head
 from selviz.networks.unit_layers import Source, UnitLayer, find_layers
 
@@ -323,6 +330,7 @@ def _by_export(model: nn.Module, example: Tensor, reader: Reader) -> tuple[nn.Mo
         if node.op == "get_attr" and not node.users:
             graph.erase_node(node)
             parts.pop(str(node.target), None)
+    with_public_operators(graph)
     root = fx.GraphModule(_with_plain_paths(parts, graph), graph)
     out_of_place(root, graph)
     return root, graph

@@ -1,10 +1,18 @@
 """Whether files that somebody else made are those of a finished run: `validate_untrusted_run(run_folder, images_folder, fingerprint)`.
 
-A DuckDB file can hold more than tables: a view in it could read other files of this machine when a page looks at it.
+A DuckDB file can hold more than tables: a view in it could read other files of this machine when a page looks at it. A
+stored network is run for the first time in a process of its own: `network_problems([run_folder, ...])`.
 """
 
 import contextlib
+import json
+import os
+import selectors
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import safetensors
@@ -16,8 +24,11 @@ from selviz.store.integrity import LISTED
 from selviz.store.queries import CONFIG
 from selviz.store.schema import stored_columns
 from selviz.store.stage_files import record, stage_is_whole
+from selviz.system.processes import environment
 
 OPTIONAL = (WEIGHTS, NETWORK)  # the second is data too, and checked step by step each time it is opened
+TRIAL_S = 90.0  # for a network to be tried
+START_S = 300.0  # until its process has imported torch, on a machine that is busy
 UNFIT = "does not fit its record"
 OTHERS = """
     SELECT database_name FROM duckdb_views() WHERE NOT internal
@@ -69,7 +80,60 @@ def validate_untrusted_run(run: Path, images: Path, fingerprint: str) -> str | N
         return "its summary does not list its files"
     if (run / WEIGHTS).exists() and listed.get(WEIGHTS, known := file_sha256(run / WEIGHTS)) != known:
         return f"{WEIGHTS} is not what its summary says"
-    return _weights_problem(run / WEIGHTS)
+    return _weights_problem(run / WEIGHTS) or network_problems([run])[run]
+
+
+def network_problems(folders: Sequence[Path]) -> dict[Path, str | None]:
+    """Return what is wrong with the stored network in each run's folder, None where there is none or it runs.
+
+    Each runs in a process of its own kind, with limits of memory and time (`selviz.networks.first_run`): one that takes
+    too much of either, or ends its process, is refused.
+    """
+    found: dict[Path, str | None] = dict.fromkeys(folders)
+    left = [folder for folder in folders if (folder / NETWORK).exists()]
+    while left:
+        command = [sys.executable, "-P", "-m", "selviz.networks.first_run", *map(str, left)]
+        with subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment()
+        ) as process:
+            under_way, why = None, ""
+            try:
+                for line in _lines(process):
+                    if "begins" in line:
+                        under_way = Path(line["begins"])
+                        continue
+                    found[Path(line["folder"])] = line["problem"] and f"its network cannot be used ({line['problem']})"
+                    left.remove(Path(line["folder"]))
+                    under_way = None
+            except TimeoutError:
+                why = f"took more than {TRIAL_S:g} s"
+                process.kill()
+            status = process.wait()
+        if not left:
+            break
+        if under_way is None:  # it never began: nothing was tried, so nothing is known to be sound
+            return {
+                **found,
+                **dict.fromkeys(left, "its network could not be tried: no process could be started for it"),
+            }
+        found[under_way] = f"its network {why or f'ended the process that tried it (status {status})'}"
+        left.remove(under_way)
+    return found
+
+
+def _lines(process: subprocess.Popen[bytes]) -> Iterator[dict[str, Any]]:
+    """Yield the JSON lines that a process writes until it ends; TimeoutError where it writes none for TRIAL_S seconds."""
+    assert process.stdout is not None
+    pending, patience = b"", START_S
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while selector.select(patience):
+            if not (part := os.read(process.stdout.fileno(), 65536)):
+                return
+            patience = TRIAL_S
+            *whole, pending = (pending + part).split(b"\n")
+            yield from map(json.loads, whole)
+    raise TimeoutError
 
 
 def files_problem(files: list[Path]) -> str | None:
@@ -108,8 +172,9 @@ def pictures(file: Path) -> tuple[list[str], list[tuple[int, int]]]:
         return [name for (name,) in names], _numbered(connection, "thumbnails")
 
 
-def _numbered(connection, table: str) -> list[tuple[int, int]]:
-    return connection.execute(f"SELECT image, label FROM file0.{table} ORDER BY image").fetchall()
+def _numbered(connection: duckdb.DuckDBPyConnection, table: str) -> list[tuple[int, int]]:
+    rows = connection.execute(f"SELECT image, label FROM file0.{table} ORDER BY image").fetchall()
+    return [(int(image), int(label)) for image, label in rows]
 
 
 def _weights_problem(file: Path) -> str | None:
@@ -123,7 +188,7 @@ def _weights_problem(file: Path) -> str | None:
     return None
 
 
-def _object(file: Path) -> dict | None:
+def _object(file: Path) -> dict[str, Any] | None:
     try:
         value = read_json(file)
     except TransientError:
@@ -134,7 +199,7 @@ def _object(file: Path) -> dict | None:
 
 
 @contextlib.contextmanager
-def _alone(files: list[Path]):
+def _alone(files: list[Path]) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection that can read these files, as file0, file1, ..., and nothing else, whatever they ask for."""
     connection = connect(**CONFIG, threads=1)
     try:

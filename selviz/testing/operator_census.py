@@ -3,7 +3,7 @@
 Prints one JSON document, {"functions", "methods", "aten", "modules", "untraced"}, each name with the number of networks
 that have it; `selviz/networks/graph_operators.py` holds the reviewed list, and a test asks that it covers what is
 printed here. The networks: a small member of each family of torchvision and timm, and selviz's own. They are traced in
-both ways on the meta device, so no weight is drawn and nothing is computed. All of timm takes half an hour; --only
+both ways on the meta device, so no weight is drawn and nothing is computed. All of timm takes half an hour or more; --only
 NAME,NAME takes a few.
 """
 
@@ -120,7 +120,7 @@ def census(names: list[str]) -> dict[str, dict[str, int] | dict[str, str]]:
     untraced: dict[str, str] = {}
     for name in names:
         for way in tracing.WAYS:
-            found, reason = _traced(name, way)
+            found, reason = trace_one(name, way)
             if found is None:
                 untraced[f"{name} by {way}"] = reason
                 continue
@@ -130,7 +130,8 @@ def census(names: list[str]) -> dict[str, dict[str, int] | dict[str, str]]:
     return {kind: dict(sorted(counter.items())) for kind, counter in counts.items()} | {"untraced": untraced}
 
 
-def _traced(name: str, way: str) -> tuple[tracing.Traced | None, str]:
+def trace_one(name: str, way: str) -> tuple[tracing.Traced | None, str]:
+    """Return a network as traced one way, and why it could not be."""
     reason = ""
     for side in SIDES:
         try:

@@ -1,6 +1,8 @@
-"""Documents of networks that ask for more than computing: `HOSTILE`, steps by what they try; `bent(dice, document, place)`."""
+"""Documents of networks that ask for more than computing: `HOSTILE`, steps by what they try; `bent(dice, document, place)`,
+and `extreme(dice, document)`: steps that are allowed, on extreme values."""
 
 import copy
+import inspect
 import json
 import random
 from pathlib import Path
@@ -38,6 +40,108 @@ HOSTILE = {
     "another type of torch": step("call_method", "to", [X, {"dtype": "load"}]),
     "no step": "open('{trace}', 'w')",
 }
+
+
+EXTREME_NUMBERS = (0, 1, -1, 2, 3, -2, 7, 2**31 - 1, 2**31, -(2**31), 2**62, 2**63 - 1, -(2**63))
+EXTREME_REALS = (0.0, -0.0, 1.0, 0.5, -1.0, 1e-320, 1e30, 1e308, "nan", "inf", "-inf")
+
+
+def extreme(dice: random.Random, document: dict) -> dict:
+    """Return the document with a step that a stored network may have, on arguments of extreme values and other types."""
+    from selviz.networks import graph_format, graph_operators
+
+    document = copy.deepcopy(document)
+    names = [X, X, X, *({"node": node["name"]} for node in STEPS_BEFORE)]
+    kind = dice.randrange(4)
+    if kind == 0:
+        packets = [name for name in sorted({*graph_operators.TRACED, *graph_operators.REVIEWED}) if _overloads(name)]
+        packet = dice.choice(packets)
+        overload = dice.choice(_overloads(packet))
+        args = [_like(dice, str(argument.type), names) for argument in _schema(packet, overload).arguments
+                if not argument.kwarg_only and (not argument.has_default_value() or dice.random() < 0.6)]  # fmt: skip
+        node = step("call_function", f"aten.{packet}.{overload}", args)
+    elif kind == 1:
+        node = step("call_function", dice.choice(sorted(graph_format.functions())), _some(dice, names))
+    elif kind == 2:
+        node = step("call_method", dice.choice(sorted(graph_format.methods())), _some(dice, names))
+    else:
+        modules = sorted(graph_format.MODULES)
+        settings = {}
+        name = dice.choice(modules)
+        for parameter in list(inspect.signature(graph_format.MODULES[name].__init__).parameters.values())[1:]:
+            if parameter.name not in ("device", "dtype", "kwargs", "args") and dice.random() < 0.6:
+                settings[parameter.name] = _value_of(dice, names, tensors=False)
+        document["modules"]["extreme"] = {"class": name, "settings": settings}
+        node = step("call_module", "extreme", _some(dice, names)[:2])
+    document["nodes"][1:1] = [*STEPS_BEFORE, {**node, "name": "extreme"}]
+    return document
+
+
+# Tensors of other types and shapes, made of the image: what a step may be given.
+STEPS_BEFORE = (
+    step("call_method", "to", [X, {"dtype": "int64"}], name="whole"),
+    step("call_method", "flatten", [X], name="flat"),
+    step("call_function", "operator.mul", [{"node": "whole"}, 2**62], name="large"),
+    step("call_function", "operator.mul", [X, {"float": "nan"}], name="undefined"),
+    step("call_method", "size", [X], name="shape"),
+    step("call_function", "torch.arange", [-5, 60], name="numbers"),
+    step("call_function", "operator.mul", [{"node": "numbers"}, 2**58], name="far"),
+    step("call_function", "torch.zeros", [0, 3], name="nothing"),
+)
+
+
+def _schema(packet: str, overload: str):
+    import torch
+
+    return getattr(getattr(torch.ops.aten, packet), overload)._schema
+
+
+def _overloads(packet: str) -> list[str]:
+    import torch
+
+    found = getattr(torch.ops.aten, packet, None)
+    return [] if found is None else [name for name in found.overloads() if not getattr(found, name)._schema.is_mutable]
+
+
+def _like(dice: random.Random, kind: str, names: list[dict]):
+    """Return a value for an argument of a type as aten's schemas name it."""
+    if dice.random() < 0.1:
+        return _value_of(dice, names)
+    if kind.startswith("Optional") and dice.random() < 0.3:
+        return None
+    if "List[Tensor" in kind or "Tensor[]" in kind or "List[Optional[Tensor" in kind:
+        return [dice.choice(names) for _ in range(dice.randrange(3))]
+    if "Tensor" in kind:
+        return dice.choice(names)
+    if "List[int]" in kind or "SymInt[]" in kind or "int[]" in kind or "List[SymInt" in kind:
+        return [dice.choice(EXTREME_NUMBERS) for _ in range(dice.randrange(5))]
+    if "float" in kind or "number" in kind or "Scalar" in kind:
+        return _real(dice) if dice.random() < 0.6 else dice.choice(EXTREME_NUMBERS)
+    if "bool" in kind:
+        return dice.random() < 0.5
+    return dice.choice(EXTREME_NUMBERS)
+
+
+def _real(dice: random.Random):
+    value = dice.choice(EXTREME_REALS)
+    return {"float": value} if isinstance(value, str) else value
+
+
+def _value_of(dice: random.Random, names: list[dict], tensors: bool = True):
+    choices = [
+        lambda: dice.choice(EXTREME_NUMBERS), lambda: dice.choice(EXTREME_NUMBERS), lambda: _real(dice),
+        lambda: dice.random() < 0.5, lambda: None, lambda: {"dtype": dice.choice(["int64", "float64", "bool", "uint8"])},
+        lambda: [dice.choice(EXTREME_NUMBERS) for _ in range(dice.randrange(5))],
+        lambda: {"tuple": [dice.choice(EXTREME_NUMBERS) for _ in range(dice.randrange(5))]},
+        lambda: dice.choice(["mean", "sum", "reflect", "bilinear", "nearest", "same", "bicubic", "area", "circular"]),
+    ]  # fmt: skip
+    if tensors:
+        choices += [lambda: dice.choice(names)] * 3 + [lambda: [dice.choice(names), dice.choice(names)]]
+    return dice.choice(choices)()
+
+
+def _some(dice: random.Random, names: list[dict]) -> list:
+    return [dice.choice(names), *(_value_of(dice, names) for _ in range(dice.randrange(5)))]
 
 
 BIG = (10**3, 10**5, 10**7, 10**9, 2**62)

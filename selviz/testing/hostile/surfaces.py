@@ -202,12 +202,15 @@ class Networks(Surface):
         return self._document
 
     def make(self, dice):
+        if dice.random() < 0.5:
+            return networks.extreme(dice, self._document)
         return networks.bent(dice, self._document, self.room.canaries)
 
     def use(self, thing):
-        from selviz.networks import graph_format
+        from selviz.networks import first_run, graph_format
 
-        graph_format.rebuilt(thing, self._tensors, self._example)
+        traced = graph_format.rebuilt(thing, self._tensors, self._example)
+        first_run.run(traced, self._example)
 
 
 class Claims(Surface):

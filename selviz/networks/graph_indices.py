@@ -1,0 +1,44 @@
+"""Where a graph looks something up by an index, which no pixel may decide: `check_indices(graph)`."""
+
+import torch
+from torch import fx
+
+from selviz.networks.graph_nodes import called
+from selviz.networks.graph_operators import INDEX_FIRST, INDEXING, SHAPES
+
+
+def indices(node: fx.Node) -> list[fx.Node]:
+    """Return the steps whose values a node looks something up by; [] for a node that looks nothing up.
+
+    A size is not among them: `getitem` by a number that comes from a shape is no look-up by value.
+    """
+    name = called(node)
+    if name not in INDEXING and not (name == "repeat_interleave" and len(node.all_input_nodes) > 1):
+        return []
+    first = (name in INDEX_FIRST and not isinstance(node.target, torch._ops.OpOverload)) or name == "one_hot"
+    source = None if first else (node.args or (None,))[0]
+    return [part for part in node.all_input_nodes if part is not source]
+
+
+def from_image(graph: fx.Graph) -> set[fx.Node]:
+    """Return the steps whose values depend on the pixels of the image, not on its shape alone."""
+    found: set[fx.Node] = set()
+    for node in graph.nodes:
+        attribute = node.op == "call_function" and node.target is getattr
+        if (
+            node.op == "placeholder"
+            or (not attribute and called(node) not in SHAPES and any(part in found for part in node.all_input_nodes))
+            or (attribute and node.args[1] in ("T", "mT") and node.args[0] in found)
+        ):
+            found.add(node)
+    return found
+
+
+def check_indices(graph: fx.Graph) -> None:
+    """Raise ValueError for a step that looks something up by values of the image."""
+    pixels = from_image(graph)
+    for node in graph.nodes:
+        table = (node.args or (None,))[0]
+        for part in indices(node):
+            if part in pixels and not (isinstance(table, fx.Node) and table is part):
+                raise ValueError(f"the step {node.name} looks something up by values of the image")
