@@ -1,6 +1,7 @@
 """`selviz sweep, early`: many runs from one grid of settings; one run while it was learning."""
 
 import argparse
+import sys
 
 from selviz.cli.common import Commands, dataset_options, positive, run_option, show, store_and_run
 from selviz.config import IMAGE_SETTINGS, SETTINGS, TRAINING_SETTINGS, absolute_spec, image_settings, parse_values
@@ -8,7 +9,9 @@ from selviz.errors import SelvizError
 from selviz.text.tables import Progress, SweepProgress, early_text, sweep_text
 
 # Options beside the settings of runs -> what they are where they are left out.
-DEFAULTS = {"backend": "loky", "address": None, "workers": None, "threads": None, "gpus": 0, "device": "auto"}
+DEFAULTS = {
+    "backend": "loky", "address": None, "workers": None, "threads": None, "gpus": 0, "device": "auto", "stack": 1,
+}  # fmt: skip
 
 
 def sweep(args):
@@ -23,9 +26,11 @@ def sweep(args):
     with SweepProgress() as progress:
         frame = run_sweep(
             Store(args.data), configs, args.backend, args.workers, args.threads, args.address, args.gpus, args.device,
-            report=progress, arguments=arguments(args),
+            report=progress, arguments=arguments(args), stack=args.stack,
         )  # fmt: skip
     show(args, frame, lambda: sweep_text(frame.to_dict("records")))
+    if diverged := sum(value is True for value in frame["diverged"].tolist()):
+        print(f"selviz: {diverged} of {len(frame)} networks diverged: they end worse than guessing", file=sys.stderr)
     missing = frame[frame["state"] != "finished"]
     if len(missing):
         first = missing.iloc[0]
@@ -68,6 +73,12 @@ def _sweep_options(sub):
     )
     sub.add_argument("--address", help="of the cluster: auto for Ray's own machine, else host:port")
     sub.add_argument("--workers", type=positive, help="runs at the same time (default: one a core, or the cluster's)")
+    sub.add_argument(
+        "--stack",
+        type=positive,
+        default=DEFAULTS["stack"],
+        help="so many networks that differ by seed and alpha are trained at once, for GPUs (default: 1)",
+    )
     sub.add_argument("--threads", type=positive, help="of each run (default: the cores shared out; 1 on a cluster)")
     sub.add_argument(
         "--gpus", type=float, default=DEFAULTS["gpus"], help="of each run; 0.5: two share one (default: 0)"

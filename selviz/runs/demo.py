@@ -58,7 +58,7 @@ def main(data, report: Report = silent) -> None:
     with background_jobs.working(place(data), "the demo"):
         missing = [config for config in CONFIGS if not sweep.is_finished(data, config)]
         with sweep.watching(data, CONFIGS, report):
-            reasons = sweep.work_off(data, missing, place(data), workers=1)
+            reasons = sweep.train_all(data, missing, place(data), workers=1)
         for reason in reasons.values():
             raise SelvizError(reason)
     if background_jobs.is_stopped(place(data)):

@@ -5,10 +5,12 @@ Each is written as a whole, with its provenance beside it; `summarise(folder, fa
 
 import datetime
 import io
+import math
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,19 +19,23 @@ from PIL import Image
 from torch import Tensor
 
 from selviz import statistics
+from selviz.config import SETTINGS, config_from_dict
 from selviz.datasets import SEALED, Dataset
 from selviz.errors import SelvizError
+from selviz.networks.unit_network import UnitNetwork
 from selviz.runs.capture import record
 from selviz.selectivity import unit_tables
 from selviz.store import Store, read_json, stage_is_whole, write_activations, write_images, write_stage
 from selviz.store.files import WEIGHTS, checksum
 from selviz.store.integrity import LISTED, checksums
 from selviz.system.progress import Report
+from selviz.training.checkpoints import EpochRow
+from selviz.training.schedules import alpha_at
 
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "duckdb")
 
 
-def write_training(folder: Path, history: list[dict], provenance: dict) -> None:
+def write_training(folder: Path, history: Sequence[EpochRow], provenance: dict[str, Any]) -> None:
     """The stage of a training's history, one row an epoch; an imported run's has no rows."""
     columns = ["epoch", "loss", "penalty", "train_accuracy", "test_accuracy", "mean_si", "mean_si_live"]
     layer_rows = [
@@ -44,7 +50,9 @@ def write_training(folder: Path, history: list[dict], provenance: dict) -> None:
     write_stage(folder, "training", tables, provenance)
 
 
-def capture_stage(store: Store, folder: Path, network, dataset: Dataset, tell: Report, again: bool = False) -> None:
+def capture_stage(
+    store: Store, folder: Path, network: UnitNetwork, dataset: Dataset, tell: Report, again: bool = False
+) -> None:
     """What `network` does on the evaluation images, its measures, and their pictures; what is whole stays."""
     pictures = thumbnails(dataset.eval_pixels)  # made as they are written, if they are
     write_images(store.path, dataset.fingerprint, pictures, dataset.eval_labels, dataset.class_names)
@@ -57,7 +65,7 @@ def capture_stage(store: Store, folder: Path, network, dataset: Dataset, tell: R
         classes,
         folder / "partial" / "capture",
         _capture_key(folder, dataset),
-        lambda news: tell({"stage": "capture", **news}),
+        lambda progress: tell({"stage": "capture", **progress}),
     )
     _check_finite(found.logits, "outputs")
     layers = pd.DataFrame(
@@ -119,7 +127,7 @@ def thumbnails(pixels: Tensor, largest: int = 96) -> Iterator[bytes]:
         yield buffer.getvalue()
 
 
-def summarise(folder: Path, facts: Mapping, dataset: Dataset) -> dict:
+def summarise(folder: Path, facts: Mapping[str, Any], dataset: Dataset) -> dict[str, Any]:
     """Return what lists and the overview show of the run, from its stage files; accuracy is that of folds 0 and 1."""
     from selviz.store.queries import read
 
@@ -130,7 +138,7 @@ def summarise(folder: Path, facts: Mapping, dataset: Dataset) -> dict:
     null = _run_null(folder)
     correct = int((images["label"] == images["prediction"]).sum())
     low, high = statistics.wilson(correct, len(images))
-    epochs = read({"training": folder / "training.duckdb"}, "SELECT sum(seconds) AS seconds FROM training.epochs")
+    epochs = read({"training": folder / "training.duckdb"}, "SELECT * FROM training.epochs ORDER BY epoch")
     return {
         "run": folder.name,
         **facts,
@@ -157,7 +165,8 @@ def summarise(folder: Path, facts: Mapping, dataset: Dataset) -> dict:
         "mean": list(dataset.mean),
         "std": list(dataset.std),
         "train_images": None if facts["kind"] == "imported" else len(dataset.train_labels),
-        "train_seconds": float(np.nan_to_num(epochs["seconds"][0])),
+        "train_seconds": float(epochs["seconds"].sum()),
+        "diverged": has_diverged(facts, epochs, len(dataset.class_names)),
         LISTED: checksums(folder),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         **provenance((read_json(folder / "training.json") or {}).get("provenance", {}).get("device", "cpu")),
@@ -171,8 +180,20 @@ def _run_null(folder: Path) -> pd.DataFrame:
     return read({"metrics": folder / "metrics.duckdb"}, "SELECT * FROM metrics.null_draws")
 
 
-def provenance(device: str) -> dict:
-    """Where and with what something was computed, for the record beside a stage."""
+def has_diverged(settings: Mapping[str, Any], epochs: pd.DataFrame, classes: int) -> bool | None:
+    """Return whether a training ended worse than guessing: cross-entropy of its last epoch above ln(classes).
+
+    `epochs` are its rows in order, of which the loss holds the penalty. None for what was not trained here.
+    """
+    if settings["kind"] == "imported" or epochs.empty:
+        return None
+    config = config_from_dict({name: value for name, value in settings.items() if name in SETTINGS})
+    last = epochs.iloc[-1]
+    return not last["loss"] + alpha_at(config, config.epochs - 0.5) * last["penalty"] <= math.log(classes)
+
+
+def provenance(device: str) -> dict[str, Any]:
+    """Return where and with what something was computed, for the record beside a stage."""
     return {
         "device": device,
         "threads": torch.get_num_threads(),

@@ -5,8 +5,9 @@ call again returns a finished run, and goes on with one that was cut off.
 """
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 from lightning_fabric import Fabric
 
@@ -14,6 +15,7 @@ from selviz.config import RunConfig, config_from_dict, config_to_dict, run_name
 from selviz.datasets import Dataset
 from selviz.errors import SelvizError
 from selviz.networks import models
+from selviz.networks.unit_network import UnitNetwork
 from selviz.runs import snapshots
 from selviz.runs.dataset_locations import named_here
 from selviz.runs.load import load_dataset, network_of
@@ -23,8 +25,10 @@ from selviz.store import Store, read_json, run_list, stage_is_whole, write_json
 from selviz.store.files import WEIGHTS
 from selviz.store.stage_files import clear_partial
 from selviz.system.locks import Claim
-from selviz.system.progress import Report, silent
-from selviz.training.loop import fabric_for, train
+from selviz.system.progress import ProgressEvent, Report, silent
+from selviz.training import stacked
+from selviz.training.checkpoints import EpochRow
+from selviz.training.loop import TrainingDiverged, fabric_for, train
 
 
 def train_run(
@@ -34,42 +38,30 @@ def train_run(
     device: str = "auto",
     devices: int = 1,
     gpu: int | None = None,
-) -> dict | None:
-    """Train, capture and store one run; its summary. A finished run is returned as it is.
+) -> dict[str, Any] | None:
+    """Train, capture and store one run; returns its summary. A finished run is returned as it is.
 
     `report` gets {"run", "stage", ...} as the work goes on. Raises SelvizError for unknown names, a run that another
     process is working on, and a disk that cannot be written; the run is then listed with the command that resumes it.
-    A `report` may raise jobs.Stopped. With several `devices` this very command runs once for each of them, and all but
-    the first return None; `gpu` is the number of the only one to use.
+    A `report` may raise background_jobs.Stopped. With several `devices` this very command runs once for each of them,
+    and all but the first return None; `gpu` is the number of the only one to use.
     """
     run = run_name(config)
     folder = store.run_path(run)
-    if summary := read_json(folder / "summary.json"):
+    if summary := _summary(folder):
         return summary
     models.check(config.model)
-    dataset = load_dataset(config_to_dict(config), lambda news: report({"run": run, **news}))
+    dataset = load_dataset(config_to_dict(config), lambda progress: report({"run": run, **progress}))
     fabric = fabric_for(config, device, devices, gpu)
     fabric.launch()
     if not fabric.is_global_zero:
         train(config, dataset.without_sealed(), folder / "partial", fabric=fabric)
         return None
     with Claim(folder / "claim.json", f"run {run}") as claim:
-
-        def tell(news: dict) -> None:
-            if claim.lost:
-                raise SelvizError(f"Run {run} was taken over by another process; let it finish.")
-            news = {"run": run, "alpha": config.alpha, **news}
-            if "unit_si" in news:
-                _tell_live(folder, news)
-                del news["unit_si"]
-            if "step" not in news:
-                write_json(folder / "partial" / "progress.json", news)
-            report(news)
-
-        if summary := read_json(folder / "summary.json"):
+        if summary := _summary(folder):
             return summary
-        (folder / "failed.json").unlink(missing_ok=True)
-        write_json(folder / "config.json", config_to_dict(config))
+        tell = _teller(folder, config, claim, report)
+        _begin(folder, config)
         try:
             _train_stage(folder, config, dataset.without_sealed(), tell, fabric)
             network = network_of(folder, config_to_dict(config), dataset)
@@ -80,62 +72,132 @@ def train_run(
         except Exception as error:
             _record_failure(folder, error)
             raise
-        report({"stage": "finished", **summary})
+        report(cast(ProgressEvent, {**summary, "stage": "finished"}))
         return summary
 
 
-def capture_run(store: Store, run: str, report: Report = silent) -> dict:
-    """Capture a run's units again from its weights, for instance after a file was damaged; its summary."""
+def train_runs_stacked(
+    store: Store, configs: Sequence[RunConfig], report: Report = silent, device: str = "auto"
+) -> None:
+    """Train the networks of several runs at once (`training.stacked`), so that `train_run` only has to capture them.
+
+    Runs that are trained already are left out. One whose training diverges is listed as failed and ends no other.
+    Raises SelvizError if another process works on one of the runs, and for runs that do not make a stack.
+    """
+    configs = [config for config in configs if not _is_trained(store.run_path(run_name(config)))]
+    if not configs:
+        return
+    stacked.check(configs)
+    models.check(configs[0].model)
+    dataset = load_dataset(config_to_dict(configs[0]), report).without_sealed()
+    folders = [store.run_path(run_name(config)) for config in configs]
+    with contextlib.ExitStack() as claims:
+        reports = []
+        for config, folder in zip(configs, folders, strict=True):
+            claim = claims.enter_context(Claim(folder / "claim.json", f"run {folder.name}"))
+            _begin(folder, config)
+            reports.append(_training_teller(_teller(folder, config, claim, report)))
+        used = fabric_for(configs[0], device).device
+        partial = [folder / "partial" for folder in folders]
+        results = stacked.train_stack(configs, dataset, partial, reports, device)
+        about = {**provenance(str(used)), "devices": 1, "stack": len(configs)}
+        for folder, result in zip(folders, results, strict=True):
+            if isinstance(result, TrainingDiverged):
+                _record_failure(folder, result)
+            else:
+                _write_trained(folder, *result, about)
+
+
+def capture_run(store: Store, run: str, report: Report = silent) -> dict[str, Any]:
+    """Capture a run's units again from its weights, for instance after a file was damaged; returns its summary."""
     folder = store.run_path(run)
     settings = run_list.settings(folder)
     if not settings or not (folder / WEIGHTS).exists():
         store.run(run)  # says what is wrong, unless the run is finished
-        raise SelvizError(f"Run {run} has no weights, so its units cannot be captured again; train or import it anew.")
+        raise SelvizError(f"Run {run} has no weights, so its units cannot be captured again; train or import it again.")
+
+    def tell(progress: ProgressEvent) -> None:
+        report({"run": run, **progress})
+
     with Claim(folder / "claim.json", f"run {run}"):
         made_with = read_json(folder / "summary.json") or {}
         where = named_here(store.path, run, settings, made_with.get("fingerprint"))
-        dataset = load_dataset(where, lambda news: report({"run": run, **news}), made_with)
+        dataset = load_dataset(where, tell, made_with)
         if made_with:  # an older run keeps its two folds
             dataset = dataset.with_sealed(made_with.get("sealed_images", 0))
         network = network_of(folder, settings, dataset)
-        capture_stage(store, folder, network, dataset, lambda news: report({"run": run, **news}), again=True)
+        capture_stage(store, folder, network, dataset, tell, again=True)
         summary = summarise(folder, _facts(settings), dataset)
         write_json(folder / "summary.json", summary)
         return summary
 
 
-def _facts(settings: Mapping | RunConfig) -> dict:
-    """What a run's settings say of it in its summary."""
+def _summary(folder: Path) -> dict[str, Any] | None:
+    return cast("dict[str, Any] | None", read_json(folder / "summary.json"))
+
+
+def _begin(folder: Path, config: RunConfig) -> None:
+    (folder / "failed.json").unlink(missing_ok=True)
+    write_json(folder / "config.json", config_to_dict(config))
+
+
+def _teller(folder: Path, config: RunConfig, claim: Claim, report: Report) -> Report:
+    """Return what hears how far a run is: it keeps that in the run's folder, where others look, and passes it on."""
+
+    def tell(progress: ProgressEvent) -> None:
+        if claim.lost:
+            raise SelvizError(f"Run {folder.name} was taken over by another process; let it finish.")
+        event: dict[str, Any] = {"run": folder.name, "alpha": config.alpha, **progress}
+        if "unit_si" in event:
+            _write_live(folder, event)
+            del event["unit_si"]
+        if "step" not in event:
+            write_json(folder / "partial" / "progress.json", event)
+        report(cast(ProgressEvent, event))
+
+    return tell
+
+
+def _training_teller(tell: Report) -> Report:
+    return lambda progress: tell({"stage": "training", **progress})
+
+
+def _facts(settings: Mapping[str, Any] | RunConfig) -> dict[str, Any]:
+    """Return what a run's settings say of it in its summary."""
     if isinstance(settings, Mapping) and settings.get("kind") == "imported":
         return dict(settings)
     config = settings if isinstance(settings, RunConfig) else config_from_dict(settings)
     return {"kind": "trained" if config.epochs else "untrained control", **config_to_dict(config)}
 
 
+def _is_trained(folder: Path) -> bool:
+    return (folder / "summary.json").exists() or ((folder / WEIGHTS).exists() and stage_is_whole(folder, "training"))
+
+
 def _train_stage(folder: Path, config: RunConfig, dataset: Dataset, tell: Report, fabric: Fabric) -> None:
-    if (folder / WEIGHTS).exists() and stage_is_whole(folder, "training"):
+    if _is_trained(folder):
         return
     network, history = train(
-        config,
-        dataset,
-        folder / "partial",
-        lambda news: tell({"stage": "training", **news}),
-        fabric,
-        snapshots.keeper(folder, dataset),
+        config, dataset, folder / "partial", _training_teller(tell), fabric, snapshots.keeper(folder, dataset)
     )
+    about = provenance(str(fabric.device))
     if config.snapshots:
-        snapshots.write(folder, provenance(str(fabric.device)))
-    write_training(folder, history, {**provenance(str(fabric.device)), "devices": fabric.world_size})
+        snapshots.write(folder, about)
+    _write_trained(folder, network, history, {**about, "devices": fabric.world_size})
+
+
+def _write_trained(folder: Path, network: UnitNetwork, history: list[EpochRow], about: dict[str, Any]) -> None:
+    write_training(folder, history, about)
     write_weights(folder / WEIGHTS, network.root.state_dict())
 
 
-def _tell_live(folder: Path, news: dict) -> None:
+def _write_live(folder: Path, event: Mapping[str, Any]) -> None:
     """Keep what a page can show of a training that goes on: all epochs so far, and each unit's SI after the last."""
     path = folder / "partial" / "live.json"
     earlier = (read_json(path) or {}).get("epochs", [])
-    rows = [row for row in earlier if row["epoch"] < news["epoch"]]
-    rows.append({name: value for name, value in news.items() if isinstance(value, int | float)})
-    write_json(path, {"epochs": rows, "unit_si": news["unit_si"]})
+    rows = [row for row in earlier if row["epoch"] < event["epoch"]]
+    rows.append({name: value for name, value in event.items() if isinstance(value, int | float)})
+    write_json(path, {"epochs": rows, "unit_si": event["unit_si"]})
 
 
 def _record_failure(folder: Path, error: Exception) -> None:

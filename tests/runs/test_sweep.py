@@ -10,8 +10,7 @@ import time
 import pytest
 
 from selviz.cli import main
-from selviz.cli.sweep import parse_values
-from selviz.config import RunConfig, run_name
+from selviz.config import RunConfig, parse_values, run_name
 from selviz.errors import SelvizError
 from selviz.runs import background_jobs, demo
 from selviz.runs.sweep import grid, run_status, run_sweep, sweep_name
