@@ -69,7 +69,8 @@ class Engine:
         self.images = list(range(len(labels)) if images is None else map(int, images))
         self.inputs = inputs.contiguous(memory_format=torch.channels_last) if isinstance(inputs, Tensor) else inputs
         self.cache = BoundaryCache() if cache is None else cache
-        self.cuts = None if cuts is None else CutValues(network, cuts)
+        # Values kept on disk would have to travel to another device.
+        self.cuts = CutValues(network, cuts) if cuts is not None and network.device.type == "cpu" else None
         self.computed = 0
         self._first = first
         self._batch = batch or fitting(max(4 * math.prod(layer.shape[1:]) for layer in network.layers))
@@ -112,9 +113,9 @@ class Engine:
     def _keep_before(self, rows: slice, logits: Tensor) -> None:
         with self._lock:
             if self._before is None:
-                self._before = logits.new_empty(len(self), logits.shape[1])
+                self._before = logits.new_empty(len(self), logits.shape[1], device=self.labels.device)
             if not bool(self._known[rows].all()):
-                self._before[rows] = logits
+                self._before[rows] = logits.to(self._before.device)
                 self._known[rows] = True
 
     @torch.inference_mode()
@@ -132,7 +133,7 @@ class Engine:
             with turn(number):
                 boundary = self.boundary(tail, number, rows)
                 after = tail.logits(boundary, {name: edit.of_images(rows) for name, edit in edits.items()})
-            yield rows, boundary[-1], after
+            yield rows, boundary[-1].to(self.labels.device), after
 
     def logits(self, edits: Mapping[str, UnitEdit], turn: Turn | None = None) -> Tensor:
         """Return logits [N, C] under an edit of each layer."""
@@ -141,10 +142,10 @@ class Engine:
     @torch.inference_mode()
     def maps(self, name: str, units: Sequence[int] | Tensor) -> Tensor:
         """Return the intact maps [N, k, *positions] of some units of a layer."""
-        tail, chosen = self.tail([name]), torch.as_tensor(units)
+        tail, chosen = self.tail([name]), torch.as_tensor(units).to(self.network.device)
         parts = [self.boundary(tail, number, rows) for number, rows in enumerate(self.slices_of(tail))]
         picked = [tail.map(boundary, name).movedim(1, -1).index_select(-1, chosen) for boundary in parts]
-        return torch.cat(picked).movedim(-1, 1)
+        return torch.cat(picked).movedim(-1, 1).to(self.labels.device)
 
     def statistics(self, name: str, units: Sequence[int] | Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation over images, [k] each, of the activations of some units, or of all."""

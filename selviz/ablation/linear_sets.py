@@ -51,7 +51,7 @@ def linear_response(engine: Engine, name: str, turn: Turn) -> LinearResponse | N
     Computed once per engine and held in its cache.
     """
     tail = engine.tail([name])
-    if not tail.linear:
+    if not tail.linear or engine.network.device.type != "cpu":
         return None
     layer, images, classes = engine.network.layer(name), len(engine), engine.classes
     fits = 4 * layer.units * images * classes <= MAX_BYTES

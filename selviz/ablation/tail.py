@@ -63,8 +63,8 @@ class Tail:
         self._prefix = network.graph_module(with_outputs(network.graph, self.cached))
 
     def boundary(self, inputs: Tensor) -> Boundary:
-        """Return what `logits` starts from for inputs [N, C, H, W]."""
-        return [in_own_memory(value) for value in self._prefix(inputs)]
+        """Return what `logits` starts from for inputs [N, C, H, W], on the network's device."""
+        return [in_own_memory(value) for value in self._prefix(inputs.to(self.network.device))]
 
     def map(self, boundary: Boundary, name: str) -> Tensor:
         """Return the intact map [N, U, *positions] of one of the layers that no other one reaches."""
@@ -76,8 +76,16 @@ class Tail:
     ) -> Tensor:
         """Return logits [N, C] under an edit of each of the layers. Images that no edit reaches keep their logits.
 
-        `active` is what `self.active` returned for this boundary, for callers with many edits of it.
+        `active` is what `self.active` returned for this boundary, for callers with many edits of it. The result is
+        where the edits are.
         """
+        there = next(iter(edits.values())).offset.device
+        edits = {name: edit.to(self.network.device) for name, edit in edits.items()}
+        return self._logits(boundary, edits, active).to(there)
+
+    def _logits(
+        self, boundary: Boundary, edits: Mapping[str, UnitEdit], active: Mapping[str, Tensor] | None
+    ) -> Tensor:
         moved = [self._movement(boundary, layer, edits[layer.name]) for layer in self.outer]
         intact = boundary[-1]
         if self.linear:
@@ -106,7 +114,7 @@ class Tail:
         active: Mapping[str, Tensor] | None,
     ) -> Tensor | None:
         """Return the numbers of the images on which anything moves; None where it is not worth while to pick them."""
-        reached = torch.zeros(len(boundary[-1]), dtype=torch.bool)
+        reached = torch.zeros(len(boundary[-1]), dtype=torch.bool, device=boundary[-1].device)
         for layer, movement in zip(self.outer, moved):
             if active is None or not edits[layer.name].scales:
                 reached |= _by_unit(movement.delta, layer).any(dim=1)

@@ -5,10 +5,11 @@ they run.
 """
 
 import argparse
+import contextlib
 import os
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from selviz.cli import (
     ablation,
@@ -30,6 +31,7 @@ from selviz.cli import (
 from selviz.errors import SelvizError, unknown
 from selviz.system.processes import end_soon
 
+DEVICE_VARIABLE = "SELVIZ_DEVICE"  # `networks.devices.VARIABLE`, which would import torch
 INTERRUPTED = 130  # what a shell expects of a command that Ctrl-C ended
 COMMANDS: common.Commands = {
     **train.COMMANDS,
@@ -81,7 +83,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise unknown("command", argv[position], list(COMMANDS), "See: selviz --help")
         args = parser().parse_args(argv)
         args.argv = argv[position + 1 :] if position is not None else []
-        status = int(args.command(args) or 0)
+        with _device(getattr(args, common.DEVICE, None)):
+            status = int(args.command(args) or 0)
         sys.stdout.flush()
         return status
     except BrokenPipeError:  # the reader (head, less) has seen enough
@@ -94,6 +97,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nselviz: stopped; what is finished is kept, and `selviz runs` says how to resume.", file=sys.stderr)
         return INTERRUPTED
+
+
+@contextlib.contextmanager
+def _device(name: str | None) -> Iterator[None]:
+    """Have networks compute where --device says, in this process and those that it starts, while the block lasts."""
+    before = os.environ.get(DEVICE_VARIABLE)
+    if name:
+        os.environ[DEVICE_VARIABLE] = name
+    try:
+        yield
+    finally:
+        if name:
+            os.environ.pop(DEVICE_VARIABLE)
+            if before is not None:
+                os.environ[DEVICE_VARIABLE] = before
 
 
 def _command_position(argv: Sequence[str]) -> int | None:

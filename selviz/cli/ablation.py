@@ -2,7 +2,7 @@
 
 import sys
 
-from selviz.cli.common import Commands, cache_option, positive, run_option, show, store_and_run, whole
+from selviz.cli.common import Commands, cache_option, device_option, positive, run_option, show, store_and_run, whole
 from selviz.text.tables import Progress, ablation_text, areas_text, table
 from selviz.text.unit_lists import parse_units
 
@@ -26,6 +26,7 @@ def ablate(args):
 
 
 def _ablate_options(sub):
+    device_option(sub)
     run_option(sub)
     sub.add_argument(
         "--units",
@@ -68,6 +69,7 @@ def curves(args):
 
 
 def _curves_options(sub):
+    device_option(sub)
     run_option(sub)
     sub.add_argument("--metric", default="si", help="unit metric that orders the units (default: si)")
     sub.add_argument(
@@ -92,6 +94,7 @@ def atlas(args):
 
 
 def _atlas_options(sub):
+    device_option(sub)
     run_option(sub)
     sub.add_argument("--again", action="store_true", help="compute it anew even if it is there")
     cache_option(sub)

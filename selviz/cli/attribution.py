@@ -1,6 +1,6 @@
 """`selviz attribute, sanity`: which pixels something comes from, and whether to trust the map."""
 
-from selviz.cli.common import Commands, positive, run_option, show, store_and_run, whole
+from selviz.cli.common import Commands, device_option, positive, run_option, show, store_and_run, whole
 from selviz.text.tables import Progress, attribution_text, table
 
 SANITY_COLUMNS = "step module images rank_correlation rank_correlation_low rank_correlation_high ssim".split()
@@ -47,6 +47,7 @@ def _sanity_options(sub):
 
 
 def _attribution_options(sub):
+    device_option(sub)
     run_option(sub)
     sub.add_argument("--layer", help="layer of the unit")
     sub.add_argument(

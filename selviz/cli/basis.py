@@ -2,7 +2,7 @@
 
 import sys
 
-from selviz.cli.common import Commands, positive, show
+from selviz.cli.common import Commands, device_option, positive, show
 from selviz.runs.run_names import full_name
 from selviz.text.tables import Progress, basis_text
 
@@ -40,6 +40,7 @@ def basis(args):
 
 
 def _basis_options(sub):
+    device_option(sub)
     sub.add_argument("run", metavar="RUN", nargs="+", help="a run's name, or a beginning that only one run has")
     sub.add_argument(
         "--baseline",

@@ -14,6 +14,7 @@ from selviz.text.unit_lists import parse_units
 
 # Name -> (function, example, what adds its options to a parser).
 Commands = dict[str, tuple[Callable, str, Callable]]
+DEVICE = "inference_device"  # where an argument keeps what `device_option` was given
 MAX_RANGE = 1_000_000  # in a range: a typing error is refused before it fills the memory
 
 
@@ -64,6 +65,16 @@ def dataset_options(sub: argparse.ArgumentParser, required: bool = True) -> None
     """Add `--dataset` and how its images are prepared; `config.image_settings(vars(args))` are the latter."""
     sub.add_argument("--dataset", required=required, help=SETTINGS["dataset"].help)
     setting_options(sub, IMAGE_SETTINGS)
+
+
+def device_option(sub: argparse.ArgumentParser) -> None:
+    """Add `--device`, where the network computes; `selviz.cli.main` tells it to `selviz.networks.devices`."""
+    sub.add_argument(
+        "--device",
+        dest=DEVICE,
+        metavar="DEVICE",
+        help="where the network computes: auto, cpu, cuda or mps (default: $SELVIZ_DEVICE, or cpu)",
+    )
 
 
 def cache_option(sub):

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from selviz.cli.common import Commands, positive, show, whole
+from selviz.cli.common import Commands, device_option, positive, show, whole
 from selviz.errors import SelvizError
 from selviz.hypotheses.templates import TEMPLATES
 from selviz.text.numbers import p_value
@@ -124,6 +124,7 @@ def _verdict_text(registered, record) -> str:
 
 
 def _options(sub):
+    device_option(sub)
     sub.add_argument("action", choices=("register", "test", "list", "report"))
     sub.add_argument("what", nargs="?", metavar="WHAT",
                      help=f"to register a template: {', '.join(TEMPLATES)}; else a hypothesis")  # fmt: skip

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from selviz.cli.common import Commands, dataset_options, positive, run_option, show, store_and_run
+from selviz.cli.common import Commands, dataset_options, device_option, positive, run_option, show, store_and_run
 from selviz.config import image_settings
 from selviz.errors import SelvizError
 from selviz.text.tables import Progress, summary_line, table
@@ -190,6 +190,7 @@ def _numbers(text: str) -> list[int]:
 
 
 def _import_options(sub):
+    device_option(sub)
     source = sub.add_mutually_exclusive_group(required=True)
     source.add_argument("--zip", metavar="FILE.zip", help="a run that `selviz export RUN --to FILE.zip` wrote")
     source.add_argument(

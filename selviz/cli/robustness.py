@@ -2,7 +2,7 @@
 
 import sys
 
-from selviz.cli.common import Commands, positive, run_option, show, store_and_run, whole
+from selviz.cli.common import Commands, device_option, positive, run_option, show, store_and_run, whole
 from selviz.text.tables import Progress, robustness_text, table
 
 DIMENSION_COLUMNS = (
@@ -64,6 +64,7 @@ def robustness(args):
 
 
 def _robustness_options(sub):
+    device_option(sub)
     run_option(sub)
     sub.add_argument(
         "--corruption", metavar="NAME", action="append", help="only this one; repeat it (default: the 15 of ImageNet-C)"
@@ -118,6 +119,7 @@ def dimensionality(args):
 
 
 def _dimensionality_options(sub):
+    device_option(sub)
     run_option(sub)
     sub.add_argument(
         "--corruption", metavar="NAME", action="append", help="repeat it (default: one of each of four families)"

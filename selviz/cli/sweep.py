@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from selviz.cli.common import Commands, dataset_options, positive, run_option, show, store_and_run
+from selviz.cli.common import Commands, dataset_options, device_option, positive, run_option, show, store_and_run
 from selviz.config import IMAGE_SETTINGS, SETTINGS, TRAINING_SETTINGS, absolute_spec, image_settings, parse_values
 from selviz.errors import SelvizError
 from selviz.text.tables import Progress, SweepProgress, early_text, sweep_text
@@ -100,6 +100,7 @@ def early(args):
 
 
 def _early_options(sub):
+    device_option(sub)
     run_option(sub)
     sub.add_argument("--epochs", metavar="A,B", help="after which (default: the first two, the middle and the last)")
     sub.add_argument("--steps", type=positive, default=10, help="points of a curve (default: %(default)s)")

@@ -1,9 +1,19 @@
 """`selviz demo, train, capture`: what makes runs."""
 
+import argparse
 import sys
 
 from selviz.cli import browse
-from selviz.cli.common import Commands, dataset_options, positive, run_option, setting_options, show, store_and_run
+from selviz.cli.common import (
+    Commands,
+    dataset_options,
+    device_option,
+    positive,
+    run_option,
+    setting_options,
+    show,
+    store_and_run,
+)
 from selviz.config import SETTINGS, TRAINING_SETTINGS, RunConfig, image_settings
 from selviz.text.tables import Progress, SweepProgress, summary_line
 
@@ -57,8 +67,13 @@ def capture(args):
     show(args, summary, lambda: summary_line(summary))
 
 
+def _capture_options(sub: argparse.ArgumentParser) -> None:
+    run_option(sub)
+    device_option(sub)
+
+
 COMMANDS: Commands = {
     "demo": (demo, "selviz demo", _demo_options),
     "train": (train, "selviz train --dataset mnist-5k --model cnn --alpha=-1 --epochs 8", _train_options),
-    "capture": (capture, "selviz capture mnist-5k-cnn-a-1", run_option),
+    "capture": (capture, "selviz capture mnist-5k-cnn-a-1", _capture_options),
 }

@@ -16,7 +16,7 @@ MAP_BYTES = 4 * 2**20  # of the largest map of a batch on a processor: what is m
 
 def batch_size(network: UnitNetwork) -> int:
     """How many images to pass at once, 8..250: large images take less memory, and small ones less time."""
-    if next(network.root.parameters()).device.type != "cpu":
+    if network.device.type != "cpu":
         return BATCH
     largest = max(math.prod(layer.shape[1:]) for layer in network.layers)
     return min(max(MAP_BYTES // (4 * largest), 8), BATCH)
@@ -33,12 +33,11 @@ def observe(
 
     `report` gets {"images", "of"} after each batch, of `batch_size` images by default.
     """
-    device = next(network.root.parameters()).device
     batch = batch or batch_size(network)
     classes = torch.empty(0, 0)
     layers = [torch.empty(len(inputs), layer.units) for layer in network.layers]
     for first in range(0, len(inputs), batch):
-        part = inputs[first : first + batch].to(device, memory_format=torch.channels_last)
+        part = inputs[first : first + batch].contiguous(memory_format=torch.channels_last)
         logits, activations = network.observe(part)
         if not len(classes):
             classes = torch.empty(len(inputs), logits.shape[1])
@@ -58,12 +57,11 @@ def sample(
 
     The sample depends on the layer's number of positions and on the seed, so networks of one kind are sampled alike.
     """
-    device = next(network.root.parameters()).device
     places = {layer.name: _places(layer, positions, seed) for layer in network.in_order(layers)}
     parts: dict[str, list[Tensor]] = {name: [] for name in places}
     batch = batch or batch_size(network)
     for first in range(0, len(inputs), batch):
-        part = inputs[first : first + batch].to(device, memory_format=torch.channels_last)
+        part = inputs[first : first + batch].contiguous(memory_format=torch.channels_last)
         for name, values in zip(places, network.sampled(part, places), strict=True):
             parts[name].append(values.float().cpu())
     return {name: torch.cat(values) for name, values in parts.items()}

@@ -28,6 +28,12 @@ class UnitEdit:
         """Whether the maps are scaled and nothing is added to them, as where units are silent."""
         return self.offset.dim() == 1 and not bool(self.offset.any())
 
+    def to(self, device: torch.device) -> "UnitEdit":
+        """Return the same edit on another device."""
+        if self.offset.device == device:
+            return self
+        return UnitEdit(self.units.to(device), self.gain.to(device), self.offset.to(device))
+
     def of_images(self, rows: slice) -> "UnitEdit":
         """Return the same edit for some of the N images."""
         return UnitEdit(self.units, self.gain, self.offset[rows]) if self.offset.dim() > 1 else self

@@ -14,12 +14,14 @@ import operator
 import threading
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.utils._pytree import tree_map_only
 
 from selviz.errors import unknown
-from selviz.networks import graph_nodes, graph_surgery, tracing
+from selviz.networks import devices, graph_nodes, graph_surgery, tracing
 from selviz.networks.graph_surgery import descendants, with_outputs
 from selviz.networks.tracing import Traced
 from selviz.networks.unit_edit import UnitEdit, check_units, silence
@@ -70,19 +72,19 @@ class UnitNetwork:
 
     def observe(self, inputs: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return logits [N, C], and the activations [N, U] of every layer: each unit's mean over its positions."""
-        found: tuple[Tensor, list[Tensor]] = self.observer(inputs)
+        found: tuple[Tensor, list[Tensor]] = self._at_home(self.observer, inputs)
         return found
 
     def logits(self, inputs: Tensor) -> Tensor:
         """Return logits [N, C] of inputs [N, C, H, W]."""
-        logits: Tensor = self._cached("logits", lambda: copy.deepcopy(self.graph))(inputs)
+        logits: Tensor = self._at_home(self._cached("logits", lambda: copy.deepcopy(self.graph)), inputs)
         return logits
 
     def maps(self, inputs: Tensor, name: str) -> Tensor:
         """Return the layer's whole output [N, U, *positions], differentiable; dense layers give [N, U]."""
         layer = self.layer(name)
         prefix = self._cached(("prefix", name), lambda: with_outputs(self.graph, [layer.node]))
-        value: Tensor = prefix(inputs)[0]
+        value: Tensor = self._at_home(prefix, inputs)[0]
         return value.movedim(layer.axis, 1)
 
     def sampled(self, inputs: Tensor, places: Mapping[str, Sequence[int] | None]) -> list[Tensor]:
@@ -93,29 +95,45 @@ class UnitNetwork:
         key = tuple(
             (layer.node, layer.axis, graph_surgery.whole_numbers(places[layer.name])) for layer in self.in_order(places)
         )
-        return list(self._cached(("sampled", *key), lambda: graph_surgery.sampling(self.graph, key))(inputs))
+        module = self._cached(("sampled", *key), lambda: graph_surgery.sampling(self.graph, key))
+        return list(self._at_home(module, inputs))
 
     def boundary(self, inputs: Tensor, names: Iterable[str]) -> list[Tensor]:
         """The values that `resume` of these layers starts from, for inputs [N, C, H, W]."""
         nodes = self._nodes(names)
         outer = graph_surgery.boundary_nodes(self.graph, nodes)
-        return list(self._cached(("boundary", *outer), lambda: with_outputs(self.graph, outer))(inputs))
+        return list(self._cached(("boundary", *outer), lambda: with_outputs(self.graph, outer))(inputs.to(self.device)))
 
     def resume(self, boundary: Sequence[Tensor], edits: Mapping[str, UnitEdit]) -> Tensor:
         """Logits [N, C] with these edits, from the `boundary` of the same layers; only what comes after is computed."""
         layers = self.in_order(edits)
         tail = self._cached(("tail", *(layer.node for layer in layers)), lambda: graph_surgery.tail(self.graph, layers))
         arguments = [
-            part for layer in layers for part in (edits[layer.name].units, *edits[layer.name].broadcast(layer))
+            part.to(self.device)
+            for layer in layers
+            for part in (edits[layer.name].units, *edits[layer.name].broadcast(layer))
         ]
         logits: Tensor = tail(*boundary, *arguments)
-        return logits
+        return logits.to(edits[layers[0].name].offset.device)
 
-    def for_inference(self, device: torch.device | str = "cpu") -> "UnitNetwork":
-        """Return a copy for evaluation only: batch norm folded into convolutions, channels last, no gradients to weights."""
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are. Inputs may come from anywhere; results go back there, but a boundary's stay."""
+        return next((part.device for part in (*self.root.parameters(), *self.root.buffers())), torch.device("cpu"))
+
+    def _at_home(self, module: Callable[..., Any], inputs: Tensor) -> Any:
+        """Compute on the network's device, with the results where the inputs are; differentiable all the way."""
+        here = self.device
+        if inputs.device == here:
+            return module(inputs)
+        return tree_map_only(Tensor, lambda part: part.to(inputs.device), module(inputs.to(here)))
+
+    def for_inference(self, device: torch.device | str | None = None) -> "UnitNetwork":
+        """Return a copy for evaluation, on `device` (default: `devices.chosen()`); batch norm folded, channels last."""
         other = copy.copy(self)
         other._modules, other._lock = {}, threading.Lock()
         other.root, other.graph = graph_surgery.folded(self.root, self.graph, {layer.node for layer in self.layers})
+        device = devices.chosen() if device is None else device
         other.root = other.root.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
         other.observer = other.graph_module(graph_surgery.observing(other.graph, self.layers)).eval()
         return other

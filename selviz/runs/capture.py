@@ -54,7 +54,6 @@ def record(
     batch, of `batch_size` images by default. Raises SelvizError where the network does not have `classes` outputs, and
     where the disk is full.
     """
-    device = next(network.root.parameters()).device
     batch = batch or batch_size(network)
     images, units = len(inputs), [layer.units for layer in network.layers]
     chunk = max(1, CHUNK_BYTES // (4 * sum(units) * batch)) * batch
@@ -77,7 +76,7 @@ def record(
             held = np.empty((sum(units), last - first), np.float32)
             for start in range(first, last, batch):
                 rows = slice(start, min(start + batch, last))
-                logits, activations = network.observe(inputs[rows].to(device, memory_format=torch.channels_last))
+                logits, activations = network.observe(inputs[rows].contiguous(memory_format=torch.channels_last))
                 _check_outputs(logits, classes)
                 scores[rows] = logits.float().cpu().numpy()
                 here = slice(rows.start - first, rows.stop - first)

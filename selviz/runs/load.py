@@ -5,6 +5,7 @@ The data set must be the one that the run was made with; no file that a run name
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -58,8 +59,14 @@ def load_network(
     return network, dataset if sealed else dataset.without_sealed()
 
 
-def network_of(folder: Path, settings: Mapping, dataset: Dataset, weights: Path | None = None) -> UnitNetwork:
-    """The network of a run. An imported one is rebuilt from its stored graph: no file that a run names is executed."""
+def network_of(
+    folder: Path,
+    settings: Mapping[str, Any],
+    dataset: Dataset,
+    weights: Path | None = None,
+    device: torch.device | None = None,
+) -> UnitNetwork:
+    """Return the network of a run. An imported one is rebuilt from its stored graph: no file that a run names is executed."""
     if settings.get("traced") == "watched":
         raise SelvizError(
             f"The network of run {folder.name} could not be traced: its units were watched while it ran, so they can "
@@ -67,7 +74,7 @@ def network_of(folder: Path, settings: Mapping, dataset: Dataset, weights: Path 
         )
     if (document := read_json(folder / NETWORK)) is not None:
         tensors = read_weights(folder, folder / WEIGHTS, "import the run again")
-        return UnitNetwork.of(graph_format.rebuilt(document, tensors, dataset.example)).for_inference()
+        return UnitNetwork.of(graph_format.rebuilt(document, tensors, dataset.example)).for_inference(device)
     weights = weights or folder / WEIGHTS
     model = models.build(settings["model"], len(dataset.class_names), dataset.channels)
     tensors = read_weights(folder, weights)
@@ -75,7 +82,7 @@ def network_of(folder: Path, settings: Mapping, dataset: Dataset, weights: Path 
         model.load_state_dict(tensors)
     except RuntimeError as error:
         raise SelvizError(f"{weights} is damaged ({error}); train or import the run again.") from error
-    return UnitNetwork(model.eval(), dataset.example).for_inference()
+    return UnitNetwork(model.eval(), dataset.example).for_inference(device)
 
 
 def images_changed(store: Store, run: str) -> str | None:

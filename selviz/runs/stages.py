@@ -22,6 +22,7 @@ from selviz import statistics
 from selviz.config import SETTINGS, config_from_dict
 from selviz.datasets import SEALED, Dataset
 from selviz.errors import SelvizError
+from selviz.networks import devices
 from selviz.networks.unit_network import UnitNetwork
 from selviz.runs.capture import record
 from selviz.selectivity import unit_tables
@@ -86,7 +87,7 @@ def capture_stage(
             "fold": dataset.eval_folds.numpy(),
         }
     )
-    write_activations(folder, layers, images, enumerate(found.layers), provenance("cpu"))
+    write_activations(folder, layers, images, enumerate(found.layers), provenance(str(network.device)))
     measured, labels = [], dataset.without_sealed().eval_labels
     for position, values in enumerate(found.layers):
         tell({"stage": "metrics", "done": position, "of": len(found.layers)})
@@ -101,7 +102,7 @@ def capture_stage(
         # Of the run: means over layers, shuffle by shuffle (all layers have the same shuffles).
         "null_draws": pd.concat([entry["null"] for entry in measured]).groupby("draw", as_index=False).mean(),
     }
-    write_stage(folder, "metrics", tables, {**provenance("cpu"), "shuffles": unit_tables.SHUFFLES})
+    write_stage(folder, "metrics", tables, {**provenance(str(network.device)), "shuffles": unit_tables.SHUFFLES})
     found.discard()
 
 
@@ -192,10 +193,10 @@ def has_diverged(settings: Mapping[str, Any], epochs: pd.DataFrame, classes: int
     return not last["loss"] + alpha_at(config, config.epochs - 0.5) * last["penalty"] <= math.log(classes)
 
 
-def provenance(device: str) -> dict[str, Any]:
+def provenance(device: str | None = None) -> dict[str, Any]:
     """Return where and with what something was computed, for the record beside a stage."""
     return {
-        "device": device,
+        "device": device or str(devices.chosen()),
         "threads": torch.get_num_threads(),
         "host": platform.node(),
         "python": platform.python_version(),

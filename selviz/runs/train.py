@@ -64,7 +64,7 @@ def train_run(
         _begin(folder, config)
         try:
             _train_stage(folder, config, dataset.without_sealed(), tell, fabric)
-            network = network_of(folder, config_to_dict(config), dataset)
+            network = network_of(folder, config_to_dict(config), dataset, device=fabric.device)
             capture_stage(store, folder, network, dataset, tell)
             summary = summarise(folder, _facts(config), dataset)
             clear_partial(folder)

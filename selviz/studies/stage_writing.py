@@ -56,7 +56,7 @@ class StageWriter(Parts):
         With `merge_on`, stored rows stay whose values in these columns are not among the new ones.
         """
         tables = merged(self.folder, self.stage, tables, merge_on) if merge_on else tables
-        write_stage(self.folder, self.stage, tables, {**provenance("cpu"), **settings})
+        write_stage(self.folder, self.stage, tables, {**provenance(), **settings})
         self.discard()
 
 

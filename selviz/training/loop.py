@@ -22,6 +22,7 @@ from selviz.config import RunConfig
 from selviz.datasets import Dataset
 from selviz.errors import SelvizError
 from selviz.networks import models
+from selviz.networks.devices import exact_float32
 from selviz.networks.unit_network import UnitNetwork
 from selviz.selectivity import penalties
 from selviz.system.progress import ProgressEvent, Report, silent
@@ -105,6 +106,7 @@ def fabric_for(config: RunConfig, device: str = "auto", devices: int = 1, gpu: i
             f"A batch of {config.batch_size} cannot be shared equally by {devices} devices; choose --devices and "
             "--batch-size so that one divides the other."
         )
+    exact_float32()
     try:
         strategy = "ddp" if devices > 1 else "auto"
         chosen = devices if gpu is None else [gpu]

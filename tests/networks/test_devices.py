@@ -1,0 +1,113 @@
+"""Networks on another device: results are those of the CPU, come back to it, and no tensor is left behind."""
+
+import pytest
+import torch
+
+from selviz import ablation
+from selviz.errors import SelvizError
+from selviz.networks import devices
+from selviz.networks.activations import observe, sample
+from selviz.networks.unit_edit import silence
+from selviz.runs.load import load_network
+from tests.helpers.second_device import HERE, SecondDevice, TwoDevices, on_second_device
+
+GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+
+@pytest.fixture(scope="module")
+def loaded(tiny_store, tiny_run):
+    return load_network(tiny_store, tiny_run)
+
+
+def both(loaded, work):
+    """What `work(network, inputs, labels)` returns with the network on the CPU and on the second device."""
+    network, dataset = loaded
+    inputs, labels = dataset.inputs()[:60], dataset.eval_labels[:60]
+    here = work(network, inputs, labels)
+    with SecondDevice():
+        other = on_second_device(network)
+        assert other.device == HERE
+        there = work(other, inputs, labels)
+    return here, there
+
+
+def assert_same(here, there):
+    assert len(here) == len(there)
+    for one, other in zip(here, there):
+        assert type(other) is torch.Tensor and other.device.type == "cpu", "it was left on the other device"
+        torch.testing.assert_close(other, one, rtol=0, atol=1e-6)
+
+
+def test_the_second_device_tells_a_tensor_that_was_left_behind():
+    with SecondDevice():
+        there = torch.ones(3, device=HERE)
+        with pytest.raises(TwoDevices):
+            there + torch.ones(3)
+        assert (there + 1).device == HERE and (there + 1).cpu().tolist() == [2, 2, 2]
+
+
+def test_logits_activations_maps_and_samples(loaded):
+    def work(network, inputs, labels):
+        logits, activations = observe(network, inputs, batch=25)
+        maps = network.maps(inputs, "relu2")
+        samples = sample(network, inputs, ["relu2", "relu4"], 100)
+        return [logits, *activations, maps, *samples.values(), network.logits(inputs)]
+
+    assert_same(*both(loaded, work))
+
+
+def test_gradients_reach_inputs_that_are_elsewhere(loaded):
+    def work(network, inputs, labels):
+        inputs = inputs.clone().requires_grad_()
+        network.observe(inputs)[1][1].sum().backward()
+        return [inputs.grad]
+
+    assert_same(*both(loaded, work))
+
+
+@pytest.mark.parametrize("units", [{"relu1": [0, 3]}, {"relu2": [1], "relu4": [5, 7]}, {"relu4": list(range(64))}])
+def test_ablations_by_engine_and_by_resuming(loaded, units):
+    def work(network, inputs, labels):
+        engine = ablation.Engine(network, inputs, labels)
+        edits = {layer: silence(network.layer(layer), numbers) for layer, numbers in units.items()}
+        boundary = network.boundary(inputs, units)
+        return [
+            engine.before(), engine.logits(edits), network.resume(boundary, edits),
+            *engine.statistics(next(iter(units))),
+        ]  # fmt: skip
+
+    with torch.inference_mode(False), torch.no_grad():
+        assert_same(*both(loaded, work))
+
+
+def test_the_device_is_the_one_that_was_asked_for(monkeypatch):
+    monkeypatch.delenv(devices.VARIABLE, raising=False)
+    assert devices.chosen() == torch.device("cpu")
+    monkeypatch.setenv(devices.VARIABLE, "auto")
+    assert devices.chosen().type == ("cuda" if torch.cuda.is_available() else "cpu")
+    with pytest.raises(SelvizError, match="Unknown device 'abacus'.*auto"):
+        devices.resolve("abacus")
+    if not torch.cuda.is_available():
+        with pytest.raises(SelvizError, match="use --device auto or --device cpu"):
+            devices.resolve("cuda")
+
+
+@pytest.mark.gpu
+@GPU
+def test_on_a_gpu_logits_si_and_ablated_predictions_agree_with_the_cpu(tiny_store, tiny_run, monkeypatch):
+    """Stated tolerances: logits 1e-3, SI 1e-4, ablated predictions the same but for one image in a thousand."""
+    results = {}
+    for name in ("cpu", "cuda"):
+        monkeypatch.setenv(devices.VARIABLE, name)
+        network, dataset = load_network(tiny_store, tiny_run)
+        inputs, labels = dataset.inputs(), dataset.eval_labels
+        from selviz.selectivity import index
+
+        logits, activations = observe(network, inputs)
+        si = torch.cat([index.index(*index.class_means(layer, labels, 10)) for layer in activations])
+        engine = ablation.Engine(network, inputs, labels)
+        after = engine.logits({"relu2": silence(network.layer("relu2"), [1, 2, 5])})
+        results[name] = (logits, si, after.argmax(dim=1))
+    torch.testing.assert_close(results["cuda"][0], results["cpu"][0], rtol=0, atol=1e-3)
+    torch.testing.assert_close(results["cuda"][1], results["cpu"][1], rtol=0, atol=1e-4)
+    assert (results["cuda"][2] != results["cpu"][2]).float().mean() <= 1e-3
