@@ -184,13 +184,17 @@ def _run_null(folder: Path) -> pd.DataFrame:
 def has_diverged(settings: Mapping[str, Any], epochs: pd.DataFrame, classes: int) -> bool | None:
     """Return whether a training ended worse than guessing: cross-entropy of its last epoch above ln(classes).
 
-    `epochs` are its rows in order, of which the loss holds the penalty. None for what was not trained here.
+    `epochs` are its rows in order, of which the loss holds the penalty. One of fewer than three epochs has hardly begun
+    and is not called so. None for what was not trained here.
     """
     if settings["kind"] == "imported" or epochs.empty:
         return None
+    if len(epochs) < 3:
+        return False
     config = config_from_dict({name: value for name, value in settings.items() if name in SETTINGS})
     last = epochs.iloc[-1]
-    return not last["loss"] + alpha_at(config, config.epochs - 0.5) * last["penalty"] <= math.log(classes)
+    cross_entropy = float(last["loss"] + alpha_at(config, config.epochs - 0.5) * last["penalty"])
+    return not cross_entropy <= math.log(classes)
 
 
 def provenance(device: str | None = None) -> dict[str, Any]:

@@ -3,12 +3,14 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from selviz.cli import main
 from selviz.config import RunConfig, run_name
 from selviz.errors import SelvizError
 from selviz.runs import background_jobs
+from selviz.runs.stages import has_diverged
 from selviz.runs.sweep import grid, run_status, run_sweep, sweep_name
 from selviz.runs.train import train_run
 from selviz.runs.weights import read_weights
@@ -20,15 +22,8 @@ CONFIGS = grid({"alpha": [0, -1], "seed": [0, 1]}, **FIXED)
 
 
 def test_a_sweep_in_stacks_makes_the_runs_of_a_sweep_without(tmp_path):
-    argv = [
-        "sweep",
-        "--dataset=digits",
-        "--model=cnn",
-        "--epochs=2",
-        "--batch-size=1000",
-        "--alphas=0,-1",
-        "--seeds=0-1",
-    ]
+    argv = ["sweep", "--dataset=digits", "--model=cnn", "--epochs=2", "--batch-size=1000"]
+    argv += ["--alphas=0,-1", "--seeds=0-1"]
     assert main([*argv, "--workers=1", "--stack=3", "--json", "--data", str(tmp_path / "stacked")]) == 0
     stacked, alone = Store(tmp_path / "stacked"), Store(tmp_path / "alone")
     assert sorted(stacked.names()) == sorted(map(run_name, CONFIGS))
@@ -74,7 +69,19 @@ def test_a_network_that_diverges_is_named_and_counted_and_the_others_are_finishe
     assert "1 of 2 networks diverged" in capsys.readouterr().err
 
 
-def test_a_training_that_ends_worse_than_guessing_is_called_diverged(tmp_path):
-    """Alpha so large that the classes are given up, with a loss that stays a number."""
-    summary = train_run(Store(tmp_path), RunConfig("digits", "cnn", alpha=50, epochs=3, learning_rate=1.0))
-    assert summary["diverged"] is True and summary["test_accuracy"] < 0.5
+@pytest.mark.parametrize(
+    ("alpha", "losses", "diverged"),
+    [
+        (0, [2.2, 1.0, 0.5], False),
+        (0, [2.0, 2.2, 2.4], True),
+        (-5, [3.0, 3.0, 2.5], False),  # of which 5 x 0.1 is the penalty
+        (1, [2.0, 2.3, 2.25], True),  # the cross-entropy is 0.1 more
+        (0, [2.0, 2.2, float("nan")], True),
+        (0, [2.5, 2.4], False),  # hardly begun
+    ],
+)
+def test_a_training_that_ends_worse_than_guessing_has_diverged(alpha, losses, diverged):
+    settings = {"kind": "trained", "dataset": "digits", "model": "cnn", "alpha": alpha, "epochs": len(losses)}
+    epochs = pd.DataFrame({"loss": losses, "penalty": 0.1})
+    assert has_diverged(settings, epochs, 10) is diverged
+    assert has_diverged({**settings, "kind": "imported"}, epochs, 10) is None
