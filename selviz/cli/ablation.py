@@ -1,5 +1,6 @@
 """`selviz ablate, curves, atlas`: what silencing units does."""
 
+import argparse
 import sys
 
 from selviz.cli.common import Commands, cache_option, device_option, positive, run_option, show, store_and_run, whole
@@ -7,7 +8,7 @@ from selviz.text.tables import Progress, ablation_text, areas_text, table
 from selviz.text.unit_lists import parse_units
 
 
-def ablate(args):
+def ablate(args: argparse.Namespace) -> None:
     """Silence units and compare the accuracy, overall and by class, before and after."""
     chosen = parse_units(args.units)
     from selviz.ablation import BoundaryCache
@@ -25,7 +26,7 @@ def ablate(args):
     show(args, result, lambda: ablation_text(result))
 
 
-def _ablate_options(sub):
+def _ablate_options(sub: argparse.ArgumentParser) -> None:
     device_option(sub)
     run_option(sub)
     sub.add_argument(
@@ -54,7 +55,7 @@ def _ablate_options(sub):
     cache_option(sub)
 
 
-def curves(args):
+def curves(args: argparse.Namespace) -> None:
     """Silence more and more units in order of a metric and at random; store the curves, show the areas under them."""
     from selviz.ablation import BoundaryCache
     from selviz.studies.ablation import run_curves
@@ -68,7 +69,7 @@ def curves(args):
     show(args, areas, lambda: areas_text(areas))
 
 
-def _curves_options(sub):
+def _curves_options(sub: argparse.ArgumentParser) -> None:
     device_option(sub)
     run_option(sub)
     sub.add_argument("--metric", default="si", help="unit metric that orders the units (default: si)")
@@ -81,7 +82,7 @@ def _curves_options(sub):
     cache_option(sub)
 
 
-def atlas(args):
+def atlas(args: argparse.Namespace) -> None:
     """Silence every single unit, exactly, and store what each loses; started again, it resumes."""
     from selviz.ablation import BoundaryCache
     from selviz.studies.ablation import run_atlas
@@ -93,7 +94,7 @@ def atlas(args):
     show(args, frame, lambda: table(frame))
 
 
-def _atlas_options(sub):
+def _atlas_options(sub: argparse.ArgumentParser) -> None:
     device_option(sub)
     run_option(sub)
     sub.add_argument("--again", action="store_true", help="compute it anew even if it is there")

@@ -1,12 +1,14 @@
 """`selviz attribute, sanity`: which pixels something comes from, and whether to trust the map."""
 
+import argparse
+
 from selviz.cli.common import Commands, device_option, positive, run_option, show, store_and_run, whole
 from selviz.text.tables import Progress, attribution_text, table
 
 SANITY_COLUMNS = "step module images rank_correlation rank_correlation_low rank_correlation_high ssim".split()
 
 
-def attribute(args):
+def attribute(args: argparse.Namespace) -> None:
     """Show which pixels of an image a unit, or a class's logit, comes from, and how far to trust the map."""
     from selviz.studies.attribution import explain
 
@@ -18,14 +20,14 @@ def attribute(args):
     show(args, result, lambda: attribution_text(result))
 
 
-def _attribute_options(sub):
+def _attribute_options(sub: argparse.ArgumentParser) -> None:
     _attribution_options(sub)
     sub.add_argument("--unit", type=whole, help="number of the unit in its layer")
     sub.add_argument("--class", dest="label", metavar="NAME", help="a class's logit; with a unit, by way of that unit")
     sub.add_argument("--image", type=whole, required=True, help="number of the evaluation image")
 
 
-def sanity(args):
+def sanity(args: argparse.Namespace) -> None:
     """Check whether a method's maps depend on the network's weights; store and show it."""
     from selviz.attribution import sanity_summary
     from selviz.studies.attribution import run_sanity
@@ -40,13 +42,13 @@ def sanity(args):
     show(args, frame, lambda: table(frame, SANITY_COLUMNS))
 
 
-def _sanity_options(sub):
+def _sanity_options(sub: argparse.ArgumentParser) -> None:
     _attribution_options(sub)
     sub.add_argument("--images", type=positive, default=24, help="at least 20 (default: %(default)s)")
     sub.add_argument("--again", action="store_true", help="compute it anew even if it is there")
 
 
-def _attribution_options(sub):
+def _attribution_options(sub: argparse.ArgumentParser) -> None:
     device_option(sub)
     run_option(sub)
     sub.add_argument("--layer", help="layer of the unit")

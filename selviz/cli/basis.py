@@ -1,5 +1,6 @@
 """`selviz basis`: is the selectivity gone, or hidden in another basis?"""
 
+import argparse
 import sys
 
 from selviz.cli.common import Commands, device_option, positive, show
@@ -7,7 +8,7 @@ from selviz.runs.run_names import full_name
 from selviz.text.tables import Progress, basis_text
 
 
-def basis(args):
+def basis(args: argparse.Namespace) -> None:
     """Compare a run's layers with baselines' in any basis, and look for each layer's most selective linear map."""
     from selviz.errors import SelvizError
     from selviz.runs.families import siblings
@@ -39,7 +40,7 @@ def basis(args):
     show(args, {"baselines": baselines, "layers": frame}, lambda: basis_text(frame, baselines))
 
 
-def _basis_options(sub):
+def _basis_options(sub: argparse.ArgumentParser) -> None:
     device_option(sub)
     sub.add_argument("run", metavar="RUN", nargs="+", help="a run's name, or a beginning that only one run has")
     sub.add_argument(

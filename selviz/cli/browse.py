@@ -1,5 +1,7 @@
 """`selviz runs, layers, units, unit`: what the store holds."""
 
+import argparse
+
 from selviz.cli.common import Commands, in_order, listing_options, one_unit, run_option, show, store_and_run
 from selviz.text.tables import table
 
@@ -10,13 +12,13 @@ LAYER_COLUMNS = "layer depth units dead mean_si null_mean null_p95 mean_si_live 
 UNIT_COLUMNS = "layer unit si null_mean null_p95 p preferred_class mean_activation zero_share dead".split()
 
 
-def runs(args):
+def runs(args: argparse.Namespace) -> None:
     """List every run of the store, finished or not."""
     from selviz.store import Store
 
     frame = Store(args.data).runs()
 
-    def text():
+    def text() -> str:
         if frame.empty:
             return f"No runs in {args.data}. Five small networks in about a minute: selviz demo"
         notes = []
@@ -28,21 +30,21 @@ def runs(args):
     show(args, frame, text)
 
 
-def layers(args):
+def layers(args: argparse.Namespace) -> None:
     """List a run's unit layers in forward order, with the mean SI of each and its label-shuffle null."""
     store, run = store_and_run(args)
     frame = store.layers(run)
     show(args, frame, lambda: table(frame, LAYER_COLUMNS))
 
 
-def units(args):
+def units(args: argparse.Namespace) -> None:
     """List a run's units with their class selectivity index and its label-shuffle null."""
     store, run = store_and_run(args)
     frame = in_order(store.units(run, args.layer), args)
     show(args, frame, lambda: table(frame, UNIT_COLUMNS))
 
 
-def unit(args):
+def unit(args: argparse.Namespace) -> None:
     """Show one unit: its index, its mean activation for each class, its most and least activating images."""
     from selviz.statistics import mean_interval
 
@@ -55,7 +57,7 @@ def unit(args):
     result["classes"] = classes
     result["most_activating"], result["least_activating"] = images.head(9), images.tail(9)[::-1]
 
-    def text():
+    def text() -> str:
         null = f"null {result['null_mean']:.2f}, 95 % of shuffles under {result['null_p95']:.2f}"
         state = "dead: it never fires on these images" if result["dead"] else f"prefers {result['preferred_class']}"
         return (
@@ -67,7 +69,7 @@ def unit(args):
     show(args, result, text)
 
 
-def _unit_options(sub):
+def _unit_options(sub: argparse.ArgumentParser) -> None:
     run_option(sub)
     sub.add_argument("unit", metavar="LAYER:UNIT", help="such as relu2:5")
 

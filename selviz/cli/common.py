@@ -44,7 +44,7 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def run_option(sub):
+def run_option(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("run", metavar="RUN", help="a run's name, or a beginning that only one run has")
 
 
@@ -77,13 +77,13 @@ def device_option(sub: argparse.ArgumentParser) -> None:
     )
 
 
-def cache_option(sub):
+def cache_option(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--cache-gb", type=float, default=2.0, help="memory for values that are computed once (default: %(default)s)"
     )
 
 
-def listing_options(sub):
+def listing_options(sub: argparse.ArgumentParser) -> None:
     run_option(sub)
     sub.add_argument("--layer", help="only this layer")
     sub.add_argument("--sort", metavar="COLUMN", help="such as si, largest first")
@@ -91,7 +91,7 @@ def listing_options(sub):
     sub.add_argument("--limit", type=positive, help="only so many rows")
 
 
-def store_and_run(args):
+def store_and_run(args: argparse.Namespace) -> None:
     """The store and the full name of the run that `args.run` names or begins."""
     from selviz.store import Store
 

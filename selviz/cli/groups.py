@@ -1,5 +1,7 @@
 """`selviz groups list|show|add|rename|delete`: sets of units with a name, which links and the dashboard open."""
 
+import argparse
+
 from selviz.cli.common import Commands, show
 from selviz.errors import SelvizError, unknown
 from selviz.runs.run_names import full_name
@@ -10,7 +12,7 @@ from selviz.text.unit_lists import parse_units
 NEEDS = {"show": "a group", "add": "the run of the units", "rename": "a group", "delete": "a group"}
 
 
-def groups(args):
+def groups(args: argparse.Namespace) -> None:
     """List the named groups of units, show one, make one of units of a run, rename or delete one."""
     if args.action != "list" and not args.what:
         raise SelvizError(f"Name {NEEDS[args.action]}. See: selviz groups --help")
@@ -51,7 +53,7 @@ def _told(args, key: str) -> None:
     show(args, group, lambda: "\n".join(lines))
 
 
-def _options(sub):
+def _options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("action", choices=("list", *NEEDS))
     sub.add_argument("what", nargs="?", metavar="GROUP", help="the key of a group; to add, and to list, a run's name")
     sub.add_argument("--name", help="to add and to rename: what it is called, at most 80 characters")

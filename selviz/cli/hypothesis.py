@@ -1,5 +1,6 @@
 """`selviz hypothesis register|test|list|report`: claims that are registered before they are tested."""
 
+import argparse
 from pathlib import Path
 
 from selviz.cli.common import Commands, device_option, positive, show, whole
@@ -13,7 +14,7 @@ LEDGER_COLUMNS = "hypothesis template kind study level state verdict p holm bh p
 OPTIONS = {name: text for kind in TEMPLATES.values() for name, _, text in kind.about.options if name != "file"}
 
 
-def hypothesis(args):
+def hypothesis(args: argparse.Namespace) -> None:
     """Register a claim, test it, list the ledger, or write the report of one."""
     from selviz.hypotheses import registry
     from selviz.store import Store
@@ -123,7 +124,7 @@ def _verdict_text(registered, record) -> str:
     return "\n".join([*lines, f"The report: selviz hypothesis report {key} --output {key}.html"])
 
 
-def _options(sub):
+def _options(sub: argparse.ArgumentParser) -> None:
     device_option(sub)
     sub.add_argument("action", choices=("register", "test", "list", "report"))
     sub.add_argument("what", nargs="?", metavar="WHAT",

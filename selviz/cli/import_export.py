@@ -22,7 +22,7 @@ LISTED = 20  # steps left out that are printed
 SHOWN_ROWS = 10_000  # in a terminal
 
 
-def sql(args):
+def sql(args: argparse.Namespace) -> None:
     """Ask the store in SQL: views runs, epochs, layers, units, class_means, images, activations."""
     from selviz.store import Store
 
@@ -36,14 +36,14 @@ def sql(args):
     show(args, frame, lambda: f"{table(frame)}\n({len(frame):,} rows)")
 
 
-def _sql_options(sub):
+def _sql_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("query", metavar="QUERY", help="one SELECT, WITH or EXPLAIN")
     sub.add_argument("--runs", metavar="A,B", help="only these runs")
     sub.add_argument("--limit", type=positive, help=f"most rows (default: {SHOWN_ROWS:,}, and all with --json)")
     sub.add_argument("--seconds", type=float, default=30, help="longest time (default: %(default)s)")
 
 
-def export(args):
+def export(args: argparse.Namespace) -> None:
     """Write one table of a run as CSV, Parquet or JSON, or the whole run as a zip for another store."""
     store, run = store_and_run(args)
     if (args.table is None) == (args.to is None):
@@ -66,7 +66,7 @@ def export(args):
         print(f"Wrote {args.output}", file=sys.stderr)
 
 
-def _export_options(sub):
+def _export_options(sub: argparse.ArgumentParser) -> None:
     run_option(sub)
     sub.add_argument(
         "table",
@@ -79,7 +79,7 @@ def _export_options(sub):
     sub.add_argument("--to", metavar="FILE.zip", help="the whole run, with the images of its data set")
 
 
-def import_(args):
+def import_(args: argparse.Namespace) -> None:
     """Bring in a network trained elsewhere and capture its units, or a run exported from another store."""
     from selviz.store import Store
 
@@ -189,7 +189,7 @@ def _numbers(text: str) -> list[int]:
     return [int(part) for part in parts]
 
 
-def _import_options(sub):
+def _import_options(sub: argparse.ArgumentParser) -> None:
     device_option(sub)
     source = sub.add_mutually_exclusive_group(required=True)
     source.add_argument("--zip", metavar="FILE.zip", help="a run that `selviz export RUN --to FILE.zip` wrote")

@@ -1,5 +1,6 @@
 """`selviz doctor, migrate, relink`: what keeps a store in order."""
 
+import argparse
 from pathlib import Path
 
 from selviz.cli.common import Commands, run_option, show, store_and_run
@@ -7,7 +8,7 @@ from selviz.errors import SelvizError
 from selviz.text.tables import Progress
 
 
-def doctor(args):
+def doctor(args: argparse.Namespace) -> int:
     """Check packages, disk, every file of the store, data sets and work; says what to mend, and exits with 1 if so."""
     from selviz.maintenance.doctor import examine
     from selviz.store import Store
@@ -28,7 +29,7 @@ def _fix(command: str) -> str:
     return f"\n{'':<15}-> {command}" if command else ""
 
 
-def migrate(args):
+def migrate(args: argparse.Namespace) -> None:
     """Copy a store of an older selviz in today's form, with checksums; the original stays as it is."""
     from selviz.maintenance.migration import migrate as library
 
@@ -40,11 +41,11 @@ def migrate(args):
         raise SelvizError(f"{len(left)} runs of {args.data} were left out, such as {left['run'].iloc[0]}: see above.")
 
 
-def _migrate_options(sub):
+def _migrate_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--to", required=True, metavar="NEW", help="the folder of the copy")
 
 
-def relink(args):
+def relink(args: argparse.Namespace) -> None:
     """Say where the images of a run are after their folder was moved; for all runs with the same images at once."""
     from selviz.runs.dataset_locations import relink as library
 
@@ -53,7 +54,7 @@ def relink(args):
     show(args, found, lambda: f"{len(found['runs'])} runs now find their images in {found['dataset']}")
 
 
-def _relink_options(sub):
+def _relink_options(sub: argparse.ArgumentParser) -> None:
     run_option(sub)
     sub.add_argument("--dataset", required=True, metavar="folder:PATH", help="where the same images are now")
 

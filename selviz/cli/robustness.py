@@ -1,5 +1,6 @@
 """`selviz corruptions, robustness, dimensionality`: what bad images and attackers do."""
 
+import argparse
 import sys
 
 from selviz.cli.common import Commands, device_option, positive, run_option, show, store_and_run, whole
@@ -12,7 +13,7 @@ DIMENSION_COLUMNS = (
 GRADIENT_COLUMNS = "layer units images over_images over_images_low over_images_high over_units".split()
 
 
-def corruptions(args):
+def corruptions(args: argparse.Namespace) -> None:
     """List the corruptions, how much each changes a data set's images at each severity, and which do not fit them."""
     from selviz.datasets import load
     from selviz.robustness.corruptions import changes
@@ -23,13 +24,13 @@ def corruptions(args):
     show(args, frame, lambda: table(frame))
 
 
-def _corruptions_options(sub):
+def _corruptions_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--dataset", default="mnist-5k", help="(default: %(default)s)")
     sub.add_argument("--images", type=positive, default=100, help="so many evaluation images (default: %(default)s)")
     sub.add_argument("--seed", type=whole, default=0, help="of what is random (default: 0)")
 
 
-def robustness(args):
+def robustness(args: argparse.Namespace) -> None:
     """Measure accuracy and units under corruptions and attacks, and store them; started again, it resumes."""
     from selviz.robustness.attacks import STEPS
     from selviz.robustness.corruptions import FAMILIES, SEVERITIES, STANDARD
@@ -63,7 +64,7 @@ def robustness(args):
     show(args, result, lambda: robustness_text(result))
 
 
-def _robustness_options(sub):
+def _robustness_options(sub: argparse.ArgumentParser) -> None:
     device_option(sub)
     run_option(sub)
     sub.add_argument(
@@ -94,7 +95,7 @@ def _robustness_options(sub):
     sub.add_argument("--again", action="store_true", help="compute it anew even if it is there")
 
 
-def dimensionality(args):
+def dimensionality(args: argparse.Namespace) -> None:
     """Count the directions that each layer uses, clean and in its change under perturbation, and store them."""
     from selviz.studies.dimensionality import NAMES, run_dimensionality
 
@@ -118,7 +119,7 @@ def dimensionality(args):
     show(args, result, lambda: text)
 
 
-def _dimensionality_options(sub):
+def _dimensionality_options(sub: argparse.ArgumentParser) -> None:
     device_option(sub)
     run_option(sub)
     sub.add_argument(

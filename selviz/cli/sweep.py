@@ -14,7 +14,7 @@ DEFAULTS = {
 }  # fmt: skip
 
 
-def sweep(args):
+def sweep(args: argparse.Namespace) -> None:
     """Train a run for each combination of the settings given; typed again, it goes on."""
     values = {
         name: parse_values(name, getattr(args, name)) for name in TRAINING_SETTINGS if getattr(args, name) is not None
@@ -57,7 +57,7 @@ def arguments(args: argparse.Namespace) -> list[str]:
     return words
 
 
-def _sweep_options(sub):
+def _sweep_options(sub: argparse.ArgumentParser) -> None:
     dataset_options(sub)
     sub.add_argument("--model", action="append", required=True, help="network, such as cnn; repeat it for more")
     for name in TRAINING_SETTINGS:
@@ -88,7 +88,7 @@ def _sweep_options(sub):
     )
 
 
-def early(args):
+def early(args: argparse.Namespace) -> None:
     """Silence the most selective units of a run at its weights after some epochs, beside random units; store it."""
     epochs = parse_values("epochs", args.epochs) if args.epochs else None
     from selviz.studies.early_training import run_early
@@ -99,7 +99,7 @@ def early(args):
     show(args, areas, lambda: early_text(areas))
 
 
-def _early_options(sub):
+def _early_options(sub: argparse.ArgumentParser) -> None:
     device_option(sub)
     run_option(sub)
     sub.add_argument("--epochs", metavar="A,B", help="after which (default: the first two, the middle and the last)")

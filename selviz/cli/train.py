@@ -18,7 +18,7 @@ from selviz.config import SETTINGS, TRAINING_SETTINGS, RunConfig, image_settings
 from selviz.text.tables import Progress, SweepProgress, summary_line
 
 
-def demo(args):
+def demo(args: argparse.Namespace) -> None:
     """Train the five networks of the demo, or what is missing of them."""
     from selviz.runs import demo as library
 
@@ -31,11 +31,11 @@ def demo(args):
     browse.runs(args)
 
 
-def _demo_options(sub):
+def _demo_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--stop", action="store_true", help="stop a running demo and keep the app from starting it again")
 
 
-def train(args):
+def train(args: argparse.Namespace) -> None:
     """Train one network, capture its units and store both."""
     settings = {name: getattr(args, name) for name in TRAINING_SETTINGS}
     config = RunConfig(dataset=args.dataset, model=args.model, **settings, **image_settings(vars(args)))
@@ -49,7 +49,7 @@ def train(args):
     show(args, summary, lambda: summary_line(summary))
 
 
-def _train_options(sub):
+def _train_options(sub: argparse.ArgumentParser) -> None:
     dataset_options(sub)
     sub.add_argument("--model", required=True, help=SETTINGS["model"].help)
     setting_options(sub, TRAINING_SETTINGS)
@@ -57,7 +57,7 @@ def _train_options(sub):
     sub.add_argument("--devices", type=positive, default=1, help="so many GPUs, each a part of the batch (default: 1)")
 
 
-def capture(args):
+def capture(args: argparse.Namespace) -> None:
     """Capture a finished run's units again, when its stored activations were damaged or deleted."""
     from selviz.runs.train import capture_run
 

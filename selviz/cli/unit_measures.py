@@ -1,5 +1,6 @@
 """`selviz metrics, map`: measures of every unit beside SI, and their map."""
 
+import argparse
 from collections.abc import Sequence
 
 from selviz.cli.common import Commands, in_order, listing_options, run_option, show, store_and_run
@@ -12,7 +13,7 @@ METRIC_COLUMNS = (
 ).split()
 
 
-def metrics(args):
+def metrics(args: argparse.Namespace) -> None:
     """Compute every unit's measures of class selectivity beside SI, store and list them."""
     from selviz.selectivity.other_measures import agreement
     from selviz.studies.unit_measures import run_metrics
@@ -31,7 +32,7 @@ def metrics(args):
     show(args, frame, lambda: table(frame, METRIC_COLUMNS))
 
 
-def _metrics_options(sub):
+def _metrics_options(sub: argparse.ArgumentParser) -> None:
     listing_options(sub)
     sub.add_argument(
         "--superclass",
@@ -55,7 +56,7 @@ def superclasses(specs: Sequence[str]) -> dict[str, list[str]] | None:
     return found or None
 
 
-def unit_map(args):
+def unit_map(args: argparse.Namespace) -> None:
     """Lay out each layer's units on a map by their tuning (PCA and t-SNE), and store it."""
     from selviz.studies.unit_measures import run_unit_map
 
@@ -65,7 +66,7 @@ def unit_map(args):
     show(args, frame, lambda: table(frame))
 
 
-def _unit_map_options(sub):
+def _unit_map_options(sub: argparse.ArgumentParser) -> None:
     run_option(sub)
     sub.add_argument("--again", action="store_true", help="compute it anew even if it is there")
 
