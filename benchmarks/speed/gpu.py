@@ -1,4 +1,4 @@
-"""What a single GPU does: `python benchmarks/speed/gpu.py --out FOLDER` writes one JSON document and one row per network.
+"""What one GPU does: `python benchmarks/speed/gpu.py --out FOLDER` writes one JSON document and a row per network.
 
 At most `--minutes` (8): the tests marked gpu, the cost of the penalty per training step, capture and ablation on the
 GPU over the CPU, and a stacked CIFAR-10-sized sweep with as many seeds as fit in what is left. `--small` is the same on
@@ -20,8 +20,7 @@ from typing import Any
 
 import torch
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from benchmarks.speed.training import step_figures
 from selviz import ablation, datasets
@@ -34,6 +33,7 @@ from selviz.networks.unit_edit import silence
 from selviz.networks.unit_network import UnitNetwork
 from selviz.training import loop, stacked
 
+ROOT = Path(__file__).parents[2]
 CLASSES = 10
 # Share of the minutes that each part may take; what is left is the sweep's.
 TESTS, STEPS, FORWARD = 0.25, 0.1, 0.15
