@@ -83,9 +83,7 @@ class Tail:
         edits = {name: edit.to(self.network.device) for name, edit in edits.items()}
         return self._logits(boundary, edits, active).to(there)
 
-    def _logits(
-        self, boundary: Boundary, edits: Mapping[str, UnitEdit], active: Mapping[str, Tensor] | None
-    ) -> Tensor:
+    def _logits(self, boundary: Boundary, edits: Mapping[str, UnitEdit], active: Mapping[str, Tensor] | None) -> Tensor:
         moved = [self._movement(boundary, layer, edits[layer.name]) for layer in self.outer]
         intact = boundary[-1]
         if self.linear:
