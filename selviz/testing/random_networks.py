@@ -1,8 +1,9 @@
 """Random small networks that know the right answer: `network = RandomNetwork(seed)`, `network.activations(images)`.
 
 Layers of random kinds, shapes of values (maps, tokens, tokens first, patches in the batch, one leading axis),
-activation functions of torch's and written out, reuse, branches, names and heads. Each network keeps, in plain PyTorch and with
-nothing of selviz's, every activation it computes and can clamp one unit of it: the reference of a property test.
+activation functions of torch's and written out, reuse, branches, names and heads. Each network keeps, in plain PyTorch
+and with nothing of selviz's, every activation it computes and can clamp one unit of it: the reference of a property
+test.
 """
 
 import random

@@ -307,7 +307,8 @@ def test_a_result_is_cut_at_what_a_browser_is_sent(shared, monkeypatch):
 def test_every_type_of_value_comes_back_from_the_process(shared):
     query = (
         "SELECT 1::HUGEINT AS big, NULL::INT AS missing, [1, 2] AS list, {'a': 1} AS struct, "
-        "'\\xC3\\xA9'::BLOB AS bytes, DATE '2026-01-01' AS day, INTERVAL 3 DAY AS span, uuid() AS id, 1.5::DECIMAL(9, 2) AS money, true AS yes"
+        "'\\xC3\\xA9'::BLOB AS bytes, DATE '2026-01-01' AS day, INTERVAL 3 DAY AS span, uuid() AS id, "
+        "1.5::DECIMAL(9, 2) AS money, true AS yes"
     )
     table = sql_process.run_sql_in_subprocess(shared.path, query, None, 3, 60)
     assert table["big"].tolist() == [1] and table["missing"].isna().all() and list(table["list"][0]) == [1, 2]
