@@ -98,7 +98,8 @@ class DiskCuts:
     def _begin(self) -> None:
         """Make the folder, and remove those of other weights or images."""
         for other in self.folder.parent.glob("cuts-*"):
-            shutil.rmtree(other, ignore_errors=True)
+            if other != self.folder:
+                shutil.rmtree(other, ignore_errors=True)
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def _values(self, node: str) -> Path:
