@@ -7,6 +7,7 @@ and versions. Pages and figures are made from these files, so no network is trai
 import argparse
 import dataclasses
 import math
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -87,11 +88,18 @@ def _numbers(values: pd.Series) -> str:
 
 
 def add_row(experiment: Experiment, row: Mapping[str, Any], folder: Path = FOLDER) -> None:
-    """Append a row to the file of its experiment."""
+    """Append a row to the file of its experiment. Settings that are newer than a row are at their defaults in it."""
     path = path_of(experiment, folder)
     path.parent.mkdir(parents=True, exist_ok=True)
-    table = pd.DataFrame([row], columns=list(COLUMNS))
-    table.to_csv(path, mode="a", header=not path.exists(), index=False)
+    table = pd.read_csv(path, dtype=str, keep_default_na=False) if path.exists() else pd.DataFrame()
+    for name in REPEATED:
+        if len(table) and name not in table:
+            table[name] = str(SETTINGS[name].default)
+    new = pd.DataFrame([row], columns=list(COLUMNS))
+    temporary = path.with_suffix(".tmp")
+    # Rows that are there keep their very text.
+    pd.concat([table.reindex(columns=list(COLUMNS)), new.astype(object)]).to_csv(temporary, index=False)
+    os.replace(temporary, path)
 
 
 def add_rows(data: Path, dataset: str, folder: Path = FOLDER) -> list[str]:

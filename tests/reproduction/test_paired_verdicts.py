@@ -106,6 +106,18 @@ def test_a_row_is_added_once_and_read_back(tmp_path):
     assert table["test_accuracy"].tolist() == [0.7123456789]
 
 
+def test_a_setting_that_is_newer_than_a_row_is_at_its_default_in_it(tmp_path):
+    planned = experiment("cifar10-16")
+    row = dict.fromkeys(COLUMNS) | {"alpha": 0.0, "test_accuracy": 0.123456789012345}
+    old = pd.DataFrame([row | {"seed": 0}]).drop(columns=["clip_norm", "max_images"])
+    old.to_csv(tmp_path / f"{planned.key}.csv", index=False)
+    add_row(planned, row | {"seed": 1, "clip_norm": 1.0, "max_images": 5}, tmp_path)
+    table = read_rows(planned, tmp_path)
+    assert list(table) == list(COLUMNS)
+    assert table["clip_norm"].tolist() == [0.0, 1.0] and table["max_images"].tolist() == [0, 5]
+    assert table["test_accuracy"].tolist() == [0.123456789012345] * 2
+
+
 def test_the_page_is_that_of_the_rows(tmp_path):
     """Regenerated from reproduction/data/ by its command; figures too."""
     page = (natural_images.ROOT / "docs" / "reproduction-natural.md").read_text()
