@@ -1,6 +1,6 @@
 """Writes docs/networks.md: unit layers found in the families of torchvision and timm, against their activation calls.
 
-    python -m reproduction.network_table docs/networks.md
+    python -m reproduction.network_table docs/networks.md               # all; add names for some, others' rows stay
 
 Random weights, small images where a network takes them. Each network is brought as an import brings it, so every line
 is proven: logits, activations and a clamped unit of each layer are those of the network itself.
@@ -49,39 +49,54 @@ def row(name: str, side: int) -> str:
     images = torch.randn(8, 3, side, side)
     model = model_hub.build(name, 10, 3).eval().requires_grad_(False)
     calls = activation_calls(model, images[:1])
+    number = sum(calls.values())
     try:
         read = brought(model, images)
     except SelvizError as error:
-        return f"| `{name}` | {side} | - | {calls} | 0 | 0 | {error} |"
+        return f"| `{name}` | {side} | - | {number} | 0 | 0 | {error} |"
     layers = read.network.layers
     reasons = Counter(entry.reason for entry in read.left_out)
     first = {reason: next(e.name for e in read.left_out if e.reason == reason) for reason in reasons}
-    left_out = "; ".join(f"{count} x {reason} (`{first[reason]}`)" for reason, count in reasons.items())
+    said = [f"{count} x {reason} (`{first[reason]}`)" for reason, count in reasons.items()]
+    if (rest := number - len(layers) - len(read.left_out)) > 0:
+        # The rest lies inside a step that the graph keeps whole, or computes nothing of the image.
+        names = {path for path, _ in calls} - {layer.name.rpartition(".")[0] or layer.name for layer in layers}
+        names -= {layer.name for layer in layers}
+        kinds = Counter(function for (path, function), count in calls.items() for _ in range(count) if path in names)
+        listed = ", ".join(f"{count} {function}" for function, count in kinds.items())
+        said.append(f"{rest} x inside a step that is kept whole, or not of the image (outside the layers: {listed})")
+    left_out = "; ".join(said)
     units = sum(layer.units for layer in layers)
-    return f"| `{name}` | {side} | {read.traced} | {calls} | {len(layers)} | {units:,} | {left_out} |"
+    return f"| `{name}` | {side} | {read.traced} | {number} | {len(layers)} | {units:,} | {left_out} |"
 
 
-def activation_calls(model: torch.nn.Module, images: Tensor) -> int:
-    """Return how often the network calls an activation function of torch, or a softmax, on these images."""
-    count = 0
+def activation_calls(model: torch.nn.Module, images: Tensor) -> Counter[tuple[str, str]]:
+    """Return how often the network calls an activation function of torch, or a softmax: by module's path and name."""
+    calls: Counter[tuple[str, str]] = Counter()
 
     def look(step: Step, value: Tensor) -> None:
-        nonlocal count
-        count += step.function in SIGNED or step.function == "softmax"
+        if step.function in SIGNED or step.function == "softmax":
+            calls[step.path, step.function] += 1
 
     PlainRun(model)(images, look)
-    return count
+    return calls
+
+
+def known_rows(page: Path) -> dict[str, str]:
+    """Return the rows that a page has, by the network's name."""
+    lines = page.read_text(encoding="utf-8").splitlines() if page.exists() else []
+    return {line.split("`")[1]: line for line in lines if line.startswith("| `")}
 
 
 def main() -> None:
-    """Write the page to the file that the command line names."""
+    """Write the rows of the networks that the command line names, or of all, as each is done."""
     warnings.simplefilter("ignore")
-    lines = [HEAD]
-    for name, side in NETWORKS.items():
-        lines.append(row(name, side))
-        print(lines[-1], flush=True)
+    page, names = Path(sys.argv[1]), sys.argv[2:] or list(NETWORKS)
+    for name in names:
+        rows = {**known_rows(page), name: row(name, NETWORKS[name])}
+        page.write_text("\n".join([HEAD, *(rows[key] for key in NETWORKS if key in rows)]) + "\n", encoding="utf-8")
+        print(rows[name], flush=True)
         gc.collect()
-    Path(sys.argv[1]).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
