@@ -19,6 +19,7 @@ from selviz.networks.unit_network import UnitNetwork
 
 ADDITIONS = (operator.add, torch.add)
 POOLINGS = (nn.AdaptiveAvgPool2d, nn.AvgPool2d)
+POOLING_FUNCTIONS = (F.adaptive_avg_pool2d, F.avg_pool2d)
 PASSING = (nn.Identity, nn.Dropout, nn.Dropout2d)
 
 
@@ -161,7 +162,7 @@ class TailGraph:
             padded = type(module) is nn.Conv2d and module.padding_mode != "zeros"
             return type(module) in (nn.Conv2d, nn.Linear, nn.Flatten, *POOLINGS, *PASSING) and not padded
         added = node.target in ADDITIONS and not node.kwargs
-        return added or node.target in ("mean", torch.mean, "flatten", torch.flatten, torch.cat)
+        return added or node.target in ("mean", torch.mean, "flatten", torch.flatten, torch.cat, *POOLING_FUNCTIONS)
 
     def _linear(self, node: fx.Node) -> Moved | None:
         """Return the movement of a node that is linear in what moves; None for any other, which is computed in full."""
@@ -216,6 +217,8 @@ class TailGraph:
             return result
         if part.units is None or part.axis != 1:
             return None
+        if node.target in POOLING_FUNCTIONS:
+            return part._replace(delta=self.tail.node_copy(node, {parents[0]: part.delta}.__getitem__))
         if node.target in ("mean", torch.mean):
             dim: Any = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", 1)
             dims = [each % len(shape) for each in (dim if isinstance(dim, tuple | list) else [dim])]
