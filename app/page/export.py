@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from selviz.figures import colors
+from selviz.text.safe_text import spreadsheet_cell
 from selviz.text.tables import plain
 
 CITATION = Path(__file__).resolve().parents[2] / "CITATION.cff"
@@ -81,6 +82,8 @@ def csv(table: pd.DataFrame) -> bytes:
     for column in flat.columns:
         if flat[column].dtype == object:
             flat[column] = flat[column].map(_text, na_action="ignore")
+        if pd.api.types.is_string_dtype(flat[column]):
+            flat[column] = flat[column].map(spreadsheet_cell, na_action="ignore")
     return flat.to_csv(index=False).encode()
 
 

@@ -30,6 +30,7 @@ from selviz.cli import (
 )
 from selviz.errors import SelvizError, unknown
 from selviz.system.processes import end_soon
+from selviz.text.safe_text import printable
 
 DEVICE_VARIABLE = "SELVIZ_DEVICE"  # `networks.devices.VARIABLE`, which would import torch
 INTERRUPTED = 130  # what a shell expects of a command that Ctrl-C ended
@@ -92,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except (SelvizError, OSError) as error:
         _discard_stdout(only_if_broken=True)
-        print(f"selviz: {error}", file=sys.stderr)
+        print(printable(f"selviz: {error}"), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nselviz: stopped; what is finished is kept, and `selviz runs` says how to resume.", file=sys.stderr)

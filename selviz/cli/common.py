@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from selviz.config import IMAGE_SETTINGS, IMAGES, SETTINGS
 from selviz.errors import SelvizError, unknown
 from selviz.runs.run_names import full_name
+from selviz.text.safe_text import printable
 from selviz.text.tables import as_json
 from selviz.text.unit_lists import parse_units
 
@@ -109,4 +110,4 @@ def in_order(frame, args):
 
 
 def show(args, result, text: Callable[[], str]):
-    print(as_json(result) if args.json else text())
+    print(as_json(result) if args.json else printable(text()))

@@ -9,24 +9,24 @@ from selviz.text.tables import Progress
 
 
 def doctor(args: argparse.Namespace) -> int:
-    """Check packages, disk, every file of the store, data sets and work; says what to mend, and exits with 1 if so."""
+    """Check packages, disk, every file of the store, data sets and work; says what is wrong, and exits with 1 if so."""
     from selviz.maintenance.doctor import examine
     from selviz.store import Store
 
     with Progress() as progress:
         rows = examine(Store(args.data), progress)
-    mend = sum(row["state"] == "mend" for row in rows)
+    errors = sum(row["state"] == "error" for row in rows)
 
     def text() -> str:
-        lines = [f"{row['state']:<4} {row['what']:<9} {row['told']}" + _fix(row["fix"]) for row in rows]
-        return "\n".join([*lines, f"{mend} to mend" if mend else "All is in order."])
+        lines = [f"{row['state']:<5} {row['what']:<9} {row['told']}" + _fix(row["fix"]) for row in rows]
+        return "\n".join([*lines, f"{errors} to put right" if errors else "All is in order."])
 
-    show(args, {"mend": mend, "findings": rows}, text)
-    return 1 if mend else 0
+    show(args, {"errors": errors, "mend": errors, "findings": rows}, text)
+    return 1 if errors else 0
 
 
 def _fix(command: str) -> str:
-    return f"\n{'':<15}-> {command}" if command else ""
+    return f"\n{'':<16}-> {command}" if command else ""
 
 
 def migrate(args: argparse.Namespace) -> None:

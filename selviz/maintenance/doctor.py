@@ -1,6 +1,6 @@
 """What is in order on this machine and in this store, and what is not: `examine(Store("data"))` gives a row a finding.
 
-A row has `what` was looked at, `state` (ok, note: works as it is, mend), what is `told`, and `fix`, the command for it.
+A row has `what` was looked at, `state` (ok, note: works as it is, error: to be put right), what is `told`, and `fix`, the command for it.
 """
 
 import re
@@ -46,7 +46,7 @@ def packages(store: Store, report) -> Iterator[Row]:
         if not requirement.specifier.contains(found, prereleases=True):
             wrong.append((str(requirement), f"{requirement.name} is {found}, and {requirement.specifier} is needed"))
     for requirement, told in wrong:
-        yield _row("packages", "mend", told, f"pip install '{requirement}'")
+        yield _row("packages", "error", told, f"pip install '{requirement}'")
     if not wrong:
         yield _row("packages", "ok", f"{len(needed())} packages are there and recent enough")
 
@@ -70,10 +70,10 @@ def network(store: Store, report) -> Iterator[Row]:
         weight = torch.nn.functional.conv2d(torch.ones(1, 1, 3, 3), torch.ones(1, 1, 3, 3))
         right = float(weight) == 9.0
     except RuntimeError as error:
-        yield _row("torch", "mend", f"torch cannot compute ({error})", "pip install --force-reinstall torch")
+        yield _row("torch", "error", f"torch cannot compute ({error})", "pip install --force-reinstall torch")
         return
     if not right:
-        yield _row("torch", "mend", "torch computes wrong results", "pip install --force-reinstall torch")
+        yield _row("torch", "error", "torch computes wrong results", "pip install --force-reinstall torch")
         return
     yield _row("torch", "ok", f"torch {torch.__version__} computes, with {torch.get_num_threads()} threads")
     if not torch.cuda.is_available():
@@ -99,7 +99,7 @@ def disk(store: Store, report) -> Iterator[Row]:
             yield _row(what, "note", told, f"make it writable, or name another place: {other}")
             continue
         if free < LEAST_FREE:
-            yield _row(what, "mend", told, f"free some space, or name another place: {other}")
+            yield _row(what, "error", told, f"free some space, or name another place: {other}")
         else:
             yield _row(what, "ok", told)
 
@@ -112,7 +112,7 @@ def runs(store: Store, report) -> Iterator[Row]:
         report({"stage": "checking", "run": row["run"], "done": number, "of": len(table)})
         problems = check_run(store, row["run"]) if row["state"] in ("finished", "failed") else []
         for problem in problems:
-            yield _row("runs", "note" if problem.note else "mend", problem.told, problem.fix)
+            yield _row("runs", "note" if problem.note else "error", problem.told, problem.fix)
         clean = clean and not problems
         if row["state"] == "finished":
             whole += not any(not problem.note for problem in problems)
@@ -147,13 +147,13 @@ def datasets(store: Store, report) -> Iterator[Row]:
         try:
             spec = placed(store.path, {"dataset": row["dataset"]}, row.get("fingerprint"))["dataset"]
         except SelvizError as error:
-            yield _row("data sets", "mend", str(error))
+            yield _row("data sets", "error", str(error))
             continue
         kind, _, path = spec.partition(":")
         if path and spec not in missing and not Path(path).is_dir():
             missing.add(spec)
             fix = f"selviz relink {row['run']} --dataset {kind}:/new/place --data {store.path}"
-            yield _row("data sets", "mend", f"the images of run {row['run']} are not in {path} any more", fix)
+            yield _row("data sets", "error", f"the images of run {row['run']} are not in {path} any more", fix)
     if not missing:
         yield _row("data sets", "ok", f"{table['dataset'].nunique() if len(table) else 0} data sets are in their place")
 
@@ -162,7 +162,7 @@ def records(store: Store, report) -> Iterator[Row]:
     """Whether the ledger of hypotheses and the groups of units are as they were written."""
     problems = check_rest(store)
     for problem in problems:
-        yield _row("records", "mend", problem.told, problem.fix)
+        yield _row("records", "error", problem.told, problem.fix)
     if not problems:
         yield _row("records", "ok", f"the ledger of {len(store.hypotheses())} hypotheses and all groups hold together")
 
@@ -182,7 +182,7 @@ def work(store: Store, report) -> Iterator[Row]:
         try:
             state, reason = background_jobs.state(place, finished=False)
         except SelvizError as error:
-            yield _row("work", "mend", str(error), f"rm {place}.*")
+            yield _row("work", "error", str(error), f"rm {place}.*")
             continue
         if state == "running":
             yield _row("work", "note", f"job {name} is running")

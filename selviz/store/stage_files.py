@@ -5,11 +5,13 @@ is moved into place: that one rename is the moment from which it exists. The rec
 between the two, the record is still in `partial/` and is found there.
 """
 
+import contextlib
 import datetime
 import itertools
 import json
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -180,20 +182,36 @@ def write_tables(file: Path, stage: str, tables: dict) -> dict[str, int]:
     if missing := sorted(set(known) - set(tables)):
         raise ValueError(f"stage {stage!r} lacks the tables {missing}")
     # Two threads compress twice as fast, and DuckDB keeps the rows in the order in which they come.
-    connection = connect(threads=2, memory_limit="1GB", preserve_insertion_order=True)
-    try:
-        connection.execute(f"ATTACH '{sql_path(file)}' AS stage (ROW_GROUP_SIZE {ROW_GROUP})")
-        rows = {
-            name: _write_table(connection, name, known.get(name), every.get(name), table)
-            for name, table in tables.items()
-        }
-        about = {"schema": str(SCHEMA), "stage": stage, "rows": json.dumps(rows)}
-        _write_table(connection, "about", None, None, pd.DataFrame({"key": list(about), "value": list(about.values())}))
-        connection.execute("CHECKPOINT stage")
-        connection.execute("DETACH stage")
-        return rows
-    finally:
-        connection.close()
+    with _attachable(file) as path:
+        connection = connect(threads=2, memory_limit="1GB", preserve_insertion_order=True)
+        try:
+            connection.execute(f"ATTACH '{sql_path(path)}' AS stage (ROW_GROUP_SIZE {ROW_GROUP})")
+            rows = {
+                name: _write_table(connection, name, known.get(name), every.get(name), table)
+                for name, table in tables.items()
+            }
+            about = {"schema": str(SCHEMA), "stage": stage, "rows": json.dumps(rows)}
+            facts = pd.DataFrame({"key": list(about), "value": list(about.values())})
+            _write_table(connection, "about", None, None, facts)
+            connection.execute("CHECKPOINT stage")
+            connection.execute("DETACH stage")
+        finally:
+            connection.close()
+    return rows
+
+
+@contextlib.contextmanager
+def _attachable(file: Path) -> Iterator[Path]:
+    """Lend a path under which DuckDB can make a new file: `file`, or where that has a question mark, a temporary one.
+
+    DuckDB takes what follows a question mark for options, and makes its log in a folder that is not there.
+    """
+    if "?" not in sql_path(file):
+        yield file
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder) / file.name
+        shutil.move(Path(folder) / file.name, file)
 
 
 def _write_table(connection, name: str, declared: dict[str, str] | None, needed: dict[str, str] | None, table) -> int:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pandas as pd
 
@@ -19,6 +20,7 @@ from selviz.store.queries import Fix, check, opened, read, read_column
 from selviz.store.schema import TABLES, stages_read, unit_measures, view_query
 from selviz.store.unit_search import ALL, Wanted
 from selviz.system.durable_files import move_into_place
+from selviz.text.safe_text import FORMULA_STARTS
 
 FORMATS = {"csv": "FORMAT csv, HEADER", "parquet": "FORMAT parquet", "json": "FORMAT json, ARRAY true"}
 
@@ -379,6 +381,8 @@ class Store:
             opened({f"{stage}_file": file for stage, file in files.items()}, self._fix(run, files)) as connection,
             writing(path, temporary),
         ):
+            if format == "csv":
+                query = _spreadsheet_safe(connection, query)
             connection.execute(f"COPY ({query}) TO '{sql_path(temporary)}' ({FORMATS[format]})")
             move_into_place(temporary, path)
         return path
@@ -464,6 +468,16 @@ class Store:
 
     def _empty(self) -> str:
         return f"The store {self.path} has no runs yet: selviz demo{self._data()}"
+
+
+def _spreadsheet_safe(connection: duckdb.DuckDBPyConnection, query: str) -> str:
+    """Return `query` with texts that a spreadsheet would take for formulas marked, as `spreadsheet_cell` does."""
+    starts = ", ".join(f"chr({ord(start)})" for start in FORMULA_STARTS)
+    columns = []
+    for name, type_, *_ in connection.execute(f"DESCRIBE {query}").fetchall():
+        safe = f'CASE WHEN left("{name}", 1) IN ({starts}) THEN chr(39) || "{name}" ELSE "{name}" END'
+        columns.append(f'{safe} AS "{name}"' if type_ == "VARCHAR" else f'"{name}"')
+    return f"SELECT {', '.join(columns)} FROM ({query})"
 
 
 def _plain(value):

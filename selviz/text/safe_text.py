@@ -1,7 +1,14 @@
-"""Text of others made safe to show: `code` and `plain` in Markdown, `label` in Plotly's HTML, `short` where room is small."""
+"""Text of others made safe to show: `code` and `plain` in Markdown, `label` in Plotly's HTML, `printable` in a terminal.
+
+`short` is for where room is small, `spreadsheet_cell` for a cell of a CSV file.
+"""
 
 import html
 import re
+import unicodedata
+
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_TURNS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 
 def code(text) -> str:
@@ -27,3 +34,17 @@ def label(text) -> str:
     """The same for places that read a little HTML: Plotly's titles, ticks and hover boxes."""
     text = str(text)
     return html.escape(text if len(text) <= 40 else text[:37] + "...", quote=False)
+
+
+def printable(text: str) -> str:
+    """Return text for a terminal: what would steer it, or turn the order of its letters, is shown as `\\x1b`."""
+    return "".join(char if char in "\n\t" or not _steers(char) else ascii(char)[1:-1] for char in text)
+
+
+def _steers(char: str) -> bool:
+    return unicodedata.category(char) in ("Cc", "Cs") or char in _TURNS
+
+
+def spreadsheet_cell(text: str) -> str:
+    """Return text for a cell of a CSV file: an apostrophe in front where a spreadsheet would take it for a formula."""
+    return f"'{text}" if text.startswith(FORMULA_STARTS) else text

@@ -14,7 +14,7 @@ def test_a_sound_store_has_nothing_to_mend(tiny_store, capsys):
     before = {path: path.stat().st_mtime_ns for path in tiny_store.path.rglob("*")}
     assert main(["doctor", "--data", str(tiny_store.path), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["mend"] == 0
+    assert found["errors"] == found["mend"] == 0
     assert {row["what"] for row in found["findings"]} == {
         "packages", "torch", "GPU", "store", "cache", "runs", "data sets", "records", "work"
     }  # fmt: skip
@@ -27,7 +27,7 @@ def test_a_damaged_file_is_a_line_with_its_command_and_exit_status_1(own_store, 
     told = capsys.readouterr().out
     assert "capture.duckdb is damaged: its 5,000 bytes" in told
     assert f"-> selviz capture {tiny_run} --data {own_store.path}\n" in told
-    assert told.endswith("1 to mend\n")
+    assert told.endswith("1 to put right\n")
 
 
 def test_an_unfinished_run_and_a_failed_job_are_noted_and_nothing_to_mend(own_store, tiny_run):
@@ -50,7 +50,7 @@ def test_a_record_that_was_tampered_with_is_to_mend(own_store):
     (own_store.path / "hypotheses").mkdir()
     (own_store.path / "hypotheses" / "000001.json").write_text("{}")
     (row,) = doctor.records(own_store, print)
-    assert row["state"] == "mend" and "000001.json was changed" in row["told"] and "hypotheses-damaged" in row["fix"]
+    assert row["state"] == "error" and "000001.json was changed" in row["told"] and "hypotheses-damaged" in row["fix"]
 
 
 @pytest.mark.parametrize("needs", ["numpy>=999", "no-such-package>=1"])
@@ -59,9 +59,9 @@ def test_a_package_that_is_missing_or_too_old_names_what_installs_it(tmp_path, m
     project.write_text(f'[project]\ndependencies = ["{needs}"]\n[project.optional-dependencies]\napp = []\n')
     monkeypatch.setattr(doctor, "PROJECT", project)
     (row,) = doctor.packages(Store(tmp_path), print)
-    assert (row["state"], row["fix"]) == ("mend", f"pip install '{needs}'")
+    assert (row["state"], row["fix"]) == ("error", f"pip install '{needs}'")
 
 
 def test_a_full_disk_is_to_mend(tmp_path, monkeypatch):
     monkeypatch.setattr(doctor, "LEAST_FREE", 2**60)
-    assert [row["state"] for row in doctor.disk(Store(tmp_path), print)] == ["mend", "mend"]
+    assert [row["state"] for row in doctor.disk(Store(tmp_path), print)] == ["error", "error"]

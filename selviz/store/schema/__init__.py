@@ -179,9 +179,13 @@ def unit_measures() -> dict[str, UnitMeasure]:
         )
         for stage in STAGES.values()
         for table in stage.tables
-        for column in (*table.columns, *table.derived)
+        for column in _columns(table)
         if column.measure
     }
+
+
+def _columns(table: Table) -> tuple[Column | Derived, ...]:
+    return (*table.columns, *table.derived)
 
 
 def _seen(view: str) -> Iterator[Column | Derived]:
@@ -191,7 +195,7 @@ def _seen(view: str) -> Iterator[Column | Derived]:
         return
     if view not in TABLES:
         return
-    yield from (*TABLES[view].columns, *TABLES[view].derived)
+    yield from _columns(TABLES[view])
     for stage in STAGES.values():
         for table in stage.tables:
             if table.name == view and table.hidden:
