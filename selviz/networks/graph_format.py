@@ -40,6 +40,7 @@ MOST_NODES = 100_000
 # Those that may count with plain numbers, where no tensor takes part.
 COUNTING = {getattr(operator, name) for name in "add sub mul pow iadd isub imul".split()}
 LARGEST = 2**40
+LARGEST_SETTING, LARGEST_COUNT = 2**26, 1000  # of a module; of its layers, each of which is made
 MOST_BYTES = 8 * 10**9  # of all steps together, for one image
 ATTRIBUTES = ("shape", "dtype", "device", "ndim", "T", "mT", "requires_grad")
 FACTORIES = ("arange", "zeros", "ones", "full", "linspace")
@@ -349,6 +350,7 @@ def _graph(document: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> tuple[
         if kind is None:
             raise ValueError(f"the class of {path}")
         settings = {_identifier(key): _decoded(value, {}) for key, value in entry["settings"].items()}
+        _check_settings(path, settings)
         with torch.device("meta"):
             module = kind(**settings)
         names = [name for name, _ in (*module.named_parameters(), *module.named_buffers())]
@@ -384,6 +386,14 @@ def _graph(document: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> tuple[
     graph.lint()
     check_indices(graph)
     return root.eval(), graph
+
+
+def _check_settings(path: str, settings: Mapping[str, Any]) -> None:
+    """Raise ValueError for settings that make a module of very many parts: it is made before its size is known."""
+    for name, value in settings.items():
+        numbers = [part for part in (value if isinstance(value, tuple | list) else [value]) if isinstance(part, int)]
+        if any(abs(number) > (LARGEST_COUNT if "num_layers" in name else LARGEST_SETTING) for number in numbers):
+            raise ValueError(f"the {name} of {path}")
 
 
 def _identifier(name: Any) -> str:

@@ -58,7 +58,7 @@ REVIEWED_MODULES = """
     InstanceNorm3d LeakyReLU LocalResponseNorm LogSigmoid LogSoftmax LPPool1d LPPool2d LSTM MaxPool1d MaxPool3d Mish
     PixelShuffle PixelUnshuffle PReLU ReflectionPad1d ReflectionPad2d ReflectionPad3d ReplicationPad1d
     ReplicationPad2d ReplicationPad3d RMSNorm RNN RReLU SELU Softmax Softmax2d Softmin Softplus Softshrink Softsign
-    SyncBatchNorm Tanhshrink Threshold TransformerEncoder TransformerEncoderLayer Unflatten Unfold
+    SyncBatchNorm Tanhshrink Threshold TransformerEncoderLayer Unflatten Unfold
     UpsamplingBilinear2d UpsamplingNearest2d ZeroPad1d ZeroPad2d ZeroPad3d
 """.split()
 # Those that look something up, and where: the first argument is what is looked in, but for these, where it is the index.

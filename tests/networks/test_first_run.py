@@ -111,6 +111,21 @@ def test_the_same_run_whole_comes_in_and_doctor_tries_its_network_again(imported
     assert "its network cannot be used" in capsys.readouterr().out
 
 
+def test_a_module_of_endlessly_many_layers_is_refused_before_it_is_made(imported):
+    """Found by extreme values: it took a minute, and as much memory as there was."""
+    store, _ = imported
+    tensors = safetensors.torch.load_file(store.run_path("brought") / "weights.safetensors")
+    for name, settings in (
+        ("LSTM", {"input_size": 4, "hidden_size": 4, "num_layers": 2**40}),
+        ("TransformerEncoder", {"encoder_layer": True, "num_layers": 2**63 - 1}),
+        ("Embedding", {"num_embeddings": 2**62, "embedding_dim": 4}),
+    ):
+        document = json.loads(with_steps(store))
+        document["modules"]["many"] = {"class": name, "settings": settings}
+        with pytest.raises(SelvizError, match="The stored network is damaged"):
+            graph_format.rebuilt(document, tensors, torch.zeros(1, 1, 8, 8))
+
+
 def test_an_index_outside_what_it_looks_in_is_refused_by_value(imported, tmp_path):
     store, _ = imported
     tensors = safetensors.torch.load_file(store.run_path("brought") / "weights.safetensors")
