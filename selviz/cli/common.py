@@ -5,6 +5,7 @@ A module of commands beside this one holds their functions, their options and th
 
 import argparse
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from selviz.config import IMAGE_SETTINGS, IMAGES, SETTINGS
 from selviz.errors import SelvizError, unknown
@@ -13,8 +14,12 @@ from selviz.text.safe_text import printable
 from selviz.text.tables import as_json
 from selviz.text.unit_lists import parse_units
 
+if TYPE_CHECKING:
+    from selviz.store import Store
+
+
 # Name -> (function, example, what adds its options to a parser).
-Commands = dict[str, tuple[Callable, str, Callable]]
+Commands = dict[str, tuple[Callable[..., Any], str, Callable[..., Any]]]
 DEVICE = "inference_device"  # where an argument keeps what `device_option` was given
 MAX_RANGE = 1_000_000  # in a range: a typing error is refused before it fills the memory
 
@@ -22,7 +27,7 @@ MAX_RANGE = 1_000_000  # in a range: a typing error is refused before it fills t
 class Parser(argparse.ArgumentParser):
     """argparse whose complaints are one sentence with the command that helps."""
 
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
         raise SelvizError(f"{message}. See: {self.prog} --help")
 
 
@@ -92,7 +97,7 @@ def listing_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--limit", type=positive, help="only so many rows")
 
 
-def store_and_run(args: argparse.Namespace) -> None:
+def store_and_run(args: argparse.Namespace) -> "tuple[Store, str]":
     """The store and the full name of the run that `args.run` names or begins."""
     from selviz.store import Store
 
@@ -109,5 +114,5 @@ def in_order(frame, args):
     return frame if args.limit is None else frame.head(args.limit)
 
 
-def show(args, result, text: Callable[[], str]):
+def show(args: argparse.Namespace, result: object, text: Callable[[], str]) -> None:
     print(as_json(result) if args.json else printable(text()))

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from selviz.errors import SelvizError
 from selviz.store.files import check_name, read_json, write_json
@@ -24,12 +25,12 @@ class Stopped(BaseException):
     """Raised by a `report` to end the work as if it were killed: the run stays unfinished, and can be resumed."""
 
 
-def place(data, name: str) -> Path:
+def place(data: str | Path, name: str) -> Path:
     """Where the job of that name is kept in the store."""
     return Path(data).resolve() / "jobs" / check_name("job", name)
 
 
-def start(place: Path, arguments: Sequence[str], data, what: str) -> bool:
+def start(place: Path, arguments: Sequence[str], data: str | Path, what: str) -> bool:
     """Run `selviz *arguments --data DATA` as this job, in a process and session of its own; False if it runs already.
 
     However many callers there are, the claim lets one of them through.
@@ -111,12 +112,12 @@ def working(place: Path, what: str) -> Iterator[Callable[[], None]]:
             raise
 
 
-def describe(place: Path, about: dict) -> None:
+def describe(place: Path, about: dict[str, Any]) -> None:
     """Keep what was asked of the job."""
     write_json(_beside(place, ".json"), about)
 
 
-def about(place: Path) -> dict | None:
+def about(place: Path) -> dict[str, Any] | None:
     """What `describe` kept; None if nothing."""
     return read_json(_beside(place, ".json"))
 
@@ -131,7 +132,7 @@ def log(place: Path) -> str:
         return ""
 
 
-def names(data) -> list[str]:
+def names(data: str | Path) -> list[str]:
     """All jobs of the store that were described, the latest first."""
     files = (Path(data) / "jobs").glob("*.json")
     return [file.stem for file in sorted(files, key=lambda file: file.stat().st_mtime, reverse=True)]

@@ -6,6 +6,7 @@ is a chosen illustration: its settings were picked to show the published picture
 
 import os
 from pathlib import Path
+from typing import Any
 
 from selviz.config import RunConfig
 from selviz.errors import SelvizError
@@ -16,12 +17,12 @@ from selviz.system.progress import Report, silent
 CONFIGS = tuple(RunConfig("mnist-5k", "cnn", alpha=alpha) for alpha in (0, -5, 5, -1, 1))
 
 
-def place(data) -> Path:
+def place(data: str | Path) -> Path:
     """Where the demo is kept among the store's jobs."""
     return Path(data).resolve() / "demo"
 
 
-def start(data, again: bool = False) -> bool:
+def start(data: str | Path, again: bool = False) -> bool:
     """Start the demo in a process and session of its own; True if this call did it.
 
     Does nothing where it is running, was stopped or failed (unless `again`), is complete, or SELVIZ_NO_DEMO is 1.
@@ -33,12 +34,12 @@ def start(data, again: bool = False) -> bool:
     return background_jobs.start(place(data), ["demo"], data, "the demo")
 
 
-def stop(data) -> None:
+def stop(data: str | Path) -> None:
     """Ask the demo to stop, wherever it runs; after this only `start(data, again=True)` starts it."""
     background_jobs.stop(place(data))
 
 
-def status(data) -> dict:
+def status(data: str | Path) -> dict[str, Any]:
     """{"state", "reason", "runs": rows of `sweep.run_status`}.
 
     `state` is running, stopped, failed, finished, or absent (never started, or cut off).
@@ -48,7 +49,7 @@ def status(data) -> dict:
     return {"state": state, "reason": reason, "runs": rows}
 
 
-def main(data, report: Report = silent) -> None:
+def main(data: str | Path, report: Report = silent) -> None:
     """Train the demo's runs that are not finished, one after the other; `report` as in `sweep.run_sweep`.
 
     Raises SelvizError if another process is at it, or if a run failed. What stops it leaves a reason, so that the app
@@ -65,5 +66,5 @@ def main(data, report: Report = silent) -> None:
         raise SelvizError("The demo was stopped; finished runs are kept, go on with: selviz demo")
 
 
-def _finished(data) -> bool:
+def _finished(data: str | Path) -> bool:
     return all(sweep.is_finished(Path(data), config) for config in CONFIGS)

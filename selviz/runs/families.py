@@ -61,7 +61,7 @@ def groups(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return named
 
 
-def _alike(finished: pd.DataFrame, table: list[dict], row: dict) -> pd.DataFrame:
+def _alike(finished: pd.DataFrame, table: list[dict[str, str]], row: dict[str, str]) -> pd.DataFrame:
     settings = [name for name in row if name not in PENALTY]
     alike = [
         all(other[name] == row[name] for name in settings)
@@ -77,5 +77,5 @@ def by_alpha(runs: pd.DataFrame, column: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["alpha", "mean", "low", "high", "kind", "n"])
 
 
-def _text(value) -> str:
+def _text(value: object) -> str:
     return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)

@@ -6,6 +6,7 @@ one file an epoch, so that the network of any epoch can be looked at again.
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pandas as pd
 
@@ -37,9 +38,9 @@ def keeper(folder: Path, dataset: Dataset) -> Callable[[Snapshot], None]:
     return keep
 
 
-def write(folder: Path, provenance: dict) -> None:
+def write(folder: Path, provenance: dict[str, Any]) -> None:
     """Write all that was kept as stage `snapshots`, numbered in the order of training from 0."""
-    tables: dict[str, list] = {name: [] for name in TABLES}
+    tables: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
     paths = sorted((folder / "partial" / STAGE).glob("*.npz"))
     for number, path in enumerate(paths):
         found = kept(path, lambda path=path: _gone(path))
@@ -48,7 +49,7 @@ def write(folder: Path, provenance: dict) -> None:
     write_stage(folder, STAGE, {name: pd.concat(parts) for name, parts in tables.items()}, provenance)
 
 
-def _gone(path: Path):
+def _gone(path: Path) -> NoReturn:
     raise OSError(f"{path} was removed while the run was being written; train it again")
 
 

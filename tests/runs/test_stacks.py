@@ -16,7 +16,7 @@ from selviz.runs.train import train_run
 from selviz.runs.weights import read_weights
 from selviz.store import Store, read_json
 
-# One step an epoch: after a few, the rounding of float32 has not grown.
+# One step an epoch: after two, what float32 rounds has hardly grown (in float64: tests/training/test_stacked.py).
 FIXED = {"dataset": "digits", "model": "cnn", "epochs": 2, "batch_size": 1000}
 CONFIGS = grid({"alpha": [0, -1], "seed": [0, 1]}, **FIXED)
 
@@ -33,7 +33,7 @@ def test_a_sweep_in_stacks_makes_the_runs_of_a_sweep_without(tmp_path):
             read_weights(store.run_path(run), store.run_path(run) / "weights.safetensors") for store in (alone, stacked)
         )
         for name, value in one.items():
-            np.testing.assert_allclose(other[name].numpy(), value.numpy(), atol=1e-4, err_msg=name)
+            np.testing.assert_allclose(other[name].numpy(), value.numpy(), atol=1e-3, err_msg=name)
         assert stacked.run(run)["mean_si"] == pytest.approx(alone.run(run)["mean_si"], abs=1e-3)
         assert stacked.run(run)["diverged"] is False
     record = json.loads((stacked.run_path(run_name(CONFIGS[0])) / "training.json").read_text())
