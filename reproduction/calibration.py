@@ -4,12 +4,16 @@ Samples are drawn in which the null is true by construction, in which an effect 
 grid of effects; each goes through the function that judges the samples of real networks. One JSON document on stdout, a
 row a kind of test:
 
-rejection_rate  share of tests at level 0.05 that reject a true null, with its binomial interval; for a claim of several
-                parts the largest over its boundaries, where one part is null and the others are clearly true
+rejection_rate  share of tests at level 0.05 that find an effect (or support the claim) where there is none, with its
+                binomial interval; for a claim of several parts the largest over its boundaries, where one part is null
+                and the others are clearly true
+supported_at_smallest  share of tests that are *supported* where the effect is exactly the smallest that matters
+refuted_at_smallest    and share that are *refuted* there
 power_planned   the power shown before registering, simulated from what one pilot sample tells; mean over many pilots,
                 with the 95 % interval of that mean
 power_observed  share of tests that support the claim where the effect is planted
-coverage        share of intervals that hold the true effect, on average over the grid
+coverage        share of intervals of the first part that hold the true effect, on average over the grid
+over_seeds      besides: coverage of `statistics.over_seeds` and of the collapse's median for 5 to 20 seeds
 
 The samples come from other models than the ones that power is simulated from: heavier tails, images that differ in how
 easily they are lost, bounded accuracies. What is drawn is each template's sample, not whole stores.
@@ -25,13 +29,13 @@ import numpy as np
 from scipy import special
 
 from selviz import statistics
-from selviz.hypotheses.decision import decide
+from selviz.hypotheses.decision import OPEN, REFUTED, SUPPORTED, decide
 from selviz.hypotheses.power import power
 from selviz.hypotheses.templates import TEMPLATES
 from selviz.hypotheses.templates.replicates import contrasts
 
 LEVEL, PERMUTATIONS, PILOTS = 0.05, 199, 100
-INSIDE, IMAGES = 50, 500  # of the class, and in all, as on fold 1 of mnist-5k
+INSIDE, IMAGES = 33, 333  # of the class, and in all, as on the sealed fold of mnist-5k
 
 
 def settings(smallest: float, **more) -> dict:
@@ -55,30 +59,53 @@ def necessary(random, effect, null):
     typical = random.beta(0.5, 20, 39)
     easy = 2 * random.beta(2, 2, IMAGES)  # some images are lost more easily than others
     inside = labels() == 0
-    own = random.beta(0.5, 20) if null == 0 else min(typical.mean() + (0.3 if null == 1 else effect), 0.45)
-    others = 0.0 if null == 0 else own if null == 1 else 0.01
+    own = random.beta(0.5, 20) if null == 0 else min(typical.mean() + (0.4 if null == 1 else effect), 0.45)
+    others = 0.0 if null == 0 else own if null == 1 else 0.0
     unit = lost(random, np.where(inside, own, others) * easy)
     controls = lost(random, typical[:, None] * easy)
-    return {"unit": unit, "controls": controls, "labels": labels()}, 0.9 * (own - typical.mean()) * float(
-        easy[inside].mean()
-    )
+    truth = 0.9 * (own - typical.mean()) * float(easy[inside].mean())
+    return {"unit": unit, "controls": controls, "labels": labels()}, truth
+
+
+def necessary_units(random, effect, null):
+    inside, easy = labels() == 0, 2 * random.beta(2, 2, IMAGES)
+    typical = {kind: random.beta(1, scale, 99) for kind, scale in (("random", 30), ("matched", 20))}
+    large = max(values.mean() for values in typical.values())
+    own = min(large + (effect if null is None else 0.4), 0.45)
+    if null in (0, 1):
+        own = random.beta(1, (30, 20)[null])
+        typical[("matched", "random")[null]] = random.beta(1, 400, 99)
+    others = own if null == 2 else 0.0
+    sets = {kind: lost(random, chance[:, None] * easy) for kind, chance in typical.items()}
+    units = lost(random, np.where(inside, own, others) * easy)
+    truth = 0.9 * (own - typical["random"].mean()) * float(easy[inside].mean())
+    return {"units": units, **sets, "labels": labels()}, truth
 
 
 def sufficient(random, effect, null):
-    recall, alarms = random.beta(2, 5, 119), random.beta(1, 20, 119)
-    own, own_alarms = (random.beta(2, 5), random.beta(1, 20)) if null == 0 else (recall.mean() + effect, alarms.mean())
+    recall, alarms = random.beta(2, 8, 119), random.beta(1, 20, 119)
+    own, own_alarms = (random.beta(2, 8), random.beta(1, 20)) if null == 0 else (recall.mean() + effect, alarms.mean())
+    keeps = 0.5 if null == 0 else 0.95
+    if null == 0:  # the intact network has hardly more
+        keeps = 0.05
+    if null == 1:
+        own, own_alarms, keeps = 0.7, 0.0, 0.7 / 0.5
     inside = labels() == 0
     called = random.random(IMAGES) < np.where(inside, own, own_alarms)
     controls = random.random((119, IMAGES)) < np.where(inside, recall[:, None], alarms[:, None])
+    intact = random.random(IMAGES) < np.where(inside, min(keeps, 1.0), 0.005)
+    if null == 1:  # exactly half of what the intact network has
+        called = random.random(IMAGES) < np.where(inside, 0.475, 0.0025)
+        intact = random.random(IMAGES) < np.where(inside, 0.95, 0.005)
     truth = own - own_alarms - (recall.mean() - alarms.mean())
-    return {"called": called, "controls": controls, "labels": labels()}, truth
+    return {"called": called, "controls": controls, "labels": labels(), "intact": intact}, truth
 
 
 def selective(random, effect, null):
     layers, draws = 4, 119
     easy = random.beta(1, 3, IMAGES)
     easy /= easy.mean()
-    # Sets matched on activation lose more than random ones.
+    # Matched sets lose more than random ones.
     chance = {kind: random.gamma(2, scale, (draws, layers)) for kind, scale in (("random", 0.01), ("matched", 0.015))}
     if null is None:
         own = np.full(layers, max(values.mean() for values in chance.values()) + effect)
@@ -128,29 +155,35 @@ def alpha(claim, margin=0.02):
 def replicates(random, effect, null):
     truth, found = np.repeat(range(10), INSIDE), []
     for network in range(2):
-        own = 0.0 if null == network else 0.5 if null is not None else effect
+        own = 0.0 if null == network else 0.6 if null is not None else effect
         mean = np.where(truth == 0, (1 + own) / (1 - own), 1.0)
         # Many zeros, and a long tail.
         values = mean * np.exp(random.normal(0, 0.8, len(truth))) * (random.random(len(truth)) < 0.7)
         found.append(contrasts(values, truth, 0, PERMUTATIONS, int(random.integers(2**31)), 499))
     observed, shuffled, resampled = zip(*found)
     sample = {"names": ["a", "b"], "observed": observed, "null": np.stack(shuffled), "resampled": np.stack(resampled)}
-    return {**sample, "images": IMAGES, "of_class": INSIDE}, effect if null is None else 0.0 if null == 0 else 0.5
+    return {**sample, "images": IMAGES, "of_class": INSIDE}, effect if null is None else 0.0 if null == 0 else 0.6
+
+
+KINDS = {"noise": 19, "images": 19, "units": 9}
 
 
 def explains(random, effect, null):
-    images, orders = 24, 19
+    images = 24
     mean = 0.5 if null == 0 else 0.2
     correlation = random.beta(4 * mean, 4 * (1 - mean), images)
-    place = 0.5 if null == 1 else 0.95 if null == 0 else 0.5 + effect
-    worse = random.integers(0, orders + 1, images) / orders if null == 1 else (
-        random.binomial(orders, random.beta(2 * place, 2 * (1 - place), images)) / orders
-    )  # fmt: skip
-    return {"correlation": correlation, "worse": worse, "orders": orders}, 1 - mean
+    worse = {}
+    for number, (kind, orders) in enumerate(KINDS.items(), 1):
+        place = min(0.95 if null in (0, *range(1, 4)) else 0.5 + effect, 0.99)
+        share = random.beta(2 * place, 2 * (1 - place), images)
+        worse[kind] = random.binomial(orders, share) / orders
+        if null == number:
+            worse[kind] = random.integers(0, orders + 1, images) / orders
+    return {"correlation": correlation, "worse": worse}, 1 - mean
 
 
 def single(random, effect, null):
-    area, gap = 0.9, (0.05 if null == 0 else -effect)
+    area, gap = 0.97, (0.05 if null == 0 else -effect)
     shared = random.standard_t(6, IMAGES) if null is None else random.normal(size=IMAGES)
     unit, readout = (0.8 * shared + 0.6 * random.normal(size=IMAGES) for _ in range(2))
     unit[:INSIDE] += math.sqrt(2) * special.ndtri(area - gap)
@@ -159,7 +192,7 @@ def single(random, effect, null):
 
 
 def robust(random, effect, null):
-    first, second = paired(random, 10, 0 if null == 0 else effect)
+    first, second = paired(random, 12, 0 if null == 0 else effect)
     return {"first": special.expit(first), "second": -second}, effect if null is None else 0.0
 
 
@@ -175,35 +208,42 @@ def correlation(random, effect, null):
 
 OWN_MEANS = settings(0.5, statistic="difference of means", direction="greater")
 OWN_RANKS = settings(0.3, statistic="rank correlation", direction="positive")
+SETS = {"random": 119, "matched": 119}
 # name: (template, world, settings, parts that can be null, exact size: False where it may lie far below the level,
 # planted effect, grid for the coverage, facts that do not come from a pilot)
 CASES = {
-    "necessary": ("necessary", necessary, settings(0.1), (0, 1), False, 0.12, (0, 0.05, 0.1, 0.2),
+    "necessary": ("necessary", necessary, settings(0.05, against="matched"), (0, 1), False, 0.35, (0, 0.05, 0.1, 0.2),
                   {"images": INSIDE, "of_images": IMAGES, "controls": 39}),
-    "sufficient": ("sufficient", sufficient, settings(0.3, draws=119), (0,), True, 0.4, (0, 0.1, 0.3, 0.5),
-                   {"images": INSIDE, "of_images": IMAGES}),
-    "selective": ("selective", selective, settings(0.03, draws=119, controls="both"), (0, 1), True, 0.02,
+    "necessary_units": ("necessary_units", necessary_units, settings(0.05, sets={"random": 99, "matched": 99}),
+                        (0, 1, 2), False, 0.35, (0, 0.05, 0.1, 0.2), {"images": INSIDE, "of_images": IMAGES}),
+    "sufficient": ("sufficient", sufficient, settings(0.3, draws=119, share=0.5), (0, 1), False, 0.6,
+                   (0, 0.1, 0.3, 0.5), {"images": INSIDE, "of_images": IMAGES, "intact": 0.95}),
+    "selective": ("selective", selective, settings(0.03, draws=119, sets=SETS), (0, 1), True, 0.05,
                   (0, 0.01, 0.03, 0.05), {"of_images": IMAGES, "layers": 4}),
-    "predicts": ("predicts", predicts, settings(0.2, direction="positive"), (0,), True, 0.25, (0, 0.2, 0.4, 0.6),
+    "predicts": ("predicts", predicts, settings(0.2, direction="positive"), (0,), True, 0.45, (0, 0.2, 0.4, 0.6),
                  {"sizes": [16, 32, 32, 64]}),
-    "alpha: cost": ("alpha", alpha("cost"), settings(0.01, claim="cost"), (0,), True, 0.012, (0, 0.005, 0.01, 0.02),
+    "alpha: cost": ("alpha", alpha("cost"), settings(0.01, claim="cost"), (0,), True, 0.02, (0, 0.005, 0.01, 0.02),
                     {"seeds": 5}),
     "alpha: no cost": ("alpha", alpha("no cost"), settings(0.02, claim="no cost"), (0,), True, 0.0,
                        (0, 0.005, 0.01, 0.02), {"seeds": 5}),
     "alpha: equivalent": ("alpha", alpha("equivalent"), settings(0.02, claim="equivalent"), (0, 1), True, 0.0,
                           (0, 0.005, 0.01, 0.02), {"seeds": 5}),
-    "replicates": ("replicates", replicates, settings(0.2), (0, 1), True, 0.2, (0, 0.1, 0.2, 0.4),
+    "replicates": ("replicates", replicates, settings(0.2), (0, 1), True, 0.5, (0, 0.1, 0.2, 0.4),
                    {"images": INSIDE, "of_images": IMAGES, "classes": 10, "networks": 2}),
-    "map": ("map", explains, settings(0.2, alike=0.5, draws=19), (0, 1), True, 0.15, (0, 0.1, 0.2, 0.3),
+    "map": ("map", explains, settings(0.2, alike=0.5, controls=KINDS), (0, 1, 2, 3), True, 0.4, (0, 0.1, 0.2, 0.3),
             {"images": 24}),
-    "single": ("single", single, settings(0.05), (0,), True, 0.0, (-0.05, -0.02, 0, 0.02),
+    "single": ("single", single, settings(0.05, alarms=0.1, hits=0.2), (0,), True, 0.0, (-0.05, -0.02, 0, 0.02),
                {"images": INSIDE, "of_images": IMAGES}),
-    "robust": ("robust", robust, settings(0.3, direction="negative"), (0,), True, 0.6, (0, 0.3, 0.5, 0.7),
-               {"first": 10}),
-    "own: difference of means": ("own", groups, OWN_MEANS, (0,), True, 0.8, (0, 0.5, 1, 2),
+    "robust": ("robust", robust, settings(0.3, direction="negative"), (0,), True, 0.9, (0, 0.3, 0.5, 0.7),
+               {"first": 12}),
+    "own: difference of means": ("own", groups, OWN_MEANS, (0,), True, 1.5, (0, 0.5, 1, 2),
                                  {"first": 25, "second": 40}),
-    "own: rank correlation": ("own", correlation, OWN_RANKS, (0,), True, 0.3, (0, 0.2, 0.4, 0.6), {"first": 60}),
+    "own: rank correlation": ("own", correlation, OWN_RANKS, (0,), True, 0.6, (0, 0.2, 0.4, 0.6), {"first": 60}),
 }  # fmt: skip
+
+
+# What of a planted chance of losing an image remains as an effect: a tenth as many are gained.
+GAINS = {"necessary": 0.9, "necessary_units": 0.9, "selective": 0.9}
 
 
 def pilot(template: str, sample: dict, facts: dict) -> dict:
@@ -217,6 +257,9 @@ def pilot(template: str, sample: dict, facts: dict) -> dict:
         mean = float(recall.mean())
         # What sets differ by, without what few images add to it.
         return {**facts, "kept": mean, "spread": math.sqrt(max(recall.var() - mean * (1 - mean) / INSIDE, 1e-4))}
+    if template == "necessary_units":
+        drops = sample["matched"][:, :INSIDE].mean(axis=1)
+        return {**facts, "drop": max(float(drops.mean()), 0.001), "spread": float(drops.std())}
     if template == "selective":
         drops = max(sample["drops"].values(), key=np.mean)
         return {**facts, "drop": float(drops.mean()), "spread": float(drops.std())}
@@ -225,11 +268,12 @@ def pilot(template: str, sample: dict, facts: dict) -> dict:
     if template == "replicates":
         return {**facts, "spread": 1.35}  # the coefficient of variation of the world's activations
     if template == "map":
+        places = np.concatenate(list(sample["worse"].values()))
         return {
             **facts,
             "correlation": float(sample["correlation"].mean()),
             "spread": float(sample["correlation"].std()),
-            "place_spread": float(sample["worse"].std()),
+            "place_spread": float(places.std()),
         }
     if template == "single":
         from sklearn.metrics import roc_auc_score
@@ -258,18 +302,23 @@ def calibrate(name: str, tests: int, seed: int = 0, pilots: int = PILOTS) -> dic
 
     boundaries = []
     for null in parts:
-        rejected = sum(max(part.p for part in judged(0, null, number)[0]) <= LEVEL for number in range(tests))
+        verdicts = [decide(judged(0, null, number)[0], LEVEL)[0] for number in range(tests)]
+        rejected = sum(verdict not in (OPEN, REFUTED) for verdict in verdicts)
         low, high = statistics.wilson(rejected, tests)
         boundaries.append({"null_part": null, "rate": rejected / tests, "low": float(low), "high": float(high)})
     worst = max(boundaries, key=lambda row: row["rate"])
+    smallest = 0.0 if planted == 0 else fixed["smallest"]
+    near = [decide(judged(smallest / GAINS.get(name, 1.0), None, n)[0], LEVEL)[0] for n in range(tests)]
     planned = []
     for number in range(pilots):  # what a pilot tells differs from pilot to pilot
-        sample, _ = world(random, planted, None)
+        sample, _ = world(random, planted / GAINS.get(name, 1.0), None)
         told = pilot(template, sample, facts)
         draws = max(tests // pilots, 10)
         planned.append(power(template, {**fixed, "seed": number}, told, draws, planted)["power"])
     mean = statistics.over_seeds(planned)
-    supported = sum(decide(judged(planted, None, n)[0], LEVEL)[0] == "supported" for n in range(tests))
+    supported = sum(
+        decide(judged(planted / GAINS.get(name, 1.0), None, n)[0], LEVEL)[0] == SUPPORTED for n in range(tests)
+    )
     covered = []
     for effect in grid:
         pairs = [judged(effect, None, number) for number in range(max(tests // len(grid), 25))]
@@ -281,6 +330,9 @@ def calibrate(name: str, tests: int, seed: int = 0, pilots: int = PILOTS) -> dic
         "rejection_low": worst["low"],
         "rejection_high": worst["high"],
         "boundaries": boundaries,
+        # Of a claim that a difference is small the boundary is the smallest effect that matters.
+        "supported_at_smallest": worst["rate"] if planted == 0 else near.count(SUPPORTED) / tests,
+        "refuted_at_smallest": None if planted == 0 else near.count(REFUTED) / tests,
         "continuous": continuous,
         "effect": planted,
         "power_planned": mean.mean,
@@ -291,6 +343,35 @@ def calibrate(name: str, tests: int, seed: int = 0, pilots: int = PILOTS) -> dic
         "coverage_grid": dict(zip(map(str, grid), covered)),
         "seconds": round(time.monotonic() - began, 1),
     }
+
+
+SEEDS = (5, 10, 15, 20)
+TAILS = {
+    "normal": lambda random, size: random.normal(size=size),
+    "t, 4 degrees": lambda random, size: random.standard_t(4, size),
+    "skewed": lambda random, size: random.gamma(4, size=size) - 4,
+}
+
+
+def seeds_coverage(tests: int, seed: int = 0) -> list[dict]:
+    """How often `over_seeds` holds the mean, and `collapse` the median where one network in ten collapses."""
+    random, rows = np.random.default_rng(seed), []
+    for n in SEEDS:
+        for name, draw in TAILS.items():
+            found = [statistics.over_seeds(values) for values in draw(random, (tests, n))]
+            rows.append({"seeds": n, "tails": name, "coverage": float(np.mean([f.low <= 0 <= f.high for f in found]))})
+        values = random.normal(0.7, 0.01, (tests, n))
+        values[random.random((tests, n)) < 0.1] = 0.1
+        held = [statistics.over_seeds(row) for row in values]
+        median = float(special.ndtri((0.5 - 0.1) / 0.9) * 0.01 + 0.7)
+        medians = [statistics.collapse(row, 0.1) for row in values]
+        rows.append({
+            "seeds": n, "tails": "one in ten collapses",
+            "coverage": float(np.mean([f.low <= 0.9 * 0.7 + 0.01 <= f.high for f in held])),
+            "median_coverage": float(np.mean([math.isnan(f.median_low) or f.median_low <= median <= f.median_high
+                                              for f in medians])),
+        })  # fmt: skip
+    return rows
 
 
 def main() -> None:
@@ -307,7 +388,9 @@ def main() -> None:
     for name in args.template or CASES:
         rows.append(calibrate(name, 100 if args.quick else args.tests, args.seed, args.pilots))
         print(f"{name}: {rows[-1]['seconds']} s", file=sys.stderr)
-    print(json.dumps({"level": LEVEL, "permutations": PERMUTATIONS, "templates": rows}, indent=1))
+    seeds = [] if args.template else seeds_coverage(200 if args.quick else 4000, args.seed)
+    document = {"level": LEVEL, "permutations": PERMUTATIONS, "templates": rows, "over_seeds": seeds}
+    print(json.dumps(document, indent=1))
 
 
 if __name__ == "__main__":

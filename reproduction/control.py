@@ -75,7 +75,7 @@ def verdicts(real: pd.DataFrame, permuted: pd.DataFrame) -> str:
         ("test_accuracy", "accuracy", 100, 2, " points", True,
          ("due to selectivity for classes", "not told apart from any such penalty")),
         ("mean_si_live", "mean SI", 1, 3, "", False,
-         ("one of selectivity", "no control of selectivity: SI did not differ so")),
+         ("one of selectivity", "no control of selectivity: SI was not told apart")),
     ):  # fmt: skip
         difference, low, high, _ = welch(scale * real[name], scale * permuted[name])
         p = two_sided_p(real[name], permuted[name])

@@ -1,7 +1,7 @@
 """What of the first paper selviz reproduces: `python reproduction/first_paper.py --mnist DATA --cifar DATA`.
 
 Reads the runs of two sweeps from their stores and writes docs/reproduction.md and its figures: a table by alpha, the
-control with permuted labels, and for each claim whether it is reproduced, not reproduced, or not testable here
+control with permuted labels, and for each claim whether it is reproduced, not told apart, the opposite, or not tested here
 (`verdicts.py`). What is not in a store is said to be missing.
 """
 
@@ -250,8 +250,8 @@ def section(experiment: Experiment, data: str | None, folder: Path) -> str:
             if missing > 0
             else []
         ),
-        f"{len(table)} networks and {len(control)} of the control. In brackets: the 95 % interval over seeds (t below "
-        "10 seeds, bootstrap from 10 on, none below 3). p: Welch's t test against the baseline, Holm-corrected over "
+        f"{len(table)} networks and {len(control)} of the control. In brackets: the 95 % interval over seeds (t up to "
+        "20 seeds, bootstrap beyond, none below 3). p: Welch's t test against the baseline, Holm-corrected over "
         "alphas. Null: what shuffled labels give, mean and 95th percentile.",
         main_table(table),
         f"![Accuracy against mean SI: a point a network, a diamond the mean of an alpha; hollow: permuted labels]"
@@ -289,13 +289,14 @@ python reproduction/first_paper.py --mnist DATA --cifar DATA
 
 from the stored runs of the sweeps below. Its rules were fixed before the runs: a loss of less than 1 point of accuracy
 counts as none if a one-sided t test says so, a difference counts as one at p < 0.05 after Holm's correction, and
-whatever comes out is printed. Mean SI is given with and without dead units, since a large positive alpha silences
+whatever comes out is printed. A verdict is of these networks: *not told apart* is a difference that a test did not find,
+which is neither *the same* nor evidence against the paper. Mean SI is given with and without dead units, since a large positive alpha silences
 units, and a dead unit's SI is 0."""
 
 FURTHER = """## Further
 
-- [Robustness and dimensionality against selectivity](reproduction-robustness.md): each direction that the second paper
-  (Leavitt and Morcos 2020, arXiv 2007.04440) reports, on these networks of both data sets.
+- [Robustness and dimensionality against selectivity](reproduction-robustness.md): the directions of Leavitt and Morcos
+  2020 (arXiv 2007.04440) and of its successor (arXiv 2010.07693), on these networks of both data sets.
 - [The control on CIFAR-10](reproduction-control.md) with three seeds of each kind, in a store of
   its own: one network of three collapsed there at alpha 1, with the seeds of those above.
 - [When selective units matter](reproduction-early.md), early in training.

@@ -9,15 +9,16 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import special
 
 CONFIDENCE = 0.95
 LEVEL = 0.05
-FEWEST_SEEDS, BOOTSTRAP_SEEDS = 3, 10
+FEWEST_SEEDS, MAX_T_SEEDS = 3, 20  # no interval below, Student's t up to, the bootstrap beyond
 RESAMPLES = 9999
 
 
-def wilson(successes, n, confidence: float = CONFIDENCE) -> tuple[np.ndarray, np.ndarray]:
+def wilson(successes: ArrayLike, n: ArrayLike, confidence: float = CONFIDENCE) -> tuple[np.ndarray, np.ndarray]:
     """Interval of a proportion for new images: (low, high), each 0..1 and of the shape of the arguments.
 
     Score interval of Wilson 1927, J. Am. Stat. Assoc. 22:209, equation for the roots in p. Where n is 0 it is (0, 1).
@@ -34,7 +35,9 @@ def wilson(successes, n, confidence: float = CONFIDENCE) -> tuple[np.ndarray, np
     return np.where(n == 0, 0.0, low)[()], np.where(n == 0, 1.0, high)[()]
 
 
-def split_interval(successes, n, total, confidence: float = CONFIDENCE) -> tuple[np.ndarray, np.ndarray]:
+def split_interval(
+    successes: ArrayLike, n: ArrayLike, total: ArrayLike, confidence: float = CONFIDENCE
+) -> tuple[np.ndarray, np.ndarray]:
     """Interval *for this split* of the proportion over all `total` images after a random `n` of them: (low, high).
 
     Wilson's interval with the effective sample size n (total - 1) / (total - n), the finite-population correction
@@ -54,7 +57,7 @@ def split_interval(successes, n, total, confidence: float = CONFIDENCE) -> tuple
     return np.clip(low, least, most)[()], np.clip(high, least, most)[()]
 
 
-def mcnemar(lost, gained) -> np.ndarray:
+def mcnemar(lost: ArrayLike, gained: ArrayLike) -> np.ndarray:
     """Exact two-sided p value of a paired change: `lost` images were right only before, `gained` only after.
 
     Binomial test of the discordant pairs with probability 1/2 (McNemar 1947, Psychometrika 12:153; the exact form).
@@ -68,7 +71,9 @@ def mcnemar(lost, gained) -> np.ndarray:
     return np.where(pairs == 0, 1.0, np.minimum(1.0, 2 * tail))[()]
 
 
-def change_interval(lost, gained, n, confidence: float = CONFIDENCE) -> tuple[np.ndarray, np.ndarray]:
+def change_interval(
+    lost: ArrayLike, gained: ArrayLike, n: ArrayLike, confidence: float = CONFIDENCE
+) -> tuple[np.ndarray, np.ndarray]:
     """Interval for new images of the change in accuracy, (gained - lost) / n in -1..1, of paired predictions.
 
     Wald interval of the difference of paired proportions with half an image added to each of the four cells of the
@@ -83,7 +88,9 @@ def change_interval(lost, gained, n, confidence: float = CONFIDENCE) -> tuple[np
     return np.clip(change - half, -1, 1)[()], np.clip(change + half, -1, 1)[()]
 
 
-def mean_interval(mean, std, n, confidence: float = CONFIDENCE) -> tuple[np.ndarray, np.ndarray]:
+def mean_interval(
+    mean: ArrayLike, std: ArrayLike, n: ArrayLike, confidence: float = CONFIDENCE
+) -> tuple[np.ndarray, np.ndarray]:
     """Interval of a mean for new images, by Student's t, from mean, standard deviation (over n - 1) and n: (low, high).
 
     Infinite where n is below 2.
@@ -98,17 +105,13 @@ def mean_interval(mean, std, n, confidence: float = CONFIDENCE) -> tuple[np.ndar
 def correlation_interval(rho: float, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Interval of Spearman's rank correlation `rho` (-1..1) of `n` pairs: (low, high), each -1..1.
 
-    Fisher's transform with the variance (1 + rho^2 / 2) / (n - 3) (Bonett & Wright 2000, Psychometrika 65:23). The
-    whole range where n is below 4.
+    Fisher's transform with the variance (1 + rho^2 / 2) / (n - 3) (Bonett & Wright 2000, Psychometrika 65:23), and
+    `correlation_estimate`'s choice for perfect order. The whole range where n is below 4.
     """
     if n < 4:
         return -1.0, 1.0
-    rho = min(max(rho, -1.0), 1.0)
-    if abs(rho) == 1:
-        return rho, rho
-    half = _z(confidence) * math.sqrt((1 + rho**2 / 2) / (n - 3))
-    centre = math.atanh(rho)
-    return math.tanh(centre - half), math.tanh(centre + half)
+    estimate = correlation_estimate(min(max(rho, -1.0), 1.0), n)
+    return estimate.lower((1 - confidence) / 2), estimate.upper((1 - confidence) / 2)
 
 
 class OverSeeds(NamedTuple):
@@ -121,30 +124,116 @@ class OverSeeds(NamedTuple):
     n: int
 
 
-def over_seeds(values, confidence: float = CONFIDENCE) -> OverSeeds:
-    """Mean and interval of a number that networks of different seeds [n] have, such as their accuracies.
+def over_seeds(values: ArrayLike, confidence: float = CONFIDENCE) -> OverSeeds:
+    """Return mean and interval of a number that networks of different seeds [n] have, such as their accuracies.
 
-    selviz's rule: no interval below 3 seeds, Student's t below 10, from 10 on the bootstrap (BCa, Efron 1987, J. Am.
-    Stat. Assoc. 82:171; scipy's, 9,999 resamples, seeded). NaN are left out. Values that are all equal have no width.
+    selviz's rule: no interval below 3 seeds, Student's t up to 20, beyond these the bootstrap (BCa, Efron 1987, J. Am.
+    Stat. Assoc. 82:171; scipy's, 9,999 resamples, seeded), which covers 89 % at n = 10 where 95 % are named. NaN are
+    left out. Values that are all equal have no width. Where networks can collapse see `collapse`: no interval of a mean
+    holds its level there.
     """
-    values = np.asarray(values, dtype=float).ravel()
-    values = values[~np.isnan(values)]
-    n, mean = values.size, float(values.mean()) if values.size else math.nan
+    given = np.asarray(values, dtype=float).ravel()
+    known = given[~np.isnan(given)]
+    n, mean = known.size, float(known.mean()) if known.size else math.nan
     if n < FEWEST_SEEDS:
         return OverSeeds(mean, math.nan, math.nan, "", n)
-    kind = "t" if n < BOOTSTRAP_SEEDS else "bootstrap"
-    if np.ptp(values) == 0:
+    kind = "t" if n <= MAX_T_SEEDS else "bootstrap"
+    if np.ptp(known) == 0:
         return OverSeeds(mean, mean, mean, kind, n)
     if kind == "t":
-        low, high = mean_interval(mean, values.std(ddof=1), n, confidence)
+        low, high = mean_interval(mean, known.std(ddof=1), n, confidence)
     else:
         from scipy import stats  # takes longer to import than all else that a page needs
 
         found = stats.bootstrap(
-            (values,), np.mean, n_resamples=RESAMPLES, confidence_level=confidence, method="BCa", rng=0
+            (known,), np.mean, n_resamples=RESAMPLES, confidence_level=confidence, method="BCa", rng=0
         )
         low, high = found.confidence_interval
     return OverSeeds(mean, float(low), float(high), kind, n)
+
+
+class Collapse(NamedTuple):
+    """How many networks of several seeds collapsed, and the median of all, which a few of these do not move."""
+
+    collapsed: int
+    n: int
+    rate: float  # 0..1
+    rate_low: float  # its Wilson interval
+    rate_high: float
+    median: float
+    median_low: float  # NaN below 6 networks, where no order statistic reaches the confidence
+    median_high: float
+
+
+def collapse(accuracies: ArrayLike, chance: float, confidence: float = CONFIDENCE) -> Collapse:
+    """Return the collapse rate and the median of accuracies [n], 0..1, of networks that differ in their seed.
+
+    A network counts as collapsed if its accuracy is nearer to `chance` than to the best of them (selviz's choice). The
+    median's interval is that of its order statistics (David & Nagaraja 2003, Order Statistics, 7.1), exact whatever the
+    distribution.
+    """
+    values = np.sort(np.asarray(accuracies, dtype=float).ravel())
+    values = values[~np.isnan(values)]
+    n = values.size
+    if not n:
+        raise ValueError("a collapse rate needs at least one network")
+    collapsed = int((values < (chance + values[-1]) / 2).sum())
+    low, high = wilson(collapsed, n, confidence)
+    below = int(np.searchsorted(special.bdtr(np.arange(n), n, 0.5), (1 - confidence) / 2, "right"))  # values to cut off
+    ends = (float(values[below - 1]), float(values[n - below])) if below else (math.nan, math.nan)
+    return Collapse(collapsed, n, collapsed / n, float(low), float(high), float(np.median(values)), *ends)
+
+
+def rank_test(first: ArrayLike, second: ArrayLike) -> float:
+    """Return the two-sided p value of Mann and Whitney's test that two samples come from one distribution (scipy's).
+
+    Exact below 9 values in a group and without ties; what a few collapsed networks do to a mean they cannot do to it.
+    """
+    from scipy import stats  # takes longer to import than all else that a page needs
+
+    return float(stats.mannwhitneyu(first, second, alternative="two-sided").pvalue)
+
+
+class Estimate(NamedTuple):
+    """An effect with its sampling error: `center` and `error` on a scale on which it is nearly normal.
+
+    `degrees` are those of Student's t, infinite for the normal distribution. `scale` is "" for the effect's own, "tanh"
+    where the effect is the hyperbolic tangent of a number on the scale. Intervals are cut at `least` and `most`.
+    """
+
+    effect: float
+    center: float
+    error: float
+    degrees: float = math.inf
+    scale: str = ""
+    least: float = -math.inf
+    most: float = math.inf
+
+    def lower(self, error_rate: float) -> float:
+        """Return the value that the true effect lies above but for a share `error_rate` 0..1 of samples."""
+        return self._shown(self.center - self._quantile(error_rate) * self.error)
+
+    def upper(self, error_rate: float) -> float:
+        """Return the value that the true effect lies below but for a share `error_rate` 0..1 of samples."""
+        return self._shown(self.center + self._quantile(error_rate) * self.error)
+
+    def p_above(self, boundary: float) -> float:
+        """Return the one-sided p value against a true effect of at most `boundary`: below r exactly where `lower(r)`
+        lies above the boundary."""
+        if self.scale == "tanh":
+            boundary = math.inf if boundary >= 1 else -math.inf if boundary <= -1 else math.atanh(boundary)
+        if self.error == 0 or math.isinf(boundary):
+            return 0.0 if self.center > boundary else 1.0
+        distance = -(self.center - boundary) / self.error
+        return float(special.ndtr(distance) if math.isinf(self.degrees) else special.stdtr(self.degrees, distance))
+
+    def _quantile(self, error_rate: float) -> float:
+        share = 1 - error_rate
+        return float(special.ndtri(share) if math.isinf(self.degrees) else special.stdtrit(self.degrees, share))
+
+    def _shown(self, value: float) -> float:
+        value = math.tanh(value) if self.scale == "tanh" else value
+        return min(max(value, self.least), self.most)
 
 
 class Equivalence(NamedTuple):
@@ -160,7 +249,7 @@ class Equivalence(NamedTuple):
     n: tuple[int, int]
 
 
-def equivalence(first, second, margin: float, level: float = LEVEL) -> Equivalence:
+def equivalence(first: ArrayLike, second: ArrayLike, margin: float, level: float = LEVEL) -> Equivalence:
     """Two one-sided t tests (TOST) of two independent groups [n] and [m] with unequal variances.
 
     Shows a difference within -margin..margin where `p` is below the level (Schuirmann 1987, J. Pharmacokin. Biopharm.
@@ -182,7 +271,12 @@ def equivalence(first, second, margin: float, level: float = LEVEL) -> Equivalen
 
 
 def equivalence_power(
-    margin: float, std: float | tuple[float, float], n_first: int, n_second: int, difference: float = 0.0, level=LEVEL
+    margin: float,
+    std: float | tuple[float, float],
+    n_first: int,
+    n_second: int,
+    difference: float = 0.0,
+    level: float = LEVEL,
 ) -> float:
     """The chance, 0..1, that `equivalence` shows equivalence if the means really differ by `difference`.
 
@@ -200,22 +294,6 @@ def equivalence_power(
     degrees = (one + other) ** 2 / (one**2 / (n_first - 1) + other**2 / (n_second - 1))
     room = np.maximum(margin - special.stdtrit(degrees, 1 - level) * np.sqrt(one + other), 0)
     return float(np.mean(special.ndtr((room - difference) / error) - special.ndtr((-room - difference) / error)))
-
-
-def difference_power(
-    difference: float, std: float | tuple[float, float], n_first: int, n_second: int, level: float = LEVEL
-) -> float:
-    """The chance, 0..1, that a two-sided t test of two groups finds a true `difference` of their means.
-
-    `std` is the standard deviation within a group, or one for each. By the noncentral t distribution with Welch's
-    degrees of freedom (Cohen 1988, Statistical Power Analysis, chapter 2, for equal variances).
-    """
-    first, second = std if isinstance(std, tuple) else (std, std)
-    error, degrees = _welch(first, second, n_first, n_second)
-    if error == 0:
-        return float(difference != 0)
-    cut, centre = special.stdtrit(degrees, 1 - level / 2), difference / error
-    return float(special.nctdtr(degrees, centre, -cut) + 1 - special.nctdtr(degrees, centre, cut))
 
 
 def _welch(first: float, second: float, n_first: int, n_second: int) -> tuple[float, float]:
@@ -244,7 +322,7 @@ def smallest_p(draws: int) -> float:
     return min(1.0, 2 / (draws + 1))
 
 
-def rank_among(value: float, draws) -> Rank:
+def rank_among(value: float, draws: ArrayLike) -> Rank:
     """The rank of `value` among `draws` [R] from its null distribution.
 
     p = (1 + number of draws at least as extreme) / (R + 1), which is never 0 (Phipson & Smyth 2010, Stat. Appl. Genet.
@@ -260,7 +338,7 @@ def rank_among(value: float, draws) -> Rank:
     return Rank((below + ties / 2) / draws.size, p_low, p_high, p, smallest_p(draws.size), draws.size)
 
 
-def holm(p_values) -> np.ndarray:
+def holm(p_values: ArrayLike) -> np.ndarray:
     """Step-down adjusted p values in the order given (Holm 1979, Scand. J. Stat. 6:65); a NaN stays one, uncounted."""
     p_values = np.asarray(p_values, dtype=float)
     adjusted = np.full(p_values.shape, np.nan)
@@ -274,7 +352,7 @@ def holm(p_values) -> np.ndarray:
     return adjusted
 
 
-def benjamini_hochberg(p_values) -> np.ndarray:
+def benjamini_hochberg(p_values: ArrayLike) -> np.ndarray:
     """Adjusted p values in the order given (Benjamini & Hochberg 1995, J. R. Stat. Soc. B 57:289); a NaN stays one."""
     p_values = np.asarray(p_values, dtype=float)
     adjusted = np.full(p_values.shape, np.nan)
@@ -288,7 +366,9 @@ def benjamini_hochberg(p_values) -> np.ndarray:
     return adjusted
 
 
-def welch(first, second, above: float = 0.0, confidence: float = CONFIDENCE) -> tuple[float, float, float, float]:
+def welch(
+    first: ArrayLike, second: ArrayLike, above: float = 0.0, confidence: float = CONFIDENCE
+) -> tuple[float, float, float, float]:
     """(difference of means, its interval's low and high, p) of two samples of at least 2 values each, by Welch's t.
 
     p is one-sided, against a difference first - second of at most `above` (Welch 1947, Biometrika 34:28). Where
@@ -307,25 +387,34 @@ def welch(first, second, above: float = 0.0, confidence: float = CONFIDENCE) -> 
     return difference, difference - half, difference + half, p
 
 
-def bounded_mean_interval(values, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Interval for new images of the mean of values in -1..1, one an image: paired changes, or their differences.
+def welch_estimate(first: ArrayLike, second: ArrayLike) -> Estimate:
+    """Return the difference of the means of two samples of at least 2 values each, with Welch's error and degrees."""
+    first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    error, degrees = _welch(first.std(ddof=1), second.std(ddof=1), len(first), len(second))
+    difference = float(first.mean() - second.mean())
+    return Estimate(difference, difference, error, degrees)
+
+
+def bounded_mean(values: ArrayLike, other_error: float = 0.0) -> Estimate:
+    """Return the mean, for new images, of values in -1..1, one an image: paired changes, or their differences.
 
     `change_interval` for values between its -1, 0 and 1: half an image is added to each cell, so that it keeps its
-    coverage where nearly all values are equal. (-1, 1) without values.
+    coverage where nearly all values are equal. `other_error` is a standard error from another source than the images.
     """
     mean, variance, n = _padded(values)
-    half = _z(confidence) * math.sqrt(variance / n)
-    return max(-1.0, mean - half), min(1.0, mean + half)
+    error = math.hypot(math.sqrt(variance / n), other_error)
+    return Estimate(float(np.asarray(values, dtype=float).mean()), mean, error, least=-1.0, most=1.0)
 
 
-def bounded_difference_interval(first, second, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """The same for the difference of the means of two groups of images, first - second: (low, high), each -2..2."""
+def bounded_difference(first: ArrayLike, second: ArrayLike, other_error: float = 0.0) -> Estimate:
+    """Return the same for the difference of the means of two groups of images, first - second, in -2..2."""
     (mean1, variance1, n1), (mean2, variance2, n2) = _padded(first), _padded(second)
-    half = _z(confidence) * math.sqrt(variance1 / n1 + variance2 / n2)
-    return max(-2.0, mean1 - mean2 - half), min(2.0, mean1 - mean2 + half)
+    error = math.hypot(math.sqrt(variance1 / n1 + variance2 / n2), other_error)
+    difference = float(np.asarray(first, dtype=float).mean() - np.asarray(second, dtype=float).mean())
+    return Estimate(difference, mean1 - mean2, error, least=-2.0, most=2.0)
 
 
-def _padded(values) -> tuple[float, float, float]:
+def _padded(values: ArrayLike) -> tuple[float, float, float]:
     """Mean, variance and number of values with half an image added to each of the cells lost, gained and twice same."""
     values = np.asarray(values, dtype=float)
     n = len(values) + 2
@@ -333,12 +422,12 @@ def _padded(values) -> tuple[float, float, float]:
     return mean, float((np.square(values).sum() + 1) / n - mean**2), n
 
 
-def delong(positive, first, second, above: float = 0.0, confidence: float = CONFIDENCE) -> tuple:
-    """(difference of two areas under the ROC curve, low, high, p) of scores [N] of the same images, `positive` [N].
+def delong(positive: ArrayLike, first: ArrayLike, second: ArrayLike) -> Estimate:
+    """Return the difference of two areas under the ROC curve of scores [N] of the same images, `positive` [N].
 
-    DeLong et al. 1988 (Biometrics 44:837), paired; p one-sided, against first - second of at most `above`. selviz's
-    choices for few images: n the smaller group, Student's t with n - 1 degrees of freedom in place of the normal, and a
-    standard error of at least 1 / (2 n), which two perfect scores would otherwise not have.
+    DeLong et al. 1988 (Biometrics 44:837), paired. selviz's choices for few images: n the smaller group, Student's t
+    with n - 1 degrees of freedom in place of the normal, and a standard error of at least 1 / (2 n), which two perfect
+    scores would otherwise not have.
     """
     positive = np.asarray(positive, dtype=bool)
     inside, outside = np.flatnonzero(positive), np.flatnonzero(~positive)
@@ -355,10 +444,7 @@ def delong(positive, first, second, above: float = 0.0, confidence: float = CONF
     difference = float(gaps[0].mean())
     error = math.sqrt(sum(gap.var(ddof=1) / len(gap) for gap in gaps))
     fewer = min(len(inside), len(outside))
-    error = max(error, 1 / (2 * fewer))
-    half = float(special.stdtrit(fewer - 1, 0.5 + confidence / 2)) * error
-    p = float(special.stdtr(fewer - 1, -(difference - above) / error))
-    return difference, difference - half, difference + half, p
+    return Estimate(difference, difference, max(error, 1 / (2 * fewer)), fewer - 1)
 
 
 def _midpoints(ordered: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -366,7 +452,34 @@ def _midpoints(ordered: np.ndarray, values: np.ndarray) -> np.ndarray:
     return (np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")) / 2
 
 
-def rank_correlation(first, second) -> float:
+def correlation_estimate(rho: float, n: int) -> Estimate:
+    """Return Spearman's correlation `rho` of `n` pairs, at least 4, on Fisher's scale (Bonett & Wright 2000).
+
+    A correlation of 1 counts as half of the smallest possible step below it, 6 / (n^3 - n): few pairs in perfect order
+    leave a wide interval, not one without width.
+    """
+    if n < 4:
+        raise ValueError("a rank correlation needs at least 4 pairs")
+    inner = math.copysign(min(abs(rho), 1 - 6 / (n**3 - n)), rho)
+    return Estimate(rho, math.atanh(inner), math.sqrt((1 + inner**2 / 2) / (n - 3)), scale="tanh")
+
+
+def pooled_correlation(rhos: ArrayLike, sizes: ArrayLike) -> Estimate:
+    """Return the mean of several groups' rank correlations [G], each weighted by its information, its size less 3.
+
+    Correlations are averaged as they are, so a perfect one of four units weighs as four units do.
+    """
+    rhos, sizes = np.asarray(rhos, dtype=float), np.asarray(sizes, dtype=float)
+    if not len(rhos) or sizes.min() < 4:
+        raise ValueError("a pooled rank correlation needs groups of at least 4 pairs")
+    weights = (sizes - 3) / (sizes - 3).sum()
+    rho = float(weights @ rhos)
+    n = int(sizes.sum())
+    inner = math.copysign(min(abs(rho), 1 - 6 / (n**3 - n)), rho)
+    return Estimate(rho, math.atanh(inner), math.sqrt((1 + inner**2 / 2) / (sizes - 3).sum()), scale="tanh")
+
+
+def rank_correlation(first: ArrayLike, second: ArrayLike) -> float:
     """Spearman's rank correlation, -1..1; NaN where one of the two does not vary."""
     first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     if len(first) < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
@@ -382,7 +495,7 @@ def _z(confidence: float) -> float:
     return float(special.ndtri(0.5 + confidence / 2))
 
 
-def _counts(successes, n) -> tuple[np.ndarray, np.ndarray]:
+def _counts(successes: ArrayLike, n: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     successes, n = np.asarray(successes, dtype=float), np.asarray(n, dtype=float)
     if np.any(successes < 0) or np.any(successes > n * (1 + 1e-12)):
         raise ValueError("successes must lie between 0 and n")

@@ -173,7 +173,22 @@ def control_accuracies(
             _idle_timer().touch()
     accuracies = accuracies[:draws]
     rank = rank_among(ablate(request)["accuracy_after"], accuracies)._asdict() if accuracies else {}
-    return {"accuracies": accuracies, **rank}
+    return {"accuracies": accuracies, **rank, **(_balance(request, draws) if control == "matched" else {})}
+
+
+def _balance(request: AblationRequest, draws: int) -> Result:
+    """Return how alike chosen and matched units are, {"balance"}, or why there is no matched set, {"reason"}."""
+    from selviz import ablation
+    from selviz.studies.ablation import unit_statistics
+
+    key = (reads.data(), reads.run_version(request.run), request.units, "balance", draws)
+    found = _results().get(key)
+    if found is None:
+        opened, chosen = _open(request)
+        stats = unit_statistics(reads.store(), request.run, list(chosen))
+        found = ablation.balance(opened, chosen, draws, stats, SEED)
+        _results().put(key, found)
+    return found
 
 
 def python_call(request: AblationRequest, units: Units, draws: int) -> str:

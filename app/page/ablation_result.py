@@ -100,7 +100,7 @@ def tests(result: Result) -> None:
 def against_controls(
     request: AblationRequest, result: Result, draws: int, on_progress: Callable[[str], object] = lambda message: None
 ) -> dict[str, Result]:
-    """Draw where the chosen units rank among random sets of the same size and sets matched on mean activation.
+    """Draw where the chosen units rank among random sets of the same size and matched sets.
 
     Returns the accuracies under each kind of control set; `on_progress` gets how far they are, in words.
     """
@@ -133,11 +133,11 @@ def against_controls(
             "Compared with other units",
             figures.ablation.against_controls(ends, drawn, theme.dark()),
             "Filled: without the chosen units. Outlined: the whole network. Grey dots: without as many random units of "
-            "the same layers; squares: without other units of nearly the same mean activation. Whiskers: 95 % Wilson "
+            "the same layers; squares: without matched units. Whiskers: 95 % Wilson "
             "intervals. Left of most dots: these units matter more than most."
             if not request.keep
             else "Filled: with the chosen units alone in their layers. Outlined: the whole network. Grey dots: with as "
-            "many random units alone; squares: with units of nearly the same mean activation. Whiskers: 95 % Wilson "
+            "many random units alone; squares: with matched units alone. Whiskers: 95 % Wilson "
             "intervals. Right of most dots: these units carry more than most.",
             table,
             "control",
@@ -150,9 +150,7 @@ def against_controls(
 def _rank(kind: str, control: Result, after: float) -> str:
     name, draws = figures.ablation.CONTROLS[kind], len(control["accuracies"])
     if not draws:
-        from selviz.ablation import UNMATCHED
-
-        return f"No {name}: {UNMATCHED}."
+        return f"No {name}: {control.get('reason', 'none were drawn')}."
     lower = sum(accuracy < after for accuracy in control["accuracies"])
     equal = sum(accuracy == after for accuracy in control["accuracies"])
     test = f"Rank test, two-sided, that it is one more of the {name}: {numbers.p_value(control['p'])}"

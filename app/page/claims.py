@@ -1,43 +1,53 @@
-"""The parts of the page of hypotheses: `ledger()`, `form(run)`, `one(key)`; also `verdict(key)`, for the lesson."""
+"""Claims on pages: `ledger()`, `form(run)`, `one(key)`; `verdict(key)` for the lesson, `fill_link(...)` for units."""
 
 import html
 import re
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from selviz import figures
 from selviz.errors import SelvizError
 from selviz.hypotheses import registry, report
-from selviz.hypotheses.template import CONTROLS
+from selviz.hypotheses.claim_families import family_of, told_family
+from selviz.hypotheses.decision import OPEN, OUTCOMES, REFUTED, RULES, SMALLER, SUPPORTED
+from selviz.hypotheses.power import ENOUGH, told_power
+from selviz.hypotheses.template import CONTROLS, About
 from selviz.hypotheses.templates import TEMPLATES
+from selviz.store import read_chain
 from selviz.text import numbers, safe_text
 
 from ..look import theme
 from ..state import address, reads
+from ..state.navigation import page_at
 from . import frame, job_panels, tables
 
-ICONS = {"supported": ":material/check_circle:", "refuted": ":material/cancel:", "inconclusive": ":material/help:"}
-HOW = {
-    "supported": "the claim passed a test that it could have failed",
-    "refuted": "the data exclude an effect as large as the claim needs",
-    "inconclusive": "the data fit both the claim and its opposite",
+ICONS = {
+    SUPPORTED: ":material/check_circle:",
+    SMALLER: ":material/trending_up:",
+    REFUTED: ":material/cancel:",
+    OPEN: ":material/help:",
 }
-FIRST = ["hypothesis", "statement", "verdict", "p", "level", "holm", "bh", "kind", "study", "state", "power"]
+FIRST = "hypothesis statement verdict p level like_it verdict_holm holm bh kind study state power".split()
 OWN = """claim: In the last layer, units with a high SI are less active.
 table: units
 runs: [{run}]
 where: {{layer: {layer}, dead: false}}
+independent: unit
 measure: mean_activation
 with: si
 statistic: rank correlation
 direction: negative
 smallest: 0.2
 """
+FILL = "fill"  # the address's parameter that fills the form: unit=relu4:3;class=8
 CHOICES = {
     "claim": ["no cost", "equivalent", "cost"],
     "measure": ["loss", "drop"],
     "direction": ["positive", "negative"],
+    "against": ["matched", "random"],
+    "controls": list(CONTROLS),
 }
 
 
@@ -56,7 +66,10 @@ def ledger() -> None:
         st.code("selviz hypothesis register selective --run RUN --k 5", language="bash")
         return
     done = table["verdict"].value_counts()
-    told = ", ".join(f"{done.get(name, 0)} {name}" for name in HOW)
+    counts = {name: done.pop(name) if name in done else 0 for name in OUTCOMES} | {
+        f"{v} (old rules)": n for v, n in done.items()
+    }
+    told = ", ".join(f"{number} {name}" for name, number in counts.items())
     st.markdown(
         f"{numbers.counted(len(table), 'registered claim')}: {told}, {int(table['verdict'].isna().sum())} without a "
         "verdict."
@@ -73,6 +86,8 @@ def ledger() -> None:
             "hypothesis": st.column_config.Column("key", width=90),
             "statement": st.column_config.Column("claim", width="large"),
             "verdict": st.column_config.Column("verdict", width=100),
+            "like_it": st.column_config.NumberColumn("claims like it"),
+            "verdict_holm": st.column_config.Column("verdict, Holm", width=100),
             "level": st.column_config.NumberColumn("level", format="%.3g"),
             "p": st.column_config.NumberColumn("p", format="%.3g"),
             "holm": st.column_config.NumberColumn("p, Holm", format="%.3g"),
@@ -84,15 +99,17 @@ def ledger() -> None:
         key="ledger",
     )
     st.caption(
-        "How to read this: a row is a claim, in the order of registration; tick one to open it. The verdict compares p "
-        "with the level of its study, fixed at registration. p, Holm and p, BH are adjusted over all tests of this "
-        "store that were begun, as of now; they never change a verdict. A test that was begun and has no p counts as 1."
+        "How to read this: a row is a claim, in the order of registration; tick one to open it. The verdict is that of "
+        "the claim alone, at the level of its study. *Claims like it* are about the same quantity of the same networks: "
+        "*verdict, Holm* is what is left when all of those that were begun count; p, Holm and p, BH are adjusted over "
+        "them. A test that was begun and has no p counts as 1. Verdicts of the old rules keep their words."
     )
     for row in table[table["missing"] != ""].to_dict("records"):
         st.warning(f"{safe_text.code(row['hypothesis'])}: {row['missing']}.", icon=":material/link_off:")
     tables.saving("hypotheses", table)
     st.caption(f"Head of the chain of {numbers.counted(len(table), 'claim')} and what came of them:")
     st.code(table.attrs["head"], language=None)
+    st.caption(sentence(report.HEAD))
 
 
 # ------------------------------------------------------------------------------------------------------------- register
@@ -109,18 +126,12 @@ def form(run: str) -> None:
         asked = _inputs(template, run)
         left, middle, right = st.columns(3)
         if template != "own":
-            asked["smallest"] = left.number_input(
-                "Smallest effect that matters",
-                min_value=0.0,
-                value=kind.about.smallest,
-                format="%.3f",
-                help="Shares are 0 to 1: 0.01 is one point. Below it the claim is of no interest, and refuted.",
-            )
+            asked["smallest"] = _effect(left, kind.about)
         study = middle.text_input("Study", help="The family of this claim; empty for a claim by itself.")
         planned = right.number_input(
             "Claims planned in the study",
             0,
-            registry.MOST_PLANNED,
+            registry.MAX_PLANNED,
             0,
             help="Fixed by the first one; the level of each is 0.05 divided by it.",
         )
@@ -148,28 +159,73 @@ def form(run: str) -> None:
         st.code(failed, language=None, wrap_lines=True)
 
 
-def _inputs(template: str, run: str) -> dict:
+def _effect(box: DeltaGenerator, about: About) -> float:
+    """Ask for the smallest effect that matters, in its unit; return it as a share."""
+    scale = 100 if about.unit == "points" else 1
+    what = {"points": "in points", "": "a number without unit"}[about.unit]
+    value = box.number_input(
+        f"Smallest effect that matters, {what}",
+        min_value=0.0,
+        value=scale * about.smallest,
+        format="%.4g",
+        help="The claim is supported only if the whole interval lies above it, and refuted if it lies wholly below.",
+    )
+    return value / scale
+
+
+def fill_link(label: str, template: str, run: str, **options: object) -> None:
+    """Draw the link that opens the form with these options filled in."""
+    filled = ";".join(f"{name}={value}" for name, value in options.items())
+    query = {"run": run, "do": "register", "template": template, FILL: filled}
+    st.page_link(page_at("hypotheses"), label=label, icon=":material/gavel:", query_params=query)
+
+
+def _filled() -> dict[str, str]:
+    """Return the options that the address fills in."""
+    pairs = (part.partition("=") for part in str(address.get(FILL) or "").split(";"))
+    return {name: value for name, _, value in pairs if name and value}
+
+
+def _defaults(template: str, run: str, layers: list[str]) -> dict[str, str]:
+    """Return what the form begins with: a unit with the class that it prefers, never another one."""
+    found = _filled()
+    names = TEMPLATES[template].about.names
+    if "class" not in names:
+        return found
+    layer, _, number = found.get("unit", f"{found.get('layer', layers[-1])}:").rpartition(":")
+    if layer not in layers or "class" in found:
+        return found
+    units = reads.store().units(run, layer)
+    row = units[units["unit"].astype(str) == number] if number else units.nlargest(1, "si")
+    if len(row) and "unit" in names:
+        found.setdefault("unit", f"{layer}:{int(row['unit'].iloc[0])}")
+    return found | ({"class": str(row["preferred_class"].iloc[0])} if len(row) else {})
+
+
+def _inputs(template: str, run: str) -> dict[str, object]:
     from selviz.attribution.methods import METHODS
     from selviz.robustness.corruptions import STANDARD
 
     layers, classes = reads.store().layers(run)["layer"].tolist(), reads.class_names(run)
-    asked, boxes = {}, st.columns(3)
+    asked: dict[str, object] = {}
+    boxes, begin = st.columns(3), _defaults(template, run, layers)
     listed = {**CHOICES, "layer": layers, "class": classes, "method": list(METHODS), "corruption": list(STANDARD)}
-    listed |= {"controls": CONTROLS} if template == "selective" else {}
+    if template == "necessary":
+        del listed["controls"]  # a number there
     shown = [option for option in TEMPLATES[template].about.options if option[0] not in ("run", "file")]
-    for number, (name, needed, told) in enumerate(shown):
-        box, head = boxes[number % 3], name.capitalize()
+    for number, (name, needed, meaning) in enumerate(shown):
+        box, head, key = boxes[number % 3], name.capitalize(), f"claim-{template}-{name}-{begin.get(name, '')}"
         if name in listed:
             options = listed[name] if needed else [None, *listed[name]]
             first = len(options) - 1 if name == "layer" and needed else 0
+            first = options.index(begin[name]) if name in begin and begin[name] in options else first
             words = (lambda option: "default" if option is None else option) if not needed else str
-            asked[name] = box.selectbox(head, options, index=first, format_func=words, help=told)
-        elif name == "unit":
-            asked[name] = box.text_input(head, f"{layers[-1]}:best", help=told)
+            asked[name] = box.selectbox(head, options, index=first, format_func=words, help=meaning, key=key)
         else:
-            asked[name] = box.text_input(head, placeholder="" if needed else "default", help=told)
+            value = begin.get(name, "")
+            asked[name] = box.text_input(head, value, placeholder="" if needed else "default", help=meaning, key=key)
     if template == "own":
-        asked["yaml"] = st.text_area("The claim as YAML", OWN.format(run=run, layer=layers[-1]), height=260)
+        asked["yaml"] = st.text_area("The claim as YAML", OWN.format(run=run, layer=layers[-1]), height=280)
     else:
         asked["run"] = run
         st.caption(f"Network: {safe_text.code(run)}, the one chosen at the side.")
@@ -221,7 +277,8 @@ def one(key: str) -> None:
         "The effect",
         figures.hypotheses.effects(parts, unit, theme.dark()),
         f"A dot is the effect in the claim's direction with its {100 * registered['confidence']:.4g} % interval. "
-        "Dashed: the smallest effect that matters; an interval wholly left of it refutes the claim.",
+        "Dashed: the smallest effect that matters; an interval wholly right of it supports the claim, one wholly left of "
+        "it refutes it.",
         parts.drop(columns=["null"]),
         "claim-effects",
     )
@@ -265,14 +322,19 @@ def verdict(key: str) -> bool:
     first, unit = result["parts"][0], TEMPLATES[registered["template"]].about.unit
     shown = {name: report.amount(first[name], unit).replace("-", numbers.MINUS) for name in ("effect", "low", "high")}
     kind = "confirmatory" if registered["confirmatory"] else "exploratory"
-    show = {"supported": st.success, "refuted": st.error}.get(result["verdict"], st.info)
+    show = {SUPPORTED: st.success, REFUTED: st.error}.get(result["verdict"], st.info)
+    smallest = report.amount(first["margin"], unit).replace("-", numbers.MINUS)
     show(
-        f"**{result['verdict'].capitalize()}**: {HOW[result['verdict']]}. {numbers.p_value(result['p'])} at a "
-        f"corrected level of {registered['level']:.3g}; effect {shown['effect']}, "
-        f"{100 * registered['confidence']:.4g} % interval {shown['low']} to {shown['high']}, "
-        f"n = {numbers.whole(first['n'])} {first['of']}. {kind.capitalize()}.",
-        icon=ICONS[result["verdict"]],
+        f"**{result['verdict'].capitalize()}**: {report.meaning(registered, result['verdict'])}. Effect {shown['effect']}, "
+        f"{100 * registered['confidence']:.4g} % interval {shown['low']} to {shown['high']}, smallest that matters "
+        f"{smallest}; {report.p_text(result)}, level {registered['level']:.3g}, n = {numbers.whole(first['n'])} "
+        f"{first['of']}. {kind.capitalize()}.",
+        icon=ICONS.get(result["verdict"], ":material/history:"),
     )
+    records = read_chain(store.path).records
+    st.markdown(sentence(told_family(family_of(records, registered))))
+    if registered.get("rules", 1) != RULES:
+        st.caption(f"Decided by the old rules of selviz {sentence(registered.get('selviz', ''))}.")
     return True
 
 
@@ -283,17 +345,13 @@ def _registration(found: dict, statement: bool = True) -> None:
     names = {"quantity": "measured", "direction": "direction", "refuted": "would refute it", "controls": "controls",
              "statistic": "statistic", "sample": "sample", "rule": "verdict"}  # fmt: skip
     rows = [(told, found[name]) for name, told in names.items()]
-    family = found["family"]
-    named = f"{family['name']}, " if family["name"] else ""
-    rows.append(
-        ("study", f"{named}claim {family['number']} of {family['planned']} planned: level {found['level']:.3g}")
-    )
+    rows.append(("study", registry.level_sentence(found)))
     kind = "confirmatory" if found["confirmatory"] else "exploratory"
-    rows.append((kind, found["why"] + (f"; the same was tested in {found['repeats']}" if found.get("repeats") else "")))
+    rows.append((kind, found["why"]))
     st.subheader("What is registered", anchor=False)
     _facts(rows)
-    told = sentence(registry.told_power(found["power"]))
-    if found["power"]["power"] < registry.ENOUGH:
+    told = sentence(told_power(found["power"], TEMPLATES[found["template"]].about.unit))
+    if found["power"]["power"] < ENOUGH:
         st.warning(told, icon=":material/speed:")
     else:
         st.markdown(told)
@@ -329,7 +387,7 @@ def _leave(registered: dict) -> None:
                 on_click="ignore",
                 key=f"report{suffix}",
             )
-    st.caption("Computes everything anew and says whether it is the same, bit for bit:")
+    st.caption("Computes everything again and says whether it is the same, bit for bit:")
     st.code(report.commands(store, registered)[1], language="bash", wrap_lines=True)
     st.caption(f"Registered as record {registered['number']}, SHA-256:")
     st.code(registered["hash"], language=None)

@@ -14,9 +14,9 @@ from selviz.ablation.atlas import atlas_layer, gradient_estimates
 from selviz.ablation.class_effects import push, relevance
 from selviz.ablation.curves import DRAWS, STEPS, area, areas, curves
 from selviz.ablation.effects import (
-    UNMATCHED,
     Estimate,
     ablate,
+    balance,
     compare,
     confusions,
     controls,
@@ -27,35 +27,50 @@ from selviz.ablation.effects import (
 )
 from selviz.ablation.engine import CACHE_GB, BoundaryCache, Engine, Turn
 from selviz.ablation.many_sets import set_accuracies, set_logits
-from selviz.ablation.modes import MODES, changes, check_choice, complement, matched_sets, random_sets
+from selviz.ablation.matching import (
+    CALIPER,
+    Balance,
+    Matching,
+    covariates,
+    matched_sets,
+    matchings,
+    outgoing_weights,
+)
+from selviz.ablation.modes import MODES, changes, check_choice, complement, random_sets
 from selviz.networks.unit_edit import UnitEdit
 
 __all__ = [
     "CACHE_GB",
+    "CALIPER",
     "DRAWS",
     "MODES",
     "STEPS",
-    "UNMATCHED",
+    "Balance",
     "BoundaryCache",
     "Engine",
     "Estimate",
+    "Matching",
     "Turn",
     "UnitEdit",
     "ablate",
     "area",
     "areas",
     "atlas_layer",
+    "balance",
     "changes",
     "check_choice",
     "compare",
     "complement",
     "confusions",
     "controls",
+    "covariates",
     "curves",
     "edits",
     "flips",
     "gradient_estimates",
     "matched_sets",
+    "matchings",
+    "outgoing_weights",
     "progress",
     "push",
     "random_sets",

@@ -16,6 +16,7 @@ from torch import Tensor
 from selviz import statistics
 from selviz.ablation.engine import Engine, Turn
 from selviz.ablation.many_sets import set_accuracies
+from selviz.ablation.matching import Matching, matched_sets, matchings
 from selviz.ablation.modes import (
     Statistics,
     Units,
@@ -23,16 +24,15 @@ from selviz.ablation.modes import (
     check_choice,
     check_mode,
     complement,
-    matched_sets,
     random_sets,
 )
 from selviz.errors import SelvizError
 from selviz.networks.unit_edit import UnitEdit
 from selviz.system.progress import Report, silent
 
+DRAWS = 100  # control sets: the smallest two-sided p is 2 / 101
 MAX_DRAWS = 1000
 MAX_DIFFERING = 0.01  # of the predictions known beforehand; rounding moves fewer
-UNMATCHED = "more than half of a layer's units are chosen, so too few are left to match them"
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def ablate(
     mode: str = "zero",
     factor: float | None = None,
     keep: bool = False,
-    draws: int = 20,
+    draws: int = DRAWS,
     matched: int | None = None,
     stats: Statistics | None = None,
     seed: int = 0,
@@ -137,10 +137,10 @@ def ablate(
 ) -> dict[str, Any]:
     """Return `compare`'s result for these units, with its controls: {..., "control": {...}, "matched": {...}}.
 
-    `keep` changes all units of the layers but these. `draws` random sets, and `matched` (as many, unless given) sets
-    of units with nearly the same mean activation, are the controls; each has {"accuracies", and the fields of
-    statistics.Rank} or {"accuracies": [], "reason"}. `stats` are each layer's means and standard deviations [U].
-    `watch` gets every Estimate, `report` {"done", "of"}.
+    `keep` changes all units of the layers but these. `draws` random sets, and at most `matched` (as many, unless given)
+    different sets of matched units (`ablation.matching`), are the controls; each has {"accuracies", and the fields of
+    statistics.Rank} or {"accuracies": [], "reason"}, the matched ones "balance" too. `stats` are each layer's means and
+    standard deviations [U]. `watch` gets every Estimate, `report` {"done", "of"}.
     """
     counts = {"control": draws, "matched": draws if matched is None else matched}
     for number in counts.values():
@@ -162,8 +162,8 @@ def ablate(
             done += 1
             report({"done": done, "of": total})
         result[name] = ranked(result["accuracy_after"], accuracies)
-        if wanted and not accuracies:
-            result[name]["reason"] = UNMATCHED
+    if counts["matched"]:
+        result["matched"] |= balance(engine, chosen, counts["matched"], stats, seed)
     return {"mode": mode, "factor": factor, "keep": keep, "units": chosen, **result}
 
 
@@ -171,7 +171,7 @@ def controls(
     engine: Engine,
     units: Units,
     kind: str = "control",
-    draws: int = 20,
+    draws: int = DRAWS,
     *,
     start: int = 0,
     mode: str = "zero",
@@ -183,20 +183,42 @@ def controls(
 ) -> Iterator[float]:
     """Return the accuracy 0..1 under each control set of `units`, `start` to `draws` - 1 of this seed's sequence.
 
-    `kind` is "control" (random sets of the same size) or "matched" (nearly the same mean activation; none if too few
-    units are left). The sets do not depend on `start`, so draws that were cut off can be gone on with.
+    `kind` is "control" (random sets of the same size) or "matched" (units within a caliper of the chosen ones; as many
+    different sets as there are, none where a chosen unit has no match). The sets do not depend on `start`, so draws that were cut off can be gone on with.
     """
     check_draws(draws)
     if kind == "control":
         sets = random_sets(engine.network, units, draws, seed)
     elif draws:
-        means = {name: stats[name][0] if stats else engine.statistics(name)[0] for name in units}
-        sets = matched_sets(engine.network, units, means, draws, seed)
+        sets = matched_sets(_matchings(engine, units, stats), draws, seed)
     else:
         return
     sets = itertools.islice(sets, start, None)
     drawn = (complement(engine.network, each) for each in sets) if keep else sets
     yield from set_accuracies(engine, drawn, mode, factor, stats, itertools.count(seed + start), turn)
+
+
+def balance(engine: Engine, units: Units, draws: int, stats: Statistics | None = None, seed: int = 0) -> dict[str, Any]:
+    """Return how alike chosen and matched units are: {"balance": [{"layer", and the fields of matching.Balance}]}, or
+    why there is no matched set: {"reason"}."""
+    found = _matchings(engine, units, stats)
+    sets = list(matched_sets(found, draws, seed))
+    if not sets:
+        name = next((name for name, matching in found.items() if not matching.possible), next(iter(found)))
+        return {"reason": found[name].why_not(name)}
+    rows = [
+        {"layer": name, **row._asdict()}
+        for name, matching in found.items()
+        for row in matching.balance([drawn[name] for drawn in sets])
+    ]
+    return {"balance": rows}
+
+
+def _matchings(engine: Engine, units: Units, stats: Statistics | None) -> dict[str, Matching]:
+    known = stats or {}
+    return matchings(
+        engine.network, units, {name: known[name] if name in known else engine.statistics(name) for name in units}
+    )
 
 
 def check_draws(number: int) -> None:

@@ -14,7 +14,6 @@ from selviz.networks.unit_network import UnitNetwork
 
 MODES = ("zero", "mean", "shuffle", "noise", "scale")
 MAX_FACTOR = 3.0
-NEAREST = 5
 
 Units = Mapping[str, Sequence[int]]
 Statistics = Mapping[str, tuple[Tensor, Tensor]]
@@ -126,29 +125,3 @@ def random_sets(network: UnitNetwork, units: Units, draws: int, seed: int = 0) -
     sizes = {name: (network.layer(name).units, len(chosen)) for name, chosen in units.items()}
     for _ in range(draws):
         yield {name: sorted(generator.sample(range(width), count)) for name, (width, count) in sizes.items()}
-
-
-def matched_sets(
-    network: UnitNetwork, units: Units, means: Mapping[str, Tensor], draws: int, seed: int = 0
-) -> Iterator[dict[str, list[int]]]:
-    """Draw `draws` sets of other units with nearly the same mean activation; `means` gives each layer's [U].
-
-    For each chosen unit in turn (in random order), one of the five nearest in mean activation among the units of its
-    layer that are neither chosen nor taken yet. None if a layer has fewer units left than were chosen.
-    """
-    if any(2 * len(chosen) > network.layer(name).units for name, chosen in units.items()):
-        return
-    generator = random.Random(seed)
-    values = {name: torch.as_tensor(means[name]).tolist() for name in units}
-    for _ in range(draws):
-        yield {name: _matched(chosen, values[name], generator) for name, chosen in units.items()}
-
-
-def _matched(chosen: Sequence[int], means: list[float], generator: random.Random) -> list[int]:
-    free = sorted(set(range(len(means))) - set(chosen))
-    taken = []
-    for unit in generator.sample(list(chosen), len(chosen)):
-        nearest = sorted(free, key=lambda other: abs(means[other] - means[unit]))[:NEAREST]
-        taken.append(generator.choice(nearest))
-        free.remove(taken[-1])
-    return sorted(taken)

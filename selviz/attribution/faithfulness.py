@@ -86,6 +86,25 @@ def pixel_curves(
     return result
 
 
+def deletion_areas(
+    response: Response, image: Tensor, maps: Tensor, baseline: Tensor, steps: int, seed: int
+) -> np.ndarray:
+    """Return the area [K] under each map's deletion curve, for maps [K, H, W] of one image: as in `pixel_curves`.
+
+    So that a map is compared with other maps and not with pixels in random order, which no smooth map resembles.
+    """
+    pixels = maps[0].numel()
+    shuffled = torch.from_numpy(np.random.default_rng(seed).permutation(pixels))
+    orders = [shuffled[one.detach().flatten()[shuffled].argsort(descending=True, stable=True)] for one in maps]
+    counts = torch.arange(steps + 1) * pixels // steps
+    places = torch.stack([order.argsort() for order in orders])
+    gone = (places[:, None] < counts[None, :, None]).view(-1, 1, *maps.shape[1:])
+    step = images_at_once(image)
+    parts = [torch.where(gone[first : first + step], baseline, image) for first in range(0, len(gone), step)]
+    curves = torch.cat([target_values(response, part) for part in parts]).view(len(maps), steps + 1).numpy()
+    return np.asarray(np.trapezoid(curves, (counts / pixels).tolist(), axis=1))
+
+
 def map_infidelity(
     response: Response, image: Tensor, map_: Tensor, baseline: Tensor, samples: int, seed: int
 ) -> tuple[float, float]:

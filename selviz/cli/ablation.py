@@ -47,10 +47,8 @@ def _ablate_options(sub: argparse.ArgumentParser) -> None:
         choices=(0, 1),
         help="only the evaluation images of this fold (default: both; fold 2 is sealed)",
     )
-    sub.add_argument("--draws", type=whole, default=20, help="random sets of the same size beside it (default: 20)")
-    sub.add_argument(
-        "--matched", type=whole, help="sets of units with nearly the same mean activation (default: as many)"
-    )
+    sub.add_argument("--draws", type=whole, default=100, help="random sets of the same size beside it (default: 100)")
+    sub.add_argument("--matched", type=whole, help="sets of matched units, as far as there are any (default: as many)")
     sub.add_argument("--seed", type=whole, default=0, help="of the draws, of shuffle and of noise (default: 0)")
     cache_option(sub)
 

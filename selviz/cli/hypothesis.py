@@ -1,7 +1,8 @@
-"""`selviz hypothesis register|test|list|report`: claims that are registered before they are tested."""
+"""`selviz hypothesis register|test|list|report|head`: claims that are registered before they are tested."""
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from selviz.cli.common import Commands, device_option, positive, show, whole
 from selviz.errors import SelvizError
@@ -9,19 +10,22 @@ from selviz.hypotheses.templates import TEMPLATES
 from selviz.text.numbers import p_value
 from selviz.text.tables import Progress, as_json, table
 
-LEDGER_COLUMNS = "hypothesis template kind study level state verdict p holm bh power statement".split()
+LEDGER_COLUMNS = "hypothesis template kind study level state verdict p like_it holm bh power statement".split()
 # Every option of every template, once.
 OPTIONS = {name: text for kind in TEMPLATES.values() for name, _, text in kind.about.options if name != "file"}
 
 
 def hypothesis(args: argparse.Namespace) -> None:
-    """Register a claim, test it, list the ledger, or write the report of one."""
-    from selviz.hypotheses import registry
-    from selviz.store import Store
+    """Register a claim, test it, list the ledger, write the report of one, or show and check the head of the chain."""
+    from selviz.hypotheses import claim_families, registry
+    from selviz.store import Store, read_chain
 
     store = Store(args.data)
     if args.action == "list":
         _list(args, registry.ledger(store))
+        return
+    if args.action == "head":
+        _head(args, store)
         return
     if not args.what:
         what = f"a template: {', '.join(TEMPLATES)}" if args.action == "register" else "a hypothesis"
@@ -35,20 +39,48 @@ def hypothesis(args: argparse.Namespace) -> None:
         show(args, record, lambda: f"Hypothesis {record['hypothesis']} is given up; it stays in the ledger.")
     elif args.again:
         with Progress() as progress:
-            found = registry.repeat(store, args.what, lambda news: progress({"stage": "hypothesis", **news}))
-        told = "the same, bit for bit" if found["same"] else f"not the same: {', '.join(found['differences'])} differ"
-        show(args, found, lambda: f"Computed anew: {told}.")
+            again = registry.repeat(store, args.what, lambda done: progress({"stage": "hypothesis", **done}))
+        message = "the same, bit for bit"
+        if not again["same"]:
+            message = f"not the same: {', '.join(again['differences'])} differ"
+        show(args, again, lambda: f"Computed again: {message}.")
     else:
         with Progress() as progress:
-            record = registry.run_test(store, args.what, lambda news: progress({"stage": "hypothesis", **news}))
+            record = registry.run_test(store, args.what, lambda done: progress({"stage": "hypothesis", **done}))
         registered, _ = registry.find(store, record["hypothesis"])
-        show(args, record, lambda: _verdict_text(registered, record))
+        family = claim_families.told_family(claim_families.family_of(read_chain(store.path).records, registered))
+        show(args, record, lambda: _verdict_text(registered, record, family))
 
 
-def _register(args, store) -> None:
+def _head(args: argparse.Namespace, store: Any) -> None:
     from selviz.hypotheses import registry
+    from selviz.hypotheses.report import HEAD
+    from selviz.store import read_chain
 
-    asked = {name: getattr(args, name.replace("-", "_")) for name in OPTIONS} | {"smallest": args.smallest}
+    if not args.check:
+        chain = read_chain(store.path)
+        found = {"head": chain.head, "records": len(chain.records), "problems": chain.problems}
+        lines = [chain.head or "The ledger is empty.", *(f"Attention: {problem}" for problem in chain.problems), HEAD]
+        show(args, found, lambda: "\n".join(lines))
+        return
+    checked = registry.check_head(store, args.check)
+    later = checked["records"] - checked["record"]
+    show(
+        args,
+        checked,
+        lambda: (
+            f"The chain is whole, and its first {checked['record']} records are those whose head this was; "
+            f"{later} came later."
+        ),
+    )
+
+
+def _register(args: argparse.Namespace, store: Any) -> None:
+    from selviz.hypotheses import registry
+    from selviz.hypotheses.power import told_power
+
+    asked: dict[str, Any] = {name: getattr(args, name.replace("-", "_")) for name in OPTIONS}
+    asked |= {"smallest": args.smallest, "expected": args.expected}
     if args.file:
         try:
             asked["yaml"] = Path(args.file).read_text(encoding="utf-8")
@@ -62,7 +94,7 @@ def _register(args, store) -> None:
         lines = [f"{name + ':':<11} {record[name]}" for name in names]
         kind = "confirmatory" if record["confirmatory"] else "exploratory"
         lines += [f"kind:       {kind}: {record['why']}", f"level:      {record['level']:.3g}"]
-        lines += [f"power:      {registry.told_power(record['power'])}"]
+        lines += [f"power:      {told_power(record['power'], TEMPLATES[record['template']].about.unit)}"]
         end = "Not registered (--dry-run)." if args.dry_run else (
             f"Registered as {record['hypothesis']}. Test it with: selviz hypothesis test {record['hypothesis']}"
         )  # fmt: skip
@@ -71,7 +103,7 @@ def _register(args, store) -> None:
     show(args, record, text)
 
 
-def _report(args, store) -> None:
+def _report(args: argparse.Namespace, store: Any) -> None:
     from selviz.hypotheses import registry
     from selviz.hypotheses.report import html_report, markdown_report
 
@@ -92,7 +124,7 @@ def _report(args, store) -> None:
     print(f"Wrote {path}")
 
 
-def _list(args, frame) -> None:
+def _list(args: argparse.Namespace, frame: Any) -> None:
     def text() -> str:
         if frame.empty:
             return "No hypothesis is registered yet: selviz hypothesis register --help"
@@ -100,7 +132,8 @@ def _list(args, frame) -> None:
         lines += [f"{row.hypothesis}: {row.missing}" for row in frame.itertuples() if row.missing]
         lines += [f"Attention: {problem}" for problem in frame.attrs["problems"]]
         lines.append(
-            "holm and bh: p adjusted over all tests of this store that were begun, as of now; verdicts use level"
+            "like_it: claims about the same quantity of the same networks; holm and bh: p adjusted over those that were "
+            "begun; verdicts use level"
         )
         return "\n".join([*lines, f"head of the chain: {frame.attrs['head']}"])
 
@@ -108,36 +141,41 @@ def _list(args, frame) -> None:
     show(args, rows, text)
 
 
-def _verdict_text(registered, record) -> str:
-    from selviz.hypotheses.report import amount
+def _verdict_text(registered: dict[str, Any], record: dict[str, Any], family: str) -> str:
+    from selviz.hypotheses.report import amount, meaning, p_text
 
     unit = TEMPLATES[registered["template"]].about.unit
     lines = [
         registered["statement"],
-        f"{record['verdict'].upper()}: {p_value(record['p'])}, level {registered['level']:.3g}",
+        f"{record['verdict'].upper()}: {meaning(registered, record['verdict'])}; {p_text(record)}, level "
+        f"{registered['level']:.3g}",
     ]
     for part in record["parts"]:
-        low, high = amount(part["low"], unit), amount(part["high"], unit)
-        lines.append(f"  {part['name']}: {amount(part['effect'], unit)} ({low} to {high}), {p_value(part['p'])}; "
-                     f"{part['test']} (n = {part['n']:,} {part['of']})")  # fmt: skip
+        low, high, margin = (amount(part[name], unit) for name in ("low", "high", "margin"))
+        lines.append(f"  {part['name']}: {amount(part['effect'], unit)} ({low} to {high}), smallest that matters "
+                     f"{margin}; {p_value(part['p'])}, {part['test']} (n = {part['n']:,} {part['of']})")  # fmt: skip
     key = record["hypothesis"]
-    return "\n".join([*lines, f"The report: selviz hypothesis report {key} --output {key}.html"])
+    return "\n".join([*lines, family, f"The report: selviz hypothesis report {key} --output {key}.html"])
 
 
 def _options(sub: argparse.ArgumentParser) -> None:
     device_option(sub)
-    sub.add_argument("action", choices=("register", "test", "list", "report"))
+    sub.add_argument("action", choices=("register", "test", "list", "report", "head"))
     sub.add_argument("what", nargs="?", metavar="WHAT",
                      help=f"to register a template: {', '.join(TEMPLATES)}; else a hypothesis")  # fmt: skip
     for name, text in OPTIONS.items():
         sub.add_argument(f"--{name}", help=text)
     sub.add_argument("--file", metavar="FILE.yaml", help="of template own: the claim")
     sub.add_argument("--smallest", type=float, help="smallest effect that matters; shares are 0..1 (0.01 is a point)")
+    sub.add_argument(
+        "--expected", type=float, help="effect that you expect, for the power (default: twice the smallest)"
+    )
+    sub.add_argument("--check", metavar="HEAD", help="to head: whether the chain still holds the record with this hash")
     sub.add_argument("--study", help="the family of hypotheses that this one belongs to")
     sub.add_argument("--planned", type=positive, help="of a new study: how many hypotheses it will have")
     sub.add_argument("--seed", type=whole, default=0, help="of draws and permutations (default: %(default)s)")
     sub.add_argument("--dry-run", action="store_true", help="to register: only show what would be written, with power")
-    sub.add_argument("--again", action="store_true", help="to test: compute it anew and compare, bit for bit")
+    sub.add_argument("--again", action="store_true", help="to test: compute it again and compare, bit for bit")
     sub.add_argument("--abandon", metavar="REASON", help="to test: give the hypothesis up; it stays in the ledger")
     sub.add_argument("--output", metavar="FILE", help="to report: .html or .md (default: Markdown on stdout)")
 

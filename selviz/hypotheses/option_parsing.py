@@ -2,45 +2,51 @@
 
 import math
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from selviz.errors import SelvizError
 
-MOST_DRAWS = 20_000
+MAX_DRAWS = 20_000
 
 
 def smallest_needed(level: float) -> int:
-    """How many controls the smallest p = 1 / (controls + 1) needs to reach the level."""
+    """Return how many controls the smallest p = 1 / (controls + 1) needs to reach the level."""
     return math.ceil(1 / level - 1 - 1e-9)
 
 
-def smallest(value) -> float:
+def smallest(value: Any) -> float:
+    """Return the smallest effect that matters, a number above 0."""
     value = number(value, "smallest")
     if not value > 0:
         raise SelvizError(
             f"The smallest effect that matters is {value:g}; it must be above 0, for no data can rule out an effect of "
             f"0 exactly: --smallest 0.01."
         )
-    return value
+    return float(value)
 
 
 def permutations(level: float) -> int:
-    return min(MOST_DRAWS - 1, max(1999, math.ceil(100 / level) - 1))
+    """Return how many permutations a test at this level takes."""
+    return min(MAX_DRAWS - 1, max(1999, math.ceil(100 / level) - 1))
 
 
 def reaching(level: float) -> int:
-    """Controls that leave room: even with one control beyond the value p is at most the level."""
+    """Return how many controls leave room: even with one control beyond the value p is at most the level."""
     return math.ceil(2 / level - 1 - 1e-9)
 
 
-def draws(asked, level) -> int:
-    draws = count(asked.get("draws", max(99, reaching(level))), 1, "draws")
-    if draws > MOST_DRAWS:
-        raise SelvizError(f"{draws} draws are asked for; give at most {MOST_DRAWS:,}.")
+def draws(requested: Mapping[str, Any], level: float) -> int:
+    """Return how many control sets are requested, enough for the level."""
+    draws = count(requested.get("draws", max(99, reaching(level))), 1, "draws")
+    if draws > MAX_DRAWS:
+        raise SelvizError(f"{draws} draws are asked for; give at most {MAX_DRAWS:,}.")
     attainable(draws, level, "control sets", "draws can be raised: --draws")
     return draws
 
 
 def attainable(controls: int, level: float, what: str, limit: str) -> None:
+    """Raise SelvizError where so many controls cannot give a p at the level."""
     if 1 / (controls + 1) > level + 1e-12:
         raise SelvizError(
             f"With {controls} {what} the smallest possible p is 1/{controls + 1} = {1 / (controls + 1):.3g}, above the "
@@ -49,7 +55,8 @@ def attainable(controls: int, level: float, what: str, limit: str) -> None:
         )
 
 
-def number(value, name: str) -> float:
+def number(value: Any, name: str) -> float:
+    """Return a finite number."""
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
@@ -59,7 +66,8 @@ def number(value, name: str) -> float:
     return number
 
 
-def count(value, least: int, name: str, most: int | None = None, layer: str = "") -> int:
+def count(value: Any, least: int, name: str, most: int | None = None, layer: str = "") -> int:
+    """Return a whole number in its range."""
     try:
         count = int(str(value))
     except ValueError:
@@ -71,7 +79,8 @@ def count(value, least: int, name: str, most: int | None = None, layer: str = ""
     return count
 
 
-def numbers(spec, width: int, what: str) -> list[int]:
+def numbers(spec: Any, width: int, what: str) -> list[int]:
+    """Return the numbers 0 to `width` - 1 that a text such as 3,5,8-11 names, in order."""
     if isinstance(spec, str):
         parts = [part.strip() for part in spec.split(",") if part.strip()]
     else:
@@ -88,5 +97,6 @@ def numbers(spec, width: int, what: str) -> list[int]:
     return sorted(found)
 
 
-def names(spec) -> list[str]:
+def names(spec: Any) -> list[str]:
+    """Return the names that a text such as A,B lists."""
     return [name.strip() for name in spec.split(",") if name.strip()] if isinstance(spec, str) else list(spec)

@@ -8,21 +8,38 @@ import html
 import math
 import shlex
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from selviz.hypotheses.registry import changed_runs, find, told_power
+from selviz.hypotheses.claim_families import family_of, told_family
+from selviz.hypotheses.decision import OPEN, REFUTED, RULES, SMALLER, SUPPORTED
+from selviz.hypotheses.power import told_power
+from selviz.hypotheses.registry import changed_runs, find, level_sentence
 from selviz.hypotheses.templates import TEMPLATES
 from selviz.store import Store, read_chain
 from selviz.store.run_list import data_option
 from selviz.text.numbers import p_value
 from selviz.text.tables import cell
 
+Block = tuple[Any, ...]  # what it is, and its content
 WIDTH, HEIGHT, BINS = 640, 220, 48
 MARK = {True: "✓", False: "✗", None: "–"}
 MEANING = {
-    "supported": "The claim passed a test that it could have failed.",
-    "refuted": "The data exclude an effect as large as the claim needs.",
-    "inconclusive": "The data fit both the claim and its opposite.",
+    SUPPORTED: "the whole interval lies above the smallest effect that matters",
+    SMALLER: "the whole interval lies above no effect, and not above the smallest effect that matters",
+    REFUTED: "the whole interval lies below the smallest effect that matters",
+    OPEN: "the data fit both the claim and its opposite",
 }
+OLD_MEANING = {  # of the first rules, which tested against no effect
+    "supported": "the effect was told from none, which does not mean that it is as large as the claim says",
+    "refuted": "the data exclude an effect as large as the claim needs",
+    "inconclusive": "the data fit both the claim and its opposite",
+}
+HEAD = (
+    "What the head proves: a chain with this head is this very sequence of records, so whoever noted the head elsewhere "
+    "(a commit, a mail, a notebook) sees later whether any of them was changed, cut off or slipped in: selviz hypothesis "
+    "head --check HEAD. What it cannot prove: that nothing was looked at outside of selviz, that no other copy of the "
+    "store was tried first, or anything about records that nobody noted."
+)
 _STYLE = """
 :root {color-scheme: light dark} body {font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto;
 padding: 0 1rem} table {border-collapse: collapse; width: 100%; margin: .6rem 0} th, td {text-align: left;
@@ -38,7 +55,7 @@ _SVG_STYLE = (
 
 
 def html_report(store: Store, key: str) -> str:
-    """The report as an HTML page."""
+    """Return the report as an HTML page."""
     title, blocks = _blocks(store, key)
     body = "\n".join(_html(*block) for block in blocks)
     head = f"<meta charset='utf-8'><title>{html.escape(title)}</title><style>{_STYLE}</style>"
@@ -46,59 +63,79 @@ def html_report(store: Store, key: str) -> str:
 
 
 def markdown_report(store: Store, key: str) -> str:
-    """The report as Markdown, its figures inside."""
+    """Return the report as Markdown, its figures inside."""
     _, blocks = _blocks(store, key)
     return "\n\n".join(_markdown(*block) for block in blocks) + "\n"
 
 
 def amount(value: float, unit: str) -> str:
-    """An effect in the template's unit: `+3.2 points`, `+0.41`."""
+    """Return an effect in the template's unit: `+3.2 points`, `+0.41`."""
     return f"{100 * value:+.1f} points" if unit == "points" else f"{value:+.3g}"
 
 
-def _blocks(store: Store, key: str) -> tuple[str, list[tuple]]:
+def p_text(result: Mapping[str, Any]) -> str:
+    """Return a verdict's p, with what it was tested against."""
+    margin = all(part["boundary"] == part["margin"] for part in result["parts"])
+    return f"{p_value(result['p'])} against {'the margin' if margin else 'no effect'}"
+
+
+def meaning(registered: Mapping[str, Any], verdict: str) -> str:
+    """Return what a verdict says, by the rules that it was decided by."""
+    words = MEANING if registered.get("rules", 1) == RULES else OLD_MEANING
+    return words.get(verdict, verdict)
+
+
+def _blocks(store: Store, key: str) -> tuple[str, list[Block]]:
     registered, result = find(store, key)
     key, unit = registered["hypothesis"], TEMPLATES[registered["template"]].about.unit
     chain = read_chain(store.path)
-    verdict = result["verdict"] if result and result["kind"] == "result" else None
+    done = result or {}
+    verdict = done.get("verdict")
+    family = family_of(chain.records, registered)
     kind = "confirmatory" if registered["confirmatory"] else "exploratory"
-    blocks: list[tuple] = [("h1", registered["statement"])]
+    blocks: list[Block] = [("h1", registered["statement"])]
     if verdict:
-        first = result["parts"][0]
+        first = done["parts"][0]
         blocks.append(
-            ("verdict", verdict.capitalize(), f"{MEANING[verdict]} {p_value(result['p'])} at a corrected level of "
-             f"{registered['level']:.3g}; effect {_with_interval(first, registered['confidence'], unit)}.")
+            ("verdict", verdict.capitalize(), f"{meaning(registered, verdict).capitalize()}. Effect "
+             f"{_with_interval(first, registered['confidence'], unit)}; smallest that matters "
+             f"{amount(first['margin'], unit)}; {p_text(done)}, level {registered['level']:.3g}.")
         )  # fmt: skip
     elif result:
         blocks.append(("verdict", "Given up", f"{result['reason']} ({result['written']})"))
     else:
         blocks.append(("verdict", "No verdict yet", f"Test it with: selviz hypothesis test {key}"))
     blocks.append(("p", f"{kind.capitalize()}: {registered['why']}."))
+    blocks.append(("p", told_family(family)))
+    if registered.get("rules", 1) != RULES:
+        when = "Decided by" if verdict else "Registered under"
+        blocks.append(("p", f"{when} the old rules of selviz {registered.get('selviz')}: {registered['rule']}."))
     if registered.get("repeats"):
         blocks.append(("p", f"The same quantity was tested before, in hypothesis {registered['repeats']}."))
     for problem in [*chain.problems, *changed_runs(store, registered)]:
         blocks.append(("p", f"Attention: {problem}."))
     blocks += [("h2", "What was registered"), ("table", ("", ""), _registered_rows(registered, kind))]
-    blocks.append(("p", told_power(registered["power"])))
+    blocks.append(("p", told_power(registered["power"], unit)))
     if verdict:
         blocks.append(("h2", "What was found"))
-        for part in result["parts"]:
+        for part in done["parts"]:
             blocks += _part_blocks(part, registered, unit)
-        blocks += _detail_blocks(result["details"])
-        rows = [(MARK[entry["done"]], entry["item"], entry["how"]) for entry in result["checklist"]]
+        blocks += _detail_blocks(done["details"])
+        rows = [(MARK[entry["done"]], entry["item"], entry["how"]) for entry in done["checklist"]]
         blocks += [
             ("h2", "What was done, and what was not"),
             ("table", ("", "asked of a falsifiable claim", "here"), rows),
         ]
     blocks += [("h2", "How to check this"), ("code", _commands(store, registered, bool(verdict)))]
-    rows = [(entry["run"], entry["state"], entry["fingerprint"] or "", (entry["weights"] or "")[:16])
+    networks = [(entry["run"], entry["state"], entry["fingerprint"] or "", (entry["weights"] or "")[:16])
             for entry in registered["runs"]]  # fmt: skip
-    blocks.append(("table", ("network", "at registration", "images", "weights (SHA-256)"), rows))
+    blocks.append(("table", ("network", "at registration", "images", "weights (SHA-256)"), networks))
     facts = [("registered", f"{registered['written']}, record {registered['number']}, {registered['hash']}")]
     if result:
         facts.append(("result", f"{result['written']}, record {result['number']}, {result['hash']}"))
     facts.append(("head of the chain", f"record {len(chain.records)}, {chain.head}"))
-    versions = (result if verdict else registered)["versions"]
+    facts.append(("", HEAD))
+    versions = (done if verdict else registered)["versions"]
     facts.append(
         ("made with", ", ".join([f"selviz {registered['selviz']}", *(f"{k} {v}" for k, v in versions.items())]))
     )
@@ -106,19 +143,16 @@ def _blocks(store: Store, key: str) -> tuple[str, list[tuple]]:
     return registered["statement"], blocks
 
 
-def _registered_rows(registered: Mapping, kind: str) -> list[tuple]:
-    family = registered["family"]
-    study = f"{family['name']!r}, " if family["name"] else ""
+def _registered_rows(registered: Mapping[str, Any], kind: str) -> list[Block]:
     rows = [(name, registered[key]) for name, key in (
         ("measured", "quantity"), ("direction", "direction"), ("would refute it", "refuted"), ("controls", "controls"),
         ("statistic", "statistic"), ("sample", "sample"), ("rule", "rule"),
     )]  # fmt: skip
-    rows.append(("family", f"{study}hypothesis {family['number']} of {family['planned']} planned; level "
-                 f"0.05 / {family['planned']} = {registered['level']:.3g}"))  # fmt: skip
+    rows.append(("study", level_sentence(registered)))
     return [*rows, ("kind", kind), ("seed", str(registered["settings"]["seed"]))]
 
 
-def _part_blocks(part: Mapping, registered: Mapping, unit: str) -> list[tuple]:
+def _part_blocks(part: Mapping[str, Any], registered: Mapping[str, Any], unit: str) -> list[Block]:
     smallest = f", at least {part['smallest_p']:.3g} with this test" if part["smallest_p"] else ""
     told = (
         f"{part['name'].capitalize()}: effect {_with_interval(part, registered['confidence'], unit)}; {part['test']}: "
@@ -129,7 +163,8 @@ def _part_blocks(part: Mapping, registered: Mapping, unit: str) -> list[tuple]:
         f"observed, {amount(part['observed'], unit)}."
     )
     below = (
-        "Bar: the effect with its interval. Dashed: the smallest effect that matters. An interval left of it refutes."
+        "Bar: the effect with its interval. Dashed: the smallest effect that matters. An interval wholly right of it "
+        "supports, one wholly left of it refutes."
     )
     return [
         ("h3", told),
@@ -138,12 +173,12 @@ def _part_blocks(part: Mapping, registered: Mapping, unit: str) -> list[tuple]:
     ]
 
 
-def _with_interval(part: Mapping, confidence: float, unit: str) -> str:
+def _with_interval(part: Mapping[str, Any], confidence: float, unit: str) -> str:
     low, high = amount(part["low"], unit), amount(part["high"], unit)
     return f"{amount(part['effect'], unit)} ({100 * confidence:.4g} % interval {low} to {high})"
 
 
-def _detail_blocks(details: Mapping) -> list[tuple]:
+def _detail_blocks(details: Mapping[str, Any]) -> list[Block]:
     blocks = []
     for name, value in details.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
@@ -156,8 +191,8 @@ def _detail_blocks(details: Mapping) -> list[tuple]:
     return blocks
 
 
-def commands(store: Store, registered: Mapping) -> list[str]:
-    """The commands that register the same claim in another copy of the store, test it, and compute it anew."""
+def commands(store: Store, registered: Mapping[str, Any]) -> list[str]:
+    """Return the commands that register the same claim in another copy of the store, test it, and compute it again."""
     where = "".join(f" {part}" for part in data_option(store.path))
     options = []
     for name, value in registered["asked"].items():
@@ -175,13 +210,13 @@ def commands(store: Store, registered: Mapping) -> list[str]:
     return [register, f"selviz hypothesis test {registered['hypothesis']} --again{where}"]
 
 
-def _commands(store: Store, registered: Mapping, tested: bool) -> str:
+def _commands(store: Store, registered: Mapping[str, Any], tested: bool) -> str:
     register, again = commands(store, registered)
     lines = ["# in a copy of this store, to be compared with this page:", register]
     if "yaml" in registered["asked"]:
         lines += ["# claim.yaml:", *(f"#   {line}" for line in registered["asked"]["yaml"].splitlines())]
     if tested:
-        lines += ["# in this store: computes everything anew and says whether it is the same, bit for bit:", again]
+        lines += ["# in this store: computes everything again and says whether it is the same, bit for bit:", again]
     return "\n".join(lines)
 
 
@@ -189,7 +224,7 @@ def _commands(store: Store, registered: Mapping, tested: bool) -> str:
 
 
 def null_svg(null: Sequence[float], observed: float, unit: str) -> str:
-    """A histogram of the null distribution with the observed value in it."""
+    """Return a histogram of the null distribution with the observed value in it."""
     low, high = min(*null, observed), max(*null, observed)
     pad = (high - low) * 0.04 or 0.5
     low, high = low - pad, high + pad
@@ -213,7 +248,7 @@ def null_svg(null: Sequence[float], observed: float, unit: str) -> str:
     return _svg(HEIGHT, [*bars, line, _axis(low, high, floor, unit)], f"null distribution, observed {observed:.3g}")
 
 
-def interval_svg(part: Mapping, unit: str) -> str:
+def interval_svg(part: Mapping[str, Any], unit: str) -> str:
     """The effect with its interval, beside the test's boundary and the smallest effect that matters."""
     values = [part[name] for name in ("low", "high", "effect", "boundary", "margin")]
     low, high = min(values), max(values)
@@ -221,7 +256,7 @@ def interval_svg(part: Mapping, unit: str) -> str:
     low, high, height, floor = low - pad, high + pad, 96, 62
 
     def at(value: float) -> float:
-        return 10 + (value - low) / (high - low) * (WIDTH - 20)
+        return float(10 + (value - low) / (high - low) * (WIDTH - 20))
 
     shapes = [
         f"<line class='a' x1='{at(part['margin']):.1f}' x2='{at(part['margin']):.1f}' y1='8' y2='{floor}' "
@@ -259,7 +294,7 @@ def _svg(height: int, shapes: list[str], title: str) -> str:
 # ------------------------------------------------------------------------------------------------------------ rendering
 
 
-def _html(kind: str, *content) -> str:
+def _html(kind: str, *content: Any) -> str:
     if kind == "table":
         head, rows = content
         top = "".join(f"<th>{html.escape(str(name))}</th>" for name in head) if any(head) else ""
@@ -273,7 +308,7 @@ def _html(kind: str, *content) -> str:
     return f"<{tag}>{html.escape(content[0])}</{tag}>"
 
 
-def _markdown(kind: str, *content) -> str:
+def _markdown(kind: str, *content: Any) -> str:
     if kind == "table":
         head, rows = content
         lines = ["| " + " | ".join(map(_escaped, head)) + " |", "|" + " --- |" * len(head)]
@@ -288,8 +323,8 @@ def _markdown(kind: str, *content) -> str:
     return {"h1": "# ", "h2": "## ", "h3": "### "}.get(kind, "") + _escaped(content[0])
 
 
-def _escaped(text) -> str:
-    text = html.escape(" ".join(str(text).split()), quote=False)
+def _escaped(text: Any) -> str:
+    found = html.escape(" ".join(str(text).split()), quote=False)
     for sign in "\\`*_[]|#":
-        text = text.replace(sign, f"\\{sign}")
-    return text
+        found = found.replace(sign, f"\\{sign}")
+    return found

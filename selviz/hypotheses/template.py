@@ -1,63 +1,118 @@
-"""What a kind of claim is made of: `Template`, and what its functions hand on."""
+"""What a kind of claim is made of: `Template`, and what its functions hand on; pieces of their sentences and models.
 
-from collections.abc import Callable, Mapping
+A new kind of claim is one file in `templates/`: `ABOUT` and the functions that `Template` names. Nothing else has to be
+touched: the registry, the power, the report, the commands and the page take it from there.
+"""
+
+import hashlib
+import io
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
+import numpy.typing as npt
 
-from selviz.store.partial_results import kept
+from selviz.hypotheses.decision import Part
+from selviz.store import Store
+from selviz.store.files import writing
 from selviz.system.progress import Report, silent
 
-# Each option: how it is called, whether it must be given, and what it means.
-RUN = ("run", True, "the network")
-UNIT = ("unit", True, "LAYER:NUMBER, or LAYER:best for the one that is most selective for the class on fold 0")
-CLASS = ("class", True, "the class, by its name")
-LAYER = ("layer", True, "the layer")
-DRAWS = ("draws", False, "number of control sets")
+# Each option: its name, whether it must be given, and what it means.
+Option = tuple[str, bool, str]
+RUN: Option = ("run", True, "the network")
+UNIT: Option = (
+    "unit", True, "LAYER:NUMBER, or LAYER:best for the one that is most selective for the class on fold 0",
+)  # fmt: skip
+CLASS: Option = ("class", True, "the class, by its name")
+LAYER: Option = ("layer", True, "the layer")
+DRAWS: Option = ("draws", False, "number of control sets")
 CONTROLS = ("both", "random", "matched")
+
+Settings = Mapping[str, Any]
+Facts = Mapping[str, Any]
+Sample = Mapping[str, Any]
+Array = npt.NDArray[Any]
 
 
 class Resolved(NamedTuple):
-    """`settings` are plain values; `facts` is what power is simulated from; `stored` says which of the measured
-    quantities are in the store already, `chosen` what was chosen on fold 0 for a test on fold 1 ("" for nothing)."""
+    """A claim as it is registered.
 
-    settings: dict
+    `settings` are plain values, among them `fold`, the images that the test reads (2: sealed); `facts` is what power is
+    simulated from; `stored` says which measured quantities are in the store already; `chosen` what was chosen on fold 0
+    ("" for nothing).
+    """
+
+    settings: dict[str, Any]
     runs: list[str]
-    facts: dict
+    facts: dict[str, Any]
     stored: list[str]
     chosen: str
 
 
 class Work(NamedTuple):
-    """Where finished parts are kept, and who hears of the progress."""
+    """Where finished parts of a test are kept until it ends, and who hears of the progress.
+
+    The parts are enciphered with `key`: nobody reads the outcome of a test by chance before it has a verdict. (It is no
+    secret from someone who writes a program: whoever has the network can compute what the test computes.)
+    """
 
     folder: Path
     report: Report = silent
+    key: str = ""
 
-    def keep(self, name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-        """Arrays [n] by name: those that are kept under this name, else those that `make` gives, kept from now on."""
-        tables = kept(self.folder / f"{name}.npz", lambda: {k: pd.DataFrame({"v": v}) for k, v in make().items()})
-        return {key: table["v"].to_numpy() for key, table in tables.items()}
+    def keep(self, name: str, make: Callable[[], dict[str, Array]]) -> dict[str, Array]:
+        """Return arrays by name: those that are kept under this name, else those that `make` returns, kept from now on.
+
+        A part that is damaged is made again.
+        """
+        path = self.folder / f"{name}.part"
+        try:
+            data = self._enciphered(name, path.read_bytes())
+            if hashlib.sha256(data[32:]).digest() == data[:32]:
+                with np.load(io.BytesIO(data[32:]), allow_pickle=False) as arrays:
+                    return dict(arrays)
+        except FileNotFoundError:
+            pass
+        made = make()
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, allow_pickle=False, **made)
+        temporary = path.with_name(f".{path.name}")
+        with writing(path, temporary):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            digest = hashlib.sha256(buffer.getvalue()).digest()
+            temporary.write_bytes(self._enciphered(name, digest + buffer.getvalue()))
+            temporary.replace(path)
+        return made
+
+    def _enciphered(self, name: str, data: bytes) -> bytes:
+        stream = hashlib.shake_256(f"{self.key} {name}".encode()).digest(len(data))
+        return (np.frombuffer(data, np.uint8) ^ np.frombuffer(stream, np.uint8)).tobytes()
 
 
 class About(NamedTuple):
-    """What is told of one kind of claim; `told` is the model behind its power, in words, with `facts` put in."""
+    """What is said of one kind of claim; `model` is the model behind its power, in words, with `facts` put in."""
 
     title: str
-    options: tuple
+    options: tuple[Option, ...]
     smallest: float  # default of the smallest effect that matters
-    unit: str  # of the effect: points are shares of 0..1 times 100
-    told: str
+    unit: str  # of the effect: points are shares of 0..1 times 100, "" is a number without unit
+    model: str
     baselines: str
     intervenes: str  # "" where nothing is silenced
+    quantity: str  # claims about one quantity of the same networks are one family
+    subject: tuple[str, ...]  # the settings that say what exactly is claimed: equal ones repeat a claim
+    samples: str = "images"  # what the claim's interval is for: new images, networks or rows
+    largest: float = 1.0  # effect that can be
+    difference_is_small: bool = False  # whether it claims that a difference lies within a margin
     replicates: bool = False
     distributed: bool = False
     saliency: bool = False
 
     @property
     def names(self) -> list[str]:
+        """The names of its options."""
         return [name for name, _, _ in self.options]
 
 
@@ -65,7 +120,7 @@ class Template(NamedTuple):
     """One kind of claim, as its file in `templates/` has it.
 
     words(settings)                         statement, quantity, direction, refuted, controls, statistic and sample
-    resolve(store, asked, common)           Resolved; SelvizError for what does not exist or cannot be tested
+    resolve(store, requested, common)       Resolved; SelvizError for what does not exist or cannot be tested
     measure(store, settings, work)          the sample: arrays by name
     judge(sample, settings)                 the claim's parts; ValueError for a sample that cannot be judged
     simulate(generator, settings, facts, effect)    a sample of a model in which the effect is planted
@@ -73,9 +128,68 @@ class Template(NamedTuple):
     """
 
     about: About
-    words: Callable[[Mapping], dict[str, str]]
-    resolve: Callable[..., Resolved]
-    measure: Callable[..., dict]
-    judge: Callable[..., list]
-    simulate: Callable[..., dict]
-    details: Callable[..., dict]
+    words: Callable[[Settings], dict[str, str]]
+    resolve: Callable[[Store, Mapping[str, Any], Mapping[str, Any]], Resolved]
+    measure: Callable[[Store, Settings, Work], Sample]
+    judge: Callable[[Sample, Settings], list[Part]]
+    simulate: Callable[[np.random.Generator, Settings, Facts, float], Sample]
+    details: Callable[[Settings, Sample, Sequence[Part]], dict[str, Any]]
+
+
+# ---------------------------------------------------------------------------------------------- pieces of the sentences
+
+
+def points(value: float) -> str:
+    """Return a share as points: `10 points`, `1 point`."""
+    return f"{100 * value:g} point{'' if 100 * value == 1 else 's'}"
+
+
+def unit_of(settings: Settings) -> str:
+    """Return what a unit is called in a sentence."""
+    return f"unit {settings['unit']} of {settings['layer']}"
+
+
+def refuted(settings: Settings, effect: str, how: Callable[[float], str] = points) -> str:
+    """Return the observation that would refute a claim."""
+    return f"An interval of {effect} that lies wholly below {how(settings['smallest'])}."
+
+
+def listed(names: Sequence[Any], most: int = 4) -> str:
+    """Return the first names, and how many more there are."""
+    texts = list(map(str, names))
+    return ", ".join(texts[:most]) + (f" and {len(texts) - most} more" if len(texts) > most else "")
+
+
+def images_text(settings: Settings) -> str:
+    """Return which images a test reads."""
+    fold = settings["fold"]
+    return f"fold {fold}, sealed until the test" if fold == 2 else f"fold {fold} (this run has no sealed fold)"
+
+
+# ----------------------------------------------------------------------------- pieces of the models of simulated samples
+
+
+def correlated(generator: np.random.Generator, settings: Settings, facts: Facts, effect: float) -> Sample:
+    """Return `first` and `second`: normal pairs with a Spearman correlation in the claim's direction."""
+    first, second = pairs(generator, facts["first"], effect)
+    return {"first": first, "second": second if settings["direction"] == "positive" else -second}
+
+
+def labels(settings: Settings, inside: int, of: int) -> Array:
+    """Return labels [of] of which the first `inside` are the claim's class."""
+    found = np.full(of, settings["class_index"] + 1)
+    found[:inside] = settings["class_index"]
+    return found
+
+
+def pairs(generator: np.random.Generator, size: int, correlation: float) -> tuple[Array, Array]:
+    """Return normal pairs of a Spearman correlation: Pearson's is 2 sin(pi rho / 6) (Pearson 1907)."""
+    r = 2 * math.sin(math.pi * min(max(correlation, -1.0), 1.0) / 6)
+    first, second = generator.normal(size=(2, size))
+    return first, r * first + math.sqrt(max(0.0, 1 - r**2)) * second
+
+
+def blocks(entries: Sequence[Any], size: int = 25) -> Iterator[tuple[str, Sequence[Any]]]:
+    """Yield a name and the entries of each block: what is kept as one part."""
+    for first in range(0, len(entries), size):
+        yield f"sets-{first}", entries[first : first + size]

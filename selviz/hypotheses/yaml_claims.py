@@ -9,33 +9,47 @@
     control: {si: {at most: 0.5}}
     statistic: difference of means     # or: rank correlation, with "with: si" in place of the groups
     direction: less                    # greater, less; of a correlation positive, negative
+    independent: unit                  # a column whose values are independent of each other, or: rows
     smallest: 0.05
 
 Nothing in it is executed: it is read by YAML's safe loader, and every word must be one that is known here.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
 from selviz.errors import SelvizError, first_line, near, unknown
 
-LONGEST = 20_000
-MOST_BRACKETS = 200  # YAML's reader takes a time that grows with the square of their depth
+MAX_CHARACTERS = 20_000
+MAX_BRACKETS = 200  # YAML's reader takes a time that grows with the square of their depth
 OPERATIONS = ("is", "is not", "above", "at least", "below", "at most")
 DIRECTIONS = {"difference of means": ("greater", "less"), "rank correlation": ("positive", "negative")}
+ROWS = "rows"
 NEEDED = ("claim", "table", "runs", "measure", "statistic", "direction", "smallest")
-KNOWN = (*NEEDED, "where", "group", "control", "with")
+KNOWN = (*NEEDED, "independent", "where", "group", "control", "with")
 
 
-def read_own(text: str) -> dict:
-    """The settings that the YAML `text` writes out, checked as far as that needs no store; SelvizError otherwise."""
+def read_own(text: str) -> dict[str, Any]:
+    """Return the settings that the YAML `text` writes out, checked as far as that needs no store; SelvizError otherwise."""
     found = _load(text)
     if wrong := [name for name in found if name not in KNOWN]:
         guess = near(wrong[0], KNOWN)
-        told = f" did you mean {guess[0]!r}?" if guess else ""
-        raise SelvizError(f"The file has a key {wrong[0]!r} that is not known;{told} Known keys: {', '.join(KNOWN)}.")
+        hint = f" did you mean {guess[0]!r}?" if guess else ""
+        raise SelvizError(f"The file has a key {wrong[0]!r} that is not known;{hint} Known keys: {', '.join(KNOWN)}.")
     if missing := [name for name in NEEDED if found.get(name) in (None, "", [])]:
         raise SelvizError(f"The file lacks {', '.join(missing)}; see docs/hypotheses.md for an example.")
     for name in ("claim", "table", "measure", "statistic", "direction"):
         if not isinstance(found[name], str):
             raise SelvizError(f"{name} in the file must be a text, not {type(found[name]).__name__}.")
+    if not isinstance(found.get("independent"), str):
+        raise SelvizError(
+            "Rows are not independent because they are rows: say what is, with independent: and the name of a column "
+            "(run, layer, unit, image, ...), or independent: rows if each of them is."
+        )
     if len(found["claim"]) > 500:
         raise SelvizError("The claim has more than 500 characters; say it shorter.")
     if found["statistic"] not in DIRECTIONS:
@@ -53,17 +67,18 @@ def read_own(text: str) -> dict:
     if correlation and not isinstance(found["with"], str):
         raise SelvizError("with in the file must be the name of a column.")
     settings = {name: found[name] for name in ("claim", "table", "measure", "statistic", "direction", "smallest")}
+    settings["independent"] = found["independent"]
     settings |= {"runs": list(dict.fromkeys(runs)), "where": _conditions(found.get("where") or {}, "where")}
     if correlation:
         return {**settings, "with": found["with"]}
     return {**settings, **{name: _conditions(found[name], name) for name in ("group", "control")}}
 
 
-def _load(text: str) -> dict:
-    if len(text) > LONGEST:
-        raise SelvizError(f"The file has {len(text):,} characters; a claim has at most {LONGEST:,}.")
-    if (brackets := text.count("[") + text.count("{")) > MOST_BRACKETS:
-        raise SelvizError(f"The file has {brackets:,} brackets; a claim has at most {MOST_BRACKETS}.")
+def _load(text: str) -> dict[str, Any]:
+    if len(text) > MAX_CHARACTERS:
+        raise SelvizError(f"The file has {len(text):,} characters; a claim has at most {MAX_CHARACTERS:,}.")
+    if (brackets := text.count("[") + text.count("{")) > MAX_BRACKETS:
+        raise SelvizError(f"The file has {brackets:,} brackets; a claim has at most {MAX_BRACKETS}.")
     import yaml
 
     try:
@@ -85,8 +100,8 @@ def _load(text: str) -> dict:
     return found
 
 
-def _conditions(found, name: str) -> dict[str, list]:
-    """{column: [operation, value]} of `{column: value}` or `{column: {operation: value}}`."""
+def _conditions(found: Any, name: str) -> dict[str, list[Any]]:
+    """Return {column: [operation, value]} of `{column: value}` or `{column: {operation: value}}`."""
     if not isinstance(found, dict) or (not found and name != "where"):
         raise SelvizError(f"{name} in the file must say which rows, such as {name}: {{si: {{above: 0.5}}}}.")
     conditions = {}
@@ -102,10 +117,13 @@ def _conditions(found, name: str) -> dict[str, list]:
     return conditions
 
 
-def rows(table, conditions: dict[str, list]):
-    """Which rows of a table meet all conditions, [n] of True and False; an unknown column raises SelvizError."""
-    import numpy as np
+def words(conditions: Mapping[str, list[Any]]) -> str:
+    """Return conditions for a sentence."""
+    return " and ".join(f"{column} {operation} {value}" for column, (operation, value) in conditions.items())
 
+
+def rows(table: pd.DataFrame, conditions: Mapping[str, list[Any]]) -> npt.NDArray[np.bool_]:
+    """Return which rows of a table meet all conditions, [n]; an unknown column raises SelvizError."""
     kept = np.ones(len(table), dtype=bool)
     for column, (operation, value) in conditions.items():
         if column not in table:

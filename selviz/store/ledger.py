@@ -185,6 +185,7 @@ def hypotheses(data) -> pd.DataFrame:
                 "begun": False,
                 "smallest": record["settings"]["smallest"],
                 "power": record["power"]["power"],
+                "rules": record.get("rules", 1),
             }
         elif key in rows and kind == "begun":
             rows[key] |= {"state": kind, "begun": True}

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from selviz import ablation
+from selviz.ablation import effects
 from selviz.datasets import Dataset
 from selviz.errors import SelvizError, unknown
 from selviz.networks.unit_network import UnitNetwork
@@ -30,7 +31,7 @@ def run_ablation(
     units: Mapping[str, Sequence[int]],
     mode: str = "zero",
     fold: int | None = None,
-    draws: int = 20,
+    draws: int = effects.DRAWS,
     seed: int = 0,
     loaded: tuple[UnitNetwork, Dataset] | None = None,
     *,

@@ -1,4 +1,9 @@
-"""Whether directions that Leavitt & Morcos 2020 (arXiv 2007.04440) report hold over networks: `directions(store, run)`.
+"""Whether directions that Leavitt & Morcos 2020 report hold over networks: `directions(store, run)`.
+
+Of arXiv 2007.04440: robustness to corruptions and to white-box attacks, and the dimensionality of the change under
+perturbation, against selectivity. Of its successor arXiv 2010.07693: early dimensionality, that attacks raise it more than
+corruptions do, and how gradients vary. Robustness is read above chance, and networks within noise of chance are left out:
+they have nothing to lose.
 
 The networks are those like one run (`families.siblings`) whose robustness and dimensionality are stored; a network
 counts once. Which measure stands for a direction is selviz's own choice.
@@ -19,7 +24,7 @@ SHUFFLES = 9999
 LEVEL = 0.05
 EARLY = 1 / 3  # of the depth
 STAGES = ("robustness", "dimensionality")
-REPRODUCED, OPPOSITE, NOT, UNTESTABLE = "reproduced", "the opposite", "not reproduced", "not testable"
+REPRODUCED, OPPOSITE, NOT, UNTESTABLE = "reproduced", "the opposite", "not told apart", "not testable"
 
 
 def measures(store: Store, run: str) -> pd.DataFrame:
@@ -30,16 +35,22 @@ def measures(store: Store, run: str) -> pd.DataFrame:
         if not all(stage_is_whole(store.run_path(name), stage) for stage in STAGES):
             continue
         row = {key: about[key] for key in ("run", "alpha", "seed", "mean_si", "mean_si_live")}
+        table, images = store.robustness(name), store.images(name)
+        chance = float(images["label_index"].value_counts(normalize=True).max())
+        before = table[table["kind"] == "clean"].iloc[0]
+        if before["low"] <= chance:
+            continue
+        clean = float(before["accuracy"]) - chance
         summary = store.robustness_summary(name).query("kind == 'corruption' and family == 'all'")
-        row["corruptions"] = float(summary["relative"].iloc[0]) if len(summary) else np.nan
-        table = store.robustness(name)
-        clean = float(table.loc[table["kind"] == "clean", "accuracy"].iloc[0])
+        row["corruptions"] = (float(summary["accuracy"].iloc[0]) - chance) / clean if len(summary) else np.nan
         for attack in table.query("kind == 'attack' and level > 0").to_dict("records"):
-            row[f"{attack['name']} {attack['level']:g}"] = attack["accuracy"] / clean if clean else np.nan
+            row[f"{attack['name']} {attack['level']:g}"] = (attack["accuracy"] - chance) / clean
         layers = store.dimensionality(name)
         for over, part in layers[layers["depth"] <= EARLY].groupby("over"):
             counts = part.groupby("kind")["components"].mean()
             row[f"early {over}"] = counts.get("clean", np.nan)
+            for kind in ("attack", "corruption"):
+                row[f"change under {kind}, early {over}"] = counts.get(kind, np.nan)
             row[f"early {over} attack - corruption"] = counts.get("attack", np.nan) - counts.get("corruption", np.nan)
         gradients = store.gradient_variability(name)
         row["gradient over images"] = gradients["over_images"].mean()
@@ -62,7 +73,7 @@ def directions(store: Store, run: str, si: str = "mean_si_live") -> pd.DataFrame
         known = table.dropna(subset=[column, si]) if column in table else table[:0]
         row = {"direction": claim, "measure": column, "expected": "+" if expected > 0 else "-", "n": len(known)}
         enough = len(known) >= MIN_NETWORKS and known["alpha"].nunique() >= MIN_ALPHAS
-        paired = column.endswith("corruption")
+        paired = column.endswith("attack - corruption")
         effect = (_difference if paired else _correlation)(known, column, si) if enough else (np.nan,) * 4
         rows.append(
             {
@@ -87,6 +98,12 @@ def _claims(table: pd.DataFrame) -> list[tuple[str, str, int]]:
     return [
         ("lower SI, more robust to corruptions", "corruptions", -1),
         *(("lower SI, less robust to attacks", name, 1) for name in attacks or ["pgd"]),
+        *(
+            ("the change under perturbation has more directions the lower the SI", f"change under {kind}, early {over}", -1)
+            for over in overs
+            for kind in ("corruption", "attack")
+            if f"change under {kind}, early {over}" in table
+        ),
         *(("early dimensionality falls as SI rises", f"early {over}", -1) for over in overs),
         *(
             ("attacks change early layers in more directions", f"early {over} attack - corruption", 1)

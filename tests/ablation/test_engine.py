@@ -4,6 +4,7 @@ import math
 import threading
 from contextlib import contextmanager
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -231,7 +232,8 @@ def test_the_whole_result_of_a_toy_ablation_is_as_worked_out_on_paper(toy_engine
     assert result["confusion"]["difference"] == [[0, 0, 0], [0, -4, 4], [0, 0, 0]]
     drawn = result["control"]
     assert set(drawn["accuracies"]) == {8 / 12, 1.0} and drawn["smallest"] == pytest.approx(2 / 41)
-    assert len(result["matched"]["accuracies"]) == 40 and not result["recomputed"]
+    assert result["matched"]["accuracies"] == [] and not result["recomputed"]
+    assert "within 0.25 standard deviations of unit 1 of relu" in result["matched"]["reason"]
 
 
 def test_keeping_only_a_unit_silences_the_others(toy_engine):
@@ -241,21 +243,29 @@ def test_keeping_only_a_unit_silences_the_others(toy_engine):
     assert result["control"] == result["matched"] == {"accuracies": []}
 
 
-def test_matched_units_are_the_nearest_in_mean_activation_and_never_the_chosen():
+def test_matched_units_lie_within_a_caliper_in_activation_and_outgoing_weight_and_are_never_the_chosen():
     class Wide(nn.Module):
         def __init__(self):
             super().__init__()
-            self.fc, self.relu, self.head = nn.Linear(2, 20), nn.ReLU(), nn.Linear(20, 2)
+            self.fc, self.relu, self.head = nn.Linear(2, 40), nn.ReLU(), nn.Linear(40, 2)
+            with torch.no_grad():
+                self.head.weight.fill_(1.0)
+                self.head.weight[:, 20:] = 9.0  # the second half matters more to what follows
 
         def forward(self, x):
             return self.head(self.relu(self.fc(x)))
 
     network = UnitNetwork(Wide(), torch.zeros(1, 2))
-    means = {"relu": torch.arange(20.0)}
-    sets = list(ablation.matched_sets(network, {"relu": [10, 11]}, means, 200, seed=0))
-    assert all(len(set(drawn["relu"])) == 2 and not {10, 11} & set(drawn["relu"]) for drawn in sets)
-    assert {unit for drawn in sets for unit in drawn["relu"]} <= set(range(6, 17))
-    assert list(ablation.matched_sets(network, {"relu": list(range(11))}, means, 5)) == []
+    np.testing.assert_allclose(ablation.outgoing_weights(network, "relu")[[0, 39]], [math.sqrt(2), 9 * math.sqrt(2)])
+    statistics = {"relu": (torch.arange(40.0) % 20, torch.ones(40))}
+    found = ablation.matchings(network, {"relu": [10, 11]}, statistics)
+    # A standard deviation of 0..19 is 5.77: 0.25 of it reaches one unit to either side, in the same half.
+    assert found["relu"].candidates == [[9], [12]]
+    assert list(ablation.matched_sets(found, 200)) == [{"relu": [9, 12]}]  # the only set, and only once
+    assert all(abs(row.difference) <= 0.25 for row in found["relu"].balance([[9, 12]]))
+    assert list(ablation.matched_sets(ablation.matchings(network, {"relu": [0]}, statistics), 5)) == [{"relu": [1]}]
+    everything = ablation.matchings(network, {"relu": list(range(21))}, statistics)
+    assert list(ablation.matched_sets(everything, 5)) == []
 
 
 def test_curves_of_the_toy_fall_as_worked_out_on_paper(toy_engine):
@@ -373,7 +383,7 @@ def test_bad_requests_are_one_clear_sentence(toy_engine, units, how, sentence):
 def test_every_unit_of_a_layer_can_be_silenced(toy_engine):
     result = ablation.ablate(toy_engine, {"relu": [0, 1, 2, 3]}, ("a", "b", "c"))
     assert result["accuracy_after"] == pytest.approx(1 / 3)  # all look like c
-    assert set(result["control"]["accuracies"]) == {4 / 12} and "too few" in result["matched"]["reason"]
+    assert set(result["control"]["accuracies"]) == {4 / 12} and "no matched control" in result["matched"]["reason"]
 
 
 @pytest.mark.parametrize("gigabytes", [-1, math.nan])

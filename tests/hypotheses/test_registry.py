@@ -9,7 +9,7 @@ import pytest
 from selviz.cli import main
 from selviz.config import RunConfig
 from selviz.errors import SelvizError
-from selviz.hypotheses import ablation_samples, registry
+from selviz.hypotheses import registry, samples
 from selviz.hypotheses.report import html_report, markdown_report
 from selviz.runs.train import train_run
 from selviz.store import Store, append, read_chain
@@ -97,9 +97,7 @@ def test_a_test_that_was_cut_off_keeps_its_registration_and_goes_on_where_it_sto
     (row,) = registry.ledger(wide).to_dict("records")
     assert (row["state"], row["begun"], row["holm"]) == ("begun", True, 1.0)  # begun tests count, as p = 1
     calls = []
-    monkeypatch.setattr(
-        ablation_samples, "lost", lambda *a, original=ablation_samples.lost: calls.append(a) or original(*a)
-    )
+    monkeypatch.setattr(samples, "lost", lambda *a, original=samples.lost: calls.append(a) or original(*a))
     result = registry.run_test(wide, key)
     assert (result["verdict"], len(calls)) == ("supported", 40 - 20)
     assert [record["kind"] for record in read_chain(wide.path).records] == ["registered", "begun", "result"]
@@ -151,7 +149,7 @@ def test_the_report_holds_what_a_reader_needs_to_check_it(wide):
     result = registry.run_test(wide, key)
     page, text = html_report(wide, key), markdown_report(wide, key)
     for told in (registered["hash"], result["hash"], "Supported", f"selviz hypothesis test {key} --again", "torch",
-                 "level 0.05 / 1 = 0.05", registered["runs"][0]["weights"][:16]):  # fmt: skip
+                 "claim 1 of 1 planned: level 0.05", registered["runs"][0]["weights"][:16]):  # fmt: skip
         assert told in page and told.replace("_", "\\_") in text
     assert page.count("<svg") == 4 and text.count("data:image/svg+xml") == 4
     assert not re.search(r"(src|href)=|<script|https?://(?!www\.w3\.org/2000/svg)", page)

@@ -35,6 +35,7 @@ claim: Units that are silent on most images are selective.
 table: units
 runs: [{run}]
 where: {{layer: relu, unit: {{below: 6}}}}
+independent: unit
 measure: si
 group: {{zero_share: {{above: 0.5}}}}
 control: {{zero_share: {{at most: 0.5}}}}
@@ -44,18 +45,27 @@ smallest: 0.1
 """
 S, W, M, E = (name(kind) for kind in ("selective", "weak", "mixed", "equal"))
 MIXED = [name("mixed", 0, seed) for seed in range(3)]
+MAP = {"unit": "relu:0", "method": "gradient_x_input", "images": 20, "draws": 5}
+# 20 images of each class are tested: an interval of them is some ten points wide on either side.
 ON_PAPER = [
-    # Without unit 1 no image of class b is taken for it; its 39 controls lead nowhere.
-    ("necessary", {"run": S, "unit": "relu:1", "class": "b"}, "supported", 1.0),
-    ("necessary", {"run": S, "unit": "relu:1", "class": "c"}, "refuted", -1 / 39),  # one control is unit 2
-    ("necessary", {"run": S, "unit": "relu:50", "class": "b"}, "refuted", 0.0),
+    # Without unit 1 no image of class b is taken for it; nearly all of its controls lead nowhere.
+    ("necessary", {"run": S, "unit": "relu:1", "class": "b"}, "supported", None),
+    ("necessary", {"run": S, "unit": "relu:1", "class": "c", "smallest": 0.2}, "refuted", None),
+    ("necessary", {"run": S, "unit": "relu:50", "class": "b", "smallest": 0.2}, "refuted", None),
+    # All of class b is lost without unit 1: 1 more than without other sets of one, unless it is one of them.
+    ("necessary_units", {"run": S, "layer": "relu", "units": "1", "class": "b", "draws": 199}, "supported", None),
+    (
+        "necessary_units",
+        {"run": S, "layer": "relu", "units": "2", "class": "b", "draws": 199, "smallest": 0.2},
+        "refuted",
+        None,
+    ),
     # Unit 1 alone keeps class b: all others are taken for class a. Without it nothing is taken for b.
     ("sufficient", {"run": S, "layer": "relu", "class": "b", "units": "1", "draws": 199}, "supported", None),
     ("sufficient", {"run": S, "layer": "relu", "class": "b", "units": "2", "draws": 199}, "refuted", None),
     # Without its three detectors everything is taken for class a, so 2/3 of the images are lost.
     ("selective", {"run": S, "layer": "relu", "k": 3}, "supported", None),
-    ("selective", {"run": W, "layer": "relu", "k": 3}, "refuted", None),
-    ("selective", {"run": S, "layer": "relu", "k": 3, "controls": "random"}, "supported", None),
+    ("selective", {"run": W, "layer": "relu", "k": 3, "smallest": 0.05}, "refuted", None),
     ("predicts", {"run": S, "layer": "relu"}, "supported", None),
     ("predicts", {"run": S, "layer": "relu", "direction": "negative"}, "refuted", None),
     # The weights are set by hand, whatever alpha and seed: the accuracy is 1 in all.
@@ -64,26 +74,21 @@ ON_PAPER = [
     ("alpha", {"run": S, "alpha": 1, "claim": "cost"}, "refuted", 0.0),
     # 1 on class a, 0 on others; 12 on class a, 11 on others.
     ("replicates", {"run": S, "unit": "relu:0"}, "supported", 1.0),
-    ("replicates", {"run": S, "unit": "relu:3"}, "refuted", 1 / 23),
-    # The map of unit 0 is the upper half; nearly all weights are 0, so with weights in random order it sees nothing.
-    ("map", {"run": S, "unit": "relu:0", "method": "gradient_x_input", "images": 20}, "supported", 1.0),
-    ("map", {"run": E, "unit": "relu:0", "method": "gradient_x_input", "images": 20}, "refuted", 0.0),
+    ("replicates", {"run": S, "unit": "relu:3"}, "refuted", None),
+    # The map of unit 0 is the upper half, and so is its map of every other image of class a: they are all alike. With
+    # weights in random order `equal` is the same network.
+    ("map", {"run": S, **MAP}, "refuted", 1.0),
+    ("map", {"run": E, **MAP}, "refuted", 0.0),
     # Areas under the ROC curve: 1 and 1; 3/4 (class c has the same activation) and 1.
-    ("single", {"run": S, "layer": "relu", "class": "b"}, "supported", 0.0),
+    ("single", {"run": S, "layer": "relu", "class": "b", "smallest": 0.1}, "supported", 0.0),
     ("single", {"run": M, "layer": "relu", "class": "b"}, "refuted", -0.25),
-    # Brighter images silence what `mixed` looks at, so that it takes all for class a: a third is left. `selective`
-    # keeps everything, and `equal` takes all for class a anyway. By SI: equal < mixed < selective.
-    (
-        "robust",
-        {"runs": [*MIXED, *(name("equal", 0, seed) for seed in range(4))], "corruption": "brightness"},
-        "supported",
-        1.0,
-    ),
+    # Brighter images silence what `mixed` looks at, so that it takes all for class a: nothing above chance is left.
+    # `selective`, which has the higher SI, keeps everything.
     (
         "robust",
         {"runs": [*MIXED, *(name("selective", 0, seed) for seed in range(4))], "corruption": "brightness"},
         "refuted",
-        -1.0,
+        None,
     ),
     # SI 1 of three units beside 1/23 of three: one of 20 ways to divide six.
     ("own", {"yaml": OWN.format(run=S, direction="greater")}, "supported", 22 / 23),
@@ -112,8 +117,8 @@ REFUSED = [
     ("necessary", {"run": S, "unit": "conv:1", "class": "b"}, "Unknown layer 'conv'"),
     ("necessary", {"run": S, "unit": "relu:1", "class": "dog"}, "Unknown class 'dog'"),
     ("necessary", {"run": S, "unit": "relu", "class": "b"}, "names no unit"),
-    ("necessary", {"run": S, "unit": "relu:1", "class": "b", "controls": 15}, "1/16 = 0.0625.*needs 19 matched units"),
-    ("necessary", {"run": S, "unit": "relu_1:1", "class": "b"}, "needs 19 matched units.*2 other live units"),
+    ("necessary", {"run": S, "unit": "relu:1", "class": "b", "controls": 15}, "1/16 = 0.0625.*needs 19 control units"),
+    ("necessary", {"run": S, "unit": "relu_1:1", "class": "b"}, "needs 19 control units.*2 other live units"),
     ("necessary", {"run": S, "unit": "relu:1", "class": "b", "smallest": 0}, "must be above 0"),
     ("necessary", {"run": S, "unit": "relu:1", "class": "b", "smallest": "nan"}, "give a number"),
     ("necessary", {"run": S, "unit": "relu:1"}, "it needs class"),
@@ -121,7 +126,11 @@ REFUSED = [
     ("selective", {"run": S, "layer": "relu", "k": 96}, "k is 96, and relu allows at most 95"),
     ("selective", {"run": S, "layer": "relu", "draws": 10}, "needs 19 control sets"),
     ("selective", {"run": S, "layer": "relu", "k": "many"}, "give a whole number"),
-    ("selective", {"run": S, "layer": "relu", "k": 49, "controls": "both"}, "a smaller k, or random controls only"),
+    ("selective", {"run": S, "layer": "relu", "k": 3, "controls": "both"}, "no matched control.*--controls random"),
+    ("necessary", {"run": S, "unit": "relu:1", "class": "b", "against": "matched"}, "2 of its 95.*--against random"),
+    ("sufficient", {"run": S, "layer": "relu", "class": "b", "share": 2}, "a share between 0 and 1"),
+    ("single", {"run": S, "layer": "relu", "class": "b", "alarms": 0}, "alarms is 0"),
+    ("robust", {"runs": [*MIXED, S, E], "corruption": "brightness"}, "within noise of chance"),
     ("sufficient", {"run": S, "layer": "relu", "class": "b", "k": 97}, "allows at most 96"),
     ("sufficient", {"run": S, "layer": "relu", "class": "b", "units": "1,999"}, "numbers 0 to 95"),
     ("predicts", {"run": S, "layer": "relu_1"}, "needs"),
@@ -178,7 +187,7 @@ def test_the_verdict_uses_the_level_of_its_family_and_a_study_cannot_grow(wide):
         registry.preview(wide, "necessary", asked, "growing")
     first = registry.register(wide, "necessary", {**asked, "controls": 59}, "growing", 2)
     assert first["level"] == 0.025
-    with pytest.raises(SelvizError, match="needs 39 matched units"):  # 1/31 is above 0.025
+    with pytest.raises(SelvizError, match="needs 39 control units"):  # 1/31 is above 0.025
         registry.register(wide, "necessary", {**asked, "controls": 30}, "growing")
     with pytest.raises(SelvizError, match="begun with 2 planned"):
         registry.register(wide, "necessary", asked, "growing", 3)
@@ -187,15 +196,14 @@ def test_the_verdict_uses_the_level_of_its_family_and_a_study_cannot_grow(wide):
         registry.register(wide, "necessary", asked, "growing")
 
 
-def test_confirmatory_is_what_was_not_in_the_store_or_was_chosen_on_the_other_fold(wide):
+def test_a_claim_over_networks_is_confirmatory_only_where_nobody_saw_them(wide):
     def preview(template, asked):
         found = registry.preview(wide, template, asked)
         return found["confirmatory"], found["why"]
 
-    assert preview("selective", {"run": W, "layer": "relu", "k": 2})[0]
-    told = preview("replicates", {"run": S, "unit": "relu:0"})
-    assert told == (False, "the measured quantity was in the store at registration: the unit's SI over both folds")
-    assert preview("replicates", {"run": S, "unit": "relu:best", "class": "b"})[0]
+    confirmatory, why = preview("single", {"run": W, "layer": "relu", "class": "b"})
+    assert confirmatory and why.startswith("fold 2 of its images was sealed when it was registered")
+    assert why.endswith("chosen on fold 0: the unit with the largest area under the ROC curve for b")
     confirmatory, why = preview("alpha", {"run": S, "alpha": 1, "claim": "cost"})
     assert not confirmatory and "and 7 more" in why
     assert preview("alpha", {"run": S, "alpha": 2, "claim": "cost", "seeds": "10-13"})[0]
@@ -203,12 +211,14 @@ def test_confirmatory_is_what_was_not_in_the_store_or_was_chosen_on_the_other_fo
 
 
 def test_the_same_quantity_tested_a_second_time_is_exploratory(wide):
-    asked = {"run": W, "unit": "relu:4", "class": "b"}
-    first = registry.register(wide, "necessary", asked)
+    asked = {"run": W, "layer": "relu", "class": "c", "units": "5"}
+    first = registry.register(wide, "sufficient", asked)
     assert first["confirmatory"] and first["repeats"] == ""
     assert registry.run_test(wide, first["hypothesis"])["verdict"] == "supported"
-    second = registry.register(wide, "necessary", {**asked, "smallest": 0.2})
+    second = registry.register(wide, "sufficient", {**asked, "smallest": 0.2})
     assert not second["confirmatory"] and second["repeats"] == first["hypothesis"]
+    other = registry.preview(wide, "sufficient", {**asked, "class": "b", "units": "4"})
+    assert "opened once by claims about the same quantity" in other["why"] and not other["confirmatory"]
 
 
 def test_a_claim_on_networks_that_are_still_to_be_trained_waits_for_them(wide):

@@ -26,23 +26,46 @@ def table(**accuracies):
 NONE = pd.DataFrame({"alpha": []})
 
 
+SAME, OTHER, APART = "reproduced on this network", "the opposite on this network", "not told apart"
+
+
 @pytest.mark.parametrize(
     ("accuracies", "expected"),
     [
         (
             {"m5": 0.94, "m1": 0.965, "0": 0.96, "p1": 0.95, "p5": 0.9},
-            ["reproduced", "reproduced", "reproduced", "reproduced", "not tested yet"],
+            [SAME, SAME, SAME, "higher here at 1 of 2 alphas, lower at 1 of 2", "not tested yet"],
         ),
         (
             {"m5": 0.7, "m1": 0.94, "0": 0.96, "p1": 0.96, "p5": 0.9},
-            ["reproduced at 1 of 2 alphas", "not reproduced", "not reproduced", "not reproduced", "not tested yet"],
+            [f"{SAME} at 1 of 2 alphas, {APART} at the others", OTHER, OTHER, f"{APART}, lower at 2 of 2",
+             "not tested yet"],
         ),
-        ({"m1": 0.96, "0": 0.96}, ["not tested yet", "reproduced", "not testable here", "not reproduced",
-                                   "not tested yet"]),
+        ({"m1": 0.96, "0": 0.96}, ["not tested yet", SAME, "not testable here", APART, "not tested yet"]),
     ],
 )  # fmt: skip
 def test_the_verdicts_follow_the_rules(accuracies, expected):
     assert [row[2] for row in verdicts.claims(table(**accuracies), NONE)] == expected
+
+
+def test_a_cut_that_no_network_made_was_not_tested_and_a_single_network_is_named():
+    data = table(m1=0.96, m5=0.93, **{"0": 0.96})
+    data.loc[data["alpha"] == -1, "mean_si_live"] = 0.1  # 2-fold only
+    few = data[(data["alpha"] != -5) | (data["seed"] == 0)]
+    _, cut, zero, _, _ = verdicts.claims(few, NONE)
+    assert cut[2] == "not tested: no alpha with three seeds cuts SI 2.5-fold"
+    assert zero[1].startswith("α −5: SI 0.02") and zero[2] == "not tested: fewer than three seeds there"
+
+
+def test_collapsed_networks_are_counted_and_a_rank_test_stands_beside_the_mean():
+    from scipy import stats
+
+    data = table(p1=0.90, **{"0": 0.96})
+    data.loc[(data["alpha"] == 1) & (data["seed"] < 2), "test_accuracy"] = 0.1
+    row = verdicts.claims(data, NONE)[0]
+    p = stats.mannwhitneyu(*(data[data["alpha"] == a]["test_accuracy"] for a in (1, 0))).pvalue
+    assert p < 0.001 and "2 of 10 collapsed, median 89.92 %" in row[1] and "rank test p < 0.001" in row[1]
+    assert row[2] == SAME
 
 
 def test_nothing_is_decided_from_two_seeds():
@@ -50,12 +73,11 @@ def test_nothing_is_decided_from_two_seeds():
     assert {row[2] for row in verdicts.claims(few, NONE)} == {"not tested yet"}
 
 
-def test_a_penalty_on_permuted_labels_tells_selectivity_from_any_penalty():
+def test_the_control_says_of_si_and_of_accuracy_whether_they_were_told_apart():
     real, control = table(m1=0.96, **{"0": 0.96}), table(m1=0.96)
-    assert verdicts.claims(real, control)[4][2] == "not told apart"
-    assert verdicts.claims(real, control.assign(mean_si_live=control["mean_si_live"] + 0.1))[4][2] == (
-        "selectivity itself"
-    )
+    assert verdicts.claims(real, control)[4][2] == "SI not told apart, accuracy not told apart"
+    moved = control.assign(mean_si_live=control["mean_si_live"] + 0.1)
+    assert verdicts.claims(real, moved)[4][2] == "SI told apart at 1 of 1 alphas, accuracy not told apart"
 
 
 def test_the_document_is_written_from_a_store_and_says_what_is_missing(tmp_path):

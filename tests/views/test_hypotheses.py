@@ -35,7 +35,7 @@ def test_a_claim_is_shown_with_its_power_registered_tested_and_found_in_the_ledg
     shown = [*page.success, *page.error, *page.info][0].value
     assert shown.startswith(f"**{result['verdict'].capitalize()}**")
     assert f"{100 * result['parts'][0]['effect']:+.1f} points".replace("-", "−") in shown
-    assert len(page.get("plotly_chart")) == 2 and len(page.get("download_button")) == 2
+    assert len(page.get("plotly_chart")) == 3 and len(page.get("download_button")) == 2
 
     page = visit(own_store, "hypotheses")
     table = page.dataframe[0].value

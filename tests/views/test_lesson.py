@@ -68,7 +68,7 @@ def test_the_verdict_on_many_units_follows_the_rank_test(visit, tiny_store, tiny
     shown = text(page)
     at = shown.index("Rank test, two-sided, that it is one more of the random sets: p ")
     p = float(shown[at:].split("p = ")[1].split(" ")[0].strip(".;(") if "p = " in shown[at : at + 90] else 0)
-    assert (measured(page)["Measured"] == "about as much") == (p > 0.05)
+    assert (measured(page)["Measured"] == "not told apart") == (p > 0.05)
 
 
 def test_the_last_step_shows_every_guess_beside_its_measurement_and_both_sides(visit, tiny_store):

@@ -16,7 +16,7 @@ from .by_hand import METRICS, by_hand, by_layer
 RULES = {"top": "Most selective", "class": "All units of a class", "hand": "Pick on the board"}
 MORE_RULES = {"bottom": "Least selective", "random": "At random", "dead": "Dead"}
 ON_FOLD_0 = "Chosen on fold 0 and reported on fold 1, so that no image judges a choice that it made."
-ON_ALL = "A choice that was made looking at all images is judged on images that it has seen."
+ON_ALL = "A choice that was made looking at folds 0 and 1 is judged on images that it has seen."
 
 
 class Choice(NamedTuple):

@@ -17,7 +17,7 @@ EXPLAINED = {
     "scale": "The map is multiplied by a factor: below 1 turns the unit down, above 1 up.",
 }
 FOLDS = {"all": "folds 0 and 1", "0": "fold 0", "1": "fold 1"}
-DRAWS = {"20": "20", "100": "100", "1000": "1,000"}
+DRAWS = {"100": "100", "20": "20", "1000": "1,000"}
 
 
 class Options(NamedTuple):

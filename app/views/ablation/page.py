@@ -2,11 +2,11 @@
 
 import streamlit as st
 
-from selviz.text import unit_lists
+from selviz.text import safe_text, unit_lists
 
 from ...compute import ablation
 from ...compute.ablation import AblationRequest
-from ...page import ablation_result, frame, run_picker, silencing
+from ...page import ablation_result, claims, frame, run_picker, silencing
 from ...page.unit_selection import Units
 from ...state import address, reads
 from . import choice as choices
@@ -57,6 +57,7 @@ def show() -> None:
             how_sure = st.expander("How sure?", icon=":material/balance:")
             with how_sure:
                 ablation_result.tests(result)
+            make_claim(run, choice.units, result)
     look_closer(run, choice.units, result)
     if result:
         with verdict_slot:
@@ -88,3 +89,14 @@ def look_closer(run: str, units: Units, result: ablation.Result | None) -> None:
             ablation_result.by_class(result)
         else:
             ablation_result.confusion(run, result)
+
+
+def make_claim(run: str, units: Units, result: ablation.Result) -> None:
+    """Draw the link that makes the silenced units of one layer a claim about the class that lost most."""
+    losses = [row for row in result["per_class"] if row["change"] is not None]
+    if len(units) != 1 or not losses:
+        return
+    (layer, numbers), worst = *units.items(), min(losses, key=lambda row: row["change"])["class"]
+    label = f"Make this a claim: these units are necessary for class {safe_text.plain(worst)}"
+    options = {"layer": layer, "units": unit_lists.format_numbers(numbers), "class": worst}
+    claims.fill_link(label, "necessary_units", run, **options)

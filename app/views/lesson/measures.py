@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from selviz.statistics import LEVEL, holm, mcnemar
 from selviz.text import numbers, unit_lists
 
 from ...compute import ablation, scheduler
@@ -15,7 +16,7 @@ from ...state import reads
 
 MANY, DRAWS = 10, 100
 HIGH = 0.5
-BREAKS = {-1: "more", 0: "about as much", 1: "less"}
+BREAKS = {-1: "more", 0: "not told apart", 1: "less"}
 
 
 class Lesson(NamedTuple):
@@ -71,8 +72,8 @@ def drop(lesson: Lesson) -> float:
 
 
 def random_drop(lesson: Lesson) -> float:
-    """The same without one random unit of its layer: the median of 20."""
-    accuracies = ablation.control_accuracies(lesson.asked, "control", 20)["accuracies"]
+    """The same without one random unit of its layer: the median over `DRAWS` draws."""
+    accuracies = ablation.control_accuracies(lesson.asked, "control", DRAWS)["accuracies"]
     return round(100 * (ablation.ablate(lesson.asked)["accuracy_before"] - float(np.median(accuracies))), 1)
 
 
@@ -92,6 +93,23 @@ def many(lesson: Lesson) -> AblationRequest:
     inside = table[table["layer"] == lesson.layer].sort_values(["si", "unit"], ascending=[False, True])
     units = {lesson.layer: sorted(inside["unit"].head(size(lesson)).astype(int))}
     return AblationRequest(lesson.run, unit_lists.format_units(units), fold=1)
+
+
+def told_apart(lesson: Lesson) -> tuple[list[float], int]:
+    """Return the alphas whose networks differ from the most accurate one on the same images, and how many were tested."""
+    runs = lesson.others
+    best = runs.loc[runs["test_accuracy"].idxmax(), "run"]
+    ours = reads.store().images(best)
+    right = (ours["label_index"] == ours["prediction_index"]).to_numpy()
+    alphas, p_values = [], []
+    for row in runs[runs["run"] != best].itertuples():
+        images = reads.store().images(row.run)
+        count = min(len(images), len(right))  # an older run has more
+        theirs = (images["label_index"] == images["prediction_index"]).to_numpy()[:count]
+        p_values.append(float(mcnemar((right[:count] & ~theirs).sum(), (~right[:count] & theirs).sum())))
+        alphas.append(float(row.alpha))
+    corrected = holm(p_values)
+    return [alpha for alpha, p in zip(alphas, corrected) if p <= LEVEL], len(p_values)
 
 
 def size(lesson: Lesson) -> int:

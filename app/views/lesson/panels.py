@@ -13,7 +13,7 @@ from ...look import theme
 from ...page import ablation_result, claims, gallery, job_panels, tables
 from ...state import address, reads
 from ...state.navigation import page_at
-from .measures import DRAWS, HIGH, Lesson, many, selective, size, worst_classes
+from .measures import DRAWS, HIGH, Lesson, many, selective, size, told_apart, worst_classes
 
 # -------------------------------------------------------------------------------------------------- 1: a selective unit
 
@@ -77,7 +77,7 @@ def silenced(lesson: Lesson) -> None:
 
 
 def beside_random(lesson: Lesson, guess) -> None:
-    ablation_result.against_controls(lesson.asked, ablation.ablate(lesson.asked), 20)
+    ablation_result.against_controls(lesson.asked, ablation.ablate(lesson.asked), DRAWS)
 
 
 # ---------------------------------------------------------------------------------------------------- 5: the knob alpha
@@ -96,13 +96,15 @@ def knob(lesson: Lesson, guess) -> None:
         "lesson-knob",
     )
     best = runs.loc[runs["test_accuracy"].idxmax()]
-    overlap = runs[runs["high_share"] >= best["low_share"]]["alpha"]
+    apart, tested = told_apart(lesson)
     most = runs.loc[runs["mean_si_live"].idxmax()]
     st.markdown(
         f"The best single result is {numbers.share(best['test_accuracy'], best['images'])} at alpha "
-        f"{numbers.alpha(best['alpha'])}; the intervals of alpha "
-        + ", ".join(numbers.alpha(alpha) for alpha in overlap)
-        + f" reach into its own, so these cannot be told apart here. The most selective network (alpha "
+        f"{numbers.alpha(best['alpha'])}. Tested on the same images (McNemar's exact test, Holm-corrected for "
+        f"{tested}), it is told from "
+        + (", ".join(f"alpha {numbers.alpha(alpha)}" for alpha in apart) if apart else "no other network")
+        + "; networks that are not told apart need not be equally good, and overlapping intervals are no test. The most "
+        f"selective network (alpha "
         f"{numbers.alpha(most['alpha'])}, mean SI {numbers.si(most['mean_si_live'])}) has "
         f"{numbers.share(most['test_accuracy'], most['images'])}. One network a setting is an illustration, not "
         "evidence: the published study trained about twenty."
@@ -120,8 +122,9 @@ def many_shown(lesson: Lesson, guess) -> None:
     ablation_result.against_controls(asked, result, DRAWS)
     st.markdown(
         f"The units were chosen on one half of the images and judged on the other ({result['images']} images). The "
-        "verdict says *about as much* unless the rank test against random sets has p at most 0.05; the matched sets "
-        "ask whether selectivity matters beyond how active a unit is. Within a layer, selectivity has been found to go "
+        "verdict says *not told apart* unless the rank test against random sets has p at most 0.05, which does not mean "
+        "that as much breaks; the matched sets ask whether selectivity matters beyond how active a unit is and how it is "
+        "wired. Within a layer, selectivity has been found to go "
         "with importance; comparing units of different layers misleads (Amjad et al. 2022)."
     )
 
@@ -136,12 +139,12 @@ def trust(lesson: Lesson, guess) -> None:
     table = live.merge(worst, on="unit")
     losing = table[table["change"] < 0]
     agree = int((losing["worst"] == losing["preferred_index"]).sum())
-    low, high = wilson(agree, len(losing)) if len(losing) else (0.0, 1.0)
     st.markdown(
         f"Of the {len(table)} live units of {safe_text.plain(lesson.layer)}, {len(losing)} cost some class at least "
         f"one image when they are silent alone. In {agree} of those the class that loses most is the class that the "
-        f"unit's pictures show ({100 * float(low):.0f} to {100 * float(high):.0f} %, 95 % Wilson interval; chance "
-        f"would be about {100 / len(lesson.names):.0f} %). What a unit responds to and what it is needed for are two "
+        f"unit's pictures show ({100 * agree / max(len(losing), 1):.0f} %; one class drawn at random would "
+        f"agree in about {100 / len(lesson.names):.0f} %). Units of one network are no independent draws, so no interval "
+        "is given. What a unit responds to and what it is needed for are two "
         "questions; a single unit rarely moves the whole but can damage particular classes (Zhou et al. 2018)."
     )
 
@@ -152,8 +155,9 @@ EVIDENCE = """
 **For "less than everyone thinks".** Leavitt and Morcos (2020, arXiv 2003.01262) trained networks with one extra term in
 the loss. On CIFAR-10 a ResNet20 kept its test accuracy with its mean selectivity cut 2.5-fold, and lost about 2 points
 with it cut nearly to zero; raising selectivity lowered accuracy in every model and data set. In ResNet18 on Tiny
-ImageNet, less selectivity even gained over 2 points. In follow-ups (2007.04440, 2010.07693), less selective networks
-were more robust to natural corruptions and less robust to white-box attacks.
+ImageNet, less selectivity even gained over 2 points. In a follow-up (2007.04440), less selective networks
+were more robust to natural corruptions and less robust to white-box attacks, which a masked gradient can also bring
+about.
 
 **Against.** Badola et al. (2023) dispute this: the conclusions move with the definition of selectivity. Amjad et al.
 (2022, 1804.06679) find that within a layer selectivity goes with importance. Ranadive et al. (2023, 2305.17409) find
@@ -163,8 +167,7 @@ that selective units appear in the first epochs, and that their early presence m
 falsifiable hypotheses. Gale et al. (2020, 2007.01062) show that some measures give "misleadingly high estimates" of
 selectivity.
 
-**Further.** Leavitt and Morcos (2020, 2007.04440) report that networks of lower selectivity survive corrupted images
-better and attacks worse: try it on the pages Robustness and Dimensionality.
+**Further.** Try robustness and dimensionality on the pages of these names; 2010.07693 links the two to selectivity.
 
 **Limits of what you saw.** Small networks, small images, one seed a setting, and settings that were chosen to show the
 effect in about a minute: the demo illustrates a question, it does not answer it.

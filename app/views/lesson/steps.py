@@ -111,7 +111,9 @@ STEPS = (
             "Here is the network without the unit: every evaluation image is classified again, exactly. Whether that "
             "is much can only be said beside other units."
         ),
-        lambda lesson: "A random unit of the same layer: by how many points does the accuracy fall (median of 20)?",
+        lambda lesson: (
+            "A random unit of the same layer: by how many points does the accuracy fall (median of 100 draws)?"
+        ),
         partial(_number, most=lambda lesson: 100, unit="points", step=0.5),
         measures.random_drop,
         told=_points,

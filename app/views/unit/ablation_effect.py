@@ -9,7 +9,7 @@ from selviz.text import numbers, safe_text, unit_lists
 from ...board import component as board
 from ...compute import ablation
 from ...compute.ablation import AblationRequest, Result
-from ...page import frame, measures, silencing
+from ...page import claims, frame, measures, silencing
 from ...state import address, reads
 from ...state.navigation import page_at
 
@@ -75,6 +75,9 @@ def _in_words(run: str, layer: str, unit: int, result: Result, which_images: str
         icon=":material/content_cut:",
         query_params={"run": run, "layer": layer, "silence": unit_lists.format_units({layer: [unit]})},
     )
+    preferred = reads.store().unit(run, layer, unit)["preferred_class"]
+    options = {"unit": f"{layer}:{unit}", "class": preferred}
+    claims.fill_link("Make this a claim: the unit is necessary for its class", "necessary", run, **options)
 
 
 def _place_in_layer(run: str, layer: str, unit: int) -> str:

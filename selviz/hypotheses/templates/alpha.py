@@ -1,28 +1,30 @@
 """Another alpha costs accuracy, costs no more than a margin, or changes it by no more than that."""
 
 import dataclasses
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from selviz import statistics
-from selviz.config import config_from_dict, run_name, short_name
+from selviz.config import RunConfig, config_from_dict, run_name, short_name
 from selviz.errors import SelvizError, unknown
-from selviz.hypotheses import decision, name_lookup, option_parsing, words
-from selviz.hypotheses.decision import Part
-from selviz.hypotheses.template import About, Resolved, Work
+from selviz.hypotheses import decision, name_lookup, option_parsing, samples, template
+from selviz.hypotheses.decision import Part, part
+from selviz.hypotheses.template import About, Array, Facts, Resolved, Sample, Settings, Work
 from selviz.store import Store, read_json
 
 LEAST_SEEDS, ASSUMED_SPREAD = 3, 0.005
+CLAIMS = ("no cost", "equivalent", "cost")
 
 
-def say(s: Mapping) -> dict[str, str]:
-    a, b, m = f"{s['alpha']:g}", f"{s['baseline']:g}", words.points(s["smallest"])
+def say(s: Settings) -> dict[str, str]:
+    """Say the claim in words."""
+    a, b, m = f"{s['alpha']:g}", f"{s['baseline']:g}", template.points(s["smallest"])
     kind = f"{short_name(s['dataset'])} {s['model']}"
     claim, direction, refuted = {
         "no cost": (
-            f"costs no more than {m} of test accuracy",
+            f"costs less than {m} of test accuracy",
             f"a loss below {m}",
             f"An interval of the loss that lies wholly above {m}.",
         ),
@@ -32,30 +34,33 @@ def say(s: Mapping) -> dict[str, str]:
             f"An interval of the difference that lies wholly outside of ±{m}.",
         ),
         "cost": (
-            "costs test accuracy",
+            f"costs at least {m} of test accuracy",
             f"a loss, of {m} or more",
             f"An interval of the loss that lies wholly below {m}.",
         ),
     }[s["claim"]]
     tests = {"no cost": "one-sided", "equivalent": "two one-sided tests (TOST)", "cost": "one-sided"}[s["claim"]]
+    which = "all evaluation images, the sealed ones among them" if s["fold"] == samples.SEALED else "folds 0 and 1"
     return {
         "statement": f"Training {kind} with alpha {a} in place of {b} {claim}.",
-        "quantity": "test accuracy on all evaluation images, mean over networks that differ in their seed",
+        "quantity": f"test accuracy on {which}, mean over networks that differ in their seed; computed again from their "
+        "weights",
         "direction": direction,
         "refuted": refuted,
         "controls": f"{len(s['baseline_runs'])} networks of alpha {b}, trained alike",
         "statistic": f"Welch's t, {tests}",
-        "sample": f"{len(s['other_runs'])} and {len(s['baseline_runs'])} networks, seeds {words.listed(s['seeds'])}; "
+        "sample": f"{len(s['other_runs'])} and {len(s['baseline_runs'])} networks, seeds {template.listed(s['seeds'])}; "
         "the interval is for new seeds",
     }
 
 
-def resolve(store: Store, asked: Mapping, common: Mapping) -> Resolved:
-    run, claim = name_lookup.run_of(store, asked["run"]), asked["claim"]
-    if claim not in ("no cost", "equivalent", "cost"):
-        raise unknown("claim", claim, ["no cost", "equivalent", "cost"])
+def resolve(store: Store, requested: Mapping[str, Any], common: Mapping[str, Any]) -> Resolved:
+    """Return the claim as it is registered."""
+    run, claim = name_lookup.run_of(store, requested["run"]), requested["claim"]
+    if claim not in CLAIMS:
+        raise unknown("claim", claim, CLAIMS)
     config = config_from_dict(read_json(store.run_path(run) / "config.json") or {})
-    other = option_parsing.number(asked["alpha"], "alpha")
+    other = option_parsing.number(requested["alpha"], "alpha")
     if other == config.alpha:
         raise SelvizError(f"alpha {other:g} is the baseline's own; name another one.")
     table = store.runs()
@@ -64,8 +69,8 @@ def resolve(store: Store, asked: Mapping, common: Mapping) -> Resolved:
     def named(alpha: float, seed: int) -> str:
         return run_name(dataclasses.replace(config, alpha=alpha, seed=seed))
 
-    if "seeds" in asked:
-        seeds = option_parsing.numbers(asked["seeds"], 10**6, "seeds")
+    if "seeds" in requested:
+        seeds = option_parsing.numbers(requested["seeds"], 10**6, "seeds")
     else:
         known = sorted(set(table["seed"].dropna().astype(int)))
         seeds = [s for s in known if {named(config.alpha, s), named(other, s)} <= finished]
@@ -77,68 +82,96 @@ def resolve(store: Store, asked: Mapping, common: Mapping) -> Resolved:
             f"selviz train --dataset {config.dataset} --model {config.model} --alpha={other:g} --seed 1"
         )
     pairs = [(named(config.alpha, s), named(other, s)) for s in seeds]
-    baseline_runs, other_runs = map(list, zip(*pairs))
+    baseline_runs, other_runs = (list(names) for names in zip(*pairs))
     runs = [*baseline_runs, *other_runs]
     accuracy = table.set_index("run")["test_accuracy"]
     groups = {"baseline": baseline_runs, "other": other_runs}
     spreads = {group: _spread(accuracy[[r for r in members if r in finished]]) for group, members in groups.items()}
-    known = [spread for spread in spreads.values() if spread]
-    facts = {"seeds": len(seeds), "assumed": not known}
-    facts |= {group: spread or max(known, default=ASSUMED_SPREAD) for group, spread in spreads.items()}
+    seen = [spread for spread in spreads.values() if spread]
+    facts: dict[str, Any] = {"seeds": len(seeds), "assumed": not seen}
+    facts |= {group: spread or max(seen, default=ASSUMED_SPREAD) for group, spread in spreads.items()}
+    there_already = [name for name in runs if name in finished]
     settings = {
         "run": run, "dataset": config.dataset, "model": config.model, "alpha": other, "baseline": config.alpha,
         "claim": claim, "seeds": seeds, "baseline_runs": baseline_runs, "other_runs": other_runs,
+        # What was looked at already needs no seal broken; networks that nobody saw are read on all images.
+        "fold": samples.REPORTING if there_already else samples.SEALED,
     }  # fmt: skip
-    stored = [f"the accuracy of {name}" for name in runs if name in finished]
-    return Resolved(settings, runs, facts, stored, "")
+    return Resolved(settings, runs, facts, [f"the accuracy of {name}" for name in there_already], "")
 
 
-def measure(store: Store, settings: Mapping, work: Work) -> dict:
-    """The test accuracies of both groups of networks."""
-    return {
-        "baseline": [store.run(run)["test_accuracy"] for run in settings["baseline_runs"]],
-        "other": [store.run(run)["test_accuracy"] for run in settings["other_runs"]],
-    }
+def measure(store: Store, settings: Settings, work: Work) -> Sample:
+    """Return the test accuracies of both groups of networks, computed from their weights."""
+    runs = [*settings["baseline_runs"], *settings["other_runs"]]
+    everything = settings["fold"] == samples.SEALED
+    found = []
+    for number, run in enumerate(samples.with_progress(runs, work)):
+        _check_settings(store, run, settings, number < len(settings["baseline_runs"]))
+
+        def make(run: str = run) -> dict[str, Array]:
+            return {"accuracy": samples.accuracy(store, run, everything)}
+
+        value = work.keep(f"run-{number}", make)
+        found.append(float(value["accuracy"]))
+    first = len(settings["baseline_runs"])
+    return {"baseline": found[:first], "other": found[first:]}
 
 
-def judge(sample: Mapping, settings: Mapping) -> list[Part]:
-    """`baseline` and `other`: accuracies 0..1 of networks that differ in their seed."""
+def _check_settings(store: Store, run: str, settings: Settings, baseline: bool) -> None:
+    """Raise SelvizError for a run that was not trained with the settings that its name says."""
+    config: RunConfig = config_from_dict(read_json(store.run_path(run) / "config.json") or {})
+    alpha = settings["baseline"] if baseline else settings["alpha"]
+    if run_name(config) != run or config.alpha != alpha:
+        raise SelvizError(f"The settings in {run} are not those of its name; train it again.")
+
+
+def judge(sample: Sample, settings: Settings) -> list[Part]:
+    """Judge `baseline` and `other`: accuracies 0..1 of networks that differ in their seed."""
     baseline, other = np.asarray(sample["baseline"], float), np.asarray(sample["other"], float)
-    margin, level = settings["smallest"], settings["level"]
+    margin = settings["smallest"]
     # (name, first, second, boundary): against a difference first - second of at most the boundary.
     asked = {
         "cost": [("accuracy is lost", baseline, other, 0.0, margin)],
-        "no cost": [("no more than the margin is lost", other, baseline, -margin, -margin)],
+        "no cost": [("less than the margin is lost", other, baseline, -margin, -margin)],
         "equivalent": [
-            ("no more than the margin is lost", other, baseline, -margin, -margin),
-            ("no more than the margin is gained", baseline, other, -margin, -margin),
+            ("less than the margin is lost", other, baseline, -margin, -margin),
+            ("less than the margin is gained", baseline, other, -margin, -margin),
         ],
     }[settings["claim"]]
     parts = []
     for name, first, second, boundary, smallest in asked:
-        effect, low, high, p = statistics.welch(first, second, boundary, decision.confidence(level))
-        error = math.sqrt(first.var(ddof=1) / len(first) + second.var(ddof=1) / len(second))
-        null = boundary + error * decision.t_quantiles(len(first) + len(second) - 2)
+        estimate = statistics.welch_estimate(first, second)
+        _, _, _, p = statistics.welch(first, second, boundary)
+        null = boundary + estimate.error * decision.t_quantiles(estimate.degrees)
         parts.append(
-            Part(
-                name, "Welch's t over seeds, one-sided", effect, low, high, p, 0.0, effect, null.tolist(),
-                boundary, smallest, len(first) + len(second), "networks",
+            part(
+                name, "Welch's t over seeds, one-sided", estimate, settings, n=len(first) + len(second), of="networks",
+                null=null, p=p, boundary=boundary, margin=smallest, parts=len(asked),
             )
         )  # fmt: skip
     return parts
 
 
-def simulate(generator, settings: Mapping, facts: Mapping, effect: float) -> dict:
+def simulate(generator: np.random.Generator, settings: Settings, facts: Facts, effect: float) -> Sample:
+    """Return accuracies of which the other alpha's are so much lower."""
     baseline, other = (generator.normal(0, facts[group], facts["seeds"]) for group in ("baseline", "other"))
     return {"baseline": baseline + effect, "other": other}
 
 
-def details(settings: Mapping, sample: Mapping, parts: list[Part]) -> dict:
-    return {name: list(sample[name]) for name in ("baseline", "other")}
+def details(settings: Settings, sample: Sample, parts: Sequence[Part]) -> dict[str, Any]:
+    """Return all accuracies; where one is far below the best, also medians and a rank test."""
+    groups = {name: [float(value) for value in sample[name]] for name in ("baseline", "other")}
+    found: dict[str, Any] = dict(groups)
+    collapsed = {name: statistics.collapse(values, 0.0) for name, values in groups.items()}
+    if any(entry.collapsed for entry in collapsed.values()):
+        found |= {f"networks of the {name} alpha that collapsed": e.collapsed for name, e in collapsed.items()}
+        found |= {f"median of the {name} alpha": entry.median for name, entry in collapsed.items()}
+        found["p of Mann and Whitney's rank test"] = statistics.rank_test(groups["baseline"], groups["other"])
+    return found
 
 
-def _spread(accuracies) -> float | None:
-    """Standard deviation over seeds; None below three of them, and where all are equal."""
+def _spread(accuracies: Any) -> float | None:
+    """Return the standard deviation over seeds; None below three of them, and where all are equal."""
     return (float(accuracies.std(ddof=1)) or None) if len(accuracies) >= LEAST_SEEDS else None
 
 
@@ -152,8 +185,11 @@ ABOUT = About(
     ),
     smallest=0.01,
     unit="points",
-    told="accuracies are normal over seeds, with standard deviations of {baseline:.3g} and {other:.3g}",
+    model="accuracies are normal over seeds, with standard deviations of {baseline:.3g} and {other:.3g}",
     baselines="networks of the baseline alpha, trained alike",
     intervenes="trains with another alpha",
+    quantity="accuracy by alpha",
+    subject=("dataset", "model", "alpha", "baseline", "claim", "seeds"),
+    samples="networks",
     replicates=True,
 )

@@ -1,89 +1,106 @@
-"""An attribution map shows what was learned: it depends on the weights, and what it highlights drives the unit."""
+"""An attribution map shows what was learned: it depends on the weights, and what it highlights drives the unit.
 
+More than maps of the same smoothness do: a smooth map of noise lowers most units more than scattered pixels would.
+"""
+
+import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from selviz import statistics
 from selviz.errors import SelvizError
-from selviz.hypotheses import decision, name_lookup, option_parsing, words
-from selviz.hypotheses.decision import Part
-from selviz.hypotheses.folds import fold
-from selviz.hypotheses.template import DRAWS, RUN, UNIT, About, Resolved, Work
-from selviz.store import Store, stage_is_whole
+from selviz.hypotheses import decision, name_lookup, option_parsing, samples, template
+from selviz.hypotheses.decision import Part, part
+from selviz.hypotheses.template import DRAWS, RUN, UNIT, About, Array, Facts, Resolved, Sample, Settings, Work
+from selviz.store import Store
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LEAST_IMAGES = 20
+# Control maps of the same smoothness, and what they are.
+CONTROLS = {
+    "noise": "maps of noise with the map's own autocorrelation",
+    "images": "the unit's maps of other images",
+    "units": "maps of other units of the layer on the same image",
+}
+LEAST_CONTROLS = 5  # maps of a kind, where the place among them is worth a test
 
 
-def say(s: Mapping) -> dict[str, str]:
+def say(s: Settings) -> dict[str, str]:
+    """Say the claim in words."""
+    kinds = ", ".join(f"{number} {CONTROLS[kind]}" for kind, number in s["controls"].items())
     return {
-        "statement": f"The {s['method']} map of {words.unit_of(s)} in {s['run']} shows what the network has learned: "
-        f"it changes when the weights become random, and taking away what it highlights lowers the unit.",
+        "statement": f"The {s['method']} map of {template.unit_of(s)} in {s['run']} shows what the network has learned: "
+        f"its correlation with the map of random weights is below {s['alike']:g}, and taking away what it highlights "
+        f"lowers the unit more than control maps of the same smoothness do, in a share of them above one half by "
+        f"{s['smallest']:g} or more.",
         "quantity": "1 - Spearman's correlation of the map with that of the network with random weights; share of "
-        "random orders of pixels that lower the unit less than the map's order does, minus one half",
+        "control maps whose pixels, taken away in their order, lower the unit less than the map's do, minus one half",
         "direction": f"a correlation below {s['alike']:g}; a share above one half by {s['smallest']:g} or more",
-        "refuted": f"An interval of the correlation wholly above {s['alike']:g}, or one of the share beyond one half "
+        "refuted": f"An interval of the correlation wholly above {s['alike']:g}, or one of a share beyond one half "
         f"wholly below {s['smallest']:g}.",
-        "controls": f"the network with its weights in random order; {s['draws']} random orders of pixels an image",
-        "statistic": "Student's t over images; mean place among random orders; both must hold",
-        "sample": f"the first {s['images']} images of fold 1 on which the unit is not 0; intervals are for new images",
+        "controls": f"the network with its weights in random order; for each image {kinds}",
+        "statistic": "Student's t over images; mean place among control maps of each kind; all must hold",
+        "sample": f"of the images on which the unit is not 0 the first {s['images']} of {template.images_text(s)}; "
+        "intervals are for new images",
     }
 
 
-def resolve(store: Store, asked: Mapping, common: Mapping) -> Resolved:
+def resolve(store: Store, requested: Mapping[str, Any], common: Mapping[str, Any]) -> Resolved:
+    """Return the claim as it is registered."""
     from selviz import attribution
 
-    run, layer, unit, _, chosen = name_lookup.unit_of(store, asked, any_class=True)
-    method = asked.get("method", "integrated_gradients")
+    run, layer, unit, _, chosen = name_lookup.unit_of(store, requested, any_class=True)
+    method, fold = requested.get("method", "integrated_gradients"), samples.test_fold(store, [run])
     attribution.parameters(method)  # says so if there is none of that name
-    values, _, images = fold(store, run, layer, 1)
+    values, _, images = samples.activations(store, run, layer, fold)
     active = [int(image) for image in images[values[:, unit] != 0]]
-    wanted = option_parsing.count(asked.get("images", min(24, max(len(active), LEAST_IMAGES))), 2, "images")
+    wanted = option_parsing.count(requested.get("images", min(24, max(len(active), LEAST_IMAGES))), 2, "images")
     if wanted < LEAST_IMAGES or len(active) < wanted:
         raise SelvizError(
             f"The claim needs at least {LEAST_IMAGES} images on which the unit is not 0, and unit {unit} of {layer} "
-            f"has {len(active)} on fold 1 ({wanted} are asked for)."
+            f"has {len(active)} on fold {fold} ({wanted} are asked for)."
         )
-    alike = option_parsing.number(asked.get("alike", 0.5), "alike")
+    alike = option_parsing.number(requested.get("alike", 0.5), "alike")
     if not 0 < alike < 1:
         raise SelvizError(f"alike is {alike:g}; it is a correlation between 0 and 1.")
-    draws = option_parsing.count(asked.get("draws", 19), 1, "draws")
+    draws = option_parsing.count(requested.get("draws", 19), LEAST_CONTROLS, "draws")
+    before, _, _ = samples.activations(store, run, layer, samples.CHOOSING)
+    others = [int(other) for other in np.flatnonzero((before != 0).any(axis=0)) if other != unit]
+    controls = {"noise": draws, "images": min(draws, wanted - 1)}
+    if len(others) >= LEAST_CONTROLS:
+        controls["units"] = min(draws, len(others), 9)
+    generator = np.random.default_rng(common["seed"])
     settings = {
-        "run": run, "layer": layer, "unit": unit, "method": method, "images": wanted, "draws": draws, "alike": alike,
-        "image_numbers": active[:wanted],
+        "run": run, "layer": layer, "unit": unit, "method": method, "images": wanted, "alike": alike, "fold": fold,
+        "controls": controls, "image_numbers": active[:wanted],
+        "others": generator.permutation(others)[: controls.get("units", 0)].tolist(),
     }  # fmt: skip
-    facts = {
-        "images": wanted,
-        "draws": draws,
-        "correlation": 0.2,
-        "spread": 0.25,
-        "place_spread": 0.25,
-        "assumed": True,
-    }
-    stored = []
-    if stage_is_whole(store.run_path(run), "sanity"):
-        table = store.sanity(run)
-        here = table[(table["layer"] == layer) & (table["method"] == method)]
-        stored = [f"a check of {method} in {layer}"] if len(here) else []
-    return Resolved(settings, [run], facts, stored, chosen)
+    facts = {"images": wanted, "correlation": 0.2, "spread": 0.25, "place_spread": 0.25, "assumed": True}
+    return Resolved(settings, [run], facts, [], chosen)
 
 
-def measure(store: Store, settings: Mapping, work: Work) -> dict:
-    """How far each image's map is from that of the network with random weights, and what deleting its pixels does."""
+def measure(store: Store, settings: Settings, work: Work) -> Sample:
+    """Return how far each image's map is from that of random weights, and its place among control maps of each kind."""
+    import torch
+
     from selviz import attribution
     from selviz.attribution import Target
-    from selviz.attribution.faithfulness import STEPS, pixel_curves
+    from selviz.attribution.faithfulness import STEPS, deletion_areas
     from selviz.attribution.targets import Response
     from selviz.runs.load import load_network
     from selviz.studies.attribution import baseline_image
 
-    network, dataset = load_network(store, settings["run"])
+    network, dataset = load_network(store, settings["run"], sealed=True)
     numbers, method = settings["image_numbers"], settings["method"]
     inputs, start = dataset.normalise(dataset.eval_pixels[numbers]), baseline_image(dataset, "black")
     target = Target(settings["layer"], settings["unit"])
 
-    def randomised() -> dict[str, np.ndarray]:
+    def randomised() -> dict[str, Array]:
         table = attribution.sanity(network, [target] * len(numbers), inputs, method, start, settings["seed"])
         of_step = table.pivot(index="image", columns="step", values="rank_correlation")
         # A map that is the same everywhere in the random network has nothing of the first one; one that is so in the
@@ -93,66 +110,106 @@ def measure(store: Store, settings: Mapping, work: Work) -> dict:
     correlation = work.keep("random-weights", randomised)["correlation"]
     if (~np.isnan(correlation)).sum() < 2:
         raise SelvizError(f"The {method} map of the unit varies on none or one of these images; name another method.")
+    maps = [
+        attribution.attribute(network, target, image, method, start).maps[0]
+        for image in (inputs[row : row + 1] for row in range(len(inputs)))
+    ]
 
-    def deleted() -> dict[str, np.ndarray]:
-        worse = []
-        for place, image in enumerate(inputs.split(1)):
-            map_ = attribution.attribute(network, target, image, method, start).maps[0]
-            response = Response(network, target, image)
-            curve = pixel_curves(response, image, map_, start, STEPS, settings["draws"], settings["seed"] + place)
-            areas, area = np.array(curve["deletion"]["random_areas"]), curve["deletion"]["area"]
-            worse.append(((areas > area).sum() + (areas == area).sum() / 2) / len(areas))
-            work.report({"done": place + 1, "of": len(numbers)})
-        return {"worse": np.array(worse)}
+    def deleted(place: int) -> dict[str, Array]:
+        image, generator = inputs[place : place + 1], np.random.default_rng([settings["seed"], place])
+        others = [row for row in generator.permutation(len(maps)).tolist() if row != place]
+        made: dict[str, list[Tensor]] = {
+            "noise": [surrogate(maps[place], generator) for _ in range(settings["controls"]["noise"])],
+            "images": [maps[row] for row in others[: settings["controls"]["images"]]],
+            "units": [
+                attribution.attribute(network, Target(settings["layer"], other), image, method, start).maps[0]
+                for other in settings["others"]
+            ],
+        }
+        response, found = Response(network, target, image), {}
+        for kind in settings["controls"]:
+            every = torch.stack([maps[place], *made[kind]])
+            area, *areas = deletion_areas(response, image, every, start, STEPS, settings["seed"] + place)
+            found[kind] = np.array(((areas > area).sum() + (areas == area).sum() / 2) / len(areas))
+        return found
 
-    worse = work.keep("deletion", deleted)["worse"]
-    return {"correlation": correlation, "worse": worse, "orders": settings["draws"]}
-
-
-def judge(sample: Mapping, settings: Mapping) -> list[Part]:
-    """`correlation` [N] of maps with those of the random network; `worse` [N], the share of `orders` random orders of
-    pixels that lower the unit less than the map's order."""
-    correlation, worse = np.asarray(sample["correlation"], float), np.asarray(sample["worse"], float)
-    level, orders = settings["level"], int(sample["orders"])
-    correlation = correlation[~np.isnan(correlation)]
-    boundary = 1 - settings["alike"]
-    effect, low, high, p = decision.one_sample(1 - correlation, boundary, level)
-    error = float(correlation.std(ddof=1) / math.sqrt(len(correlation)))
-    first = Part(
-        "the map depends on the weights",
-        f"Student's t over images: 1 - rank correlation with the random network's map is above {boundary:g}, one-sided",
-        effect, low, high, p, 0.0, effect, (boundary + error * decision.t_quantiles(len(correlation) - 1)).tolist(),
-        boundary, boundary, len(correlation), "images",
-    )  # fmt: skip
-    generator = np.random.default_rng(settings["seed"])
-    # Of a map that is one more random order each place among the others is as likely.
-    null = generator.integers(0, orders + 1, (settings["permutations"], len(worse))).mean(axis=1) / orders - 0.5
-    observed = float(worse.mean() - 0.5)
-    rank = statistics.rank_among(decision.settled(observed), decision.settled(null))
-    _, low, high, _ = decision.one_sample(worse - 0.5, 0.0, level)
-    second = Part(
-        "what it highlights drives the unit",
-        f"mean place among {orders} random orders of pixels, {len(null):,} draws if it were one of them, one-sided",
-        observed, low, high, rank.p_high, 1 / (len(null) + 1), observed, null.tolist(),
-        0.0, settings["smallest"], len(worse), "images",
-    )  # fmt: skip
-    return [first, second]
-
-
-def simulate(generator, settings: Mapping, facts: Mapping, effect: float) -> dict:
-    n, orders = facts["images"], settings["draws"]
-    place = min(0.5 + effect, 0.99)
-    size = max(place * (1 - place) / facts["place_spread"] ** 2 - 1, 0.1)
-    worse = generator.beta(place * size, (1 - place) * size, n)
+    rows = []
+    for place in range(len(numbers)):
+        rows.append(work.keep(f"deletion-{place}", functools.partial(deleted, place)))
+        work.report({"done": place + 1, "of": len(numbers)})
     return {
-        "correlation": np.clip(generator.normal(facts["correlation"], facts["spread"], n), -1, 1),
-        "worse": np.round(worse * orders) / orders,
-        "orders": orders,
+        "correlation": correlation,
+        "worse": {kind: np.array([float(row[kind]) for row in rows]) for kind in settings["controls"]},
     }
 
 
-def details(settings: Mapping, sample: Mapping, parts: list[Part]) -> dict:
-    return {name: np.asarray(sample[name]).tolist() for name in ("correlation", "worse")}
+def surrogate(map_: "Tensor", generator: np.random.Generator) -> "Tensor":
+    """Return a map of noise [H, W] with the autocorrelation of `map_`: its Fourier amplitudes with random phases
+    (Theiler et al. 1992, Physica D 58:77)."""
+    import torch
+
+    values = map_.detach().double().numpy()
+    phases = np.angle(np.fft.fft2(generator.normal(size=values.shape)))
+    return torch.from_numpy(np.fft.ifft2(np.abs(np.fft.fft2(values)) * np.exp(1j * phases)).real.copy()).float()
+
+
+def judge(sample: Sample, settings: Settings) -> list[Part]:
+    """Judge `correlation` [N] of maps with those of the random network, and `worse`: by kind of control maps [N], the
+    share of these whose pixels lower the unit less than the map's."""
+    correlation = np.asarray(sample["correlation"], float)
+    correlation = correlation[~np.isnan(correlation)]
+    boundary, count = 1 - settings["alike"], 1 + len(sample["worse"])
+    apart = decision.mean_over_images(1 - correlation)
+    parts = [
+        part(
+            "the map depends on the weights",
+            f"Student's t over images: 1 - rank correlation with the random network's map is above {boundary:g}, "
+            "one-sided",
+            apart, settings, n=len(correlation), of="images", boundary=boundary, margin=boundary, parts=count,
+            # Without any spread to judge by: a sign test.
+            p=None if apart.error else 0.5 ** len(correlation) if apart.effect > boundary else 1.0,
+            null=boundary + apart.error * decision.t_quantiles(apart.degrees),
+        )
+    ]  # fmt: skip
+    generator = np.random.default_rng(settings["seed"])
+    for kind, shares in sample["worse"].items():
+        worse, orders = np.asarray(shares, float), settings["controls"][kind]
+        # Of a map that is one more control each place among the others is as likely.
+        null = generator.integers(0, orders + 1, (settings["permutations"], len(worse))).mean(axis=1) / orders - 0.5
+        beyond = decision.mean_over_images(worse - 0.5)
+        rank = statistics.rank_among(float(decision.settled(beyond.effect)), decision.settled(null))
+        parts.append(
+            part(
+                f"what it highlights drives the unit more than {CONTROLS[kind]}",
+                f"mean place among {orders} of them, {len(null):,} draws if it were one of them, one-sided",
+                beyond, settings, n=len(worse), of="images", null=null, p=rank.p_high, smallest_p=1 / (len(null) + 1),
+                parts=count,
+            )
+        )  # fmt: skip
+    return parts
+
+
+def simulate(generator: np.random.Generator, settings: Settings, facts: Facts, effect: float) -> Sample:
+    """Return places among control maps that lie so far above one half."""
+    n = facts["images"]
+    place = min(0.5 + effect, 0.99)
+    size = max(place * (1 - place) / facts["place_spread"] ** 2 - 1, 0.1)
+    worse = {}
+    for kind, orders in settings["controls"].items():
+        worse[kind] = np.round(generator.beta(place * size, (1 - place) * size, n) * orders) / orders
+    correlation = np.clip(generator.normal(facts["correlation"], facts["spread"], n), -1, 1)
+    return {"correlation": correlation, "worse": worse}
+
+
+def details(settings: Settings, sample: Sample, parts: Sequence[Part]) -> dict[str, Any]:
+    """Return each image's correlation and places."""
+    found = {"correlation with the map of random weights": [_number(value) for value in sample["correlation"]]}
+    return found | {f"share of {CONTROLS[kind]} that lower the unit less": np.asarray(shares).tolist()
+                    for kind, shares in sample["worse"].items()}  # fmt: skip
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
 
 
 ABOUT = About(
@@ -168,9 +225,12 @@ ABOUT = About(
     ),
     smallest=0.2,
     unit="",
-    told="correlations with the random network's map lie about {correlation:.2g} with a standard deviation of "
-    "{spread:.2g}, and places among random orders about one half plus the effect, with one of {place_spread:.2g}",
-    baselines="random weights, random orders of pixels",
+    model="correlations with the random network's map lie about {correlation:.2g} with a standard deviation of "
+    "{spread:.2g}, and places among control maps about one half plus the effect, with one of {place_spread:.2g}",
+    baselines="random weights, noise of the same smoothness, maps of other images and units",
     intervenes="takes pixels away",
+    quantity="attribution maps",
+    subject=("run", "layer", "unit", "method"),
+    largest=0.49,
     saliency=True,
 )

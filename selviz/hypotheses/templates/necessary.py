@@ -1,102 +1,138 @@
 """A unit is necessary for a class: beyond matched units, and beyond what it does to other classes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from selviz import statistics
-from selviz.errors import SelvizError
-from selviz.hypotheses import decision, name_lookup, option_parsing, simulating, words
-from selviz.hypotheses.decision import Part
-from selviz.hypotheses.folds import fold
-from selviz.hypotheses.template import CLASS, RUN, UNIT, About, Resolved, Work
+from selviz import ablation, statistics
+from selviz.errors import SelvizError, unknown
+from selviz.hypotheses import decision, name_lookup, option_parsing, samples, template
+from selviz.hypotheses.decision import Part, part
+from selviz.hypotheses.template import CLASS, RUN, UNIT, About, Array, Facts, Resolved, Sample, Settings, Work
 from selviz.store import Store, stage_is_whole
 
+AGAINST = ("matched", "random")
 
-def say(s: Mapping) -> dict[str, str]:
+
+def say(s: Settings) -> dict[str, str]:
+    """Say the claim in words."""
+    least = template.points(s["smallest"])
+    matched = s["against"] == "matched"
+    others = "matched units" if matched else "other live units of the layer"
+    who = (
+        f"the {len(s['controls'])} live units of the layer nearest to it within {ablation.CALIPER:g} standard "
+        "deviations in mean activation, its standard deviation and outgoing weight (fold 0)"
+        if matched
+        else f"{len(s['controls'])} other live units of the layer, at random; {s['unmatched']}"
+    )
     return {
-        "statement": f"{words.unit_of(s).capitalize()} in {s['run']} is necessary for class {s['class']}: without it "
-        f"the network loses more of that class than without units of the same mean activation, and more than of other "
-        f"classes.",
-        "quantity": f"the share of the {s['images']} images of class {s['class']} on fold 1 that silencing the unit "
-        "(mode zero) turns from right to wrong, minus those it turns from wrong to right",
-        "direction": f"a larger drop, by {words.points(s['smallest'])} or more",
-        "refuted": words.refuted(s, "the drop beyond that of matched units, or beyond that of other classes,"),
-        "controls": f"{len(s['controls'])} live units of the layer, nearest in mean activation on fold 0; the other "
-        "classes' images",
-        "statistic": "rank of the drop among the matched units' drops; permutation of the images' classes; both must "
-        "hold",
-        "sample": f"{s['of_images']} images of fold 1, {s['images']} of the class; intervals are for new images",
+        "statement": f"{template.unit_of(s).capitalize()} in {s['run']} is necessary for class {s['class']}: without "
+        f"it the network loses at least {least} more of that class than without {others}, and at least {least} more "
+        "than of other classes.",
+        "quantity": f"the share of the {s['images']} images of class {s['class']} on fold {s['fold']} that silencing "
+        "the unit (mode zero) turns from right to wrong, minus those it turns from wrong to right",
+        "direction": f"a larger drop, by {least} or more",
+        "refuted": template.refuted(s, f"the drop beyond that of {others}, or beyond that of other classes,"),
+        "controls": f"{who}; the other classes' images",
+        "statistic": f"rank of the drop among the drops of {others}; permutation of the images' classes; both must hold",
+        "sample": f"{s['of_images']} images of {template.images_text(s)}, {s['images']} of the class; intervals are "
+        "for new images",
     }
 
 
-def resolve(store: Store, asked: Mapping, common: Mapping) -> Resolved:
-    run, layer, unit, label, chosen = name_lookup.unit_of(store, asked)
-    values, _, _ = fold(store, run, layer, 0)
+def resolve(store: Store, requested: Mapping[str, Any], common: Mapping[str, Any]) -> Resolved:
+    """Return the claim as it is registered."""
+    run, layer, unit, label, chosen = name_lookup.unit_of(store, requested)
+    fold = samples.test_fold(store, [run])
+    values, _, _ = samples.activations(store, run, layer, samples.CHOOSING)
     live = [int(other) for other in np.flatnonzero((values != 0).any(axis=0)) if other != unit]
-    enough = min(len(live), max(39, option_parsing.reaching(common["level"])))
-    wanted = option_parsing.count(asked.get("controls", enough), 1, "controls")
-    if wanted > len(live):
-        raise SelvizError(f"{layer} has {len(live)} other live units, not {wanted}; ask for {len(live)} controls.")
-    option_parsing.attainable(wanted, common["level"], "matched units", f"{layer} has {len(live)} other live units")
-    means = values.mean(axis=0)
-    matched = sorted(sorted(live, key=lambda other: (abs(means[other] - means[unit]), other))[:wanted])
-    images = name_lookup.images_of(store, run, label)
-    settings = {"run": run, "layer": layer, "unit": unit, **label, "controls": matched, **images}
-    facts = {**images, "controls": wanted, **_spread(store, run, layer, label)}
-    return Resolved(
-        settings, [run], facts, name_lookup.stored(store, run, atlas="every unit's drop in the atlas"), chosen
+    matching = samples.matching(store, run, layer, [unit])
+    alike, needed = matching.candidates[0], option_parsing.smallest_needed(common["level"])
+    against = requested.get("against", "matched" if len(alike) >= needed else "random")
+    if against not in AGAINST:
+        raise unknown("kind of controls", against, AGAINST)
+    unmatched = (
+        f"{len(alike)} of its {len(live)} other live units lie within {ablation.CALIPER:g} standard deviations of unit "
+        f"{unit} in mean activation, its standard deviation and outgoing weight, so there is no matched control"
     )
+    if against == "matched" and len(alike) < needed:
+        raise SelvizError(
+            f"{layer}: {unmatched} (a rank among them needs {needed}); compare with other live units of the layer "
+            "instead: --against random"
+        )
+    pool = alike if against == "matched" else live
+    enough = min(len(pool), max(39, option_parsing.reaching(common["level"])))
+    wanted = option_parsing.count(requested.get("controls", enough), 1, "controls")
+    what = "matched units" if against == "matched" else "control units"
+    if wanted > len(pool):
+        raise SelvizError(f"{layer} has {len(pool)} {what}, not {wanted}; ask for {len(pool)} controls.")
+    option_parsing.attainable(wanted, common["level"], what, f"{layer} has {len(live)} other live units")
+    generator = np.random.default_rng(common["seed"])
+    controls = sorted(generator.choice(pool, wanted, replace=False).tolist())
+    images = samples.image_counts(store, run, fold, label)
+    settings = {
+        "run": run, "layer": layer, "unit": unit, **label, "against": against, "controls": controls, **images,
+        "fold": fold, "unmatched": unmatched,
+        "balance": [row._asdict() for row in matching.balance([[other] for other in controls])],
+    }  # fmt: skip
+    facts = {**images, "controls": wanted, **_spread(store, run, layer, label)}
+    return Resolved(settings, [run], facts, [], chosen)
 
 
-def measure(store: Store, settings: Mapping, work: Work) -> dict:
-    """Which images the unit, and each control, loses: 1 lost, -1 gained, 0 the same."""
-    from selviz.hypotheses import ablation_samples
-
-    engine, layer = ablation_samples.open_engine(store, settings["run"]), settings["layer"]
+def measure(store: Store, settings: Settings, work: Work) -> Sample:
+    """Return which images the unit, and each control, loses: 1 lost, -1 gained, 0 the same."""
+    engine, layer = samples.test_engine(store, settings["run"], settings["fold"]), settings["layer"]
     units = [settings["unit"], *settings["controls"]]
-    rows = [
-        work.keep(f"unit-{unit}", lambda unit=unit: {"lost": ablation_samples.lost(engine, {layer: [unit]})})["lost"]
-        for unit in ablation_samples.told(units, work)
-    ]
+    rows = []
+    for unit in samples.with_progress(units, work):
+
+        def make(unit: int = unit) -> dict[str, Array]:
+            return {"lost": samples.lost(engine, {layer: [unit]})}
+
+        rows.append(work.keep(f"unit-{unit}", make)["lost"])
     engine.close()
     return {"unit": rows[0], "controls": np.stack(rows[1:]), "labels": engine.labels.numpy()}
 
 
-def judge(sample: Mapping, settings: Mapping) -> list[Part]:
-    """`unit` [N] and `controls` [K, N]: 1 where silencing lost the image, -1 where it gained it; `labels` [N]."""
+def judge(sample: Sample, settings: Settings) -> list[Part]:
+    """Judge `unit` [N] and `controls` [K, N]: 1 where silencing lost the image, -1 where it gained it; `labels` [N]."""
     unit, controls = np.asarray(sample["unit"], float), np.asarray(sample["controls"], float)
     inside = np.asarray(sample["labels"]) == settings["class_index"]
-    level, margin = settings["level"], settings["smallest"]
     drop, drops = float(unit[inside].mean()), controls[:, inside].mean(axis=1)
     rank = statistics.rank_among(drop, drops)
-    low, high = statistics.bounded_mean_interval((unit - controls.mean(axis=0))[inside], decision.confidence(level))
-    first = Part(
-        "more than matched units",
-        f"rank of the drop among {len(drops)} units matched on mean activation, one-sided",
-        drop - float(drops.mean()), low, high, rank.p_high, 1 / (len(drops) + 1), drop, drops.tolist(),
-        0.0, margin, int(inside.sum()), "images of the class",
+    beyond = statistics.bounded_mean((unit - controls.mean(axis=0))[inside], decision.set_error(drops))
+    kind = settings.get("against", "matched")
+    first = part(
+        f"more than {'matched' if kind == 'matched' else 'other'} units",
+        f"rank of the drop among {len(drops)} {'matched' if kind == 'matched' else 'random'} units, one-sided",
+        beyond, settings, n=int(inside.sum()), of="images of the class", null=drops, p=rank.p_high,
+        smallest_p=1 / (len(drops) + 1), observed=drop, parts=2,
     )  # fmt: skip
+    return [first, beyond_other_classes(unit, inside, settings, parts=2)]
+
+
+def beyond_other_classes(change: Array, inside: Array, settings: Settings, parts: int) -> Part:
+    """Judge whether images of the class are lost more often than others; `change` [N] is 1, 0 or -1."""
+    counts = [int((change == value).sum()) for value in (1, -1)]
+    counts.append(len(change) - sum(counts))
+    generator, members = np.random.default_rng(settings["seed"]), int(inside.sum())
     # Which images are of the class, in random order: how many of the lost and gained ones are among them.
-    counts = [int((unit == value).sum()) for value in (1, -1)]
-    counts.append(len(unit) - sum(counts))
-    generator = np.random.default_rng(settings["seed"])
-    drawn = generator.multivariate_hypergeometric(counts, int(inside.sum()), size=settings["permutations"])
-    net, members = drawn[:, 0] - drawn[:, 1], int(inside.sum())
-    null = net / members - (counts[0] - counts[1] - net) / (len(unit) - members)
-    observed = drop - float(unit[~inside].mean())
-    rank = statistics.rank_among(decision.settled(observed), decision.settled(null))
-    low, high = statistics.bounded_difference_interval(unit[inside], unit[~inside], decision.confidence(level))
-    second = Part(
+    drawn = generator.multivariate_hypergeometric(counts, members, size=settings["permutations"])
+    net = drawn[:, 0] - drawn[:, 1]
+    null = net / members - (counts[0] - counts[1] - net) / (len(change) - members)
+    estimate = statistics.bounded_difference(change[inside], change[~inside])
+    rank = statistics.rank_among(float(decision.settled(estimate.effect)), decision.settled(null))
+    return part(
         "more than in other classes",
         f"permutation of the images' classes, {len(null):,} orders, one-sided",
-        observed, low, high, rank.p_high, 1 / (len(null) + 1), observed, null.tolist(),
-        0.0, margin, len(unit), "images",
+        estimate, settings, n=len(change), of="images", null=null, p=rank.p_high, smallest_p=1 / (len(null) + 1),
+        parts=parts,
     )  # fmt: skip
-    return [first, second]
 
 
-def simulate(generator, settings: Mapping, facts: Mapping, effect: float) -> dict:
+def simulate(generator: np.random.Generator, settings: Settings, facts: Facts, effect: float) -> Sample:
+    """Return a sample in which the unit loses so much more than its controls."""
     n, of = facts["images"], facts["of_images"]
     if facts.get("drops"):
         typical = generator.choice(np.clip(facts["drops"], 0, 1), facts["controls"])
@@ -106,15 +142,21 @@ def simulate(generator, settings: Mapping, facts: Mapping, effect: float) -> dic
     controls[:, :n] = generator.random((facts["controls"], n)) < typical[:, None]
     chance = np.full(of, min(facts["spread"], 1.0))
     chance[:n] = min(1.0, facts["spread"] + effect)
-    return {"unit": generator.random(of) < chance, "controls": controls, "labels": simulating.labels(settings, n, of)}
+    return {
+        "unit": generator.random(of) < chance,
+        "controls": controls,
+        "labels": template.labels(settings, n, of),
+    }
 
 
-def details(settings: Mapping, sample: Mapping, parts: list[Part]) -> dict:
-    return {"controls": [{"unit": u, "drop": d} for u, d in zip(settings["controls"], parts[0].null)]}
+def details(settings: Settings, sample: Sample, parts: Sequence[Part]) -> dict[str, Any]:
+    """Return every control's drop, and how alike controls and unit are."""
+    drops = [{"unit": unit, "drop": drop} for unit, drop in zip(settings["controls"], parts[0].null)]
+    return {"controls": drops, "covariates of the controls": settings.get("balance", [])}
 
 
-def _spread(store, run, layer, label) -> dict:
-    """How much units of the layer cost the class: from the atlas where there is one, else assumed."""
+def _spread(store: Store, run: str, layer: str, label: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how much units of the layer cost the class: from the atlas where there is one, else assumed."""
     if stage_is_whole(store.run_path(run), "atlas"):
         table = store.atlas_classes(run, layer)
         drops = -table[table["class_index"] == label["class_index"]]["change"]
@@ -126,11 +168,19 @@ def _spread(store, run, layer, label) -> dict:
 
 ABOUT = About(
     title="A unit is necessary for a class",
-    options=(RUN, UNIT, CLASS, ("controls", False, "number of matched units")),
+    options=(
+        RUN,
+        UNIT,
+        CLASS,
+        ("controls", False, "number of control units"),
+        ("against", False, "matched or random control units (default: matched where the layer has enough)"),
+    ),
     smallest=0.1,
     unit="points",
-    told="matched units lose {spread:.3g} of the class's images on average, unevenly ({shape}), and the unit "
+    model="control units lose {spread:.3g} of the class's images on average, unevenly ({shape}), and the unit "
     "that much more",
-    baselines="units matched on mean activation, other classes",
+    baselines="control units of the layer, other classes",
     intervenes="silences the unit: tests that it is necessary, not that it suffices",
+    quantity="accuracy lost when units are silent",
+    subject=("run", "layer", "unit", "class"),
 )

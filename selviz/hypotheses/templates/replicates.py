@@ -1,42 +1,45 @@
 """A unit's selectivity is more than shuffled labels make, and is there again in other networks."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from selviz import statistics
 from selviz.errors import SelvizError
-from selviz.hypotheses import decision, name_lookup, option_parsing, words
-from selviz.hypotheses.decision import Part
-from selviz.hypotheses.folds import fold
-from selviz.hypotheses.template import RUN, UNIT, About, Resolved, Work
+from selviz.hypotheses import name_lookup, option_parsing, samples, template
+from selviz.hypotheses.decision import Part, part
+from selviz.hypotheses.template import RUN, UNIT, About, Array, Facts, Resolved, Sample, Settings, Work
 from selviz.runs import families
 from selviz.store import Store
 
 RESAMPLES = 1999
+LARGEST = 1 - 1e-9  # contrast of a unit that fires on one class alone
 
 
-def say(s: Mapping) -> dict[str, str]:
+def say(s: Settings) -> dict[str, str]:
+    """Say the claim in words."""
     return {
-        "statement": f"{words.unit_of(s).capitalize()} in {s['run']} is selective for class {s['class']}, more than "
-        f"shuffled labels make it, on images that did not show it; and so is the unit that matches it in "
-        f"{len(s['others'])} other networks.",
-        "quantity": f"(m - r) / (m + r) on fold 1: m the mean activation on class {s['class']}, preferred on fold 0, r "
-        "the mean of the other classes' means",
+        "statement": f"{template.unit_of(s).capitalize()} in {s['run']} is selective for class {s['class']}, by "
+        f"{s['smallest']:g} or more above what shuffled labels make of it, on images that did not show it; and so is "
+        f"the unit that matches it in {len(s['others'])} other networks.",
+        "quantity": f"(m - r) / (m + r) on fold {s['fold']}: m the mean activation on class {s['class']}, preferred on "
+        "fold 0, r the mean of the other classes' means; less its mean under shuffled labels",
         "direction": f"higher, by {s['smallest']:g} or more",
-        "refuted": "An interval of it that lies wholly below "
-        f"{s['smallest']:g}, in the network or in one of the others.",
-        "controls": f"{s['permutations']} shuffles of the labels of fold 1 in each network",
+        "refuted": f"An interval of it that lies wholly below {s['smallest']:g}, in the network or in one of the others.",
+        "controls": f"{s['permutations']} shuffles of the labels of these images in each network",
         "statistic": "rank among the shuffles, in every network; each must hold",
-        "sample": f"{s['of_images']} images of fold 1, {s['images']} of the class; the other networks' units are "
-        f"matched by correlation on fold 0 ({words.listed(s['others'])})",
+        "sample": f"{s['of_images']} images of {template.images_text(s)}, {s['images']} of the class; the other "
+        f"networks' units are matched by correlation on fold 0 ({template.listed(s['others'])})",
     }
 
 
-def resolve(store: Store, asked: Mapping, common: Mapping) -> Resolved:
-    run, layer, unit, label, chosen = name_lookup.unit_of(store, asked, any_class=True)
-    if "runs" in asked:
-        others = [name_lookup.run_of(store, name) for name in option_parsing.names(asked["runs"])]
+def resolve(store: Store, requested: Mapping[str, Any], common: Mapping[str, Any]) -> Resolved:
+    """Return the claim as it is registered."""
+    run, layer, unit, label, chosen = name_lookup.unit_of(store, requested, any_class=True)
+    if "runs" in requested:
+        others = [name_lookup.run_of(store, name) for name in option_parsing.names(requested["runs"])]
     else:
         others = _siblings(store, run)
     others = [name for name in dict.fromkeys(others) if name != run]
@@ -45,40 +48,45 @@ def resolve(store: Store, asked: Mapping, common: Mapping) -> Resolved:
             f"Replication needs at least one other network, and none in the store differs from {run} only in its seed; "
             f"name others with --runs, or train one with another --seed."
         )
-    width = name_lookup.width_of(store, run, layer)
+    width, sealed = name_lookup.width_of(store, run, layer), len(store.sealed_images(run))
     for name in others:
         if store.run(name).get("fingerprint") != store.run(run).get("fingerprint"):
             raise SelvizError(f"{name} was measured on other images than {run}; units are matched on the same ones.")
+        if len(store.sealed_images(name)) != sealed:
+            raise SelvizError(
+                f"{name} has {len(store.sealed_images(name))} sealed images and {run} {sealed}, so their folds differ; "
+                "name networks that were captured alike."
+            )
         if name_lookup.width_of(store, name, layer) != width:
             raise SelvizError(f"{layer} of {name} is not as wide as that of {run}; name networks of the same kind.")
-    row = store.unit(run, layer, unit)
-    images = name_lookup.images_of(store, run, label)
-    settings = {"run": run, "layer": layer, "unit": unit, **label, "others": others, **images}
+    row, fold = store.unit(run, layer, unit), samples.test_fold(store, [run])
+    images = samples.image_counts(store, run, fold, label)
+    settings = {"run": run, "layer": layer, "unit": unit, **label, "others": others, "fold": fold, **images}
     scale = row["std"] / row["mean_activation"] if row["mean_activation"] > 0 else 1.0
     facts = {
         **images, "classes": len(store.run(run)["classes"]), "networks": 1 + len(others),
         "spread": float(scale), "assumed": False,
     }  # fmt: skip
-    return Resolved(settings, [run, *others], facts, ["the unit's SI over both folds"], chosen)
+    return Resolved(settings, [run, *others], facts, [], chosen)
 
 
-def measure(store: Store, settings: Mapping, work: Work) -> dict:
-    """The contrast of the class on fold 1 for the unit and its matches in other networks, with shuffles of the labels
-    and resampled images; units are matched by their correlation on fold 0."""
+def measure(store: Store, settings: Settings, work: Work) -> Sample:
+    """Return the contrast of the class on the tested images for the unit and its matches in other networks, with
+    shuffles of the labels and resampled images; units are matched by their correlation on fold 0."""
     from selviz.geometry import matching
 
     run, layer, unit, label = (settings[name] for name in ("run", "layer", "unit", "class_index"))
-    first, _, _ = fold(store, run, layer, 0)
+    first, _, _ = samples.activations(store, run, layer, samples.CHOOSING)
     found, units = [], []
     for name in [run, *settings["others"]]:
         match, correlation = unit, 1.0
         if name != run:
-            other, _, _ = fold(store, name, layer, 0)
+            other, _, _ = samples.activations(store, name, layer, samples.CHOOSING)
             row = matching.matches(first[:, [unit]], other).iloc[0]
             match, correlation = int(row["match"]), float(row["correlation"])
             if match < 0:
                 raise SelvizError(f"No unit of {layer} in {name} can be matched: unit {unit} of {run} never changes.")
-        values, labels, _ = fold(store, name, layer, 1)
+        values, labels, _ = samples.activations(store, name, layer, settings["fold"])
         found.append(contrasts(values[:, match], labels, label, settings["permutations"], settings["seed"]))
         units.append({"run": name, "unit": match, "correlation": correlation})
         work.report({"run": name, "done": len(found), "of": 1 + len(settings["others"])})
@@ -90,34 +98,35 @@ def measure(store: Store, settings: Mapping, work: Work) -> dict:
     }  # fmt: skip
 
 
-def judge(sample: Mapping, settings: Mapping) -> list[Part]:
-    """`observed` [P], `null` [P, R], `resampled` [P, B]: the contrast of the class in each network; `names` [P].
+def judge(sample: Sample, settings: Settings) -> list[Part]:
+    """Judge `observed` [P], `null` [P, R], `resampled` [P, B]: the contrast of the class in each network; `names` [P].
     `images` and `of_class` count the images, in all and of the class."""
-    from scipy import special
-
-    # (m - r) / (m + r) is tanh of half the logarithm of m / r, on which scale resampled images are nearly normal.
-    quantile = float(
-        special.stdtrit(max(int(sample["of_class"]) - 1, 1), 0.5 + decision.confidence(settings["level"]) / 2)
-    )
-    parts = []
+    parts, of_class = [], max(int(sample["of_class"]), 2)
     for name, observed, null, resampled in zip(
         sample["names"], sample["observed"], np.asarray(sample["null"]), np.asarray(sample["resampled"])
     ):
         rank = statistics.rank_among(float(observed), null)
-        middle, half = decision.atanh(float(observed)), quantile * float(decision.atanh(resampled).std(ddof=1))
-        low, high = np.tanh(middle - half), np.tanh(middle + half)
+        # (m - r) / (m + r) is tanh of half the logarithm of m / r, on which scale resampled images are nearly normal.
+        center = _scaled(float(observed)) - _scaled(float(null.mean()))
+        error = math.hypot(float(_scaled(resampled).std(ddof=1)), float(_scaled(null).std() / math.sqrt(len(null))))
+        estimate = statistics.Estimate(math.tanh(center), float(center), error, of_class - 1, "tanh")
         parts.append(
-            Part(
+            part(
                 str(name),
-                f"shuffles of the labels of fold 1, {len(null):,}, one-sided",
-                float(observed), float(low), float(high), rank.p_high, 1 / (len(null) + 1), float(observed),
-                null.tolist(), 0.0, settings["smallest"], int(sample["images"]), "images",
+                f"shuffles of the labels, {len(null):,}, one-sided",
+                estimate, settings, n=int(sample["images"]), of="images", null=null, p=rank.p_high,
+                smallest_p=1 / (len(null) + 1), observed=float(observed), parts=len(sample["names"]),
             )
         )  # fmt: skip
     return parts
 
 
-def simulate(generator, settings: Mapping, facts: Mapping, effect: float) -> dict:
+def _scaled(contrast: Any) -> Any:
+    return np.arctanh(np.clip(contrast, -LARGEST, LARGEST))
+
+
+def simulate(generator: np.random.Generator, settings: Settings, facts: Facts, effect: float) -> Sample:
+    """Return activations of a unit that is so selective in every network, as contrasts."""
     n, of, classes, label = facts["images"], facts["of_images"], facts["classes"], settings["class_index"]
     labels = np.concatenate([np.full(n, label), np.resize(np.delete(np.arange(classes), label), of - n)])
     mean = np.where(labels == label, (1 + effect) / (1 - effect), 1.0)
@@ -132,12 +141,15 @@ def simulate(generator, settings: Mapping, facts: Mapping, effect: float) -> dic
     return {**sample, "images": of, "of_class": n}
 
 
-def details(settings: Mapping, sample: Mapping, parts: list[Part]) -> dict:
+def details(settings: Settings, sample: Sample, parts: Sequence[Part]) -> dict[str, Any]:
+    """Return which unit stands for it in each network."""
     return {"units": sample["units"]}
 
 
-def contrasts(values, labels, label: int, shuffles: int, seed: int, resamples: int = RESAMPLES) -> tuple:
-    """(contrast of a class for activations [N], the same under shuffled labels [R], under resampled images [B])."""
+def contrasts(
+    values: Array, labels: Array, label: int, shuffles: int, seed: int, resamples: int = RESAMPLES
+) -> tuple[float, Array, Array]:
+    """Return (contrast of a class for activations [N], under shuffled labels [R], under resampled images [B])."""
     import torch
 
     from selviz.selectivity import index
@@ -146,7 +158,7 @@ def contrasts(values, labels, label: int, shuffles: int, seed: int, resamples: i
     values = values.astype(np.float64)
     truth, column = torch.from_numpy(labels).long(), torch.from_numpy(values).unsqueeze(1)
 
-    def contrast(means) -> np.ndarray:
+    def contrast(means: torch.Tensor) -> Array:
         return index.index_of_class(means, label).numpy()
 
     observed = float(contrast(index.class_means(column, truth, classes)[0])[0])
@@ -164,13 +176,13 @@ def contrasts(values, labels, label: int, shuffles: int, seed: int, resamples: i
     return observed, np.concatenate(null), contrast(torch.from_numpy(means))
 
 
-def _pieces(total: int, size: int = 500):
+def _pieces(total: int, size: int = 500) -> Iterator[int]:
     for first in range(0, total, size):
         yield min(size, total - first)
 
 
-def _siblings(store, run) -> list[str]:
-    """Finished runs that differ from this one in nothing but their seed."""
+def _siblings(store: Store, run: str) -> list[str]:
+    """Return finished runs that differ from this one in nothing but their seed."""
     table = families.siblings(store.runs(), run)
     alpha = table.set_index("run")["alpha"][run]
     return [name for name in table[table["alpha"].eq(alpha)]["run"] if name != run]
@@ -186,8 +198,11 @@ ABOUT = About(
     ),
     smallest=0.2,
     unit="",
-    told="activations follow a gamma distribution with a coefficient of variation of {spread:.2g}, in every network",
+    model="activations follow a gamma distribution with a coefficient of variation of {spread:.2g}, in every network",
     baselines="shuffled labels",
     intervenes="",
+    quantity="selectivity of a unit",
+    subject=("run", "layer", "unit", "class", "others"),
+    largest=0.95,
     replicates=True,
 )

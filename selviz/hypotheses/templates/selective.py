@@ -1,99 +1,89 @@
-"""The most selective units of a layer matter more than random ones, and than ones that are as active."""
+"""The most selective units of a layer matter more than random ones, and than matched ones."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from selviz import statistics
-from selviz.errors import SelvizError, unknown
-from selviz.hypotheses import decision, name_lookup, option_parsing, words
-from selviz.hypotheses.decision import Part
-from selviz.hypotheses.folds import class_indices, fold
-from selviz.hypotheses.template import CONTROLS, DRAWS, RUN, About, Resolved, Work
+from selviz import ablation, statistics
+from selviz.hypotheses import decision, name_lookup, option_parsing, samples, template
+from selviz.hypotheses.decision import Part, part
+from selviz.hypotheses.template import DRAWS, RUN, About, Array, Facts, Resolved, Sample, Settings, Work
+from selviz.hypotheses.templates.necessary_units import set_controls
 from selviz.store import Store
 
 
-def say(s: Mapping) -> dict[str, str]:
-    kinds = {"random": "random units", "matched": "units of the same mean activation"}
-    kind = " and than ".join(f"{s['k']} {kinds[name]}" for name in _kinds(s["controls"]))
-    sets = " and ".join(f"{s['draws']} sets of {s['k']} {kinds[name]}" for name in _kinds(s["controls"]))
+def say(s: Settings) -> dict[str, str]:
+    """Say the claim in words."""
+    least, k = template.points(s["smallest"]), s["k"]
+    kinds = " and than ".join(f"{k} {kind} units" for kind in s["sets"])
+    sets = " and ".join(f"{number} {kind} sets of {k} units" for kind, number in s["sets"].items())
+    matched = "" if "matched" in s["sets"] else f"; {s['unmatched']}"
     return {
-        "statement": f"In {s['run']} the {s['k']} most selective units of a layer matter more than {kind} of it "
-        f"({words.listed(s['layers'])}).",
-        "quantity": "the drop of accuracy on fold 1 when the units are silent (mode zero), mean over layers, each "
-        "layer by itself",
-        "direction": f"a larger drop, by {words.points(s['smallest'])} or more",
-        "refuted": words.refuted(s, "the drop beyond the mean of the control sets"),
-        "controls": f"{sets} in each layer",
-        "statistic": "rank of the mean drop among the control sets'" + ("; both must hold" if "and" in sets else ""),
-        "sample": f"units ranked by SI on fold 0, measured on the {s['of_images']} images of fold 1; intervals are for "
-        "new images",
+        "statement": f"In {s['run']} the {k} most selective units of a layer matter more than {kinds} of it: without "
+        f"them the accuracy drops by at least {least} more ({template.listed(s['layers'])}).",
+        "quantity": f"the drop of accuracy on fold {s['fold']} when the units are silent (mode zero), mean over "
+        "layers, each layer by itself",
+        "direction": f"a larger drop, by {least} or more",
+        "refuted": template.refuted(s, "the drop beyond the mean of the control sets"),
+        "controls": f"{sets} in each layer{matched}",
+        "statistic": "rank of the mean drop among the control sets'"
+        + ("; both must hold" if len(s["sets"]) > 1 else ""),
+        "sample": f"units ranked by SI on fold 0, measured on the {s['of_images']} images of "
+        f"{template.images_text(s)}; intervals are for new images, and other control sets",
     }
 
 
-def resolve(store: Store, asked: Mapping, common: Mapping) -> Resolved:
-    run = name_lookup.run_of(store, asked["run"])
-    layers, widths = name_lookup.layers_of(store, run, asked.get("layer"))
-    k = asked.get("k", max(1, min(widths) // 10))
+def resolve(store: Store, requested: Mapping[str, Any], common: Mapping[str, Any]) -> Resolved:
+    """Return the claim as it is registered."""
+    run = name_lookup.run_of(store, requested["run"])
+    layers, widths = name_lookup.layers_of(store, run, requested.get("layer"))
+    k = requested.get("k", max(1, min(widths) // 10))
     for name, width in zip(layers, widths):
         k = option_parsing.count(k, 1, "k", width - 1, name)
-    controls = asked.get("controls", "both" if 2 * k <= min(widths) else "random")
-    if controls not in CONTROLS:
-        raise unknown("kind of controls", controls, CONTROLS)
-    if controls != "random" and 2 * k > min(widths):
-        raise SelvizError(
-            f"Matching needs twice as many units as k, and the narrowest layer has {min(widths)}; give a smaller k, or "
-            f"random controls only: --controls random"
-        )
-    draws = option_parsing.draws(asked, common["level"])
-    images = name_lookup.images_of(store, run)
-    settings = {"run": run, "layers": layers, "k": k, "controls": controls, "draws": draws, **images}
-    facts = {**images, "draws": draws, "layers": len(layers), "drop": 0.02, "spread": 0.015}
-    stored = name_lookup.stored(store, run, ablation="the removal curves")
-    return Resolved(settings, [run], {**facts, "assumed": True}, stored, f"the {k} most selective units of each layer")
-
-
-def measure(store: Store, settings: Mapping, work: Work) -> dict:
-    """What silencing the most selective units of each layer loses, and each control set of each kind."""
-    import torch
-
-    from selviz import ablation
-    from selviz.hypotheses import ablation_samples
-
-    run, k = settings["run"], settings["k"]
-    engine = ablation_samples.open_engine(store, run)
-    names = store.run(run)["classes"]
-    kinds, draws, layers = _kinds(settings["controls"]), settings["draws"], settings["layers"]
-    change, chosen, drops, typical = [], {}, {kind: [] for kind in kinds}, {kind: [] for kind in kinds}
-
-    def measured(layer: str, name: str, sets: list) -> np.ndarray:
-        """What each set loses: [sets, N]."""
-        nonlocal done
-        rows = []
-        for place, block in ablation_samples.blocks(sets):
-
-            def make(block=block) -> dict[str, np.ndarray]:
-                return {"lost": np.concatenate([ablation_samples.lost(engine, drawn) for drawn in block])}
-
-            rows.append(work.keep(f"{name}-{place}", make)["lost"].reshape(len(block), -1))
-            done += len(block)
-            work.report({"layer": layer, "done": done, "of": len(layers) * (1 + len(kinds) * draws)})
-        return np.concatenate(rows)
-
-    done = 0
+    draws, fold = option_parsing.draws(requested, common["level"]), samples.test_fold(store, [run])
+    chosen = {layer: _top(store, run, layer, k) for layer in layers}
+    alike, balance, why_not = [], [], ""
     for position, layer in enumerate(layers):
-        values, labels, _ = fold(store, run, layer, 0)
-        si, _, _ = class_indices(values, labels, len(names))
-        top = np.argsort(-si, kind="stable")[:k].tolist()
-        chosen[layer] = sorted(top)
-        seed, units, means = settings["seed"] + position, {layer: top}, torch.from_numpy(values.mean(axis=0))
-        change.append(measured(layer, f"{position}-chosen", [units])[0])
-        for kind in kinds:
+        found = samples.matching(store, run, layer, chosen[layer])
+        alike.append(list(found.sets(draws, common["seed"] + position)))
+        why_not = why_not or ("" if alike[-1] else found.why_not(layer))
+        if alike[-1]:
+            balance += [{"layer": layer, **row._asdict()} for row in found.balance(alike[-1])]
+    sets, unmatched = set_controls(requested, common, draws, alike, why_not)
+    images = samples.image_counts(store, run, fold)
+    settings = {
+        "run": run, "layers": layers, "k": k, "draws": draws, "units": list(chosen.values()), "sets": sets,
+        "unmatched": unmatched, "fold": fold, "balance": balance if "matched" in sets else [], **images,
+    }  # fmt: skip
+    facts = {**images, "layers": len(layers), "drop": 0.02, "spread": 0.015, "assumed": True}
+    return Resolved(settings, [run], facts, [], f"the {k} most selective units of each layer")
+
+
+def measure(store: Store, settings: Settings, work: Work) -> Sample:
+    """Return what silencing the most selective units of each layer loses, and each control set of each kind."""
+    run, layers = settings["run"], settings["layers"]
+    engine = samples.test_engine(store, run, settings["fold"])
+    total, done = len(layers) * (1 + sum(settings["sets"].values())), 0
+    change: list[Array] = []
+    drops: dict[str, list[Array]] = {kind: [] for kind in settings["sets"]}
+    typical: dict[str, list[Array]] = {kind: [] for kind in settings["sets"]}
+
+    def tell(number: int) -> None:
+        nonlocal done
+        done += number
+        work.report({"done": done, "of": total})
+
+    for position, (layer, units) in enumerate(zip(layers, settings["units"])):
+        seed = settings["seed"] + position
+        change.append(samples.lost_by_sets(engine, [{layer: units}], f"{position}-chosen", work, tell)[0])
+        for kind, number in settings["sets"].items():
             if kind == "random":
-                sets = ablation.random_sets(engine.network, units, draws, seed)
+                sets = list(ablation.random_sets(engine.network, {layer: units}, number, seed))
             else:
-                sets = ablation.matched_sets(engine.network, units, {layer: means}, draws, seed)
-            lost = measured(layer, f"{position}-{kind}", list(sets))
+                found = samples.matching(store, run, layer, units)
+                sets = [{layer: other} for other in found.sets(number, seed)]
+            lost = samples.lost_by_sets(engine, sets, f"{position}-{kind}", work, tell)
             drops[kind].append(lost.mean(axis=1))
             typical[kind].append(lost.mean(axis=0))
     engine.close()
@@ -101,54 +91,63 @@ def measure(store: Store, settings: Mapping, work: Work) -> dict:
         "change": np.stack(change),
         "typical": {kind: np.stack(rows) for kind, rows in typical.items()},
         "drops": {kind: np.stack(rows, axis=1) for kind, rows in drops.items()},
-        "units": chosen,
     }
 
 
-def judge(sample: Mapping, settings: Mapping) -> list[Part]:
-    """`change` [L, N] over images; by kind of control sets `drops` [R, L], each set's, and `typical` [L, N], the mean
-    over sets."""
+def judge(sample: Sample, settings: Settings) -> list[Part]:
+    """Judge `change` [L, N] over images; by kind of control sets `drops` [R, L], each set's, and `typical` [L, N], the
+    mean over sets."""
     change, parts = np.asarray(sample["change"], float), []
     observed = float(change.mean())
     for kind, drops in sample["drops"].items():
-        null = np.asarray(drops, float).mean(axis=1)
-        rank = statistics.rank_among(decision.settled(observed), decision.settled(null))
+        by_layer = np.asarray(drops, float)
+        null = by_layer.mean(axis=1)
+        rank = statistics.rank_among(float(decision.settled(observed)), decision.settled(null))
         beyond = (change - np.asarray(sample["typical"][kind], float)).mean(axis=0)
-        low, high = statistics.bounded_mean_interval(beyond, decision.confidence(settings["level"]))
         parts.append(
-            Part(
+            part(
                 f"more than {kind} sets",
                 f"rank of the drop, mean over layers, among {len(null)} {kind} sets of each layer, one-sided",
-                observed - float(null.mean()), low, high, rank.p_high, 1 / (len(null) + 1), observed, null.tolist(),
-                0.0, settings["smallest"], change.shape[1], "images",
+                statistics.bounded_mean(beyond, decision.set_error(null)),
+                settings, n=change.shape[1], of="images", null=null, p=rank.p_high, smallest_p=1 / (len(null) + 1),
+                observed=observed, parts=len(sample["drops"]),
             )
         )  # fmt: skip
     return parts
 
 
-def simulate(generator, settings: Mapping, facts: Mapping, effect: float) -> dict:
-    of, layers, kinds = facts["of_images"], facts["layers"], _kinds(settings["controls"])
-    size = (len(kinds), settings["draws"], layers)
-    drops = generator.binomial(of, np.clip(generator.normal(facts["drop"], facts["spread"], size), 0, 1)) / of
+def simulate(generator: np.random.Generator, settings: Settings, facts: Facts, effect: float) -> Sample:
+    """Return a sample in which the selective units lose so much more than control sets."""
+    of, layers = facts["of_images"], facts["layers"]
+    drops = {}
+    for kind, number in settings["sets"].items():
+        chance = np.clip(generator.normal(facts["drop"], facts["spread"], (number, layers)), 0, 1)
+        drops[kind] = generator.binomial(of, chance) / of
     change = generator.random((layers, of)) < min(1.0, facts["drop"] + effect)
-    typical = {kind: np.full((layers, of), sets.mean()) for kind, sets in zip(kinds, drops)}
-    return {"change": change, "typical": typical, "drops": dict(zip(kinds, drops))}
-
-
-def details(settings: Mapping, sample: Mapping, parts: list[Part]) -> dict:
-    means = {f"{kind}_mean": np.asarray(drops).mean(axis=0) for kind, drops in sample["drops"].items()}
-    rows = zip(settings["layers"], np.asarray(sample["change"], float).mean(axis=1), *means.values())
     return {
-        "layers": [
-            {"layer": layer, "units": sample["units"][layer], "drop": drop, **dict(zip(means, beside))}
-            for layer, drop, *beside in rows
-        ]
+        "change": change,
+        "drops": drops,
+        "typical": {kind: np.full((layers, of), sets.mean()) for kind, sets in drops.items()},
     }
 
 
-def _kinds(controls: str) -> tuple[str, ...]:
-    """Which kinds of sets stand beside the most selective units: random ones, ones matched on activation, or both."""
-    return ("random", "matched") if controls == "both" else (controls,)
+def details(settings: Settings, sample: Sample, parts: Sequence[Part]) -> dict[str, Any]:
+    """Return what each layer's units lose beside the mean of its control sets."""
+    means = {f"{kind} sets, mean": np.asarray(drops).mean(axis=0) for kind, drops in sample["drops"].items()}
+    rows = zip(settings["layers"], settings["units"], np.asarray(sample["change"], float).mean(axis=1), *means.values())
+    return {
+        "layers": [
+            {"layer": layer, "units": units, "drop": drop, **dict(zip(means, others))}
+            for layer, units, drop, *others in rows
+        ],
+        "covariates of the matched sets": settings.get("balance", []),
+    }
+
+
+def _top(store: Store, run: str, layer: str, k: int) -> list[int]:
+    values, labels, _ = samples.activations(store, run, layer, samples.CHOOSING)
+    si, _, _ = samples.class_indices(values, labels, len(store.run(run)["classes"]))
+    return sorted(np.argsort(-si, kind="stable")[:k].tolist())
 
 
 ABOUT = About(
@@ -157,16 +156,14 @@ ABOUT = About(
         RUN,
         ("layer", False, "one layer, or several such as A,B (default: every layer)"),
         ("k", False, "units of each layer (default: a tenth of the narrowest)"),
-        (
-            "controls",
-            False,
-            "random, matched on mean activation, or both (default, where layers have 2 k units)",
-        ),
+        ("controls", False, "random, matched or both (default: both where matched sets exist)"),
         DRAWS,
     ),
     smallest=0.03,
     unit="points",
-    told="control sets lose {drop:.0%} of the images, with a standard deviation of {spread:.3g} between sets",
-    baselines="random units of the layer, units matched on mean activation",
+    model="control sets lose {drop:.0%} of the images, with a standard deviation of {spread:.3g} between sets",
+    baselines="random units of the layer, matched units",
     intervenes="silences them: tests that they are necessary",
+    quantity="accuracy lost when units are silent",
+    subject=("run", "layers", "k"),
 )

@@ -69,18 +69,25 @@ HYPOTHESES = Table(
         Column("statement", "VARCHAR", "the claim in words"),
         Column("study", "VARCHAR", "family that it belongs to; empty for a family of its own"),
         Column("planned", "BIGINT", "number of hypotheses that the family was planned with"),
-        Column("level", "DOUBLE", "corrected level of the verdict: 0.05 divided by that number"),
+        Column("level", "DOUBLE", "level of the verdict: 0.05 divided by that number"),
         Column("kind", "VARCHAR", "confirmatory or exploratory"),
         Column("registered", "VARCHAR", "when it was registered (UTC)"),
         Column("state", "VARCHAR", "registered, begun, tested or abandoned"),
         Column("begun", "BOOLEAN", "whether its test was begun"),
-        Column("verdict", "VARCHAR", "supported, refuted or inconclusive"),
+        Column(
+            "verdict",
+            "VARCHAR",
+            "supported; an effect, smaller than asked not excluded; refuted; open (by the first rules: inconclusive)",
+        ),
         Column("p", "DOUBLE", "largest one-sided p of the claim's parts"),
         Column("effect", "DOUBLE", "of the claim's first part, in the claim's direction"),
         Column("low", "DOUBLE", "lower end of its interval"),
         Column("high", "DOUBLE", "upper end of its interval"),
         Column("smallest", "DOUBLE", "smallest effect that matters"),
-        Column("power", "DOUBLE", "share of simulated tests that support the claim if it is true with that effect"),
+        Column("power", "DOUBLE", "share of simulated tests that support the claim with the effect that is expected"),
         Column("tested", "VARCHAR", "when the verdict was written (UTC)"),
+        Column(
+            "rules", "BIGINT", "that the verdict is by: 1 the first ones, against no effect; 2 by the whole interval"
+        ),
     ),
 )

@@ -20,7 +20,7 @@ from selviz.testing.faults.contents import content, names, unsound
 WORK = multiprocessing.get_context("forkserver")
 LOADED = (
     "selviz.cli selviz.runs.train selviz.runs.sweep selviz.studies.ablation selviz.robustness "
-    "selviz.hypotheses.registry selviz.hypotheses.ablation_samples selviz.text.tables "
+    "selviz.hypotheses.registry selviz.hypotheses.samples selviz.text.tables "
     "selviz.store.integrity sklearn.datasets joblib"
 ).split()
 
