@@ -125,7 +125,10 @@ def accuracy(store: Store, run: str, everything: bool) -> Array:
     from selviz.runs.load import load_network
 
     network, dataset = load_network(store, run, sealed=everything)
-    step, inputs = batch_size(network), dataset.view()
+    step, inputs, device = batch_size(network), dataset.view(), next(network.root.parameters()).device
     with torch.inference_mode():
-        found = [network.logits(inputs[first : first + step]).argmax(dim=1) for first in range(0, len(inputs), step)]
+        found = [
+            network.logits(inputs[first : first + step].to(device)).argmax(dim=1).cpu()
+            for first in range(0, len(inputs), step)
+        ]
     return np.array((torch.cat(found) == dataset.eval_labels).double().mean())
