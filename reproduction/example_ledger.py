@@ -54,7 +54,6 @@ def about_units(run: str) -> list[tuple[str, dict[str, Any]]]:
         ("necessary_units", {"run": run, "layer": "relu4", "class": "3", "k": 10}),
         ("replicates", {"run": run, "unit": "relu4:best", "class": "3", "runs": others}),
         ("single", {"run": run, "layer": "relu4", "class": "3"}),
-        ("necessary", {"run": run, "unit": "relu4:best", "class": "3"}),
         ("map", {"run": run, "unit": "relu3:best", "class": "3"}),
     ]
 
@@ -62,6 +61,7 @@ def about_units(run: str) -> list[tuple[str, dict[str, Any]]]:
 def standalone(run: str) -> list[tuple[str, dict[str, Any]]]:
     networks = ",".join(run_name(config(alpha, seed)) for alpha in ALPHAS for seed in SEEDS)
     return [
+        ("necessary", {"run": run, "unit": "relu4:best", "class": "3"}),  # a layer of 64 units has too few for a study
         ("robust", {"runs": networks, "corruption": "gaussian_noise"}),
         ("own", {"yaml": OWN.format(run=run)}),
     ]
