@@ -4,6 +4,9 @@ Streamlit draws what a popover holds at the end of the page, so Tab would lead p
 shows the button that copies a code block to a mouse alone.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import streamlit as st
 import streamlit.components.v2 as components
 
@@ -34,7 +37,7 @@ export default function ({parentElement}) {
 
 
 @st.cache_resource
-def _control():
+def _control() -> Callable[..., Any]:
     return components.component("selviz.enter", html="<span></span>", js=ENTER)
 
 

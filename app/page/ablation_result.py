@@ -47,7 +47,7 @@ def _cells(before: tuple[str, str], after: tuple[str, str], change: tuple[str, s
         column.metric(name, value, delta=beside, delta_color="off", delta_arrow="off")
 
 
-def _estimate(estimate) -> None:
+def _estimate(estimate: Any) -> None:
     ends = {when: (getattr(estimate, f"{when}_low"), getattr(estimate, f"{when}_high")) for when in ("before", "after")}
     cells = {
         when: (

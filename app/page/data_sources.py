@@ -1,5 +1,7 @@
 """Where a run's images come from: `line()` in the sidebar, and a warning where they changed; `details(run)`."""
 
+from typing import Any
+
 import streamlit as st
 
 from selviz.config import short_name
@@ -67,9 +69,9 @@ def details(run: str) -> None:
                 st.caption(f"The first {len(skipped)} are listed.")
 
 
-def _numbers(values) -> str:
+def _numbers(values: Any) -> str:
     return ", ".join(f"{value:.3g}" for value in values or ())
 
 
-def _whole(value) -> int:
+def _whole(value: Any) -> int:
     return 0 if value is None or value != value else int(value)

@@ -12,6 +12,7 @@ import re
 from importlib.metadata import distribution
 from pathlib import Path
 from string import Template
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -87,7 +88,7 @@ def csv(table: pd.DataFrame) -> bytes:
     return flat.to_csv(index=False).encode()
 
 
-def _text(value) -> str:
+def _text(value: object) -> str:
     if isinstance(value, dict | list | tuple | np.ndarray):
         return json.dumps(plain(value), ensure_ascii=False)
     return str(plain(value))
@@ -103,7 +104,7 @@ def parquet(table: pd.DataFrame, about: dict[str, str]) -> bytes:
     return buffer.getvalue()
 
 
-def page(figure, title: str, how: str, about: dict[str, str], dark: bool = False, stem: str = "") -> bytes:
+def page(figure: Any, title: str, how: str, about: dict[str, str], dark: bool = False, stem: str = "") -> bytes:
     """The figure as a page of its own: interactive, without a network, with buttons that save it as SVG and PNG.
 
     Whatever `about` says stands under the figure.
@@ -127,7 +128,7 @@ def page(figure, title: str, how: str, about: dict[str, str], dark: bool = False
     ).encode()
 
 
-def alone(figure, dark: bool = False):
+def alone(figure: Any, dark: bool = False) -> Any:
     """The figure as it looks without the dashboard around it; the one that is given stays as it is."""
     colour = {"paper_bgcolor": BACKGROUND[dark], "plot_bgcolor": BACKGROUND[dark]}
     free = copy.deepcopy(figure).update_xaxes(fixedrange=False).update_yaxes(fixedrange=False)

@@ -1,6 +1,8 @@
 """The frame of every page: `page(title, how)`, `with show_errors(): ...`, `link()`."""
 
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import streamlit as st
 
@@ -31,7 +33,7 @@ def page(title: str, how: str, python: str = "", shell: str = "") -> None:
 
 
 @contextmanager
-def popover(label: str, icon: str, key: str, **options):
+def popover(label: str, icon: str, key: str, **options: Any) -> Iterator[bool]:
     """A box that opens at a button; gives whether it is open, since what is in it is made only then."""
     with st.popover(label, icon=icon, on_change="rerun", key=key, **options) as box:
         if box.open:
@@ -47,7 +49,7 @@ def link() -> str:
     return f"{st.context.url or ''}{'?' if query else ''}{query}"
 
 
-def unbounded(run: str, layers) -> None:
+def unbounded(run: str, layers: Iterable[str]) -> None:
     """Says so where SI has no bound: in layers whose activations can be negative."""
     table = reads.store().layers(run)
     signed = table[table["signed"] & table["layer"].isin(list(layers))]["layer"].tolist()
@@ -69,7 +71,7 @@ def passing(error: OSError | MemoryError) -> SelvizError | None:
 
 
 @contextmanager
-def show_errors():
+def show_errors() -> Iterator[None]:
     """A SelvizError inside is shown as its sentence, once on a page; everything else on the page stays.
 
     So is what the system refuses, such as another open file: that passes, and says nothing of a file's content.

@@ -2,6 +2,7 @@
 
 import html
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -77,7 +78,7 @@ def called(name: str) -> str:
 
 
 @st.cache_data(max_entries=64, show_spinner="Making the images ...")
-def _made(folder: str, files: tuple, run: str, kind: str, name: str, level: float, first: int):
+def _made(folder: str, files: tuple, run: str, kind: str, name: str, level: float, first: int) -> Any:
     """Pixels of the images, clean and perturbed, their labels, and ((prediction, probability)) of both."""
     import torch
 

@@ -4,7 +4,9 @@ The browser draws the picture, as the server has nothing to draw with. It fetche
 is first pressed, since Streamlit's own copy is out of reach of a component.
 """
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import plotly
 import streamlit as st
@@ -53,11 +55,11 @@ export default function ({data, parentElement}) {
 
 
 @st.cache_resource
-def _control():
+def _control() -> Callable[..., Any]:
     return components.component("selviz.pictures", html=HTML, css=CSS, js=export.SCRIPT + START)
 
 
-def pictures(figure, facts: dict, key: str) -> None:
+def pictures(figure: Any, facts: dict[str, Any], key: str) -> None:
     """The two buttons for a Plotly figure; `facts` are `files.told`."""
     folder = served.declare_component("plotly", path=Path(plotly.__file__).parent / "package_data")
     base = (st.get_option("server.baseUrlPath") or "").strip("/")

@@ -1,8 +1,9 @@
 """Tables and charts with what stands behind them: `table(rows)`, `chart(title, figure, how, behind, key)`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any, Literal
 
 import pandas as pd
 import streamlit as st
@@ -29,7 +30,7 @@ HEADS = {  # of columns that pages compute; those of stored columns are declared
 }
 
 
-def downloads(name: str, behind: pd.DataFrame, figure=None, title: str = "", how: str = "") -> None:
+def downloads(name: str, behind: pd.DataFrame, figure: Any = None, title: str = "", how: str = "") -> None:
     """Buttons that save the table as CSV and Parquet, and the figure as SVG, PNG and an interactive page.
 
     A file is made when it is asked for.
@@ -69,7 +70,15 @@ def origin() -> dict[str, str]:
     return {"selviz": __version__, "address": frame.link(), "written": written, "citation": export.citation()}
 
 
-def chart(title: str, figure, how: str, behind: pd.DataFrame, key: str, on_select=None, selection_mode="points"):
+def chart(
+    title: str,
+    figure: Any,
+    how: str,
+    behind: pd.DataFrame,
+    key: str,
+    on_select: Callable[[], object] | Literal["rerun"] | None = None,
+    selection_mode: str | Sequence[str] = "points",
+) -> Any:
     """A chart, its title, the table behind it, and one line of how to read it; gives the selection if `on_select`."""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader(title, anchor=False, width="stretch")
@@ -83,7 +92,7 @@ def chart(title: str, figure, how: str, behind: pd.DataFrame, key: str, on_selec
     return event
 
 
-def table(rows: pd.DataFrame, **options):
+def table(rows: pd.DataFrame, **options: Any) -> Any:
     """A table with the heads and formats that all pages use; shares 0..1 are shown in per cent."""
     shares = {name: 100 * rows[name].astype(float) for name, head in HEADS.items() if head.percent and name in rows}
     titles = {

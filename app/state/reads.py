@@ -6,6 +6,7 @@ within a bound in bytes, so pages call its methods as they are.
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import streamlit as st
@@ -13,6 +14,10 @@ import streamlit as st
 from selviz.store import Store
 
 from . import caches
+
+if TYPE_CHECKING:
+    from selviz.datasets import Dataset
+    from selviz.networks.unit_network import UnitNetwork
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -53,7 +58,7 @@ def runs() -> pd.DataFrame:
 
 
 @st.cache_resource(max_entries=4, show_spinner="Loading the network ...")
-def _network(folder: str, files: tuple, run: str):
+def _network(folder: str, files: tuple, run: str) -> "tuple[UnitNetwork, Dataset]":
     from selviz.runs.load import load_network
 
     loaded = load_network(Store(folder), run)
@@ -61,8 +66,8 @@ def _network(folder: str, files: tuple, run: str):
     return loaded
 
 
-def network(run: str):
-    """(UnitNetwork, Dataset) of a run. One object for all visitors: it is read, never changed."""
+def network(run: str) -> "tuple[UnitNetwork, Dataset]":
+    """Return network and data set of a run. One object for all visitors: it is read, never changed."""
     return _network(data(), run_version(run), run)
 
 

@@ -2,8 +2,11 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
+from typing import TypeVar
 
 import streamlit as st
+
+Value = TypeVar("Value")
 
 
 def stop_if_superseded() -> None:
@@ -11,7 +14,7 @@ def stop_if_superseded() -> None:
     st.session_state.get("run")
 
 
-def run_interruptibly(call: Callable):
+def run_interruptibly(call: Callable[[], Value]) -> Value:
     """`call()` where it takes long: in a thread, so that a newer request of the visitor need not wait for its end."""
     pool = ThreadPoolExecutor(1)
     future = pool.submit(call)

@@ -90,7 +90,7 @@ def clicks(page: Page, address: str, units: list[str], repeats: int) -> dict[str
         found = page.evaluate("window.boardTimes")
         for name in ("tile", "bar"):
             times[name].append(found[name])
-        page.get_by_role("button", name="Clear").click()
+        page.get_by_role("button", name="Put all back").click()
         page.locator(".board-accuracy", has_text="was").wait_for(state="detached", timeout=PATIENCE)
         settled(page)
     return {f"{name}_ms": quantiles(values[1:]) for name, values in times.items()}

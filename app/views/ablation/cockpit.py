@@ -103,13 +103,17 @@ def tile_values(run: str) -> dict[str, Any]:
     }
 
 
-def chosen_line(choice: Choice, keep: bool) -> None:
-    """Say which units are silent."""
+def chosen_line(run: str, choice: Choice, keep: bool) -> None:
+    """Say which units are silent, and draw the way to put them back."""
     count = sum(map(len, choice.units.values()))
     done = "keep, all others of their layers silent" if keep else "silent"
     listed = unit_lists.format_units(choice.units)
     shown = listed if len(listed) <= 200 else f"{listed[:200]} …"
-    st.markdown(f"**{numbers.counted(count, 'unit')} {done}:** " + safe_text.code(shown or "none"))
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown(f"**{numbers.counted(count, 'unit')} {done}:** " + safe_text.code(shown or "none"), width="content")
+        if count:
+            icon = ":material/undo:"
+            st.button("Put all back", icon=icon, type="tertiary", on_click=unit_selection.put, args=(run, {}))
 
 
 def suggestion(run: str) -> None:

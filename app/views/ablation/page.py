@@ -42,7 +42,7 @@ def show() -> None:
         title(request, choice.units, settings)
     result = None
     with result_slot:
-        cockpit.chosen_line(choice, settings.keep)
+        cockpit.chosen_line(run, choice, settings.keep)
         if choice.units:
             with frame.show_errors():
                 result = ablation_result.overall(request)

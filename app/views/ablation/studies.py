@@ -1,6 +1,7 @@
 """The stored studies of a run's units: `curves(run, layer)`, `atlas(run, layer)`, each with the way to fill it."""
 
 import math
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -184,7 +185,7 @@ def _correlations(run: str, layer: str, live: pd.DataFrame, exact: bool) -> None
         st.caption("Spearman's ρ over the units of a layer; drop: of the accuracy over all classes.")
 
 
-def _points(clicked) -> list[dict]:
+def _points(clicked: Any) -> list[dict[str, Any]]:
     return [point for point in clicked["selection"]["points"] if point.get("customdata")]
 
 

@@ -5,7 +5,7 @@ import streamlit as st
 
 from selviz import figures
 from selviz.errors import SelvizError
-from selviz.statistics import FEWEST_SEEDS, over_seeds
+from selviz.statistics import FEWEST_SEEDS, OverSeeds, over_seeds
 from selviz.store import Store
 from selviz.text import numbers
 
@@ -159,6 +159,6 @@ def told_of_maps(table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def _si(found) -> str:
+def _si(found: OverSeeds) -> str:
     interval = f" ({found.low:.2f} to {found.high:.2f})" if found.kind else ""
     return f"{found.mean:.2f}{interval}"

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import re
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -121,7 +122,7 @@ def accuracies(rows: dict[str, dict], base: str) -> tuple[pd.DataFrame, pd.DataF
     return tables[0], tables[1].reset_index(drop=True) if classes else pd.DataFrame()
 
 
-def _common(first, second):
+def _common(first: Any, second: Any) -> tuple[Any, Any]:
     """Return both, rows of images, cut to the images that both show: an older run has no sealed ones, which are last."""
     images = min(len(first), len(second))
     return first[:images], second[:images]
@@ -173,7 +174,7 @@ def settings(rows: dict[str, dict], names: dict[str, str], all_of_them: bool) ->
     return table if all_of_them else table[table.nunique(axis=1) > 1]
 
 
-def _said(value) -> str:
+def _said(value: Any) -> str:
     if value is None or value is pd.NA or numbers.missing(value):
         return "–"
     return f"{value:g}".replace("-", numbers.MINUS) if isinstance(value, float) else str(value)
@@ -217,7 +218,9 @@ def pairs(one: str, other: str, at: str, other_at: str) -> tuple[pd.DataFrame, d
 
 
 @st.cache_data(max_entries=32, show_spinner="Matching units ...")
-def _matches(folder: str, stamps: tuple, one: str, other: str, at: str, other_at: str):
+def _matches(
+    folder: str, stamps: tuple, one: str, other: str, at: str, other_at: str
+) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
     store = Store(folder)
     first, second = _common(store.matrix(one, at), store.matrix(other, other_at))
     labels = store.images(one)["label_index"].to_numpy()[: len(first)]

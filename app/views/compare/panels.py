@@ -1,5 +1,6 @@
 """The parts of the page that compares networks, each drawn by one function: `accuracy(runs, by_class)`, ..."""
 
+from typing import Any
 from urllib.parse import urlencode
 
 import pandas as pd
@@ -189,7 +190,7 @@ def _match_table(found: pd.DataFrame, base: str, other: str, layer: str, other_l
     st.caption("A low correlation does not mean that what a unit does is missing: it may be spread over several units.")
 
 
-def _open(event) -> None:
+def _open(event: Any) -> None:
     """Opens the page of the unit whose dot was clicked."""
     if points := [point for point in event["selection"]["points"] if point.get("customdata")]:
         run, layer, unit = points[0]["customdata"]

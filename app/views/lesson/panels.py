@@ -26,7 +26,7 @@ def pictures(lesson: Lesson) -> None:
     st.caption(f"The nine images that drive unit {unit} of {safe_text.plain(lesson.layer)} most, strongest first.")
 
 
-def tuning(lesson: Lesson, guess) -> None:
+def tuning(lesson: Lesson, guess: str | None) -> None:
     means = reads.store().class_means(lesson.run, lesson.layer, int(lesson.unit["unit"]))
     low, high = mean_interval(means["mean"], means["std"], means["images"])
     means = means.assign(low=low, high=high)
@@ -48,7 +48,7 @@ def tuning(lesson: Lesson, guess) -> None:
 # -------------------------------------------------------------------------------------------------- 2: how many of them
 
 
-def histogram(lesson: Lesson, guess) -> None:
+def histogram(lesson: Lesson, guess: str | None) -> None:
     tables.chart(
         "Every unit at its SI",
         figures.units.si_histograms(lesson.units, lesson.names, theme.dark()),
@@ -68,7 +68,7 @@ def histogram(lesson: Lesson, guess) -> None:
 # ----------------------------------------------------------------------------------------- 3 and 4: silence one of them
 
 
-def patience(lesson: Lesson, guess) -> None:
+def patience(lesson: Lesson, guess: str | None) -> None:
     st.markdown("Your number is noted. The next step silences the unit.")
 
 
@@ -76,14 +76,14 @@ def silenced(lesson: Lesson) -> None:
     ablation_result.tests(ablation_result.overall(lesson.asked))
 
 
-def beside_random(lesson: Lesson, guess) -> None:
+def beside_random(lesson: Lesson, guess: str | None) -> None:
     ablation_result.against_controls(lesson.asked, ablation.ablate(lesson.asked), DRAWS)
 
 
 # ---------------------------------------------------------------------------------------------------- 5: the knob alpha
 
 
-def knob(lesson: Lesson, guess) -> None:
+def knob(lesson: Lesson, guess: str | None) -> None:
     runs = lesson.others
     low, high = wilson((runs["test_accuracy"] * runs["images"]).round(), runs["images"])
     runs = runs.assign(low_share=low, high_share=high, told=[numbers.run(row) for row in runs.to_dict("records")])
@@ -116,7 +116,7 @@ def knob(lesson: Lesson, guess) -> None:
 # ------------------------------------------------------------------------------------------------------ 6: many at once
 
 
-def many_shown(lesson: Lesson, guess) -> None:
+def many_shown(lesson: Lesson, guess: str | None) -> None:
     asked = many(lesson)
     result = ablation.ablate(asked)
     ablation_result.against_controls(asked, result, DRAWS)
@@ -132,7 +132,7 @@ def many_shown(lesson: Lesson, guess) -> None:
 # --------------------------------------------------------------------------------------------- 7: is the picture right?
 
 
-def trust(lesson: Lesson, guess) -> None:
+def trust(lesson: Lesson, guess: str | None) -> None:
     ablation_result.by_class(ablation.ablate(lesson.asked))
     worst = worst_classes(lesson.run, lesson.layer)
     live = lesson.units[(lesson.units["layer"] == lesson.layer) & ~lesson.units["dead"]]
@@ -228,6 +228,6 @@ def _registered(template: str, asked: dict) -> None:
         address.update(claim=record["hypothesis"])
 
 
-def summary(lesson: Lesson, guess) -> None:
+def summary(lesson: Lesson, guess: str | None) -> None:
     _claim(lesson)
     st.markdown(EVIDENCE)

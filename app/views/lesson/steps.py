@@ -6,7 +6,7 @@ texts follow what was measured; nothing in them presumes an outcome.
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import streamlit as st
 
@@ -35,16 +35,16 @@ class Step(NamedTuple):
 # -------------------------------------------------------------------------------------------------------- the questions
 
 
-def _one_class(lesson: Lesson):
+def _one_class(lesson: Lesson) -> str | None:
     options = {"horizontal": True, "index": None, "label_visibility": "collapsed"}
     return st.radio("Your guess", lesson.names, format_func=safe_text.plain, **options)
 
 
-def _number(lesson: Lesson, most: Callable[[Lesson], float], unit: str, step: float):
+def _number(lesson: Lesson, most: Callable[[Lesson], float], unit: str, step: float) -> float | None:
     return st.number_input(unit, 0.0, float(most(lesson)), value=None, step=step, placeholder="your guess", width=240)
 
 
-def _one_of(lesson: Lesson, options: Callable[[Lesson], list[str]]):
+def _one_of(lesson: Lesson, options: Callable[[Lesson], list[str]]) -> str | None:
     return st.radio("Your guess", options(lesson), horizontal=True, index=None, label_visibility="collapsed")
 
 
@@ -60,7 +60,7 @@ def _ablation_link(lesson: Lesson) -> tuple[str, dict, str]:
     return "ablation", {"run": lesson.run, "silence": lesson.asked.units}, "Open this on the Ablation page"
 
 
-def _points(value) -> str:
+def _points(value: Any) -> str:
     return f"{float(value):g} points"
 
 

@@ -2,6 +2,7 @@
 
 import html
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -96,7 +97,7 @@ def attribution(run: str, layer: str, unit: int, image: int, activations: pd.Dat
     _sane(run, None if explained == "class" else layer, method)
 
 
-def _parts(run: str, image: int):
+def _parts(run: str, image: int) -> tuple[Any, Any, Any]:
     """The run's network, one image [1, C, H, W] and a black one."""
     import torch
 
@@ -105,13 +106,15 @@ def _parts(run: str, image: int):
     return network, inputs, dataset.normalise(torch.zeros_like(dataset.eval_pixels[:1]))
 
 
-def _attribution(run: str, *asked):
+def _attribution(run: str, *asked: Any) -> tuple[np.ndarray, float | None, dict[str, Any]]:
     """(map [H, W], completeness delta or None, settings); `asked` is target, image, method, copies."""
     key = ("attribution", reads.data(), reads.run_version(run), run, *asked)
     return scheduler.cached(key, partial(_compute, run, *asked), "Computing the map ...")
 
 
-def _compute(run: str, target: tuple, image: int, method: str, smooth: int):
+def _compute(
+    run: str, target: tuple, image: int, method: str, smooth: int
+) -> tuple[np.ndarray, float | None, dict[str, Any]]:
     from selviz.attribution import Target, attribute
 
     network, inputs, black = _parts(run, image)
@@ -120,7 +123,7 @@ def _compute(run: str, target: tuple, image: int, method: str, smooth: int):
     return found.maps[0].numpy(), delta, found.parameters
 
 
-def _faithfulness(run: str, *asked) -> dict:
+def _faithfulness(run: str, *asked: Any) -> dict[str, Any]:
     flat, _, _ = _attribution(run, *asked)
     key = ("faithfulness", reads.data(), reads.run_version(run), run, *asked)
     return scheduler.cached(key, partial(_take_away, run, flat, *asked), "Taking pixels away in the map's order ...")

@@ -6,6 +6,7 @@ back as {"open": (layer, unit)} or {"marked": rows}.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -217,12 +218,14 @@ def _cut(count: int, order: str) -> str:
     return f" The first {numbers.whole(MOST_MARKS)} of {numbers.counted(count, 'unit')} in {order} are shown."
 
 
-def _opened(clicked) -> dict:
+def _opened(clicked: Any) -> dict[str, Any]:
     points = [point["customdata"] for point in clicked["selection"]["points"] if point.get("customdata")]
     return {"open": tuple(points[0])} if points else {}
 
 
-def _marked(units: pd.DataFrame, title: str, figure, how: str, key: str, behind: pd.DataFrame | None = None) -> dict:
+def _marked(
+    units: pd.DataFrame, title: str, figure: Any, how: str, key: str, behind: pd.DataFrame | None = None
+) -> dict[str, Any]:
     event = tables.chart(
         title,
         figure,
