@@ -220,4 +220,5 @@ def mean_picture(pictures: Sequence[np.ndarray], side: int) -> np.ndarray:
         return np.zeros((side, side, 3), dtype=np.uint8)
     mean = np.mean([picture.astype(np.float32) for picture in pictures], axis=0)
     low, high = float(mean.min()), float(mean.max())
-    return np.clip(255 * (mean - low) / max(high - low, 1.0), 0, 255).astype(np.uint8)
+    stretched: np.ndarray = np.clip(255 * (mean - low) / max(high - low, 1.0), 0, 255)
+    return stretched.astype(np.uint8)
