@@ -3,6 +3,7 @@
 import contextlib
 import re
 import threading
+import time
 from pathlib import Path
 
 import duckdb
@@ -62,26 +63,32 @@ def run_query(
     The table's attrs say "truncated" (whether rows were cut) and "left_out" (run -> why it could not be read).
     """
     with _instance() as connection:
-        sources = _attach(connection, files, left_out)
+        deadline = time.monotonic() + seconds
+        views = [view for view in wanted if view in TABLES]
+        sources = {} if len(files) > MOST_RUNS else _attach(connection, files, left_out)
         if "runs" in wanted or not wanted:
             create_runs(connection, listing)
         if "hypotheses" in wanted or not wanted:
             create_hypotheses(connection, hypotheses)
-        create_views(connection, sources, [view for view in wanted if view in TABLES])
+        if len(files) > MOST_RUNS:
+            try:
+                _copy_views(connection, files, views, left_out, deadline)
+            except duckdb.OutOfMemoryException:
+                raise _too_large() from None
+            except TimeoutError:
+                raise _too_long(seconds) from None
+        else:
+            create_views(connection, sources, views)
         if not wanted:
             create_views(connection, {}, TABLES)  # without rows, for SHOW TABLES and the like
         _harden(connection)
         try:
-            with _time_limit(connection, seconds):
+            with _time_limit(connection, max(0.01, deadline - time.monotonic())):
                 table = _fetch(connection, query, None if limit is None else limit + 1)
         except duckdb.InterruptException:
-            raise TransientError(
-                f"The query took longer than {seconds:g} seconds; name fewer runs, layers or units, or allow more time."
-            ) from None
+            raise _too_long(seconds) from None
         except duckdb.OutOfMemoryException:
-            raise SelvizError(
-                f"The query needs more than {MEMORY} of memory; name fewer runs, layers or units, or aggregate first."
-            ) from None
+            raise _too_large() from None
         except duckdb.Error as error:
             if isinstance(error, DAMAGE) or type(error) is duckdb.Error:
                 if reason := system_problem(error):
@@ -94,6 +101,57 @@ def run_query(
     result = table if limit is None else table.head(limit)
     result.attrs.update(truncated=len(table) > len(result), left_out=left_out)
     return result
+
+
+def _too_long(seconds: float) -> TransientError:
+    return TransientError(
+        f"The query took longer than {seconds:g} seconds; name fewer runs, layers or units, or allow more time."
+    )
+
+
+def _too_large() -> SelvizError:
+    return SelvizError(
+        f"The query needs more than {MEMORY} of memory; name fewer runs, layers or units, or aggregate first."
+    )
+
+
+def _copy_views(
+    connection: duckdb.DuckDBPyConnection,
+    files: dict[str, dict[str, Path]],
+    views: list[str],
+    left_out: dict[str, str],
+    deadline: float,
+) -> None:
+    """Copy the views of many runs into tables, so that only some of the runs' files are open at a time.
+
+    Columns that are not declared, which single runs may have, are left out. TimeoutError at `deadline`.
+    """
+    create_views(connection, {}, views)
+    columns = {}
+    for view in views:
+        described = connection.execute(f"DESCRIBE {view}").fetchall()
+        columns[view] = {str(name) for name, *_ in described}
+        connection.execute(f"CREATE TABLE copied_{view} AS SELECT * FROM {view} LIMIT 0")
+        connection.execute(f"DROP VIEW {view}")
+    names = list(files)
+    for first in range(0, len(names), MOST_RUNS):
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        part = {run: files[run] for run in names[first : first + MOST_RUNS]}
+        sources = _attach(connection, part, left_out)
+        for view in views:
+            if not sources:
+                continue
+            create_views(connection, sources, [view])
+            there = [name for name, *_ in connection.execute(f"DESCRIBE {view}").fetchall() if name in columns[view]]
+            chosen = ", ".join(f'"{name}"' for name in there)
+            connection.execute(f"INSERT INTO copied_{view} BY NAME SELECT {chosen} FROM {view}")
+            connection.execute(f"DROP VIEW {view}")
+        attached = connection.execute("SELECT database_name FROM duckdb_databases() WHERE database_name LIKE 'file%'")
+        for (name,) in attached.fetchall():
+            connection.execute(f"DETACH {name}")
+    for view in views:
+        connection.execute(f"ALTER TABLE copied_{view} RENAME TO {view}")
 
 
 def _attach(connection, files, left_out) -> dict[str, dict[str, str]]:

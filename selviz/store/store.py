@@ -331,10 +331,10 @@ class Store:
             frame = frame[frame["run"].isin(runs)]
         names = frame.loc[frame["state"] == "finished", "run"].tolist()
         stages = {stage for view in wanted if view in TABLES for stage in stages_read(view)}
-        if stages and len(names) > sql.MOST_RUNS:
+        if "activations" in wanted and len(names) > sql.MOST_RUNS:
             raise SelvizError(
-                f"The query would read {len(names)} runs, and at most {sql.MOST_RUNS} can be read at once; name the "
-                f"runs that you mean (--runs A,B). `select run from runs` lists them all."
+                f"The query would read the activations of {len(names)} runs, and those of {sql.MOST_RUNS} can be read "
+                f"at once; name the runs that you mean (--runs A,B). `select run from runs` lists them all."
             )
         files, left_out = {}, {}
         for run in names if stages else []:

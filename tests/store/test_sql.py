@@ -77,13 +77,14 @@ def test_only_the_named_runs_are_read(shared, run):
         shared.sql("SELECT 1", runs=["digits"])
 
 
-def test_more_runs_than_can_be_attached_must_be_named(store):
+def test_more_runs_than_can_be_attached_are_read_in_turn_but_for_their_activations(store):
     run = make_run(store)
     for number in range(64):
         shutil.copytree(store.run_path(run), store.run_path(f"copy{number}"))
     assert len(store.sql("SELECT run FROM runs")) == 65
-    with pytest.raises(SelvizError, match="65 runs, and at most 64"):
-        store.sql("SELECT count(*) FROM units")
+    assert store.sql("SELECT count(*) AS n FROM units")["n"].tolist() == [65 * 5]
+    with pytest.raises(SelvizError, match="activations of 65 runs, and those of 64 can be read at once"):
+        store.sql("SELECT count(*) FROM activations")
     names = [f"copy{number}" for number in range(64)]
     assert store.sql("SELECT count(*) AS n FROM units", runs=names)["n"].tolist() == [64 * 5]
 
@@ -328,3 +329,15 @@ def test_a_stray_module_in_the_current_folder_is_not_imported(shared, tmp_path, 
 def _children() -> set[int]:
     listed = Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text()
     return set(map(int, listed.split()))
+
+
+@pytest.mark.parametrize("view", ["units", "layers", "epochs", "images", "class_means"])
+def test_more_runs_than_can_be_open_at_once_have_the_same_answer(shared, monkeypatch, view):
+    query = f"SELECT * FROM {view} ORDER BY ALL"
+    expected = shared.sql(query)
+    monkeypatch.setattr("selviz.store.sql.MOST_RUNS", 1)
+    pd.testing.assert_frame_equal(shared.sql(query)[list(expected)], expected)
+    with pytest.raises(SelvizError, match="activations of 2 runs, and those of 1 can be read at once"):
+        shared.sql("SELECT count(*) FROM activations")
+    with pytest.raises(TransientError, match="took longer than"):
+        shared.sql(query, seconds=1e-9)
