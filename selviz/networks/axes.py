@@ -224,11 +224,20 @@ class Axes:
 
     def _parameters(self, node: fx.Node) -> Iterator[tuple[fx.Node, str, Tensor]]:
         """Yield (node, name in its module, parameter) of what the node depends on, the nearest first."""
-        before = {node}
-        for other in sorted(self._order, key=lambda entry: -self._order[entry]):
-            if other not in before:
-                continue
-            before.update(other.all_input_nodes)
+        before, ahead = {node}, [node]
+        while ahead:
+            for parent in ahead.pop().all_input_nodes:
+                if parent not in before:
+                    before.add(parent)
+                    ahead.append(parent)
+
+        def place(other: fx.Node) -> int:
+            # torch.export names all tensors at the start: what counts is where one is used.
+            if other.op == "get_attr":
+                return max(self._order[user] for user in other.users if user in before)
+            return self._order[other]
+
+        for other in sorted(before, key=lambda entry: -place(entry)):
             if other.op == "call_module":
                 module = self.root.get_submodule(str(other.target))
                 for name, parameter in reversed(list(module.named_parameters())):
