@@ -111,8 +111,9 @@ def markdown(store: Store, keys: list[str]) -> str:
             for part in (result or {}).get("parts", [])
         )
         statement = registered["statement"].replace("mnist-5k-cnn-", "").replace("|", "\\|")
-        cells = (statement, level, row["kind"], f"{row['power']:.2f}", f"**{row['verdict']}**", p_value(row["p"]), parts,
-                 row["verdict_holm"])  # fmt: skip
+        verdict = f"**{row['verdict']}**"
+        cells = (statement, level, row["kind"], f"{row['power']:.2f}", verdict, p_value(row["p"]), parts)
+        cells = (*cells, row["verdict_holm"])
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(
         [*lines, "", f"Head of the chain: `{table.attrs.get('head') or registry.ledger(store).attrs['head']}`."]

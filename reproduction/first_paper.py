@@ -1,8 +1,8 @@
 """What of the first paper selviz reproduces: `python reproduction/first_paper.py --mnist DATA --cifar DATA`.
 
 Reads the runs of two sweeps from their stores and writes docs/reproduction.md and its figures: a table by alpha, the
-control with permuted labels, and for each claim whether it is reproduced, not told apart, the opposite, or not tested here
-(`verdicts.py`). What is not in a store is said to be missing.
+control with permuted labels, and for each claim whether it is reproduced, not told apart, the opposite, or not
+tested here (`verdicts.py`). What is not in a store is said to be missing.
 """
 
 import argparse
@@ -289,8 +289,9 @@ python reproduction/first_paper.py --mnist DATA --cifar DATA
 
 from the stored runs of the sweeps below. Its rules were fixed before the runs: a loss of less than 1 point of accuracy
 counts as none if a one-sided t test says so, a difference counts as one at p < 0.05 after Holm's correction, and
-whatever comes out is printed. A verdict is of these networks: *not told apart* is a difference that a test did not find,
-which is neither *the same* nor evidence against the paper. Mean SI is given with and without dead units, since a large positive alpha silences
+whatever comes out is printed. A verdict is of these networks: *not told apart* is a difference that a test did not
+find, which is neither *the same* nor evidence against the paper. Mean SI is given with and without dead units, since a
+large positive alpha silences
 units, and a dead unit's SI is 0."""
 
 FURTHER = """## Further

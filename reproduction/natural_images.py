@@ -137,8 +137,8 @@ Written by `python reproduction/natural_images.py` from one row per trained netw
 questions, the networks and how verdicts are decided were fixed in [rules.md](../reproduction/rules.md) before any of
 these networks was trained; its SHA-256 is
 `{rules_hash()}`. A verdict is given once all planned networks of its
-alphas have a row, so no result can end the experiment early. Networks are trained by selviz at revision `{REVISION}`, and
-accuracy is that of all 10,000 evaluation images.
+alphas have a row, so no result can end the experiment early. Networks are trained by selviz at revision
+`{REVISION}`, and accuracy is that of all 10,000 evaluation images.
 
 ## How far it is
 

@@ -23,22 +23,28 @@ from selviz.text.tables import Progress
 HEAD = """# Robustness and dimensionality against selectivity
 
 What Leavitt and Morcos report, tried on networks of selviz: of arXiv 2007.04440 that lower selectivity goes with more
-robustness to corruptions and less to white-box attacks, and how the dimensionality of the *change* under perturbation goes
-with it (its sign is our reading); of its successor arXiv 2010.07693 that early dimensionality falls as selectivity rises,
-that attacks raise it more than corruptions do, and that gradients vary more. Each row is one direction and one measure of
+robustness to corruptions and less to white-box attacks, and how the dimensionality of the *change* under
+perturbation goes
+with it (its sign is our reading); of its successor arXiv 2010.07693 that early dimensionality falls as selectivity
+rises, that attacks raise it more than corruptions do, and that gradients vary more. Each row is one direction and one
+measure of
 it; which measures stand for a direction is selviz's choice. A network counts once. The effect is Spearman's correlation
-with mean SI (without dead units) over networks, with a permutation test; for the comparison of attacks with corruptions it
-is the mean difference in principal components for 95 % of variance, over the first third of the layers, with a t interval
-and a sign-flip test. p is Holm-corrected over the rows of a section. *Reproduced*: the 95 % interval lies on the expected
+with mean SI (without dead units) over networks, with a permutation test; for the comparison of attacks with
+corruptions it
+is the mean difference in principal components for 95 % of variance, over the first third of the layers, with a t
+interval
+and a sign-flip test. p is Holm-corrected over the rows of a section. *Reproduced*: the 95 % interval lies on the
+expected
 side of 0 and p < 0.05. *Not told apart*: the test found no direction, which does not say that there is none. *Not
 testable*: fewer than 8 networks or 3 alphas.
 
 The networks of one alpha are alike, so they are fewer independent observations than their number: the intervals are
 narrower than they would be over alphas drawn at random. A gradient that has become small (masked) also makes a network
-look robust to a gradient-based attack: without a transferred and a decision-based attack beside it, robustness to PGD is
-robustness to PGD.
+look robust to a gradient-based attack: without a transferred and a decision-based attack beside it, robustness to
+PGD is robustness to PGD.
 
-This page is the output of `python reproduction/robustness.py --data STORE RUN --beside STORE RUN`. Robustness is accuracy
+This page is the output of `python reproduction/robustness.py --data STORE RUN --beside STORE RUN`. Robustness is
+accuracy
 above chance relative to clean accuracy above chance; networks within noise of chance are left out. The number after an
 attack is its epsilon, out of 255.
 """

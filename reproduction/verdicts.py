@@ -1,9 +1,10 @@
 """What of the first paper holds in a table of runs: each claim, what was measured, and a verdict by the rules here.
 
 A verdict says what was tested: *not told apart* is a difference that the test did not find, which is not *the same* and
-does not speak against the paper; *not tested* is what these networks cannot show; *the opposite* was found. The rules were
-fixed before the runs, and corrected once for what their words said beyond the tests. A table has a row a network: `alpha`, `test_accuracy` (share), `mean_si_live`,
-`null_mean`; see `selviz runs`.
+does not speak against the paper; *not tested* is what these networks cannot show; *the opposite* was found. The
+rules were
+fixed before the runs, and corrected once for what their words said beyond the tests. A table has a row a network:
+`alpha`, `test_accuracy` (share), `mean_si_live`, `null_mean`; see `selviz runs`.
 """
 
 from typing import NamedTuple
@@ -96,7 +97,10 @@ def more_costs(found: Measured) -> list[str]:
         text = f"{named(a)}: {signed(found.change[a], 2)} points, {p_value(p)}"
         if failed.collapsed:
             p = rank_test(values, base)
-            text += f"; {failed.collapsed} of {failed.n} collapsed, median {100 * failed.median:.2f} %, rank test {p_value(p)}"
+            text += (
+                f"; {failed.collapsed} of {failed.n} collapsed, median {100 * failed.median:.2f} %, "
+                f"rank test {p_value(p)}"
+            )
         lines.append(text)
         below = float(values.median()) < float(base.median())
         if p < LEVEL:
@@ -113,7 +117,8 @@ def more_costs(found: Measured) -> list[str]:
 def cut_is_free(found: Measured) -> list[str]:
     """Reproduced where, at one alpha, SI is cut FOLD times and the loss is below MARGIN by a one-sided test.
 
-    Not tested where no alpha with enough seeds cuts it so far; the opposite where each that does loses more than MARGIN.
+    Not tested where no alpha with enough seeds cuts it so far; the opposite where each that does loses more than
+    MARGIN.
     """
     claim = f"Mean SI can be cut {FOLD:g}-fold without a loss of accuracy (rule here: below {100 * MARGIN:g} point)"
     if not found.lower:
@@ -187,7 +192,8 @@ def due_to_selectivity(found: Measured, control: pd.DataFrame) -> list[str]:
             apart[name] += p[name] < LEVEL
         lines.append(
             f"{named(a)}: SI {real['mean_si_live'].mean():.3f} against {permuted['mean_si_live'].mean():.3f} with "
-            f"permuted labels ({p_value(p['mean_si_live'])}), accuracy {100 * real['test_accuracy'].mean():.2f} against "
+            f"permuted labels ({p_value(p['mean_si_live'])}), accuracy {100 * real['test_accuracy'].mean():.2f} "
+            "against "
             f"{100 * permuted['test_accuracy'].mean():.2f} % ({p_value(p['test_accuracy'])})"
         )
     counts = (f"{what} {APART if not apart[name] else f'told apart at {apart[name]} of {len(both)} alphas'}"

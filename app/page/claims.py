@@ -100,7 +100,8 @@ def ledger() -> None:
     )
     st.caption(
         "How to read this: a row is a claim, in the order of registration; tick one to open it. The verdict is that of "
-        "the claim alone, at the level of its study. *Claims like it* are about the same quantity of the same networks: "
+        "the claim alone, at the level of its study. *Claims like it* are about the same quantity of the same "
+        "networks: "
         "*verdict, Holm* is what is left when all of those that were begun count; p, Holm and p, BH are adjusted over "
         "them. A test that was begun and has no p counts as 1. Verdicts of the old rules keep their words."
     )
@@ -277,7 +278,8 @@ def one(key: str) -> None:
         "The effect",
         figures.hypotheses.effects(parts, unit, theme.dark()),
         f"A dot is the effect in the claim's direction with its {100 * registered['confidence']:.4g} % interval. "
-        "Dashed: the smallest effect that matters; an interval wholly right of it supports the claim, one wholly left of "
+        "Dashed: the smallest effect that matters; an interval wholly right of it supports the claim, one wholly "
+        "left of "
         "it refutes it.",
         parts.drop(columns=["null"]),
         "claim-effects",
@@ -325,7 +327,8 @@ def verdict(key: str) -> bool:
     show = {SUPPORTED: st.success, REFUTED: st.error}.get(result["verdict"], st.info)
     smallest = report.amount(first["margin"], unit).replace("-", numbers.MINUS)
     show(
-        f"**{result['verdict'].capitalize()}**: {report.meaning(registered, result['verdict'])}. Effect {shown['effect']}, "
+        f"**{result['verdict'].capitalize()}**: {report.meaning(registered, result['verdict'])}. Effect "
+        f"{shown['effect']}, "
         f"{100 * registered['confidence']:.4g} % interval {shown['low']} to {shown['high']}, smallest that matters "
         f"{smallest}; {report.p_text(result)}, level {registered['level']:.3g}, n = {numbers.whole(first['n'])} "
         f"{first['of']}. {kind.capitalize()}.",

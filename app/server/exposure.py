@@ -70,7 +70,8 @@ def facts() -> Exposure:
         "visitors_see": "every run of the store: settings, class names, small copies of the evaluation images; in "
         "errors and code to take away also the store's path",
         "visits": f"{limits.max_visits()} at once{waiting}, messages of up to {limits.MAX_INCOMING_MB} MB",
-        "sql": f"one reading statement at a time, {sql_console.SECONDS:g} s, 1 GB, {sql_console.AT_ONCE} at once, no other file",
+        "sql": f"one reading statement at a time, {sql_console.SECONDS:g} s, 1 GB, {sql_console.AT_ONCE} "
+        "at once, no other file",
         "uploads": "none" if read_only() else f"{pictures}{limits.MAX_UPLOADS} in a visit, in memory, gone with it",
         "encryption": "TLS" if encrypted else "none: TLS is the proxy's",
         "open_without_log_in": OPEN,

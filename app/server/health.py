@@ -1,4 +1,6 @@
-"""Whether pages can be drawn at this moment: `problem()` tries what a page needs, `note(failed)` counts how pages ended."""
+"""Whether pages can be drawn at this moment: `problem()` tries what a page needs, `note(failed)` counts how pages
+ended.
+"""
 
 import os
 import threading

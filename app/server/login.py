@@ -30,7 +30,9 @@ OPEN = "to let in whoever reaches the port, say so: selviz serve --public --no-l
 
 
 class LogIn(NamedTuple):
-    """Whether visitors must log in, with which providers (None for one without a name), and the host they come back to."""
+    """Whether visitors must log in, with which providers (None for one without a name), and the host they come
+    back to.
+    """
 
     required: bool
     providers: tuple[str | None, ...] = ()
@@ -73,7 +75,8 @@ def decide(secrets: Mapping[str, Any] | None, public: bool) -> LogIn:
             raise SelvizError(f"The secrets file has [{similar[0]}] where the log-in is read from [auth]; rename it.")
         if public:
             raise SelvizError(
-                f"No log-in is set up: {'there is no secrets file' if secrets is None else 'no secrets file has [auth]'}. "
+                "No log-in is set up: "
+                f"{'there is no secrets file' if secrets is None else 'no secrets file has [auth]'}. "
                 f"Write one (docs/serving.md, Log-in) in {_files()[-1]}; or, {OPEN}"
             )
         return LogIn(False)
@@ -108,7 +111,8 @@ def _check_text(table: Mapping[str, Any], key: str, where: str, length: int = 1)
         return
     wrong = "is missing" if key not in table else f"is no text of {length} characters or more"
     raise SelvizError(
-        f"The log-in of the secrets file is incomplete: {key} in [{where}] {wrong} (docs/serving.md, Log-in); or, {OPEN}"
+        f"The log-in of the secrets file is incomplete: {key} in [{where}] {wrong} (docs/serving.md, Log-in); or, "
+        f"{OPEN}"
     )
 
 

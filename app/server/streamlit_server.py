@@ -36,7 +36,9 @@ def is_host_allowed(host: str | None) -> bool:
 
 
 def set_max_outgoing(megabytes: int) -> None:
-    """Let messages to visitors be as long as this; `server.maxMessageSize`, read at the start, limits those from them."""
+    """Let messages to visitors be as long as this; `server.maxMessageSize`, read at the start, limits those from
+    them.
+    """
     runtime_util._max_message_size_bytes = megabytes * 10**6
 
 
@@ -66,7 +68,9 @@ def call_in_event_loop(runtime: Runtime, function: Callable[[], object]) -> None
 
 
 def handle_errors(handler: ErrorHandler) -> None:
-    """Let `handler` show what nobody caught: in this drawing, in later ones of this session, and in sessions to come."""
+    """Let `handler` show what nobody caught: in this drawing, in later ones of this session, and in sessions to
+    come.
+    """
     context = get_script_run_ctx()
     if context is not None:
         context.on_script_error = handler

@@ -138,7 +138,9 @@ def sweep_rows(
 
 
 def measure(folder: Path, minutes: float, small: bool, dataset: str | None) -> dict[str, Any]:
-    """Measure everything in at most `minutes`, and write gpu.json and gpu.csv into `folder`; each part is kept at once."""
+    """Measure everything in at most `minutes`, and write gpu.json and gpu.csv into `folder`; each part is kept at
+    once.
+    """
     started = time.monotonic()
     device = devices.resolve("auto")
     end = started + 60 * minutes

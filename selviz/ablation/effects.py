@@ -184,7 +184,8 @@ def controls(
     """Return the accuracy 0..1 under each control set of `units`, `start` to `draws` - 1 of this seed's sequence.
 
     `kind` is "control" (random sets of the same size) or "matched" (units within a caliper of the chosen ones; as many
-    different sets as there are, none where a chosen unit has no match). The sets do not depend on `start`, so draws that were cut off can be gone on with.
+    different sets as there are, none where a chosen unit has no match). The sets do not depend on `start`, so draws
+    that were cut off can be gone on with.
     """
     check_draws(draws)
     if kind == "control":

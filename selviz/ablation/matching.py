@@ -30,7 +30,9 @@ _PASSING_CALLS = {
 
 
 class Balance(NamedTuple):
-    """How alike chosen and matched units are in one covariate; the difference is in standard deviations of the layer."""
+    """How alike chosen and matched units are in one covariate; the difference is in standard deviations of the
+    layer.
+    """
 
     covariate: str
     chosen: float

@@ -132,7 +132,8 @@ def _list(args: argparse.Namespace, frame: Any) -> None:
         lines += [f"{row.hypothesis}: {row.missing}" for row in frame.itertuples() if row.missing]
         lines += [f"Attention: {problem}" for problem in frame.attrs["problems"]]
         lines.append(
-            "like_it: claims about the same quantity of the same networks; holm and bh: p adjusted over those that were "
+            "like_it: claims about the same quantity of the same networks; holm and bh: p adjusted over those "
+            "that were "
             "begun; verdicts use level"
         )
         return "\n".join([*lines, f"head of the chain: {frame.attrs['head']}"])

@@ -76,7 +76,8 @@ def _serve_options(sub: ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="the host name of this dashboard, such as selviz.example.org; requests for others are refused (may be repeated)",
+        help="the host name of this dashboard, such as selviz.example.org; requests for others are "
+        "refused (may be repeated)",
     )
     sub.add_argument("--port", type=positive, default=8501, help="(default: %(default)s)")
 

@@ -20,7 +20,8 @@ class Dataset:
     """Training and evaluation images. Pixels are uint8 [N, C, H, W], labels int64 [N] into `class_names`.
 
     Evaluation images lie in a fixed order in which every prefix is nearly balanced over classes; `eval_folds` [N] is
-    0 or 1, stratified by class, and 2 for the last third, which is sealed (`splits.folds`). `mean` and `std` are per channel, of the training pixels scaled to 0..1 unless they were
+    0 or 1, stratified by class, and 2 for the last third, which is sealed (`splits.folds`). `mean` and `std` are per
+    channel, of the training pixels scaled to 0..1 unless they were
     given. `training()` gives training pixels and labels, which are read only when they are asked for. `mirrors` says
     whether an image's mirror image shows the same class, as it does not for digits. `origin` says where the images come
     from, in plain values: "transform", "available" evaluation images before `max_images`, "skipped" [[file, reason]].

@@ -174,7 +174,9 @@ def _as_pixels(
 
 
 def _levels(values: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean and std [C] with which 256 levels of pixels give these inputs [N, C, H, W], exactly where that can be."""
+    """The mean and std [C] with which 256 levels of pixels give these inputs [N, C, H, W], exactly where that can
+    be.
+    """
     means, stds = [], []
     for channel in values.transpose(0, 1).reshape(values.shape[1], -1):
         low, high = float(channel.min()), float(channel.max())

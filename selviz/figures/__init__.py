@@ -1,7 +1,7 @@
 """Tables in, Plotly figures out, by what is drawn: `figures.unit.tuning(means, preferred, dark)`.
 
-A chart's first argument is a data frame, its last is `dark`; `figures.empty`, `figures.finish` and `figures.whiskers` give
-all of them the same looks.
+A chart's first argument is a data frame, its last is `dark`; `figures.empty`, `figures.finish` and
+`figures.whiskers` give all of them the same looks.
 """
 
 from selviz.figures import ablation, attribution, compare, hypotheses, robustness, runs, sweep, training, unit, units

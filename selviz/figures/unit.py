@@ -12,7 +12,8 @@ from selviz.text import safe_text
 def tuning(means: pd.DataFrame, preferred: int, dark: bool) -> go.Figure:
     """Draw the mean activation for each class with its 95 % interval (t, for new images).
 
-    Columns class, class_index, mean, std and images, as `store.class_means` has them; low and high where they are known.
+    Columns class, class_index, mean, std and images, as `store.class_means` has them; low and high where they are
+    known.
     """
     if "low" not in means:
         low, high = statistics.mean_interval(means["mean"], means["std"], means["images"])

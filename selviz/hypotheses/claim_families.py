@@ -1,4 +1,5 @@
-"""Which claims belong together, named by a study or not: `family_of(records, registered)`, `repeated(records, content)`.
+"""Which claims belong together, named by a study or not: `family_of(records, registered)`, `repeated(records,
+content)`.
 
 Claims about one quantity of the same networks are one family, whether or not somebody named a study: whoever registers
 many and shows the one that came out is told of the others.

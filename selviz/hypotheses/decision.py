@@ -126,7 +126,9 @@ def error_rate(level: float) -> float:
 
 
 def correlates(sample: Mapping[str, Any], settings: Mapping[str, Any]) -> list[Part]:
-    """Judge `first` and `second` [n]: Spearman's correlation, its sign turned where the claim's direction is negative."""
+    """Judge `first` and `second` [n]: Spearman's correlation, its sign turned where the claim's direction is
+    negative.
+    """
     sign = -1.0 if settings["direction"] == "negative" else 1.0
     first, second = ranks(np.asarray(sample["first"])), ranks(sign * np.asarray(sample["second"]))
     if not first.any() or not second.any():

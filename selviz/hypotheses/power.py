@@ -50,7 +50,9 @@ class Power(TypedDict):
 
 
 def expected_effect(about: About, settings: Mapping[str, Any]) -> float:
-    """Return the true effect that power is shown for: the one that is expected, else twice the smallest that matters."""
+    """Return the true effect that power is shown for: the one that is expected, else twice the smallest that
+    matters.
+    """
     if about.difference_is_small or settings.get("claim") in ("no cost", "equivalent"):
         return 0.0
     smallest = float(settings["smallest"])

@@ -35,8 +35,10 @@ OLD_MEANING = {  # of the first rules, which tested against no effect
     "inconclusive": "the data fit both the claim and its opposite",
 }
 HEAD = (
-    "What the head proves: a chain with this head is this very sequence of records, so whoever noted the head elsewhere "
-    "(a commit, a mail, a notebook) sees later whether any of them was changed, cut off or slipped in: selviz hypothesis "
+    "What the head proves: a chain with this head is this very sequence of records, so whoever noted the head "
+    "elsewhere "
+    "(a commit, a mail, a notebook) sees later whether any of them was changed, cut off or slipped in: selviz "
+    "hypothesis "
     "head --check HEAD. What it cannot prove: that nothing was looked at outside of selviz, that no other copy of the "
     "store was tried first, or anything about records that nobody noted."
 )

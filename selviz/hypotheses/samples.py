@@ -1,6 +1,7 @@
 """What a test reads: activations by fold, what silencing units loses, and which images a test is for.
 
-Units are chosen and matched on fold 0. The test reads fold 2, which is sealed, or fold 1 where a run has no sealed fold.
+Units are chosen and matched on fold 0. The test reads fold 2, which is sealed, or fold 1 where a run has no sealed
+fold.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -166,7 +166,8 @@ def images_text(settings: Settings) -> str:
     return f"fold {fold}, sealed until the test" if fold == 2 else f"fold {fold} (this run has no sealed fold)"
 
 
-# ----------------------------------------------------------------------------- pieces of the models of simulated samples
+# ----------------------------------------------------------------------------- pieces of the models of simulated
+# samples
 
 
 def correlated(generator: np.random.Generator, settings: Settings, facts: Facts, effect: float) -> Sample:

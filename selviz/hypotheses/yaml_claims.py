@@ -34,7 +34,9 @@ KNOWN = (*NEEDED, "independent", "where", "group", "control", "with")
 
 
 def read_own(text: str) -> dict[str, Any]:
-    """Return the settings that the YAML `text` writes out, checked as far as that needs no store; SelvizError otherwise."""
+    """Return the settings that the YAML `text` writes out, checked as far as that needs no store; SelvizError
+    otherwise.
+    """
     found = _load(text)
     if wrong := [name for name in found if name not in KNOWN]:
         guess = near(wrong[0], KNOWN)

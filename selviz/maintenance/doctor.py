@@ -1,6 +1,7 @@
 """What is in order on this machine and in this store, and what is not: `examine(Store("data"))` gives a row a finding.
 
-A row has `what` was looked at, `state` (ok, note: works as it is, error: to be put right), what is `told`, and `fix`, the command for it.
+A row has `what` was looked at, `state` (ok, note: works as it is, error: to be put right), what is `told`, and
+`fix`, the command for it.
 """
 
 import re

@@ -1,4 +1,5 @@
-"""Which steps of a graph are activation functions: `found, left_out = find_activations(root, graph, shapes, of_images)`.
+"""Which steps of a graph are activation functions: `found, left_out = find_activations(root, graph, shapes,
+of_images)`.
 
 An activation function is one that torch has (`nn.ReLU`, `F.relu`, `x.clamp(min=0)`), or one that somebody wrote out of
 single steps: a function of one value that works on each number alone, such as `x * torch.sigmoid(x)`. There the result
@@ -261,7 +262,9 @@ def _composite(
 
 
 def _signed(root: nn.Module, node: fx.Node, source: fx.Node, shapes: Mapping[str, tuple[int, ...]]) -> bool:
-    """Return whether a function of single numbers can be negative, tried from -8 to 8; True where it cannot be tried."""
+    """Return whether a function of single numbers can be negative, tried from -8 to 8; True where it cannot be
+    tried.
+    """
     shape = shapes[source.name]
     known: dict[fx.Node, Any] = {}
 

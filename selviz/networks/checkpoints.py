@@ -87,7 +87,8 @@ def _fitting(held: list[Weights], expected: Mapping[str, Tensor], path: Path, wh
         return different[0].tensors
     nearest = max(whole, key=lambda entry: len(entry.tensors.keys() & expected.keys()))
     raise SelvizError(
-        f"{path} does not fit {what}: {misfit(nearest.tensors, expected)}. Check --model, and that the data set has its "
+        f"{path} does not fit {what}: {misfit(nearest.tensors, expected)}. Check --model, and that the data set "
+        "has its "
         "classes."
     )
 
@@ -117,7 +118,8 @@ def _at_prefix(held: list[Weights], key: str) -> list[Weights]:
     return found
 
 
-# --------------------------------------------------------------------------------------------------------------- reading
+# ---------------------------------------------------------------------------------------------------------------
+# reading
 
 
 def _harmless_globals() -> list[tuple[Callable[..., object] | type, str] | type | Callable[..., object]]:

@@ -1,6 +1,7 @@
 """Run stored networks for the first time, in a process of its own: `python -m selviz.networks.first_run FOLDER ...`.
 
-A stranger's network may take all memory, never end, or end the process that runs it; so it first runs here, on images of
+A stranger's network may take all memory, never end, or end the process that runs it; so it first runs here, on
+images of
 ordinary and of extreme values, with limits of memory and time. One line of JSON before each folder and one after it:
 {"begins": folder}, {"folder": folder, "problem": sentence or null}. `selviz.store.untrusted_files` starts it.
 """

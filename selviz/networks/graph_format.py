@@ -221,7 +221,9 @@ def _function_name(node: fx.Node, known: Mapping[object, str]) -> str:
 
 
 def _computes(function: torch._ops.OpOverload) -> bool:
-    """Whether an aten operator is a listed one that writes into no argument and takes no words, such as names of files."""
+    """Whether an aten operator is a listed one that writes into no argument and takes no words, such as names of
+    files.
+    """
     if not allowed(function.overloadpacket.__name__) or function._schema.is_mutable:
         return False
     words = any(str(argument.type) in ("str", "Optional[str]") for argument in function._schema.arguments)

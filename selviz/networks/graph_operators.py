@@ -61,7 +61,8 @@ REVIEWED_MODULES = """
     SyncBatchNorm Tanhshrink Threshold TransformerEncoderLayer Unflatten Unfold
     UpsamplingBilinear2d UpsamplingNearest2d ZeroPad1d ZeroPad2d ZeroPad3d
 """.split()
-# Those that look something up, and where: the first argument is what is looked in, but for these, where it is the index.
+# Those that look something up, and where: the first argument is what is looked in, but for these, where it is the
+# index.
 INDEXING = "index getitem gather index_select take_along_dim embedding one_hot".split()
 INDEX_FIRST = ("embedding", "one_hot")  # torch.nn.functional's; aten's embedding takes the table first
 # What asks for a shape or a type, which no pixel decides.

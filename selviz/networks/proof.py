@@ -178,7 +178,8 @@ def _off(value: Tensor, expected: Tensor, scale: Tensor | None = None) -> float:
     return float(difference.max()) / max(float(largest), 1e-6)
 
 
-# ------------------------------------------------------------------------------------------------- layers as plain steps
+# ------------------------------------------------------------------------------------------------- layers as plain
+# steps
 
 
 def _steps(run: PlainRun, traced: Traced, network: UnitNetwork, inputs: Tensor) -> dict[str, Step]:

@@ -38,7 +38,8 @@ from selviz.networks.unit_layers import Source, UnitLayer, find_layers
 WAYS = ("fx", "export")
 # Modules of torch whose activation functions lie inside, out of sight of torch.fx.
 HIDING = (
-    nn.Transformer, nn.TransformerEncoder, nn.TransformerDecoder, nn.TransformerEncoderLayer, nn.TransformerDecoderLayer,
+    nn.Transformer, nn.TransformerEncoder, nn.TransformerDecoder, nn.TransformerEncoderLayer,
+    nn.TransformerDecoderLayer,
 )  # fmt: skip
 
 
@@ -338,7 +339,9 @@ def _by_export(model: nn.Module, example: Tensor, reader: Reader) -> tuple[nn.Mo
 
 @contextlib.contextmanager
 def _any_names() -> Iterator[None]:
-    """Let torch.export follow modules whose names are Python's keywords: it writes source code with their names in it."""
+    """Let torch.export follow modules whose names are Python's keywords: it writes source code with their names in
+    it.
+    """
     format_target = getattr(fx.graph, "_format_target", None)
 
     def formatted(base: str, target: str) -> str:

@@ -1,4 +1,5 @@
-"""The unit layers of a graph: `find_layers(root, graph, example, one, three)`, and those named: `choose(layers, specs)`.
+"""The unit layers of a graph: `find_layers(root, graph, example, one, three)`, and those named: `choose(layers,
+specs)`.
 
 Every activation function's output is a unit layer, named by the module that computes it (`layer4.1.relu`, a second use
 `layer4.1.relu_1`); `activation_nodes` says what counts as one and `axes` where its images and units lie. The

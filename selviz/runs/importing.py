@@ -220,7 +220,8 @@ def read_proven(
 ) -> ReadNetwork:
     """Return a network as it will be read from its run, by the first way of tracing that holds against the plain one.
 
-    `inputs` [N, C, H, W] are a few images, `expected` the plain network's logits on them. SelvizError where no way does.
+    `inputs` [N, C, H, W] are a few images, `expected` the plain network's logits on them. SelvizError where no way
+    does.
     """
     errors: list[SelvizError] = []
     for way in tracing.WAYS:

@@ -41,7 +41,8 @@ def load_network(
 ) -> tuple[UnitNetwork, Dataset]:
     """Return a finished run's network, for evaluation only, and its data set; `weights` is a file of others for it.
 
-    The data set lacks the run's sealed images unless `sealed`, which is for tests of registered claims alone. Raises SelvizError if weights are missing or damaged, or if the data set is not the one that the run was made with.
+    The data set lacks the run's sealed images unless `sealed`, which is for tests of registered claims alone. Raises
+    SelvizError if weights are missing or damaged, or if the data set is not the one that the run was made with.
     """
     about = store.run(run)
     where = _where(store, run, about)
@@ -66,7 +67,9 @@ def network_of(
     weights: Path | None = None,
     device: torch.device | None = None,
 ) -> UnitNetwork:
-    """Return the network of a run. An imported one is rebuilt from its stored graph: no file that a run names is executed."""
+    """Return the network of a run. An imported one is rebuilt from its stored graph: no file that a run names is
+    executed.
+    """
     if settings.get("traced") == "watched":
         raise SelvizError(
             f"The network of run {folder.name} could not be traced: its units were watched while it ran, so they can "
@@ -110,7 +113,8 @@ def images_changed(store: Store, run: str) -> str | None:
         return None
     return (
         f"The images in {where['dataset'].partition(':')[2]} are no longer those that this run was captured on "
-        f"({len(dataset.eval_labels):,} now, {about['images'] + about.get('sealed_images', 0):,} then, or other pixels); "
+        f"({len(dataset.eval_labels):,} now, {about['images'] + about.get('sealed_images', 0):,} then, or other "
+        "pixels); "
         "what is stored is shown as it "
         "was. Put the old images back, or train or import the run again."
     )
@@ -155,7 +159,8 @@ def open_engine(
     """
     if fold == SEALED:
         raise SelvizError(
-            "Fold 2 is sealed: only the test of a registered claim reads it (selviz hypothesis register); use fold 0 or "
+            "Fold 2 is sealed: only the test of a registered claim reads it (selviz hypothesis register); use "
+            "fold 0 or "
             "1, or none for both."
         )
     if fold not in (None, 0, 1):

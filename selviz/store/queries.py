@@ -1,4 +1,5 @@
-"""Stage files read one query at a time: `read({"metrics": file}, "SELECT * FROM metrics.units", (), fix)` gives a table.
+"""Stage files read one query at a time: `read({"metrics": file}, "SELECT * FROM metrics.units", (), fix)` gives a
+table.
 
 An in-memory DuckDB instance attaches the files read-only for one query and lets go of them. (A connection made with
 `duckdb.connect(file)` would, as long as it is open in this process, show the old content of a file that was replaced.)
@@ -42,7 +43,8 @@ def no_fix() -> str:
 
 
 def read(files: Files, query: str, parameters: tuple[Any, ...] = (), fix: Fix = no_fix) -> pd.DataFrame:
-    """Return the result of `query` over `files`, from the cache if they are still the same; it is the caller's to change.
+    """Return the result of `query` over `files`, from the cache if they are still the same; it is the caller's to
+    change.
 
     A missing or damaged file raises SelvizError, which ends with `fix()`; what may pass raises TransientError.
     """

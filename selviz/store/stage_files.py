@@ -69,7 +69,8 @@ def write_stage(run_dir, stage: str, tables: dict, provenance: dict) -> Path:
 
 
 def write_activations(run_dir, layers, images, activations: Iterable, provenance: dict) -> Path:
-    """Write the capture stage: tables `layers` and `images` (columns as `store.schema.capture` declares them) and long rows of all activations.
+    """Write the capture stage: tables `layers` and `images` (columns as `store.schema.capture` declares them) and long
+    rows of all activations.
 
     `activations` yields (layer position, float32 [N, U]) in forward order; one layer at a time is held in memory.
     """

@@ -1,7 +1,7 @@
 """Units searched, ordered and cut into pages by DuckDB: `rows(stages, Wanted(layer="relu3", metric="auc"), limit=500)`.
 
-A query and its parameters are returned. Whatever a visitor may have typed is a parameter; the text of a query is put together
-from what stands in this file.
+A query and its parameters are returned. Whatever a visitor may have typed is a parameter; the text of a query is put
+together from what stands in this file.
 """
 
 import re

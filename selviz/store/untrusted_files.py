@@ -1,4 +1,5 @@
-"""Whether files that somebody else made are those of a finished run: `validate_untrusted_run(run_folder, images_folder, fingerprint)`.
+"""Whether files that somebody else made are those of a finished run: `validate_untrusted_run(run_folder, images_folder,
+fingerprint)`.
 
 A DuckDB file can hold more than tables: a view in it could read other files of this machine when a page looks at it. A
 stored network is run for the first time in a process of its own: `network_problems([run_folder, ...])`.
@@ -122,7 +123,9 @@ def network_problems(folders: Sequence[Path]) -> dict[Path, str | None]:
 
 
 def _lines(process: subprocess.Popen[bytes]) -> Iterator[dict[str, Any]]:
-    """Yield the JSON lines that a process writes until it ends; TimeoutError where it writes none for TRIAL_S seconds."""
+    """Yield the JSON lines that a process writes until it ends; TimeoutError where it writes none for TRIAL_S
+    seconds.
+    """
     assert process.stdout is not None
     pending, patience = b"", START_S
     with selectors.DefaultSelector() as selector:

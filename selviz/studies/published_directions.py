@@ -1,9 +1,10 @@
 """Whether directions that Leavitt & Morcos 2020 report hold over networks: `directions(store, run)`.
 
 Of arXiv 2007.04440: robustness to corruptions and to white-box attacks, and the dimensionality of the change under
-perturbation, against selectivity. Of its successor arXiv 2010.07693: early dimensionality, that attacks raise it more than
-corruptions do, and how gradients vary. Robustness is read above chance, and networks within noise of chance are left out:
-they have nothing to lose.
+perturbation, against selectivity. Of its successor arXiv 2010.07693: early dimensionality, that attacks raise it
+more than
+corruptions do, and how gradients vary. Robustness is read above chance, and networks within noise of chance are left
+out: they have nothing to lose.
 
 The networks are those like one run (`families.siblings`) whose robustness and dimensionality are stored; a network
 counts once. Which measure stands for a direction is selviz's own choice.
@@ -99,7 +100,11 @@ def _claims(table: pd.DataFrame) -> list[tuple[str, str, int]]:
         ("lower SI, more robust to corruptions", "corruptions", -1),
         *(("lower SI, less robust to attacks", name, 1) for name in attacks or ["pgd"]),
         *(
-            ("the change under perturbation has more directions the lower the SI", f"change under {kind}, early {over}", -1)
+            (
+                "the change under perturbation has more directions the lower the SI",
+                f"change under {kind}, early {over}",
+                -1,
+            )
             for over in overs
             for kind in ("corruption", "attack")
             if f"change under {kind}, early {over}" in table

@@ -114,7 +114,8 @@ def _take(path: Path, what: str) -> str:
                 raise _held(_read(path) or {}, path, what)
     except OSError as error:
         raise TransientError(
-            f"Cannot write {path} ({system_problem(error) or error.strerror or error}); nothing that was stored is lost. Make the folder "
+            f"Cannot write {path} ({system_problem(error) or error.strerror or error}); nothing that was stored "
+            "is lost. Make the folder "
             f"writable, free some space, or name another store with --data."
         ) from error
     return token
@@ -123,7 +124,8 @@ def _take(path: Path, what: str) -> str:
 def _left_in_the_future(path: Path) -> dict | None:
     """A claim that is dated after now and that nobody renews while we look: a clock was set back since.
 
-    One that cannot be looked up would otherwise hold until its date. A live one renews its date every HEARTBEAT_S seconds.
+    One that cannot be looked up would otherwise hold until its date. A live one renews its date every HEARTBEAT_S
+    seconds.
     """
     with _guard(path) as now:
         record = _read(path)

@@ -3,8 +3,8 @@
 Prints one JSON document, {"functions", "methods", "aten", "modules", "untraced"}, each name with the number of networks
 that have it; `selviz/networks/graph_operators.py` holds the reviewed list, and a test asks that it covers what is
 printed here. The networks: a small member of each family of torchvision and timm, and selviz's own. They are traced in
-both ways on the meta device, so no weight is drawn and nothing is computed. All of timm takes half an hour or more; --only
-NAME,NAME takes a few.
+both ways on the meta device, so no weight is drawn and nothing is computed. All of timm takes half an hour or more;
+--only NAME,NAME takes a few.
 """
 
 import argparse

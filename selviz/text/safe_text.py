@@ -1,4 +1,5 @@
-"""Text of others made safe to show: `code` and `plain` in Markdown, `label` in Plotly's HTML, `printable` in a terminal.
+"""Text of others made safe to show: `code` and `plain` in Markdown, `label` in Plotly's HTML, `printable` in a
+terminal.
 
 `short` is for where room is small, `spreadsheet_cell` for a cell of a CSV file.
 """

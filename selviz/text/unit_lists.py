@@ -1,7 +1,7 @@
 """Lists of units as people type and links hold them: `parse_units("relu1:3-5,9;relu2:0")`, `format_units(units)`.
 
-A part is LAYER:NUMBERS, parts are joined by `;`, and NUMBERS are numbers and ranges joined by commas. A layer's own name
-may hold colons: what stands after the last one are its numbers.
+A part is LAYER:NUMBERS, parts are joined by `;`, and NUMBERS are numbers and ranges joined by commas. A layer's own
+name may hold colons: what stands after the last one are its numbers.
 """
 
 import re
@@ -40,7 +40,9 @@ def parse_units(specs: str | Iterable[str]) -> Units:
 
 
 def parse_existing_units(text: str, sizes: Mapping[str, int]) -> tuple[Units, list[str]]:
-    """Return the units that `text` names, and its parts that name none; `sizes` has the number of units of each layer."""
+    """Return the units that `text` names, and its parts that name none; `sizes` has the number of units of each
+    layer.
+    """
     units: Units = {}
     wrong = []
     for layer, item, numbers in _items(text):

@@ -1,4 +1,6 @@
-"""Pages drawn while calls to the system fail, in short; `benchmarks/failure/pages.py` tries every call of every page."""
+"""Pages drawn while calls to the system fail, in short; `benchmarks/failure/pages.py` tries every call of every
+page.
+"""
 
 import json
 import shutil

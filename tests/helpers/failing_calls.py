@@ -1,4 +1,5 @@
-"""Make the n-th system call on a folder's files fail: `outcomes(folder, scenario)` runs a scenario in a process of its own.
+"""Make the n-th system call on a folder's files fail: `outcomes(folder, scenario)` runs a scenario in a process of its
+own.
 
 A library that is loaded before libc's own wraps what Python and DuckDB call. In the process,
 `failing_calls.every(operation, expected, calls)` repeats an operation with the first call failing, then the second,
@@ -79,8 +80,8 @@ ssize_t read(int h, void *b, size_t n) { return mine(h) && fails(READ) ? -1 : RE
 ssize_t pread(int h, void *b, size_t n, off_t o) { return mine(h) && fails(READ) ? -1 : REAL(pread)(h, b, n, o); }
 ssize_t pread64(int h, void *b, size_t n, off64_t o) { return mine(h) && fails(READ) ? -1 : REAL(pread64)(h, b, n, o); }
 ssize_t write(int h, const void *b, size_t n) { return mine(h) && fails(WRITE) ? -1 : REAL(write)(h, b, n); }
-ssize_t pwrite(int h, const void *b, size_t n, off_t o) { return mine(h) && fails(WRITE) ? -1 : REAL(pwrite)(h, b, n, o); }
-ssize_t pwrite64(int h, const void *b, size_t n, off64_t o) {
+ssize_t pwrite(int h, const void *b, size_t n, off_t o) { return mine(h) && fails(WRITE) ? -1 : REAL(pwrite)(h, b, n,
+o); } ssize_t pwrite64(int h, const void *b, size_t n, off64_t o) {
   return mine(h) && fails(WRITE) ? -1 : REAL(pwrite64)(h, b, n, o); }
 int fsync(int h) { return mine(h) && fails(WRITE) ? -1 : REAL(fsync)(h); }
 int fdatasync(int h) { return mine(h) && fails(WRITE) ? -1 : REAL(fdatasync)(h); }

@@ -1,4 +1,6 @@
-"""Tricks that once ended in "supported" for a claim that is false, empty or already seen: each gets the honest answer."""
+"""Tricks that once ended in "supported" for a claim that is false, empty or already seen: each gets the honest
+answer.
+"""
 
 import json
 import math
@@ -50,7 +52,8 @@ def lost(share: float, images: int) -> np.ndarray:
     return (np.arange(images) < round(share * images)).astype(float)
 
 
-# ------------------------------------------------------------------------------- a supported claim supports its sentence
+# ------------------------------------------------------------------------------- a supported claim supports its
+# sentence
 
 
 @pytest.mark.parametrize(
@@ -127,7 +130,8 @@ def test_a_run_without_a_sealed_fold_keeps_working_and_its_claims_are_explorator
     assert found["why"] == "this run has no sealed fold, so these images could be looked at"
 
 
-# ------------------------------------------------------------------------------------------------- shopping and stopping
+# ------------------------------------------------------------------------------------------------- shopping and
+# stopping
 
 
 def test_claims_like_one_another_are_counted_whether_or_not_a_study_was_named(wide):
@@ -190,7 +194,8 @@ def test_what_a_test_has_found_so_far_cannot_be_read_before_it_ends(wide):
     assert registry.ledger(wide)["state"].tolist() == ["tested"]
 
 
-# ------------------------------------------------------------------------------------------- numbers and runs as they were
+# ------------------------------------------------------------------------------------------- numbers and runs as they
+# were
 
 
 def test_a_rewritten_summary_neither_moves_a_test_nor_goes_unseen(wide):
@@ -244,7 +249,8 @@ def test_a_run_that_was_seen_deleted_and_is_to_be_trained_again_is_noticed(wide)
     assert not found["confirmatory"] and "was in the store before (record 1)" in found["why"]
 
 
-# ------------------------------------------------------------------------------------------------------ the chain's head
+# ------------------------------------------------------------------------------------------------------ the chain's
+# head
 
 
 def test_a_chain_that_was_cut_or_written_again_no_longer_has_the_head_that_was_noted(tmp_path):
@@ -280,7 +286,8 @@ def test_the_head_is_shown_and_checked_by_a_command(wide, capsys):
     assert main(["hypothesis", "head", "--check", "ab", "--data", str(wide.path)]) == 2
 
 
-# ------------------------------------------------------------------------------------------------- images and control sets
+# ------------------------------------------------------------------------------------------------- images and control
+# sets
 
 
 def test_an_interval_of_a_set_holds_both_uncertainties_as_a_two_way_bootstrap_does():
@@ -336,7 +343,8 @@ def test_parts_of_a_joint_claim_share_the_error_rate_of_refutation():
     assert refuted / 300 <= 0.05
 
 
-# -------------------------------------------------------------------------------------------------- template by template
+# -------------------------------------------------------------------------------------------------- template by
+# template
 
 
 class _Edges(torch.nn.Module):

@@ -57,7 +57,8 @@ WHOLE = step("call_method", "to", [{"node": "flat"}, {"dtype": "int64"}], name="
 CRAFTED = {
     "indices of sparse tensors": step("call_function", "aten._convert_indices_from_csr_to_coo.default",
                                       [{"node": "whole"}, {"node": "whole"}]),
-    "their other direction": step("call_function", "aten._convert_indices_from_coo_to_csr.default", [{"node": "whole"}, 5]),
+    "their other direction": step("call_function", "aten._convert_indices_from_coo_to_csr.default",
+                                  [{"node": "whole"}, 5]),
     "a backward": step("call_function", "aten.embedding_dense_backward.default",
                        [X, {"node": "whole"}, 2, -1, False]),
     "a backward of a pool": step("call_function", "aten.max_pool2d_with_indices_backward.default",
@@ -160,7 +161,8 @@ def test_a_network_that_ends_its_process_or_never_ends_is_refused_and_the_others
     (tmp_path / "sitecustomize.py").write_text(
         "import os, time, builtins, pathlib\n"
         "read = pathlib.Path.read_text\n"
-        f"def broken(path, *a, **k):\n    if path.parent.name == 'second':\n        {deed}\n    return read(path, *a, **k)\n"
+        f"def broken(path, *a, **k):\n    if path.parent.name == 'second':\n        {deed}\n    return read(path, "
+        "*a, **k)\n"
         "pathlib.Path.read_text = broken\n"
     )
     known = untrusted_files.environment()
@@ -178,7 +180,10 @@ def test_the_list_covers_what_tracing_produces_and_has_no_private_backward_or_un
     assert len(names) == len(set(names))
     bad = [name for name in names if name.startswith(("_", "unsafe")) or name.endswith(("_", "backward"))]
     assert bad == []
-    never = "item tolist nonzero masked_select unique as_strided matrix_exp empty new_empty empty_like numpy apply_ bincount"
+    never = (
+        "item tolist nonzero masked_select unique as_strided matrix_exp empty new_empty empty_like "
+        "numpy apply_ bincount"
+    )
     assert not set(names) & set(never.split())
     for name in ("cnn", "resnet20", "torchvision:mobilenet_v3_small", "torchvision:convnext_tiny"):
         for way in tracing.WAYS:

@@ -96,7 +96,9 @@ def many(lesson: Lesson) -> AblationRequest:
 
 
 def told_apart(lesson: Lesson) -> tuple[list[float], int]:
-    """Return the alphas whose networks differ from the most accurate one on the same images, and how many were tested."""
+    """Return the alphas whose networks differ from the most accurate one on the same images, and how many were
+    tested.
+    """
     runs = lesson.others
     best = runs.loc[runs["test_accuracy"].idxmax(), "run"]
     ours = reads.store().images(best)

@@ -103,7 +103,8 @@ def knob(lesson: Lesson, guess: str | None) -> None:
         f"{numbers.alpha(best['alpha'])}. Tested on the same images (McNemar's exact test, Holm-corrected for "
         f"{tested}), it is told from "
         + (", ".join(f"alpha {numbers.alpha(alpha)}" for alpha in apart) if apart else "no other network")
-        + "; networks that are not told apart need not be equally good, and overlapping intervals are no test. The most "
+        + "; networks that are not told apart need not be equally good, and overlapping intervals are no "
+        "test. The most "
         f"selective network (alpha "
         f"{numbers.alpha(most['alpha'])}, mean SI {numbers.si(most['mean_si_live'])}) has "
         f"{numbers.share(most['test_accuracy'], most['images'])}. One network a setting is an illustration, not "
@@ -122,8 +123,10 @@ def many_shown(lesson: Lesson, guess: str | None) -> None:
     ablation_result.against_controls(asked, result, DRAWS)
     st.markdown(
         f"The units were chosen on one half of the images and judged on the other ({result['images']} images). The "
-        "verdict says *not told apart* unless the rank test against random sets has p at most 0.05, which does not mean "
-        "that as much breaks; the matched sets ask whether selectivity matters beyond how active a unit is and how it is "
+        "verdict says *not told apart* unless the rank test against random sets has p at most 0.05, which does "
+        "not mean "
+        "that as much breaks; the matched sets ask whether selectivity matters beyond how active a unit is and "
+        "how it is "
         "wired. Within a layer, selectivity has been found to go "
         "with importance; comparing units of different layers misleads (Amjad et al. 2022)."
     )
@@ -143,7 +146,8 @@ def trust(lesson: Lesson, guess: str | None) -> None:
         f"Of the {len(table)} live units of {safe_text.plain(lesson.layer)}, {len(losing)} cost some class at least "
         f"one image when they are silent alone. In {agree} of those the class that loses most is the class that the "
         f"unit's pictures show ({100 * agree / max(len(losing), 1):.0f} %; one class drawn at random would "
-        f"agree in about {100 / len(lesson.names):.0f} %). Units of one network are no independent draws, so no interval "
+        f"agree in about {100 / len(lesson.names):.0f} %). Units of one network are no independent draws, so no "
+        "interval "
         "is given. What a unit responds to and what it is needed for are two "
         "questions; a single unit rarely moves the whole but can damage particular classes (Zhou et al. 2018)."
     )

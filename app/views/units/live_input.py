@@ -1,4 +1,6 @@
-"""The board lit by an input: an image of the set, a drawing, a visitor's own picture: `choose(run)`, `lit(run, kind)`."""
+"""The board lit by an input: an image of the set, a drawing, a visitor's own picture: `choose(run)`, `lit(run,
+kind)`.
+"""
 
 from typing import Any
 

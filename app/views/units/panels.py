@@ -179,7 +179,8 @@ def agreement(run: str, wanted: Wanted, found: dict, largest: bool) -> dict:
         "Do the measures agree?",
         figures.units.agreement(named, theme.dark()),
         f"Spearman's rank correlation over the {numbers.counted(live, 'live unit')} of the layer. +1: the two measures "
-        "put the units in the same order. SI and CCMAS of the preferred class are one number up to notation: where classes "
+        "put the units in the same order. SI and CCMAS of the preferred class are one number up to notation: "
+        "where classes "
         "have equally many images they differ only in how the other classes are averaged, so their agreement is no "
         "evidence for either. Precision and CCMAS, and so SI, give misleadingly high estimates of selectivity (Gale et "
         "al. 2020); AUC and d' do not. With few units single correlations are uncertain.",

@@ -43,13 +43,15 @@ def say(s: Settings) -> dict[str, str]:
     which = "all evaluation images, the sealed ones among them" if s["fold"] == samples.SEALED else "folds 0 and 1"
     return {
         "statement": f"Training {kind} with alpha {a} in place of {b} {claim}.",
-        "quantity": f"test accuracy on {which}, mean over networks that differ in their seed; computed again from their "
+        "quantity": f"test accuracy on {which}, mean over networks that differ in their seed; computed "
+        "again from their "
         "weights",
         "direction": direction,
         "refuted": refuted,
         "controls": f"{len(s['baseline_runs'])} networks of alpha {b}, trained alike",
         "statistic": f"Welch's t, {tests}",
-        "sample": f"{len(s['other_runs'])} and {len(s['baseline_runs'])} networks, seeds {template.listed(s['seeds'])}; "
+        "sample": f"{len(s['other_runs'])} and {len(s['baseline_runs'])} networks, seeds "
+        f"{template.listed(s['seeds'])}; "
         "the interval is for new seeds",
     }
 

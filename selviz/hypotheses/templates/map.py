@@ -34,7 +34,8 @@ def say(s: Settings) -> dict[str, str]:
     """Say the claim in words."""
     kinds = ", ".join(f"{number} {CONTROLS[kind]}" for kind, number in s["controls"].items())
     return {
-        "statement": f"The {s['method']} map of {template.unit_of(s)} in {s['run']} shows what the network has learned: "
+        "statement": f"The {s['method']} map of {template.unit_of(s)} in {s['run']} shows what the "
+        "network has learned: "
         f"its correlation with the map of random weights is below {s['alike']:g}, and taking away what it highlights "
         f"lowers the unit more than control maps of the same smoothness do, in a share of them above one half by "
         f"{s['smallest']:g} or more.",

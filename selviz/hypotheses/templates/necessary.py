@@ -35,7 +35,8 @@ def say(s: Settings) -> dict[str, str]:
         "direction": f"a larger drop, by {least} or more",
         "refuted": template.refuted(s, f"the drop beyond that of {others}, or beyond that of other classes,"),
         "controls": f"{who}; the other classes' images",
-        "statistic": f"rank of the drop among the drops of {others}; permutation of the images' classes; both must hold",
+        "statistic": f"rank of the drop among the drops of {others}; permutation of the images' classes; "
+        "both must hold",
         "sample": f"{s['of_images']} images of {template.images_text(s)}, {s['images']} of the class; intervals are "
         "for new images",
     }

@@ -133,7 +133,8 @@ def rows(store: Store, settings: Settings) -> Sample:
         first, second = (pair[name].to_numpy() for name in names)
         if len(first) < 4 or not np.ptp(first) or not np.ptp(second):
             raise SelvizError(
-                f"A rank correlation needs at least 4 {settings['of']} that vary in both columns; {len(first)} are left."
+                f"A rank correlation needs at least 4 {settings['of']} that vary in both columns; {len(first)} "
+                "are left."
             )
         return {"first": first, "second": second}
     name = _numeric(frame, settings["measure"])

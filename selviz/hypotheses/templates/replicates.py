@@ -27,7 +27,8 @@ def say(s: Settings) -> dict[str, str]:
         "quantity": f"(m - r) / (m + r) on fold {s['fold']}: m the mean activation on class {s['class']}, preferred on "
         "fold 0, r the mean of the other classes' means; less its mean under shuffled labels",
         "direction": f"higher, by {s['smallest']:g} or more",
-        "refuted": f"An interval of it that lies wholly below {s['smallest']:g}, in the network or in one of the others.",
+        "refuted": f"An interval of it that lies wholly below {s['smallest']:g}, in the network or in one "
+        "of the others.",
         "controls": f"{s['permutations']} shuffles of the labels of these images in each network",
         "statistic": "rank among the shuffles, in every network; each must hold",
         "sample": f"{s['of_images']} images of {template.images_text(s)}, {s['images']} of the class; the other "

@@ -19,9 +19,11 @@ LEAST_RUNS = 5
 def say(s: Settings) -> dict[str, str]:
     """Say the claim in words."""
     return {
-        "statement": f"The lower a network's class selectivity, the more robust it is to {s['corruption']}, with a rank "
+        "statement": "The lower a network's class selectivity, the more robust it is to "
+        f"{s['corruption']}, with a rank "
         f"correlation of {s['smallest']:g} or more.",
-        "quantity": f"Spearman's correlation over networks of mean SI (live units) with the accuracy above chance under "
+        "quantity": "Spearman's correlation over networks of mean SI (live units) with the accuracy "
+        "above chance under "
         f"{s['corruption']}, mean over severities, divided by the clean accuracy above chance",
         "direction": f"negative, by {s['smallest']:g} or more",
         "refuted": template.refuted(s, "the correlation with its sign turned", lambda x: f"{x:g}"),
@@ -78,7 +80,8 @@ def _above_chance(store: Store, run: str) -> None:
     if statistics.wilson(right, len(images))[0] <= guessing:
         raise SelvizError(
             f"{run} is right on {100 * right / len(images):.1f} % of {len(images):,} images, and always naming the "
-            f"commonest class on {100 * guessing:.1f} %: within noise of chance it has nothing to be robust about. Leave "
+            f"commonest class on {100 * guessing:.1f} %: within noise of chance it has nothing to be robust "
+            "about. Leave "
             "it out: --runs"
         )
 

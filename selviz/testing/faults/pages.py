@@ -1,7 +1,8 @@
 """Draw every page while the n-th call to the system fails: `python -m selviz.testing.faults.pages STORE --short`.
 
 For each page, each kind of call and each error: n = 1, 2, ... until the page makes no more such calls (or every few of
-them, in the short form). After each failure must hold: nothing that nobody foresaw is shown (no traceback, no number for
+them, in the short form). After each failure must hold: nothing that nobody foresaw is shown (no traceback, no number
+for
 the log); nothing is called damaged, and nobody is advised to remove or write anything again; the page drawn once more
 is the page as it was; and the process has as many files open as before. One JSON document: {"tries", "failures",
 "sentences", "wrong": [...]}. The process must have been started with `injection.environment_of`.
@@ -28,7 +29,8 @@ from selviz.testing.dashboard import ROOT, switch_page
 from selviz.testing.faults.injection import failing
 
 PAGES = (
-    "start lesson overview units unit ablation compare basis robustness dimensionality early_training hypotheses train data"
+    "start lesson overview units unit ablation compare basis robustness dimensionality early_training hypotheses "
+    "train data"
 ).split()
 ERRORS = {
     "open": (errno.EMFILE, errno.EIO, errno.EACCES),
