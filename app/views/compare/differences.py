@@ -123,7 +123,9 @@ def accuracies(rows: dict[str, dict], base: str) -> tuple[pd.DataFrame, pd.DataF
 
 
 def _common(first: Any, second: Any) -> tuple[Any, Any]:
-    """Return both, rows of images, cut to the images that both show: an older run has no sealed ones, which are last."""
+    """Return both, rows of images, cut to the images that both show: an older run has no sealed ones, which are
+    last.
+    """
     images = min(len(first), len(second))
     return first[:images], second[:images]
 
