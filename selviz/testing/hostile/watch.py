@@ -11,10 +11,15 @@ import struct
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 MARK = "canary"  # stands in every payload: in its files' names, its modules, its code
-LIBRARIES = tuple(dict.fromkeys(map(os.path.realpath, (sys.prefix, sys.base_prefix, Path(__file__).parents[3]))))
+_TORCH = find_spec("torch")  # its packages may lie elsewhere than the interpreter, as in an environment over another
+_PACKAGES = [Path(_TORCH.origin).parents[1]] if _TORCH and _TORCH.origin else []
+LIBRARIES = tuple(
+    dict.fromkeys(map(os.path.realpath, (sys.prefix, sys.base_prefix, Path(__file__).parents[3], *_PACKAGES)))
+)
 SYSTEM = (*LIBRARIES, "/usr", "/lib", "/proc", "/sys", "/dev/null", "/dev/urandom", "/dev/shm", "/etc/localtime",
           "/etc/machine-id", "/etc/mime.types", "/etc/apache2/mime.types", "/etc/httpd", "/etc/ld.so", "/etc/fonts")  # fmt: skip
 PROCESSES = tuple("os.system os.exec os.posix_spawn os.spawn os.fork os.forkpty pty.spawn subprocess.Popen".split())
@@ -23,7 +28,13 @@ CHANGES = {"os.mkdir": 1, "os.remove": 1, "os.rmdir": 1, "os.rename": 2, "os.lin
            "os.truncate": 1, "os.chmod": 1, "os.chown": 1, "shutil.move": 2, "shutil.copyfile": 2}  # fmt: skip
 DANGEROUS = tuple("os posix nt subprocess builtins sys shutil socket importlib runpy webbrowser".split())
 HARMLESS = (("builtins", "slice"), ("builtins", "bytearray"))  # what Streamlit's own memory of tables holds
-OWN = ([sys.executable, "-m", "selviz.store.sql_process"], ["fc-list"])  # a query's process; matplotlib looks for fonts
+# Processes of selviz's own: a query's, a stranger's network's; and matplotlib looks for fonts.
+OWN = (
+    [sys.executable, "-m", "selviz.store.sql_process"],
+    [sys.executable, "-P", "-m", "selviz.store.sql_process"],
+    [sys.executable, "-P", "-m", "selviz.networks.first_run"],
+    ["fc-list"],
+)
 CODE = tuple("open exec eval compile __import__ system popen Popen run getattr globals load".split())
 _IN_ALL = 0x00000FFF
 _NONBLOCK = 0o4000
