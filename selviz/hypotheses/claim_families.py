@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from selviz import statistics
-from selviz.hypotheses.decision import corrected_verdict
+from selviz.hypotheses.decision import OPEN, SUPPORTED, corrected_verdict
 from selviz.hypotheses.templates import TEMPLATES
+from selviz.statistics import LEVEL
 from selviz.store.ledger import KEY
 
 Record = Mapping[str, Any]
@@ -119,7 +120,12 @@ def family_of(records: Sequence[Record], registered: Record) -> Family:
         found = {}
         for name, adjust in (("holm", statistics.holm), ("bh", statistics.benjamini_hochberg)):
             adjusted, smallest = float(adjust(p)[place]), float(adjust(near)[place])
-            found[name] = (adjusted, corrected_verdict(result["verdict"], adjusted, smallest, registered["level"]))
+            # At 0.05, not at the level of a study: what is adjusted for the family is not divided a second time.
+            if all(part["boundary"] == part["margin"] for part in result["parts"]):
+                verdict = OPEN if result["verdict"] == SUPPORTED and adjusted > LEVEL else result["verdict"]
+            else:
+                verdict = corrected_verdict(result["verdict"], adjusted, smallest, LEVEL)
+            found[name] = (adjusted, verdict)
         (holm, verdict_holm), (bh, verdict_bh) = found["holm"], found["bh"]
     return Family(
         registered=len(group),

@@ -160,7 +160,7 @@ def test_forty_two_claims_of_which_a_few_come_out_by_luck_are_not_supported_toge
     records = []
     for number in range(42):
         key, p = f"{number:010d}", 0.02 if number < 3 else 0.4
-        part = {"p": p, "p_smallest": p}
+        part = {"p": p, "p_smallest": p, "boundary": 0.0, "margin": 0.1}
         verdict = SUPPORTED if number < 3 else OPEN
         records += [
             {**record, "kind": "registered", "hash": key},

@@ -157,7 +157,7 @@ def contrasts(
 
     classes, generator = int(labels.max()) + 1, np.random.default_rng(seed)
     values = values.astype(np.float64)
-    truth, column = torch.from_numpy(labels).long(), torch.from_numpy(values).unsqueeze(1)
+    truth, column = torch.tensor(labels).long(), torch.tensor(values).unsqueeze(1)
 
     def contrast(means: torch.Tensor) -> Array:
         return index.index_of_class(means, label).numpy()
