@@ -22,6 +22,9 @@ HEARTBEAT_S = 5.0  # between two heartbeats
 STALE_S = 60.0  # without a heartbeat after which a claim whose process cannot be looked up is stale
 
 
+_held_here: set[str | None] = set()  # the tokens of the claims that this process holds
+
+
 class Claim:
     """Held from `__enter__` to `__exit__`; `lost` turns True if another process took it over meanwhile.
 
@@ -51,6 +54,7 @@ class Claim:
             self.token = _take(self.path, self.what)
         elif not self._renew():
             raise SelvizError(f"The claim {self.path} was taken by another process meanwhile; run the command again.")
+        _held_here.add(self.token)
         self.lost = False
         self._stop.clear()
         self._thread = threading.Thread(target=self._beat, name=f"claim {self.path.name}", daemon=True)
@@ -83,7 +87,7 @@ class Claim:
 def holder(path) -> dict | None:
     """{"host", "pid", "started", "heartbeat", ...} of the live process that holds `path`; None if absent or stale."""
     record = _read(Path(path))
-    if record is None or not _alive(record, time.time()):
+    if record is None or _given_up(record) or not _alive(record, time.time()):
         return None
     # One of another machine that is dated far after now was left behind before a clock was set back.
     return record if _here(record) or record["heartbeat"] <= time.time() + STALE_S else None
@@ -92,6 +96,7 @@ def holder(path) -> dict | None:
 def release(path, token: str | None) -> None:
     """Remove the claim at `path` if `token` is its token; another one's is left alone."""
     path = Path(path)
+    _held_here.discard(token)
     with contextlib.suppress(OSError, TransientError), _guard(path):
         record = _read(path)
         if record is not None and record.get("token") == token:
@@ -101,24 +106,35 @@ def release(path, token: str | None) -> None:
 def _take(path: Path, what: str) -> str:
     check_writing()
     token = secrets.token_hex(16)
+    _held_here.add(token)  # before the file is there, where another thread may read it
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         left = _left_in_the_future(path)
         with _guard(path) as now:
             record = _read(path)
-            if record is not None and record != left and _alive(record, now):
+            if record is not None and record != left and not _given_up(record) and _alive(record, now):
                 raise _held(record, path, what)
             if record is not None:
                 _replace(path, _record(token))
             elif not _create(path, _record(token)):
                 raise _held(_read(path) or {}, path, what)
     except OSError as error:
+        _held_here.discard(token)
         raise TransientError(
             f"Cannot write {path} ({system_problem(error) or error.strerror or error}); nothing that was stored "
             "is lost. Make the folder "
             f"writable, free some space, or name another store with --data."
         ) from error
+    except BaseException:
+        _held_here.discard(token)
+        raise
     return token
+
+
+def _given_up(record: dict) -> bool:
+    """Whether this process released the claim and could not remove its file, for instance with too many files open."""
+    own = _here(record) and record.get("pid") == os.getpid() and record.get("born") == _born(os.getpid())
+    return own and record.get("token") not in _held_here
 
 
 def _left_in_the_future(path: Path) -> dict | None:

@@ -56,6 +56,22 @@ def call():
     return stage_is_whole(folder / "data" / "runs" / "captured", "capture")
 print(json.dumps(every(call, writing)))
 """,
+    "a record of a claim": """
+import shutil
+def call():
+    shutil.rmtree(folder / "data" / "hypotheses", ignore_errors=True)
+    number = append(folder / "data", lambda records: {"kind": "note"})["number"]
+    chain = read_chain(folder / "data")
+    return [chain.problems, len(chain.records) >= number]
+print(json.dumps(every(call, writing)))
+""",
+    "a lock": """
+from selviz.system.locks import Claim, holder
+def call():
+    with Claim(folder / "data" / "claim.json", "a test"):
+        return holder(folder / "data" / "claim.json") is not None
+print(json.dumps(every(call, writing)))
+""",
 }
 
 
