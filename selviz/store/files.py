@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -44,7 +45,7 @@ def check_name(kind: str, name: object) -> str:
     return name
 
 
-def read_json(path):
+def read_json(path: str | Path) -> Any:
     """What the file holds, without its seal; None if there is no such file.
 
     One that is broken, changed since it was written, or of a newer selviz raises SelvizError; one that the system does

@@ -34,7 +34,7 @@ class Store:
     unfinished run, an unknown layer or unit, and a damaged file raise SelvizError; the other runs are still there.
     """
 
-    def __init__(self, data="data"):
+    def __init__(self, data: str | Path = "data") -> None:
         self.path = Path(data)
 
     def __repr__(self):

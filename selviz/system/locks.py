@@ -49,7 +49,7 @@ class Claim:
         """The claim that `Claim.create` made, to be entered by the process that does the work."""
         return cls(path, what, token)
 
-    def __enter__(self):
+    def __enter__(self) -> "Claim":
         if not self._adopted:
             self.token = _take(self.path, self.what)
         elif not self._renew():

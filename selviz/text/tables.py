@@ -9,6 +9,7 @@ import math
 import numbers
 import sys
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -268,18 +269,20 @@ class Progress:
     A bar on a terminal; elsewhere (a log file) one line for each stage and epoch.
     """
 
-    def __init__(self):
-        self.bar, self.title, self.words = None, None, ""
+    def __init__(self) -> None:
+        self.bar: Any = None
+        self.title: str | None = None
+        self.words = ""
 
-    def __enter__(self):
+    def __enter__(self) -> "Progress":
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         if self.bar is not None:
             self.bar.close()
         self.bar = None
 
-    def __call__(self, news: dict):
+    def __call__(self, news: Mapping[str, Any]) -> None:
         title = f"{news.get('run', '')} {news.get('stage', '')}".strip()
         changed, self.title = title != self.title, title
         done, total = _position(news)
@@ -301,7 +304,7 @@ class Progress:
             self.bar.set_postfix_str(self.words, refresh=False)
             self.bar.update(max(0.0, done / total - self.bar.n) if total else 0)
 
-    def _new_bar(self, title: str, leave: bool):
+    def _new_bar(self, title: str, leave: bool) -> None:
         from tqdm import tqdm
 
         shape = "{desc} {percentage:3.0f} %|{bar:20}| {elapsed}, {remaining} left{postfix}"
@@ -342,16 +345,17 @@ class SweepProgress:
     A table that is redrawn on a terminal; elsewhere (a log file) one line for each run that ends.
     """
 
-    def __init__(self):
-        self.drawn, self.ended = 0, None
+    def __init__(self) -> None:
+        self.drawn = 0
+        self.ended: set[str] | None = None
 
-    def __enter__(self):
+    def __enter__(self) -> "SweepProgress":
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         pass
 
-    def __call__(self, news: dict):
+    def __call__(self, news: Mapping[str, Any]) -> None:
         rows, left = news["runs"], news["left"]
         if sys.stderr.isatty():
             text = sweep_text(rows, left, SWEEP_ROWS)
@@ -368,7 +372,7 @@ class SweepProgress:
         self.ended = set(ended)
 
 
-def _position(news: dict) -> tuple[float, float]:
+def _position(news: Mapping[str, Any]) -> tuple[float, float]:
     """How far a stage is: (done, total); (0, 0) where the news do not say."""
     for name in ("done", "draw"):
         if name in news and "of" in news:
