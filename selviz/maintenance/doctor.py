@@ -35,7 +35,7 @@ def examine(store: Store, report: Report = silent) -> list[Row]:
     return [row for check in checks for row in check(store, report)]
 
 
-def packages(store: Store, report) -> Iterator[Row]:
+def packages(store: Store, report: Report) -> Iterator[Row]:
     """Whether every package is there, and not too old."""
     wrong = []
     for requirement in needed():
@@ -46,8 +46,8 @@ def packages(store: Store, report) -> Iterator[Row]:
             continue
         if not requirement.specifier.contains(found, prereleases=True):
             wrong.append((str(requirement), f"{requirement.name} is {found}, and {requirement.specifier} is needed"))
-    for requirement, told in wrong:
-        yield _row("packages", "error", told, f"pip install '{requirement}'")
+    for specifier, told in wrong:
+        yield _row("packages", "error", told, f"pip install '{specifier}'")
     if not wrong:
         yield _row("packages", "ok", f"{len(needed())} packages are there and recent enough")
 
@@ -63,7 +63,7 @@ def needed() -> list[Requirement]:
     return [part for part in found if part.marker is None or part.marker.evaluate({"extra": "app"})]
 
 
-def network(store: Store, report) -> Iterator[Row]:
+def network(store: Store, report: Report) -> Iterator[Row]:
     """Whether torch computes, and on what."""
     import torch
 
@@ -86,7 +86,7 @@ def network(store: Store, report) -> Iterator[Row]:
         yield _row("GPU", "ok", f"{name}: {free / 1e9:.1f} of {total / 1e9:.1f} GB are free")
 
 
-def disk(store: Store, report) -> Iterator[Row]:
+def disk(store: Store, report: Report) -> Iterator[Row]:
     """Room in the store and in the folder of decoded images, and whether both can be written."""
     for what, folder, other in (("store", store.path, "--data DIR"), ("cache", cache.folder(), "SELVIZ_CACHE=DIR")):
         place = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
@@ -105,7 +105,7 @@ def disk(store: Store, report) -> Iterator[Row]:
             yield _row(what, "ok", told)
 
 
-def runs(store: Store, report) -> Iterator[Row]:
+def runs(store: Store, report: Report) -> Iterator[Row]:
     """Whether each run is finished, and its files are what was written."""
     table = store.runs()
     whole, clean = 0, True
@@ -126,7 +126,7 @@ def runs(store: Store, report) -> Iterator[Row]:
     yield _row("runs", "ok", f"{whole} of {len(table)} runs are finished and whole, every file by its checksum")
 
 
-def networks(store: Store, report) -> Iterator[Row]:
+def networks(store: Store, report: Report) -> Iterator[Row]:
     """Whether each stored network can be used: it is tried in a process of its own."""
     folders = [store.run_path(name) for name in store.names()]
     folders = [folder for folder in folders if (folder / NETWORK).exists() and (folder / "summary.json").exists()]
@@ -139,7 +139,7 @@ def networks(store: Store, report) -> Iterator[Row]:
         yield _row("networks", "ok", f"{len(folders)} imported networks run, each tried in a process of its own")
 
 
-def datasets(store: Store, report) -> Iterator[Row]:
+def datasets(store: Store, report: Report) -> Iterator[Row]:
     """Whether the images of each finished run are where they were, which silencing and explaining need."""
     table = store.runs()
     table = table[table["state"] == "finished"] if len(table) else table
@@ -159,7 +159,7 @@ def datasets(store: Store, report) -> Iterator[Row]:
         yield _row("data sets", "ok", f"{table['dataset'].nunique() if len(table) else 0} data sets are in their place")
 
 
-def records(store: Store, report) -> Iterator[Row]:
+def records(store: Store, report: Report) -> Iterator[Row]:
     """Whether the ledger of hypotheses and the groups of units are as they were written."""
     problems = check_rest(store)
     for problem in problems:
@@ -168,7 +168,7 @@ def records(store: Store, report) -> Iterator[Row]:
         yield _row("records", "ok", f"the ledger of {len(store.hypotheses())} hypotheses and all groups hold together")
 
 
-def work(store: Store, report) -> Iterator[Row]:
+def work(store: Store, report: Report) -> Iterator[Row]:
     """Jobs that run, that failed, and claims that a process left behind."""
     stale = 0
     for claim in [*store.path.glob("runs/*/claim.json"), *store.path.glob("hypotheses/partial/*.claim")]:

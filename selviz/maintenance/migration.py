@@ -6,6 +6,7 @@ What the first selviz wrote lacks the checksums of settings, summaries and weigh
 import os
 import secrets
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -66,7 +67,7 @@ def _in_todays_form(folder: Path) -> None:
         write_json(folder / "summary.json", {**summary, LISTED: checksums(folder)})
 
 
-def _copy_folder(source: Path, final: Path, change=lambda folder: None) -> None:
+def _copy_folder(source: Path, final: Path, change: Callable[[Path], None] = lambda folder: None) -> None:
     """A copy that appears as a whole; `change` is made before it does."""
     temporary = final.with_name(f".{final.name[:80]}.{secrets.token_hex(4)}")
     try:

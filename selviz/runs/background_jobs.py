@@ -119,7 +119,8 @@ def describe(place: Path, about: dict[str, Any]) -> None:
 
 def about(place: Path) -> dict[str, Any] | None:
     """What `describe` kept; None if nothing."""
-    return read_json(_beside(place, ".json"))
+    record: dict[str, Any] | None = read_json(_beside(place, ".json"))
+    return record
 
 
 def log(place: Path) -> str:

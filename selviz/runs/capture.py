@@ -9,6 +9,7 @@ import shutil
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -67,7 +68,8 @@ def record(
         checks = []
         for first in range(0, done, chunk):  # what a cut-off capture left is used as far as it is whole
             last = min(first + chunk, images)
-            if zlib.crc32(values[:, first:last].tobytes(), zlib.crc32(scores[first:last])) != known["checks"][0]:
+            # numpy's types call an array a buffer from Python 3.12 on only.
+            if zlib.crc32(values[:, first:last].tobytes(), zlib.crc32(scores[first:last])) != known["checks"][0]:  # type: ignore[arg-type]
                 done = first
                 break
             checks.append(known["checks"].pop(0))
@@ -85,13 +87,14 @@ def record(
             values[:, first:last] = held
             values.flush()
             scores.flush()
-            checks.append(zlib.crc32(held, zlib.crc32(scores[first:last])))
+            # As above: numpy's types.
+            checks.append(zlib.crc32(held, zlib.crc32(scores[first:last])))  # type: ignore[arg-type]
             write_json(progress, {**about, "done": last, "chunk": chunk, "checks": checks})
     bounds = np.cumsum([0, *units])
     return Recorded(folder, scores, [values[low:high].T for low, high in itertools.pairwise(bounds)])
 
 
-def _progress(path: Path) -> dict | None:
+def _progress(path: Path) -> dict[str, Any] | None:
     try:
         found = read_json(path)
     except SelvizError:  # a damaged file costs the chunks, not the run

@@ -45,7 +45,8 @@ def _ray(address: str | None, gpus: float) -> Iterator[dict[str, Any]]:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:
         raise _no_answer("ray", address, error) from error
-    register_ray()
+    register: Any = register_ray  # without types of its own
+    register()
     try:
         yield {"ray_remote_args": {"num_gpus": gpus}} if gpus else {}
     finally:
@@ -62,7 +63,8 @@ def _dask(address: str | None, gpus: float) -> Iterator[dict[str, Any]]:
         raise SelvizError("Where is the Dask cluster? Give the address of its scheduler: --address tcp://host:8786")
     _check_answer("dask", address)
     try:
-        client = Client(address, timeout=ANSWER_S, set_as_default=False)
+        connect: Any = Client  # without types of its own
+        client = connect(address, timeout=ANSWER_S, set_as_default=False)
         client.wait_for_workers(1, timeout=ANSWER_S)
     except Exception as error:
         raise _no_answer("dask", address, error) from error

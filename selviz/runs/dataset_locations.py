@@ -6,6 +6,7 @@ with the same images: `data/places/<fingerprint>.json`.
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from selviz import datasets
 from selviz.config import absolute_spec, image_settings
@@ -16,7 +17,7 @@ from selviz.store.files import check_name
 from selviz.store.run_archive import ARRIVED
 
 
-def relink(store: Store, run: str, spec: str) -> dict:
+def relink(store: Store, run: str, spec: str) -> dict[str, Any]:
     """Note that the images of `run`, and of all runs with the same images, are now at `spec`; {"runs", "dataset"}.
 
     Raises SelvizError if they are not the very images, in pixels and labels, that the run was made with.
@@ -35,7 +36,7 @@ def relink(store: Store, run: str, spec: str) -> dict:
     return {"dataset": spec, "runs": table.loc[same, "run"].tolist()}
 
 
-def named_here(data, run: str, settings: Mapping, fingerprint: str | None) -> dict:
+def named_here(data: str | Path, run: str, settings: Mapping[str, Any], fingerprint: str | None) -> dict[str, Any]:
     """`placed` of a run; SelvizError where the place is what another store's run says, and nobody here named it.
 
     A zip comes from somebody else, and could name any folder of this machine to be read.
@@ -55,12 +56,12 @@ def named_here(data, run: str, settings: Mapping, fingerprint: str | None) -> di
     return where
 
 
-def placed(data, settings: Mapping, fingerprint: str | None) -> dict:
+def placed(data: str | Path, settings: Mapping[str, Any], fingerprint: str | None) -> dict[str, Any]:
     """A run's settings with the place where its data set is now."""
     moved = read_json(_path(data, fingerprint)) if fingerprint else None
     spec = moved.get("dataset") if isinstance(moved, dict) else None
     return {**settings, **({"dataset": spec} if isinstance(spec, str) else {})}
 
 
-def _path(data, fingerprint: str) -> Path:
+def _path(data: str | Path, fingerprint: str) -> Path:
     return Path(data) / "places" / f"{check_name('data set fingerprint', fingerprint)}.json"

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +34,7 @@ from selviz.store import Store, read_json, write_json
 from selviz.store.files import NETWORK, WEIGHTS, file_sha256
 from selviz.store.stage_files import clear_partial
 from selviz.system.locks import Claim
-from selviz.system.progress import Report, silent
+from selviz.system.progress import ProgressEvent, Report, silent
 
 PROBES = IMAGES + 1  # images on which what is stored must be what the network itself gives
 Factory = Callable[[int, int], nn.Module]
@@ -109,7 +109,7 @@ def import_run(
     store: Store,
     name: str,
     model: str,
-    settings: Mapping,
+    settings: Mapping[str, Any],
     *,
     factory: Factory | None = None,
     weights: str = "",
@@ -122,7 +122,7 @@ def import_run(
     report: Report = silent,
     on_read: Callable[[ReadNetwork], None] = lambda read: None,
     command: str = "",
-) -> dict:
+) -> dict[str, Any]:
     """Capture a network trained elsewhere as the run `name` and return its summary.
 
     `ImportSource` says what most arguments are; `settings` are the data set and its preparation as `load_dataset` takes
@@ -141,7 +141,7 @@ def import_run(
     facts = {"kind": "imported", **settings, **source.facts()}
     if (finished := read_json(folder / "summary.json")) is not None:
         if _same(read_json(folder / "config.json") or {}, facts):
-            return finished
+            return cast("dict[str, Any]", finished)
         raise SelvizError(f"The store has a run {name} already; give this one another name: --name {name[:190]}-2")
     source.check()
     dataset = load_dataset(settings, lambda news: report({"run": name, **news}))
@@ -159,7 +159,7 @@ def store_network(
     report: Report = silent,
     command: str = "",
     finish: Callable[[], None] = lambda: None,
-) -> dict:
+) -> dict[str, Any]:
     """Capture a network that was read as the run in `folder` with these facts, and return its summary.
 
     `finish` is called before the run counts as finished. What fails leaves nothing behind, but for a full disk.
@@ -175,7 +175,8 @@ def store_network(
                 write_json(folder / NETWORK, read.document)
             write_weights(folder / WEIGHTS, read.tensors)
             write_training(folder, [], provenance("cpu"))
-            capture_stage(store, folder, read.network, dataset, lambda news: report({"run": name, **news}))
+            # A watched network has no `device`, which `capture_stage` and `batch_size` read.
+            capture_stage(store, folder, read.network, dataset, lambda news: report({"run": name, **news}))  # type: ignore[arg-type]
             finish()
             more = {"left_out": [[entry.name, entry.reason] for entry in read.left_out], "head": read.head or None}
             summary = summarise(folder, {**facts, **more}, dataset)
@@ -186,7 +187,7 @@ def store_network(
                 shutil.rmtree(folder, ignore_errors=True)
             raise
         clear_partial(folder)
-    report({"stage": "finished", **summary})
+    report(cast("ProgressEvent", {"stage": "finished", **summary}))
     return summary
 
 
@@ -288,12 +289,12 @@ def _check_classes(classes: int, dataset: Dataset) -> None:
         )
 
 
-def _read_back(document: dict, tensors: Mapping[str, Tensor], example: Tensor) -> UnitNetwork:
+def _read_back(document: dict[str, Any], tensors: Mapping[str, Tensor], example: Tensor) -> UnitNetwork:
     traced = graph_format.rebuilt(json.loads(json.dumps(document)), tensors, example)
     return UnitNetwork.of(traced).for_inference()
 
 
-def _same(stored: Mapping, facts: Mapping) -> bool:
+def _same(stored: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
     # An older version did not know every setting; a new one's default switches it off.
     return all(stored[key] == value if key in stored else not value for key, value in facts.items())
 

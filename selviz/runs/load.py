@@ -27,7 +27,7 @@ from selviz.system.progress import Report, silent
 MOST_INPUTS = 2**30  # bytes of normalised images that an engine holds; more are normalised batch by batch
 
 
-def load_dataset(settings: Mapping, report: Report = silent, statistics: Mapping = {}) -> Dataset:
+def load_dataset(settings: Mapping[str, Any], report: Report = silent, statistics: Mapping[str, Any] = {}) -> Dataset:
     """The data set of a run's settings (`dataset` and the IMAGE_SETTINGS).
 
     `statistics`, the summary of a finished run, holds the mean and std that it was made with.
@@ -120,13 +120,13 @@ def images_changed(store: Store, run: str) -> str | None:
     )
 
 
-def _dataset(store: Store, run: str, where: Mapping, about: Mapping) -> Dataset:
+def _dataset(store: Store, run: str, where: Mapping[str, Any], about: Mapping[str, Any]) -> Dataset:
     if stored_images.is_stored(where["dataset"]):
         return stored_images.read(store, run, about)
     return load_dataset(where, statistics=about)
 
 
-def _where(store: Store, run: str, about: Mapping) -> dict:
+def _where(store: Store, run: str, about: Mapping[str, Any]) -> dict[str, Any]:
     settings = read_json(store.run_path(run) / "config.json") or about
     return named_here(store.path, run, settings, about["fingerprint"])
 

@@ -43,7 +43,8 @@ def write(folder: Path, provenance: dict[str, Any]) -> None:
     tables: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
     paths = sorted((folder / "partial" / STAGE).glob("*.npz"))
     for number, path in enumerate(paths):
-        found = kept(path, lambda path=path: _gone(path))
+        # mypy infers no type for a lambda with a default.
+        found = kept(path, lambda path=path: _gone(path))  # type: ignore[misc]
         for name in TABLES:
             tables[name].append(found[name].assign(snapshot=number))
     write_stage(folder, STAGE, {name: pd.concat(parts) for name, parts in tables.items()}, provenance)
