@@ -1,6 +1,7 @@
 """`selviz attribute, sanity`: which pixels something comes from, and whether to trust the map."""
 
 import argparse
+from typing import Any
 
 from selviz.cli.common import Commands, device_option, positive, run_option, show, store_and_run, whole
 from selviz.text.tables import Progress, attribution_text, table
@@ -69,7 +70,7 @@ def _attribution_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--seed", type=whole, default=0, help="of what is random (default: 0)")
 
 
-def _attribution_settings(args) -> dict:
+def _attribution_settings(args: argparse.Namespace) -> dict[str, Any]:
     """The settings of `attribution` that were given."""
     names = ("at", "steps", "patch", "window", "stride", "smooth", "noise")
     return {name: getattr(args, name) for name in names if getattr(args, name) is not None}

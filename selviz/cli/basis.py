@@ -2,10 +2,14 @@
 
 import argparse
 import sys
+from typing import TYPE_CHECKING, cast
 
 from selviz.cli.common import Commands, device_option, positive, show
 from selviz.runs.run_names import full_name
 from selviz.text.tables import Progress, basis_text
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def basis(args: argparse.Namespace) -> None:
@@ -36,7 +40,8 @@ def basis(args: argparse.Namespace) -> None:
         settings = {"restarts": args.restarts, "steps": args.steps, "images": args.images, "again": args.again}
         every = [] if args.no_maps else list(dict.fromkeys([*baselines, *runs]))
         maps = {run: basis_study.run_linear_maps(store, run, **settings, report=progress) for run in every}
-    frame = basis_study.summary(store, similar, maps)
+    # With --no-maps an error of PWCCA was raised above, so there is a table.
+    frame = cast("pd.DataFrame", basis_study.summary(store, similar, maps))
     show(args, {"baselines": baselines, "layers": frame}, lambda: basis_text(frame, baselines))
 
 

@@ -15,6 +15,8 @@ from selviz.text.tables import as_json
 from selviz.text.unit_lists import parse_units
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from selviz.store import Store
 
 
@@ -105,7 +107,7 @@ def store_and_run(args: argparse.Namespace) -> "tuple[Store, str]":
     return store, full_name(store, args.run)
 
 
-def in_order(frame, args):
+def in_order(frame: "pd.DataFrame", args: argparse.Namespace) -> "pd.DataFrame":
     """The rows in the order of --sort and --ascending, cut at --limit."""
     if args.sort:
         if args.sort not in frame.columns:

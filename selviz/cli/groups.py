@@ -35,7 +35,7 @@ def groups(args: argparse.Namespace) -> None:
         show(args, {"deleted": args.what}, lambda: f"Deleted {group['name'] or args.what}; links to it say so.")
 
 
-def _units(args) -> dict[str, list[int]]:
+def _units(args: argparse.Namespace) -> dict[str, list[int]]:
     """The units of --units, every one of which the run has."""
     chosen, layers = parse_units(args.units or []), Store(args.data).layers(args.what).set_index("layer")["units"]
     for layer, units in chosen.items():
@@ -46,7 +46,7 @@ def _units(args) -> dict[str, list[int]]:
     return chosen
 
 
-def _told(args, key: str) -> None:
+def _told(args: argparse.Namespace, key: str) -> None:
     group = {"group": key, **read_group(args.data, key)}
     units = " ".join(f"--units {layer}:{','.join(map(str, numbers))}" for layer, numbers in group["units"].items())
     lines = [f"{key}  {group['name']}", units, f"silence it with: selviz ablate {group['run'] or 'RUN'} {units}"]

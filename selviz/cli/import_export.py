@@ -84,6 +84,7 @@ def import_(args: argparse.Namespace) -> None:
     from selviz.store import Store
 
     store = Store(args.data)
+    summary: dict[str, Any] | None
     if args.zip is not None:
         summary = store.run(store.unpack(args.zip, args.name))
     else:
@@ -93,7 +94,7 @@ def import_(args: argparse.Namespace) -> None:
     show(args, summary, lambda: "\n".join([summary_line(summary), *_files_left_out(summary)]))
 
 
-def _files_left_out(summary: dict) -> list[str]:
+def _files_left_out(summary: dict[str, Any]) -> list[str]:
     """Return a line on the files among the images that were not read, if there are any."""
     origin = summary.get("origin") or {}
     parts = [f"{count:,} {suffix}" for suffix, count in (origin.get("other_files") or {}).items()]
@@ -102,7 +103,7 @@ def _files_left_out(summary: dict) -> list[str]:
     return [f"files left out: {', '.join(parts)}"] if parts else []
 
 
-def _import_network(store: "Store", args: argparse.Namespace) -> dict | None:
+def _import_network(store: "Store", args: argparse.Namespace) -> dict[str, Any] | None:
     """Import a network and return its summary; None after a dry run, which ends with the table of layers."""
     if args.dataset is None or (args.name is None and not args.dry_run):
         raise SelvizError("A network needs --name, what to call its run, and --dataset, the images to look at.")

@@ -2,9 +2,13 @@
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 from selviz.cli.common import Commands, device_option, positive, run_option, show, store_and_run, whole
 from selviz.text.tables import Progress, robustness_text, table
+
+if TYPE_CHECKING:
+    from selviz.system.progress import ProgressEvent
 
 DIMENSION_COLUMNS = (
     "layer over kind name level features components components_low components_high components_shuffled participation "
@@ -42,7 +46,7 @@ def robustness(args: argparse.Namespace) -> None:
     attack = AttackSettings(args.steps or STEPS, args.restarts, not args.no_random_start, args.target)
     skipped = []
 
-    def tell(news: dict) -> None:
+    def tell(news: "ProgressEvent") -> None:
         if "skipped" in news:
             skipped.append(news["skipped"])
             print(f"selviz: skipped: {news['skipped']}", file=sys.stderr)
@@ -102,7 +106,7 @@ def dimensionality(args: argparse.Namespace) -> None:
     store, run = store_and_run(args)
     kinds = ("pgd",) if args.attack is None else [kind for kind in args.attack if kind != "none"]
 
-    def tell(news: dict) -> None:
+    def tell(news: "ProgressEvent") -> None:
         if "skipped" in news:
             print(f"selviz: skipped: {news['skipped']}", file=sys.stderr)
         else:
