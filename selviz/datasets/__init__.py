@@ -50,7 +50,7 @@ LAYOUTS: dict[str, Callable[..., Parts]] = {
     "tiny-imagenet": tiny_imagenet,
 }
 _OPEN = 6  # data sets that a process keeps open; their pixels are mapped, not in memory
-_opened: OrderedDict[tuple, Dataset] = OrderedDict()
+_opened: OrderedDict[tuple[object, ...], Dataset] = OrderedDict()
 _lock = threading.Lock()
 
 
@@ -89,7 +89,7 @@ def load(
             raise SelvizError(f"--train-folder and --test-folder are for folder:PATH; {kind}: knows its own folders.")
         folders = (train_folder, test_folder) if kind == "folder" else ()
         parts = LAYOUTS[kind](root, *folders)
-        key = (kind, root, folders, options, mean, std, max_images, parts.evaluation.digest)
+        key: tuple[object, ...] = (kind, root, folders, options, mean, std, max_images, parts.evaluation.digest)
         if not mean:
             key = (*key, _training_digest(parts))
         dataset = _kept(key, lambda: open_parts(f"{kind}:{root}", parts, options, mean, std, max_images, report))
@@ -119,7 +119,7 @@ def files_digest(spec: str, train_folder: str = "", test_folder: str = "") -> st
     return LAYOUTS[kind](Path(path), *folders).evaluation.digest[:16]
 
 
-def _kept(key: tuple, make: Callable[[], Dataset]) -> Dataset:
+def _kept(key: tuple[object, ...], make: Callable[[], Dataset]) -> Dataset:
     with _lock:
         found = _opened.get(key)
     found = found or make()  # outside the lock: decoding takes long, and others want other data sets
@@ -151,7 +151,14 @@ def _training_digest(parts: Parts) -> str | None:
 
 
 @once
-def _named(name: str, make, options: Options, mean, std, max_images: int) -> Dataset:
+def _named(
+    name: str,
+    make: Callable[[], Dataset],
+    options: Options,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    max_images: int,
+) -> Dataset:
     """A data set by name, prepared; `make` is part of the key, so that a name can come to mean another data set."""
     dataset = make()
     if options:

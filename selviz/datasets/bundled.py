@@ -4,6 +4,7 @@ import importlib.resources
 import io
 import lzma
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -31,7 +32,7 @@ def digits() -> Dataset:
     return replace(split("digits", pixels, sample.target, "0123456789", train_share=0.7), mirrors=False)
 
 
-def split(name: str, pixels: np.ndarray, labels: np.ndarray, class_names, train_share: float) -> Dataset:
+def split(name: str, pixels: np.ndarray, labels: np.ndarray, class_names: Sequence[str], train_share: float) -> Dataset:
     """A Dataset of uint8 pixels [N, C, H, W] and labels [N] that come without a split; the split is fixed."""
     train, evaluation = stratified_split(labels, train_share, seed=0)
     return assemble(name, class_names, pixels[train], labels[train], pixels[evaluation], labels[evaluation])

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from selviz.datasets.dataset import channel_counts, fingerprint
-from selviz.datasets.decoding import decode
+from selviz.datasets.decoding import Skipped, decode
 from selviz.datasets.preparation import Preparation
 from selviz.errors import SelvizError
 from selviz.system.progress import Report
@@ -38,7 +38,7 @@ class Decoded:
     entry: Path
     pixels: np.ndarray
     kept: np.ndarray
-    skipped: list
+    skipped: list[Skipped]
     counts: np.ndarray
 
 
@@ -48,7 +48,9 @@ def folder() -> Path:
     return Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "selviz"
 
 
-def decoded(files: Sequence[Path], stamps: Sequence[tuple], preparation: Preparation, report: Report) -> Decoded:
+def decoded(
+    files: Sequence[Path], stamps: Sequence[tuple[str, int, int]], preparation: Preparation, report: Report
+) -> Decoded:
     """The pixels of the files, decoded now if the cache does not hold them; `stamps` tell (path, size, time) of each.
 
     Raises SelvizError where no file is a picture, and where the cache cannot be written.
@@ -66,7 +68,7 @@ def decoded(files: Sequence[Path], stamps: Sequence[tuple], preparation: Prepara
     return found
 
 
-def known_fingerprint(found: Decoded, labels: np.ndarray, class_names) -> str:
+def known_fingerprint(found: Decoded, labels: np.ndarray, class_names: Sequence[str]) -> str:
     """`fingerprint` of the pixels with these labels and names, computed once: gigabytes take seconds to read."""
     about = hashlib.sha256(repr(tuple(class_names)).encode() + np.ascontiguousarray(labels, np.int64).tobytes())
     file = found.entry / f"fingerprint-{about.hexdigest()[:16]}"
@@ -93,7 +95,7 @@ def _read(entry: Path) -> Decoded | None:
     return Decoded(entry, pixels, kept, [tuple(pair) for pair in about["skipped"]], counts)
 
 
-def _write(entry: Path, files, preparation: Preparation, report) -> None:
+def _write(entry: Path, files: Sequence[Path], preparation: Preparation, report: Report) -> None:
     temporary = entry.with_name(f".{entry.name}.{secrets.token_hex(4)}")
     counts = np.zeros((preparation.channels, 256), np.int64)
     kept: list[int] = []
@@ -106,7 +108,7 @@ def _write(entry: Path, files, preparation: Preparation, report) -> None:
 
             def sink(pixels: np.ndarray, positions: list[int]) -> None:
                 nonlocal counts
-                file.write(np.ascontiguousarray(pixels))
+                file.write(np.ascontiguousarray(pixels))  # type: ignore[arg-type]  # an array is a Buffer to typeshed from Python 3.12 on
                 counts += channel_counts(pixels)
                 kept.extend(positions)
 

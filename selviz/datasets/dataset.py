@@ -2,9 +2,10 @@
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,7 +39,7 @@ class Dataset:
     training: Callable[[], tuple[Tensor, Tensor]]
     mirrors: bool = True
     preparation: Preparation | None = None
-    origin: dict = field(default_factory=dict)
+    origin: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
     def _train(self) -> tuple[Tensor, Tensor]:
@@ -113,19 +114,26 @@ class Inputs:
     """Normalised evaluation inputs that are not in memory: `inputs[10:20]` is float32 [10, C, H, W], channels last."""
 
     def __init__(self, dataset: Dataset, rows: Tensor):
-        self.shape = (len(rows), *dataset.eval_pixels.shape[1:])
+        self.shape: tuple[int, ...] = (len(rows), *dataset.eval_pixels.shape[1:])
         self.nbytes = 4 * math.prod(self.shape)
         self._dataset, self._rows = dataset, rows
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, rows) -> Tensor:
+    def __getitem__(self, rows: slice | Tensor | np.ndarray | list[int]) -> Tensor:
         pixels = self._dataset.eval_pixels[self._rows[rows]]
         return self._dataset.normalise(pixels.contiguous(memory_format=torch.channels_last))
 
 
-def assemble(name, class_names, train_pixels, train_labels, eval_pixels, eval_labels) -> Dataset:
+def assemble(
+    name: str,
+    class_names: Sequence[str],
+    train_pixels: np.ndarray,
+    train_labels: np.ndarray,
+    eval_pixels: np.ndarray,
+    eval_labels: np.ndarray,
+) -> Dataset:
     """A Dataset of numpy arrays uint8 [N, C, H, W] and int [N]; orders and folds the evaluation images."""
     order = balanced_order(eval_labels, seed=0)
     eval_pixels, eval_labels = eval_pixels[order], eval_labels[order]
@@ -162,9 +170,10 @@ def moments(counts: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return tuple(mean.round(6).tolist()), tuple(np.where(std > 0, std, 1.0).tolist())
 
 
-def fingerprint(pixels: np.ndarray, labels: np.ndarray, class_names) -> str:
+def fingerprint(pixels: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> str:
     """16 hex digits over evaluation pixels, their shape, labels and class names: equal exactly if all of these are."""
     digest = hashlib.sha256(repr((pixels.shape, tuple(class_names))).encode())
-    digest.update(np.ascontiguousarray(pixels))
-    digest.update(np.ascontiguousarray(labels, dtype=np.int64))
+    # An array is a Buffer to typeshed from Python 3.12 on.
+    digest.update(np.ascontiguousarray(pixels))  # type: ignore[arg-type]  # see above
+    digest.update(np.ascontiguousarray(labels, dtype=np.int64))  # type: ignore[arg-type]  # see above
     return digest.hexdigest()[:16]

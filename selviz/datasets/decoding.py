@@ -5,9 +5,9 @@ import os
 import warnings
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -19,6 +19,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 SUFFIXES = ".jpg .jpeg .jpe .jfif .png .webp .gif .bmp .tif .tiff .ppm .pgm .pbm .pnm".split()
 MOST_PIXELS = 100_000_000
 CHUNK = 64  # images
+Skipped = tuple[int, str]  # position of a file and the reason why it is left out
 
 
 def is_image(name: str) -> bool:
@@ -26,7 +27,7 @@ def is_image(name: str) -> bool:
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES
 
 
-def open_picture(file) -> Image.Image:
+def open_picture(file: str | Path | IO[bytes]) -> Image.Image:
     """The picture in a path or an open file, its pixels not read yet; ValueError says why there is none."""
     try:
         with warnings.catch_warnings():
@@ -43,7 +44,7 @@ def open_picture(file) -> Image.Image:
     return picture
 
 
-def read_picture(file, preparation: Preparation) -> np.ndarray:
+def read_picture(file: str | Path | IO[bytes], preparation: Preparation) -> np.ndarray:
     """uint8 [C, H, W] of the picture in a path or an open file; ValueError says why there is none."""
     picture = open_picture(file)
     try:
@@ -96,13 +97,15 @@ def decode(
     sink: Callable[[np.ndarray, list[int]], None],
     report: Callable[[int], None] = lambda done: None,
     workers: int | None = None,
-) -> list[tuple[int, str]]:
+) -> list[Skipped]:
     """Hands uint8 [n, C, H, W] and the n positions in `files` to `sink`, in their order, chunk by chunk.
 
     Returns (position, reason) of the files that are left out; `report` gets the number of files that are done.
     """
     workers = workers or count_workers()
-    skipped, pending, done = [], deque(), 0
+    skipped: list[Skipped] = []
+    pending: deque[Future[tuple[np.ndarray, list[int], list[Skipped]]]] = deque()
+    done = 0
     with ThreadPoolExecutor(workers) as pool:
         chunks = iter(range(0, len(files), CHUNK))
         try:
@@ -128,9 +131,10 @@ def count_workers() -> int:
     return min(usable, 16)
 
 
-def _chunk(files, first: int, preparation: Preparation):
+def _chunk(files: Sequence[Path], first: int, preparation: Preparation) -> tuple[np.ndarray, list[int], list[Skipped]]:
     pixels = np.empty((len(files), preparation.channels, *preparation.crop), np.uint8)
-    kept, skipped = [], []
+    kept: list[int] = []
+    skipped: list[Skipped] = []
     for position, file in enumerate(files, start=first):
         try:
             pixels[len(kept)] = read_picture(file, preparation)

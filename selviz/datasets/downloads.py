@@ -2,9 +2,10 @@
 
 import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,13 @@ from selviz.errors import SelvizError, first_line
 DIGITS = tuple("0123456789")
 
 
-def download(name: str, kind: str, folder: str, parts: tuple[dict, dict], mirrors: bool = True) -> Dataset:
+def download(
+    name: str,
+    kind: str,
+    folder: str,
+    parts: tuple[Mapping[str, bool | str], Mapping[str, bool | str]],
+    mirrors: bool = True,
+) -> Dataset:
     """torchvision's data set of class `kind`; `parts` are its arguments for training and evaluation images.
 
     `folder` is where its original files belong, for the message when it cannot be downloaded.
@@ -37,7 +44,7 @@ def download(name: str, kind: str, folder: str, parts: tuple[dict, dict], mirror
     return replace(assemble(name, names, *_arrays(train), *_arrays(evaluation)), mirrors=mirrors)
 
 
-def _arrays(part) -> tuple[np.ndarray, np.ndarray]:
+def _arrays(part: Any) -> tuple[np.ndarray, np.ndarray]:
     """uint8 [N, C, H, W] and labels [N] of a data set of torchvision."""
     pixels, labels = np.asarray(part.data), np.asarray(part.labels if hasattr(part, "labels") else part.targets)
     if pixels.ndim == 3:

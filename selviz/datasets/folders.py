@@ -7,7 +7,7 @@ images; without `test/` and `val/`, a fifth of each class is held out, always th
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -51,13 +51,13 @@ class Files:
 
     paths: list[Path]
     labels: np.ndarray
-    stamps: list[tuple]
+    stamps: list[tuple[str, int, int]]
     others: tuple[OtherFile, ...] = ()
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.paths)
 
-    def pick(self, rows) -> "Files":
+    def pick(self, rows: np.ndarray) -> "Files":
         """These rows, in this order."""
         return Files([self.paths[i] for i in rows], self.labels[rows], [self.stamps[i] for i in rows], self.others)
 
@@ -178,7 +178,7 @@ def open_parts(
     reason = f"{len(found.skipped)} of the files cannot be read" if found.skipped else "allow more with --max-images"
     check_images(name, parts.class_names, replace(evaluation.pick(found.kept), others=()), reason)
 
-    def training():
+    def training() -> tuple[cache.Decoded, np.ndarray]:
         files = parts.training()
         decoded = cache.decoded(files.paths, files.stamps, preparation, report)
         if any(reason == DEEP for _, reason in decoded.skipped):  # and none of the evaluation images is one
@@ -186,7 +186,7 @@ def open_parts(
             decoded = cache.decoded(files.paths, files.stamps, deep, report)
         return decoded, files.labels[decoded.kept]
 
-    def tensors():
+    def tensors() -> tuple[torch.Tensor, torch.Tensor]:
         decoded, train_labels = training()
         return torch.from_numpy(decoded.pixels), torch.from_numpy(train_labels)
 
@@ -248,7 +248,7 @@ def list_files(root: Path, classes: list[str]) -> Files:
     return replace(files_of(root, paths, np.asarray(labels, np.int64)), others=tuple(others))
 
 
-def _check_link(root: Path, path) -> None:
+def _check_link(root: Path, path: str | Path) -> None:
     if not os.path.islink(path) or os.environ.get("SELVIZ_FOLLOW_LINKS") == "1":
         return
     home = os.path.realpath(root.parent if role_of(root.name) else root)
@@ -259,7 +259,7 @@ def _check_link(root: Path, path) -> None:
         )
 
 
-def files_of(root: Path, paths: list, labels: np.ndarray) -> Files:
+def files_of(root: Path, paths: Sequence[str | Path], labels: np.ndarray) -> Files:
     """These files, each with its stamp; one that is not there has size and time 0."""
     stamps = []
     for file in paths:
@@ -298,10 +298,10 @@ def check_images(
         raise SelvizError(f"Class {name!r}{more} of {where} has no image; {reason}.")
 
 
-def _texts(names) -> tuple[str, ...]:
+def _texts(names: Iterable[str]) -> tuple[str, ...]:
     # A file name may hold bytes that are no text, and JSON must not.
     return tuple(os.fsencode(name).decode("utf-8", "replace") for name in names)
 
 
-def _texts_of(pairs) -> list[list[str]]:
+def _texts_of(pairs: Iterable[Iterable[str]]) -> list[list[str]]:
     return [list(_texts(pair)) for pair in pairs]

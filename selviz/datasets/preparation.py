@@ -5,6 +5,7 @@ the centre is cropped.
 """
 
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 from PIL import Image
@@ -35,7 +36,7 @@ class Options:
     interpolation: str = ""
     channels: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.interpolation and self.interpolation not in INTERPOLATIONS:
             raise unknown("interpolation", self.interpolation, list(INTERPOLATIONS))
         if self.channels not in (0, 1, 3):
@@ -50,7 +51,7 @@ class Options:
                 "8192."
             )
 
-    def __bool__(self):
+    def __bool__(self) -> bool:
         return self != Options()
 
 
@@ -77,14 +78,17 @@ class Preparation:
         if not self.keep or picture.size != (width, height):
             short = min(picture.size)
             # torchvision truncates the longer side
-            size = tuple(self.resize if side == short else int(self.resize * side / short) for side in picture.size)
+            size = cast(
+                tuple[int, int],
+                tuple(self.resize if side == short else int(self.resize * side / short) for side in picture.size),
+            )
             picture = picture.resize(size, INTERPOLATIONS[self.interpolation])
             left, top = round((size[0] - width) / 2), round((size[1] - height) / 2)
             picture = picture.crop((left, top, left + width, top + height))
         array = np.asarray(picture)
         return array[None] if self.channels == 1 else np.moveaxis(array, -1, 0)
 
-    def __str__(self):
+    def __str__(self) -> str:
         height, width = self.crop
         colour = "grey" if self.channels == 1 else "colour"
         others = "; others: " if self.keep else " of: "

@@ -7,7 +7,7 @@ the error names what is there and how to say which folder is which.
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -155,7 +155,7 @@ def _check_not_parts(root: Path, names: Sequence[str], classes: dict[str, tuple[
         raise SelvizError(f"{root} holds one folder alone, {names[0]}/; give that one: folder:{root / names[0]}")
 
 
-def _check_same_classes(root: Path, roles: Sequence[str], classes: dict[str, tuple[str, ...]]) -> None:
+def _check_same_classes(root: Path, roles: Iterable[str], classes: dict[str, tuple[str, ...]]) -> None:
     first, *others = roles
     for other in others:
         mine, theirs = ({name.lower() for name in classes[part]} for part in (first, other))
@@ -196,7 +196,7 @@ def _has_images(folder: Path) -> bool:
     return any(is_image(file) for _, _, files in os.walk(folder) for file in files)
 
 
-def _listed(names: Sequence[str]) -> str:
+def _listed(names: Iterable[str]) -> str:
     names = list(names)
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(f"{name}/" for name in names[:SHOWN]) + more

@@ -8,6 +8,7 @@ the same order and whose softmax are the probabilities again.
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -28,7 +29,7 @@ class Reader:
 
     keys: tuple[str | int, ...] = ()
 
-    def __call__(self, value: object) -> Tensor:
+    def __call__(self, value: Any) -> Tensor:
         """Return the tensor there."""
         for key in self.keys:
             value = value[key] if _by_key(value) else getattr(value, str(key))

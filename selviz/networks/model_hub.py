@@ -109,8 +109,9 @@ def _with_channels(model: nn.Module, channels: int) -> nn.Module:
     path, first = next((p, m) for p, m in model.named_modules() if isinstance(m, nn.Conv2d))
     if first.in_channels == channels:
         return model
-    other = nn.Conv2d(  # type: ignore[arg-type]
-        channels, first.out_channels, first.kernel_size, first.stride, first.padding, first.dilation,
+    other = nn.Conv2d(
+        channels, first.out_channels,
+        first.kernel_size, first.stride, first.padding, first.dilation,  # type: ignore[arg-type]  # two numbers each
         bias=first.bias is not None, padding_mode=first.padding_mode,
     )  # fmt: skip
     model = copy.copy(model)

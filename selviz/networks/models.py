@@ -4,6 +4,7 @@ To add a network, write a function of (classes, channels) that returns an nn.Mod
 """
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +30,20 @@ def check(name: str) -> None:
 class SmallCNN(nn.Module):
     """Four 3 x 3 convolutions of 16, 32, 32 and 64 channels with batch norm; the 2nd and 3rd halve the resolution."""
 
+    if TYPE_CHECKING:  # added by name below; TorchScript refuses modules in a class's own annotations
+        conv1: nn.Conv2d
+        conv2: nn.Conv2d
+        conv3: nn.Conv2d
+        conv4: nn.Conv2d
+        bn1: nn.BatchNorm2d
+        bn2: nn.BatchNorm2d
+        bn3: nn.BatchNorm2d
+        bn4: nn.BatchNorm2d
+        relu1: nn.ReLU
+        relu2: nn.ReLU
+        relu3: nn.ReLU
+        relu4: nn.ReLU
+
     def __init__(self, classes: int, channels: int):
         super().__init__()
         widths, strides = (channels, 16, 32, 32, 64), (1, 2, 2, 1)
@@ -45,7 +60,8 @@ class SmallCNN(nn.Module):
         x = self.relu2(self.bn2(self.conv2(x)))
         x = self.relu3(self.bn3(self.conv3(x)))
         x = self.relu4(self.bn4(self.conv4(x)))
-        return self.head(x.mean(dim=(2, 3)))
+        logits: Tensor = self.head(x.mean(dim=(2, 3)))
+        return logits
 
 
 class ShortcutA(nn.Module):
@@ -74,7 +90,8 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.relu1(self.bn1(self.conv1(x)))
-        return self.relu2(self.bn2(self.conv2(y)) + self.shortcut(x))
+        result: Tensor = self.relu2(self.bn2(self.conv2(y)) + self.shortcut(x))
+        return result
 
 
 class CifarResNet(nn.Module):
@@ -96,7 +113,8 @@ class CifarResNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.relu(self.bn1(self.conv1(x)))
         x = self.layer3(self.layer2(self.layer1(x)))
-        return self.linear(x.mean(dim=(2, 3)))
+        logits: Tensor = self.linear(x.mean(dim=(2, 3)))
+        return logits
 
 
 class SmallVGG(nn.Module):
@@ -120,7 +138,8 @@ class SmallVGG(nn.Module):
                 nn.init.kaiming_normal_(module.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.features(x).mean(dim=(2, 3)))
+        logits: Tensor = self.head(self.features(x).mean(dim=(2, 3)))
+        return logits
 
 
 def _small_stem(name: str) -> Callable[[int, int], nn.Module]:
@@ -129,7 +148,7 @@ def _small_stem(name: str) -> Callable[[int, int], nn.Module]:
     def build(classes: int, channels: int) -> nn.Module:
         from torchvision.models import get_model
 
-        model = get_model(name, weights=None, num_classes=classes)
+        model: nn.Module = get_model(name, weights=None, num_classes=classes)
         model.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
         nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
         model.maxpool = nn.Identity()
