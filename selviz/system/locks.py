@@ -13,7 +13,9 @@ import secrets
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, TypedDict, cast
 
 from selviz.errors import SelvizError, TransientError, system_problem, unreadable
 from selviz.system.write_access import check_writing
@@ -25,6 +27,18 @@ STALE_S = 60.0  # without a heartbeat after which a claim whose process cannot b
 _held_here: set[str | None] = set()  # the tokens of the claims that this process holds
 
 
+class ClaimRecord(TypedDict, total=False):
+    """What a claim's file holds; one that cannot be read has its heartbeat alone."""
+
+    token: str
+    host: str
+    pid: int
+    born: str | None
+    pids: str
+    started: float
+    heartbeat: float
+
+
 class Claim:
     """Held from `__enter__` to `__exit__`; `lost` turns True if another process took it over meanwhile.
 
@@ -32,20 +46,20 @@ class Claim:
     "Process 7 on lab2 is already working on <what>".
     """
 
-    def __init__(self, path, what: str = "", token: str | None = None):
+    def __init__(self, path: str | Path, what: str = "", token: str | None = None) -> None:
         self.path, self.what = Path(path), what
         self.token, self.lost = token, False
         self._adopted = token is not None
         self._stop = threading.Event()
-        self._thread = None
+        self._thread: threading.Thread | None = None
 
     @staticmethod
-    def create(path, what: str = "") -> str:
+    def create(path: str | Path, what: str = "") -> str:
         """Claim `path` now; returns the token with which another process (a child) adopts the claim."""
         return _take(Path(path), what)
 
     @classmethod
-    def adopt(cls, path, token: str, what: str = "") -> "Claim":
+    def adopt(cls, path: str | Path, token: str, what: str = "") -> "Claim":
         """The claim that `Claim.create` made, to be entered by the process that does the work."""
         return cls(path, what, token)
 
@@ -61,12 +75,12 @@ class Claim:
         self._thread.start()
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join()
+        cast(threading.Thread, self._thread).join()
         release(self.path, self.token)
 
-    def _beat(self):
+    def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_S):
             # A full disk or a network hiccup must not end the work: the next beat may get through.
             with contextlib.suppress(OSError, TransientError):
@@ -80,11 +94,11 @@ class Claim:
             record = _read(self.path)
             if record is None or record.get("token") != self.token:
                 return False
-            _replace(self.path, _record(self.token, record.get("started")))
+            _replace(self.path, _record(cast(str, self.token), record.get("started")))
             return True
 
 
-def holder(path) -> dict | None:
+def holder(path: str | Path) -> ClaimRecord | None:
     """{"host", "pid", "started", "heartbeat", ...} of the live process that holds `path`; None if absent or stale."""
     record = _read(Path(path))
     if record is None or _given_up(record) or not _alive(record, time.time()):
@@ -93,7 +107,7 @@ def holder(path) -> dict | None:
     return record if _here(record) or record["heartbeat"] <= time.time() + STALE_S else None
 
 
-def release(path, token: str | None) -> None:
+def release(path: str | Path, token: str | None) -> None:
     """Remove the claim at `path` if `token` is its token; another one's is left alone."""
     path = Path(path)
     _held_here.discard(token)
@@ -131,13 +145,13 @@ def _take(path: Path, what: str) -> str:
     return token
 
 
-def _given_up(record: dict) -> bool:
+def _given_up(record: ClaimRecord) -> bool:
     """Whether this process released the claim and could not remove its file, for instance with too many files open."""
     own = _here(record) and record.get("pid") == os.getpid() and record.get("born") == _born(os.getpid())
     return own and record.get("token") not in _held_here
 
 
-def _left_in_the_future(path: Path) -> dict | None:
+def _left_in_the_future(path: Path) -> ClaimRecord | None:
     """A claim that is dated after now and that nobody renews while we look: a clock was set back since.
 
     One that cannot be looked up would otherwise hold until its date. A live one renews its date every HEARTBEAT_S
@@ -151,7 +165,7 @@ def _left_in_the_future(path: Path) -> dict | None:
     return record if _read(path) == record else None
 
 
-def _held(record: dict, path: Path, what: str) -> SelvizError:
+def _held(record: ClaimRecord, path: Path, what: str) -> SelvizError:
     return SelvizError(
         f"Process {record.get('pid', '?')} on {record.get('host', '?')} is already working on {what or path.parent}; "
         f"wait until it has finished or stop it, then run the same command again."
@@ -159,7 +173,7 @@ def _held(record: dict, path: Path, what: str) -> SelvizError:
 
 
 @contextlib.contextmanager
-def _guard(path: Path):
+def _guard(path: Path) -> Iterator[float]:
     """Only one process at a time looks at a claim and changes it; the lock dies with its process. Gives the time.
 
     It is that of the file system, by which the heartbeats of all machines are dated. The lock file is removed by
@@ -186,13 +200,18 @@ def _guard(path: Path):
             os.close(handle)
 
 
-def _record(token: str, started: float | None = None) -> dict:
+def _record(token: str, started: float | None = None) -> ClaimRecord:
     now = time.time()
-    process = {"host": socket.gethostname(), "pid": os.getpid(), "born": _born(os.getpid()), "pids": _pid_space()}
+    process: ClaimRecord = {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "born": _born(os.getpid()),
+        "pids": _pid_space(),
+    }
     return {"token": token, **process, "started": started or now, "heartbeat": now}
 
 
-def _create(path: Path, record: dict) -> bool:
+def _create(path: Path, record: ClaimRecord) -> bool:
     """Whether there was no claim, so that this one is made; holds among machines that do not see each other's locks."""
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
@@ -207,7 +226,7 @@ def _create(path: Path, record: dict) -> bool:
     return True
 
 
-def _replace(path: Path, record: dict) -> None:
+def _replace(path: Path, record: ClaimRecord) -> None:
     temporary = path.with_name(f".{path.name}.{record['token']}")
     try:
         temporary.write_text(json.dumps(record))
@@ -217,7 +236,7 @@ def _replace(path: Path, record: dict) -> None:
         raise
 
 
-def _read(path: Path) -> dict | None:
+def _read(path: Path) -> ClaimRecord | None:
     """The record at `path`, None if there is none; one that cannot be read is as old as its file."""
     try:
         text, modified = path.read_text(), path.stat().st_mtime
@@ -228,13 +247,13 @@ def _read(path: Path) -> dict | None:
     except OSError as error:
         raise unreadable(path, error) from error
     try:
-        record = json.loads(text)
+        record: ClaimRecord = json.loads(text)
         return {**record, "heartbeat": modified}
     except (ValueError, KeyError, TypeError):
         return {"heartbeat": modified}
 
 
-def _alive(record: dict, now: float) -> bool:
+def _alive(record: ClaimRecord, now: float) -> bool:
     if not _here(record):
         return now - record["heartbeat"] <= STALE_S
     # Where the process can be looked up no clock is asked, which may have been set.
@@ -242,11 +261,11 @@ def _alive(record: dict, now: float) -> bool:
     return born is not None and born == record.get("born", born)
 
 
-def _here(record: dict) -> bool:
+def _here(record: ClaimRecord) -> bool:
     return record.get("host") == socket.gethostname() and record.get("pids") == _pid_space()
 
 
-def _born(pid) -> str | None:
+def _born(pid: Any) -> str | None:
     """When process `pid` of this host started, in a form to compare; None if there is no such process."""
     try:
         state, *fields = Path(f"/proc/{int(pid)}/stat").read_text().rpartition(")")[2].split()
