@@ -6,6 +6,8 @@ The half width behind ± is that of the 95 % Wilson interval, so it also holds f
 """
 
 import math
+from collections.abc import Mapping
+from typing import Any, cast
 
 from selviz.statistics import wilson
 
@@ -30,14 +32,14 @@ def signed(value: float, digits: int = 1) -> str:
 
 def percent(value: float | None) -> str:
     """0.9614 -> 96.1 %; a missing value is a dash."""
-    return "–" if missing(value) else f"{100 * value:.1f} %"
+    return "–" if missing(value) else f"{100 * cast(float, value):.1f} %"
 
 
 def share(value: float | None, images: int, of: str = "images") -> str:
     """An accuracy 0..1 with its uncertainty and its n: `96.1 % ± 1.2 (1,000 images)`."""
     if missing(value) or not images:
         return percent(value)
-    low, high = wilson(round(value * images), images)
+    low, high = wilson(round(cast(float, value) * images), images)
     return f"{percent(value)} ± {50 * float(high - low):.1f} ({whole(images)} {of})"
 
 
@@ -61,7 +63,7 @@ def alpha(value: float | None) -> str:
     return "–" if missing(value) else f"{value:g}".replace("-", MINUS)
 
 
-def run(row: dict) -> str:
+def run(row: Mapping[Any, Any]) -> str:
     """A run in two words, beside its point or line: its alpha, or that it is the untrained control."""
     return "untrained" if row.get("epochs") == 0 else f"α {alpha(row['alpha'])}"
 
@@ -71,6 +73,6 @@ def number(value: float | None) -> str:
     return "–" if missing(value) else f"{value:.3g}".replace("-", MINUS)
 
 
-def missing(value) -> bool:
+def missing(value: object) -> bool:
     """None and NaN."""
     return value is None or (isinstance(value, float) and math.isnan(value))

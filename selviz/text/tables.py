@@ -18,7 +18,7 @@ from selviz.text import numbers as number_text
 from selviz.text.numbers import p_value, share
 
 
-def plain(value):
+def plain(value: object) -> object:
     """`value` with tables as lists of row objects and numpy's types as Python's; NaN and infinities become None."""
     if isinstance(value, pd.DataFrame):
         names, columns = list(value.columns), [value.iloc[:, i].tolist() for i in range(value.shape[1])]
@@ -44,7 +44,7 @@ def plain(value):
     return value if isinstance(value, str) else str(value)
 
 
-def as_json(value) -> str:
+def as_json(value: object) -> str:
     """One JSON document (RFC 8259: no NaN)."""
     return json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
 
@@ -54,7 +54,7 @@ def points(difference: float) -> str:
     return number_text.points(difference).replace(number_text.MINUS, "-")
 
 
-def robustness_text(result) -> str:
+def robustness_text(result: Mapping[str, Any]) -> str:
     """What `robustness.run_robustness` found: mean corruption accuracy, then the accuracy at each level."""
     settings = result["settings"]
     clean = settings[settings["kind"] == "clean"].iloc[0]
@@ -91,7 +91,7 @@ def robustness_text(result) -> str:
     return "\n".join(lines)
 
 
-def cell(value, digits: int = 3) -> str:
+def cell(value: object, digits: int = 3) -> str:
     """One value in a table; what is missing is a dash, so that it is not taken for zero."""
     value = plain(value)
     if value is None:
@@ -132,7 +132,7 @@ def _cells(column: pd.Series) -> list[str]:
     return [cell(value) for value in values]
 
 
-def summary_line(summary) -> str:
+def summary_line(summary: Mapping[str, Any]) -> str:
     """A finished run in one line."""
     return (
         f"{summary['run']}: test accuracy {share(summary['test_accuracy'], summary['images'])}, "
@@ -141,7 +141,7 @@ def summary_line(summary) -> str:
     )
 
 
-def ablation_text(result) -> str:
+def ablation_text(result: Mapping[str, Any]) -> str:
     """What `interventions.run_ablation` found: before, after, change, random sets, and the table by class."""
     before, after, images = result["accuracy_before"], result["accuracy_after"], result["images"]
     where = "folds 0 and 1" if result["fold"] is None else f"fold {result['fold']}"
@@ -222,7 +222,7 @@ def basis_text(frame: pd.DataFrame, baselines: Sequence[str]) -> str:
     return "\n\n".join(lines)
 
 
-def attribution_text(result) -> str:
+def attribution_text(result: Mapping[str, Any]) -> str:
     """What `explanations.explain` found: the target, the map as shades, how complete and how faithful it is."""
     named = [f"{result['layer']} unit {result['unit']}"] if result["layer"] else []
     named += [f"class {result['class']}"] if result["class"] is not None else []
@@ -316,7 +316,7 @@ SWEEP_COLUMNS = "run state epoch epochs loss accuracy mean_si dead".split()
 SWEEP_ROWS = 12
 
 
-def sweep_text(rows: Sequence[Mapping], left: float | None = None, most: int | None = None) -> str:
+def sweep_text(rows: Sequence[Mapping[str, Any]], left: float | None = None, most: int | None = None) -> str:
     """How far a sweep is: one line, and a table of its runs (rows of `sweep.run_status`).
 
     With `most`, only so many are listed: those that failed, are running, or wait, in this order.
