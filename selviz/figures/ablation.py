@@ -1,5 +1,7 @@
 """Charts of what silencing does: tables in, Plotly figures out, as in `basics`."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -11,7 +13,9 @@ CONTROLS = {"control": "random sets", "matched": "matched sets"}
 MOST_WRITTEN = 12  # classes up to which a confusion matrix has its numbers written in
 
 
-def against_controls(result: dict, draws: dict[str, list[float]], dark: bool) -> go.Figure:
+def against_controls(
+    result: Mapping[str, Sequence[float]], draws: Mapping[str, Sequence[float]], dark: bool
+) -> go.Figure:
     """Where the chosen units rank: `result` has before and after, each (value, low, high) 0..1; `draws` the
     accuracies of each kind of CONTROLS, a row of dots each."""
     shown = {kind: 100 * np.asarray(values, dtype=float) for kind, values in draws.items() if len(values)}
@@ -47,7 +51,10 @@ def against_controls(result: dict, draws: dict[str, list[float]], dark: bool) ->
             textposition="top center" if when == "before" else "bottom center",
             textfont={"size": basics.FONT},
             marker={"size": 15, "symbol": "diamond", "color": fill, "line": {"width": 2.5, "color": ink}},
-            error_x=basics.whiskers(*(np.array([end]) for end in (value, low, high)), dark),
+            error_x=basics.whiskers(
+                *(np.array([end]) for end in (value, low, high)),  # type: ignore[call-arg, arg-type]  # three ends
+                dark,
+            ),
             hovertemplate=f"{when}: %{{x:.1f}} % ({low:.1f} to {high:.1f})<extra></extra>",
         )
     ends = [100 * np.asarray(result[when]) for when in ("before", "after")]
@@ -85,7 +92,7 @@ def before_and_after(per_class: pd.DataFrame, dark: bool) -> go.Figure:
     return figure
 
 
-def confusion(counts, class_names: list[str], difference: bool, dark: bool) -> go.Figure:
+def confusion(counts: np.ndarray, class_names: list[str], difference: bool, dark: bool) -> go.Figure:
     """Numbers of images [C, C], true class (down) by predicted class (across), or their difference after - before.
 
     A mistake that became more frequent and a right answer that was lost have the same colour, that of a loss. The

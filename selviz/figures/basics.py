@@ -7,12 +7,15 @@ Plotly checks everything it is given, a millisecond or two a call; `drawn(traces
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
 from selviz.figures import colors
+
+Values = pd.Series | np.ndarray  # a column of numbers
 
 FONT = 14
 AXIS = {
@@ -46,19 +49,19 @@ def empty(height: int) -> go.Figure:
     return drawn((), height)
 
 
-def drawn(traces: Sequence[dict], height: int, **layout) -> go.Figure:
+def drawn(traces: Sequence[dict[str, Any]], height: int, **layout: Any) -> go.Figure:
     """A figure of traces, each a dict with its `type`, in selviz's looks; `layout` as Plotly's, axes by their names."""
     axes = {"xaxis": {}, "yaxis": {}, **{name: value for name, value in layout.items() if name[1:5] == "axis"}}
     looks = {**LOOKS, **layout, **{name: _merged(AXIS, axis) for name, axis in axes.items()}}
     return go.Figure(data=list(traces), layout={"height": height, **looks})
 
 
-def hollow(flags) -> np.ndarray:
+def hollow(flags: pd.Series | np.ndarray) -> np.ndarray:
     """A marker's symbols: open circles where a flag is set, else filled ones. As numbers, which Plotly checks fast."""
     return np.where(np.asarray(flags, dtype=bool), CIRCLE_OPEN, CIRCLE)
 
 
-def coloured(preferred: pd.Series, classes: int, dark: bool) -> dict:
+def coloured(preferred: pd.Series, classes: int, dark: bool) -> dict[str, Any]:
     """A marker's {"color", ...} by preferred class: numbers on a scale of steps, which Plotly checks fastest."""
     hues = colors.classes(classes, dark)
     if len(set(hues)) == 1:
@@ -75,22 +78,22 @@ def finish(figure: go.Figure, height: int) -> go.Figure:
     return figure
 
 
-def _merged(under: dict, over: dict) -> dict:
+def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     both = {name: _merged(under[name], over[name]) for name in under.keys() & over.keys() if _dicts(under, over, name)}
     return {**under, **over, **both}
 
 
-def _dicts(under: dict, over: dict, name: str) -> bool:
+def _dicts(under: dict[str, Any], over: dict[str, Any], name: str) -> bool:
     return isinstance(under[name], dict) and isinstance(over[name], dict)
 
 
-def across(y: float, colour: str) -> dict:
+def across(y: float, colour: str) -> dict[str, Any]:
     """A thin line over the whole width at the height y, one of a layout's `shapes`."""
     ends = {"type": "line", "xref": "x domain", "x0": 0, "x1": 1, "y0": y, "y1": y}
     return {**ends, "line": {"color": colour, "width": 1}}
 
 
-def whiskers(value, low, high, dark: bool) -> dict:
+def whiskers(value: Values, low: Values, high: Values, dark: bool) -> dict[str, Any]:
     """Error bars from low to high, arrays like `value`."""
     return {
         "type": "data",
@@ -103,7 +106,9 @@ def whiskers(value, low, high, dark: bool) -> dict:
     }
 
 
-def line_labels(ends: list[tuple[float, str, str]], x: float, low: float, high: float, height: int) -> list[dict]:
+def line_labels(
+    ends: list[tuple[float, str, str]], x: float, low: float, high: float, height: int
+) -> list[dict[str, Any]]:
     """A label at the end of each line (value, text, colour), moved apart where they would cover each other."""
     step = (high - low) * 20 / (height - 90)
     ends = sorted((end for end in ends if np.isfinite(end[0])), key=lambda end: end[0])

@@ -6,6 +6,7 @@ tritanopia (Machado et al. 2009), in light and in dark; tests/figures/test_color
 
 import functools
 import math
+from typing import cast
 
 from plotly.colors import sample_colorscale
 
@@ -27,7 +28,7 @@ def alpha(value: float | None, dark: bool = False) -> str:
     if value is None or not math.isfinite(value) or value == 0:
         return middle
     share = min(1.0, 0.25 + 0.75 * math.log1p(10 * abs(value)) / math.log1p(10 * STRONGEST))
-    return sample_colorscale([middle, low if value < 0 else high], [share])[0]
+    return cast(str, sample_colorscale([middle, low if value < 0 else high], [share])[0])
 
 
 def alpha_sign(value: float | None) -> str:

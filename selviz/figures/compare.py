@@ -3,6 +3,9 @@
 A network has the colour of its alpha and, since two may share it, a symbol of its own; `told` is what it is called.
 """
 
+from collections.abc import Hashable
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -120,7 +123,7 @@ def profile(layers: pd.DataFrame, column: str, dark: bool) -> go.Figure:
         }
         traces += [{**at, **null}, {**at, **line}]
         own.append(tuple(zip(part["layer"], part["depth"])))
-    axis: dict = {"title": {"text": "depth in the network, 0 first to 1 last"}}
+    axis: dict[str, Any] = {"title": {"text": "depth in the network, 0 first to 1 last"}}
     if len(set(own)) == 1 and len(own[0]) <= 24:
         axis = {"title": {"text": "layer, first to last"}, "tickvals": [depth for _, depth in own[0]]}
         axis["ticktext"] = [safe_text.label(name) for name, _ in own[0]]
@@ -141,7 +144,7 @@ def si_strips(units: pd.DataFrame, dark: bool) -> go.Figure:
     positions = sorted(units["position"].unique(), reverse=True)
     low, high = min(0.0, float(units["si"].min())), max(1.0, float(units["si"].max()))
     traces, names = [], []
-    ticks: dict[str, tuple[list, list, list]] = {"null": ([], [], []), "mean": ([], [], [])}
+    ticks: dict[str, tuple[list[Any], list[Any], list[str]]] = {"null": ([], [], []), "mean": ([], [], [])}
     for height, position in enumerate(positions):
         part = units[units["position"] == position]
         row, live = part.iloc[0].to_dict(), part[~part["dead"]]
@@ -221,7 +224,7 @@ def matched(pairs: pd.DataFrame, nulls: dict[str, np.ndarray], class_names: list
             continue
         start, middle, end = np.quantile(values, (0.05, 0.5, 0.95))
         y = -0.28 * step
-        bar = {"type": "scatter", "x": [start, end], "y": [y, y], "mode": "lines"}
+        bar: dict[str, Any] = {"type": "scatter", "x": [start, end], "y": [y, y], "mode": "lines"}
         bar["line"] = {"color": colors.ALPHA[dark][1], "width": 9}
         traces.append({**bar, "hovertemplate": f"{name}: {start:.2f} to {end:.2f}, median {middle:.2f}<extra></extra>"})
         right = 1 - end > start - low  # where there is more room
@@ -237,13 +240,13 @@ def matched(pairs: pd.DataFrame, nulls: dict[str, np.ndarray], class_names: list
     )
 
 
-def _markers(runs: pd.DataFrame, dark: bool, size: int) -> dict:
+def _markers(runs: pd.DataFrame, dark: bool, size: int) -> dict[str, Any]:
     each = [_marker(row, dark, size) for row in runs.to_dict("records")]
     looks = {name: [marker[name] for marker in each] for name in ("symbol", "color")}
     return {**looks, "size": size, "line": {"width": 1.2, "color": colors.INK[dark]}}
 
 
-def _marker(row: dict, dark: bool, size: int) -> dict:
+def _marker(row: dict[Hashable, Any], dark: bool, size: int) -> dict[str, Any]:
     return {
         "size": size,
         "symbol": SYMBOLS[int(row["position"]) % len(SYMBOLS)],
@@ -259,7 +262,7 @@ def _piles(values: pd.Series, low: float, high: float, top: float = 0.72) -> np.
     return rank * min(STEP, top / max(1, int(rank.max(initial=0))))
 
 
-def _pair(row: dict) -> str:
+def _pair(row: dict[Hashable, Any]) -> str:
     return (
         f"unit {row['unit']} (SI {numbers.si(row['si'])}, prefers {safe_text.label(row['preferred_class'])})<br>"
         f"matches unit {row['match']} (SI {numbers.si(row['match_si'])}, prefers {safe_text.label(row['match_class'])})"

@@ -1,5 +1,7 @@
 """Charts of a tested claim: the null distribution with the observed value in it, the effects with their intervals."""
 
+from typing import cast
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -16,7 +18,9 @@ def null_distribution(null: pd.DataFrame, observed: float, unit: str, dark: bool
     scale = 100 if unit == "points" else 1
     values, at = scale * null["value"].to_numpy(), scale * observed
     counts, edges = np.histogram(np.append(values, at), bins=BINS)
-    counts[min(BINS - 1, np.searchsorted(edges, at, "right") - 1)] -= 1  # the observed value is not one of them
+    counts[min(BINS - 1, cast(int, np.searchsorted(edges, at, "right")) - 1)] -= (
+        1  # the observed value is not one of them
+    )
     middle = (edges[1:] + edges[:-1]) / 2
     bars = {
         "type": "bar",

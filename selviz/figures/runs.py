@@ -1,5 +1,7 @@
 """Charts of runs: accuracy against selectivity, selectivity by depth. Tables in, Plotly figures out."""
 
+from typing import cast
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -16,6 +18,8 @@ def accuracy_against_si(runs: pd.DataFrame, column: str, dark: bool) -> go.Figur
     """Test accuracy against mean SI, a point a run. Columns run, alpha, told (the point's label), test_accuracy,
     low_share, high_share, null_mean, null_p95 and `column`, shares and SI 0..1. Bars at the foot are the nulls, one
     for each alpha."""
+    low: np.ndarray | float
+    high: np.ndarray | float
     if "low_share" not in runs:
         low, high = statistics.wilson((runs["test_accuracy"] * runs["images"]).round(), runs["images"])
         runs = runs.assign(low_share=low, high_share=high)
@@ -34,7 +38,7 @@ def accuracy_against_si(runs: pd.DataFrame, column: str, dark: bool) -> go.Figur
             "y": [foot + step * (row + 0.5)] * 2,
             "mode": "lines",
             "line": {"color": colors.alpha(alpha, dark), "width": 6},
-            "hovertemplate": f"shuffled labels, α {numbers.alpha(alpha)}: %{{x:.3f}}<extra></extra>",
+            "hovertemplate": f"shuffled labels, α {numbers.alpha(cast(float, alpha))}: %{{x:.3f}}<extra></extra>",
         }
         for row, (alpha, part) in enumerate(nulls)
     ]

@@ -1,6 +1,7 @@
 """Charts of a family of runs that differ by alpha and seed: a point a seed, the mean and its interval an alpha."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -58,9 +59,9 @@ def accuracy_against_si(
     if both["low"].notna().any():
         cross["error_x"] = basics.whiskers(both["mean"], both["low"], both["high"], dark)
         ends = (100 * both[f"{name}_accuracy"] for name in ("mean", "low", "high"))
-        cross["error_y"] = basics.whiskers(*ends, dark)
+        cross["error_y"] = basics.whiskers(*ends, dark)  # type: ignore[call-arg, arg-type]  # always three ends
     traces.append(cross)
-    layout = {"yaxis": {"title": {"text": "test accuracy, %"}}}
+    layout: dict[str, Any] = {"yaxis": {"title": {"text": "test accuracy, %"}}}
     layout["xaxis"] = {"title": {"text": "mean class selectivity index (SI)"}, "rangemode": "tozero"}
     if ghost is not None:
         traces.append(_ghost(ghost, dark))
@@ -72,7 +73,7 @@ def accuracy_against_si(
 
 def layers(
     means: pd.DataFrame,
-    names: Sequence[str],
+    names: list[str],
     title: str,
     dark: bool,
     null: pd.DataFrame | None = None,
@@ -121,7 +122,7 @@ def layers(
     return basics.drawn(traces, 400, xaxis=x, yaxis=y, shapes=shapes, annotations=labels)
 
 
-def _seeds(points: pd.DataFrame, x, y, dark: bool, hover: str) -> dict:
+def _seeds(points: pd.DataFrame, x: basics.Values, y: basics.Values, dark: bool, hover: str) -> dict[str, Any]:
     return {
         "type": "scatter",
         "x": x,
@@ -136,7 +137,7 @@ def _seeds(points: pd.DataFrame, x, y, dark: bool, hover: str) -> dict:
     }
 
 
-def _means(means: pd.DataFrame, x: Sequence[float], scale: float, digits: int, dark: bool) -> list[dict]:
+def _means(means: pd.DataFrame, x: Sequence[float], scale: float, digits: int, dark: bool) -> list[dict[str, Any]]:
     """A dash at each alpha's mean, with the interval where there is one."""
     trace = {
         "type": "scatter",
@@ -144,16 +145,16 @@ def _means(means: pd.DataFrame, x: Sequence[float], scale: float, digits: int, d
         "y": scale * means["mean"],
         "mode": "markers",
         "marker": {"symbol": "line-ew", "size": 26, "line": {"color": colors.INK[dark], "width": 2.5}},
-        "customdata": [[numbers.alpha(row.alpha), row.n] for row in means.itertuples()],
+        "customdata": [[numbers.alpha(cast(float, row.alpha)), row.n] for row in means.itertuples()],
         "hovertemplate": f"α %{{customdata[0]}}: mean %{{y:.{digits}f}} (n %{{customdata[1]}} seeds)<extra></extra>",
     }
     if means["low"].notna().any():
         ends = (scale * means[name] for name in ("mean", "low", "high"))
-        trace["error_y"] = basics.whiskers(*ends, dark)
+        trace["error_y"] = basics.whiskers(*ends, dark)  # type: ignore[call-arg, arg-type]  # always three ends
     return [trace]
 
 
-def _ghost(curve: pd.DataFrame, dark: bool) -> dict:
+def _ghost(curve: pd.DataFrame, dark: bool) -> dict[str, Any]:
     grey = colors.ALPHA[dark][1]
     return {
         "type": "scatter",
@@ -169,11 +170,11 @@ def _ghost(curve: pd.DataFrame, dark: bool) -> dict:
     }
 
 
-def _hues(alphas, dark: bool) -> list[str]:
+def _hues(alphas: Iterable[float], dark: bool) -> list[str]:
     return [colors.alpha(alpha, dark) for alpha in alphas]
 
 
-def _spread(points: pd.DataFrame, place: dict) -> np.ndarray:
+def _spread(points: pd.DataFrame, place: dict[float, int]) -> np.ndarray:
     """Each point's place on the axis: its alpha's, moved a little aside in order of seed."""
     ranked = points.groupby("alpha")["seed"].rank(method="first") - 1
     count = points.groupby("alpha")["seed"].transform("size")

@@ -1,5 +1,7 @@
 """Charts of networks while they train: loss and accuracy, the histogram of SI, SI by layer and unit over epochs."""
 
+from typing import cast
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -173,4 +175,4 @@ def _depth(number: int, layers: int, dark: bool) -> str:
     from plotly.colors import sample_colorscale
 
     share = number / max(layers - 1, 1)
-    return sample_colorscale("Viridis", [0.9 - 0.85 * share if not dark else 0.25 + 0.75 * share])[0]
+    return cast(str, sample_colorscale("Viridis", [0.9 - 0.85 * share if not dark else 0.25 + 0.75 * share])[0])

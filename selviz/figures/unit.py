@@ -1,5 +1,7 @@
 """Charts of one unit: its tuning, its activations, what it pushes. Tables in, Plotly figures out."""
 
+from typing import cast
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -41,7 +43,7 @@ def push(table: pd.DataFrame, dark: bool) -> go.Figure:
     """How much a unit raises each class's logit. Columns class, class_index, removed and slope, each with _low and
     _high."""
     figure = basics.empty(height=260)
-    most = table["removed"].abs().idxmax()
+    most = cast(int, table["removed"].abs().idxmax())
     hues = colors.classes(len(table), dark, single_out=(int(table["class_index"][most]),))
     names = [safe_text.label(name) for name in table["class"]]
     figure.add_bar(
@@ -71,7 +73,7 @@ def activations_by_class(activations: pd.DataFrame, class_names: list[str], pref
     edges = np.linspace(values.min(), max(values.max(), values.min() + 1e-6), 31)
     centres, width = (edges[:-1] + edges[1:]) / 2, edges[1] - edges[0]
     hues = colors.classes(len(class_names), dark, single_out=(preferred,))
-    groups = [preferred, *(c for c in range(len(class_names)) if c != preferred)]
+    groups: list[int | None] = [preferred, *(c for c in range(len(class_names)) if c != preferred)]
     if len(class_names) > len(colors.CLASSES[dark]):
         groups = [preferred, None]
     for number in groups:

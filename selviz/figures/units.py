@@ -1,5 +1,8 @@
 """Charts of many units at once: tables in, Plotly figures out, as in `basics`."""
 
+from collections.abc import Hashable
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -36,7 +39,7 @@ def si_histograms(units: pd.DataFrame, class_names: list[str], dark: bool) -> go
         axis = "y" if row == 0 else f"y{row + 1}"
         if as_dots:
             colour = [hues[number] if few else colors.ALPHA[dark][1] for number in part["preferred_index"]]
-            dots = {
+            dots: dict[str, Any] = {
                 "type": "scatter",
                 "x": part["centre"],
                 "y": part["height"] - 0.5,
@@ -106,7 +109,7 @@ def unit_scatter(units: pd.DataFrame, class_names: list[str], titles: dict[str, 
             continue
         ring = {"size": 15, "line": {"width": 3, "color": colors.INK[dark]}} if silent else looks
         rows = list(zip(part["layer"], part["unit"].tolist(), part["preferred_class"], part["dead"]))
-        marks = {
+        marks: dict[str, Any] = {
             "type": "scattergl",
             "x": part["x"].to_numpy(),
             "y": part["y"].to_numpy(),
@@ -209,12 +212,12 @@ def agreement(correlations: pd.DataFrame, dark: bool) -> go.Figure:
     return figure
 
 
-def _band(low: float, high: float, axis: str, dark: bool) -> dict:
+def _band(low: float, high: float, axis: str, dark: bool) -> dict[str, Any]:
     ends = {"type": "rect", "x0": low, "x1": max(high, low + 0.004), "y0": 0, "y1": 1, "yref": f"{axis} domain"}
     return {**ends, "fillcolor": colors.BAND[dark], "line": {"width": 0}, "layer": "below"}
 
 
-def _key(name: str, marker: dict) -> dict:
+def _key(name: str, marker: dict[str, Any]) -> dict[str, Any]:
     """A trace without points, for the legend."""
     return {
         "type": "scatter",
@@ -236,7 +239,7 @@ def _stack(units: pd.DataFrame, low: float, high: float) -> pd.DataFrame:
     return units
 
 
-def _unit_text(unit: dict) -> str:
+def _unit_text(unit: dict[Hashable, Any]) -> str:
     told = f"{safe_text.label(unit['layer'])} unit {unit['unit']}<br>"
     if unit["dead"]:
         return told + "dead: never active on these images"
