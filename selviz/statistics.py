@@ -14,6 +14,7 @@ from scipy import special
 
 CONFIDENCE = 0.95
 LEVEL = 0.05
+CALIPER = 0.25  # of a standard deviation: the largest difference between units that are called matched
 FEWEST_SEEDS, MAX_T_SEEDS = 3, 20  # no interval below, Student's t up to, the bootstrap beyond
 RESAMPLES = 9999
 

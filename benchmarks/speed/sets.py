@@ -29,7 +29,8 @@ from benchmarks.speed.ablation import BATCH, CLASSES, convolution_times, hooked,
 from selviz import ablation
 from selviz.ablation import Engine
 from selviz.ablation.many_sets import set_accuracies
-from selviz.ablation.modes import matched_sets, random_sets
+from selviz.ablation.matching import matched_sets
+from selviz.ablation.modes import random_sets
 from selviz.networks import models
 from selviz.networks.unit_network import UnitNetwork
 from selviz.runs.cut_cache import DiskCuts

@@ -28,7 +28,6 @@ from selviz.ablation.effects import (
 from selviz.ablation.engine import CACHE_GB, BoundaryCache, Engine, Turn
 from selviz.ablation.many_sets import set_accuracies, set_logits
 from selviz.ablation.matching import (
-    CALIPER,
     Balance,
     Matching,
     covariates,
@@ -41,7 +40,6 @@ from selviz.networks.unit_edit import UnitEdit
 
 __all__ = [
     "CACHE_GB",
-    "CALIPER",
     "DRAWS",
     "MODES",
     "STEPS",

@@ -15,8 +15,8 @@ from torch import Tensor, fx, nn
 
 from selviz.networks import graph_nodes
 from selviz.networks.unit_network import UnitNetwork
+from selviz.statistics import CALIPER
 
-CALIPER = 0.25  # of a standard deviation over the layer's live units
 COVARIATES = ("mean activation", "standard deviation", "outgoing weight")
 MAX_TRIES = 20  # for each set that is wanted: where few sets exist, the same ones come again
 _PASSING = (

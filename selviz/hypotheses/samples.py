@@ -4,18 +4,20 @@ Units are chosen and matched on fold 0. The test reads fold 2, which is sealed, 
 fold.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from selviz import ablation
 from selviz.errors import SelvizError
 from selviz.hypotheses.template import Work
-from selviz.runs.load import open_engine, open_sealed_engine
 from selviz.store import Store
+
+if TYPE_CHECKING:  # torch is imported by what needs it: commands that list things start without
+    from selviz import ablation
 
 CHOOSING, REPORTING, SEALED = 0, 1, 2
 Array = npt.NDArray[Any]
@@ -58,6 +60,8 @@ def image_counts(store: Store, run: str, fold: int, label: Mapping[str, Any] | N
 
 def class_indices(values: Array, labels: Array, classes: int) -> tuple[Array, Array, Array]:
     """Return (SI [U], preferred class [U], contrast of each class [C, U]) of activations [N, U]."""
+    import torch
+
     from selviz.selectivity import index
 
     means, counts = index.class_means(torch.tensor(values).double(), torch.tensor(labels).long(), classes)
@@ -67,6 +71,9 @@ def class_indices(values: Array, labels: Array, classes: int) -> tuple[Array, Ar
 
 def matching(store: Store, run: str, layer: str, chosen: Sequence[int]) -> ablation.Matching:
     """Return the units of a layer that may stand in for the chosen ones: alike on fold 0 and in outgoing weight."""
+    import torch
+
+    from selviz import ablation
     from selviz.runs.load import load_network
 
     values, _, _ = activations(store, run, layer, CHOOSING)
@@ -78,6 +85,8 @@ def matching(store: Store, run: str, layer: str, chosen: Sequence[int]) -> ablat
 
 def test_engine(store: Store, run: str, fold: int) -> ablation.Engine:
     """Return the run's network with the images that the test reads."""
+    from selviz.runs.load import open_engine, open_sealed_engine
+
     return open_sealed_engine(store, run) if fold == SEALED else open_engine(store, run, fold)
 
 
@@ -89,6 +98,10 @@ def lost(engine: ablation.Engine, units: Mapping[str, Sequence[int]]) -> Array:
 
 def lost_by_each(engine: ablation.Engine, sets: Sequence[Mapping[str, Sequence[int]]]) -> list[Array]:
     """Return `lost` for each of several sets, which are silenced together."""
+    import torch
+
+    from selviz import ablation
+
     before = (engine.before().argmax(dim=1) == engine.labels).to(torch.int8)
     return [
         (before - (logits.argmax(dim=1) == engine.labels).to(torch.int8)).numpy()
@@ -122,6 +135,8 @@ def with_progress(entries: Sequence[Entry], work: Work) -> Iterator[Entry]:
 
 def accuracy(store: Store, run: str, everything: bool) -> Array:
     """Return a run's accuracy, 0..1, computed from its weights: on all evaluation images, or on folds 0 and 1."""
+    import torch
+
     from selviz.networks.activations import batch_size
     from selviz.runs.load import load_network
 

@@ -177,7 +177,7 @@ def pictures(file: Path) -> tuple[list[str], list[tuple[int, int]]]:
 
 def _numbered(connection: duckdb.DuckDBPyConnection, table: str) -> list[tuple[int, int]]:
     rows = connection.execute(f"SELECT image, label FROM file0.{table} ORDER BY image").fetchall()
-    return [(int(image), int(label)) for image, label in rows]
+    return [(int(image), -1 if label is None else int(label)) for image, label in rows]
 
 
 def _weights_problem(file: Path) -> str | None:

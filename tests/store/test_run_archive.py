@@ -118,7 +118,7 @@ def test_a_folder_that_a_zip_names_is_not_read_before_somebody_here_names_it(pac
         load_network(other, run)
     assert re.search(told, images_changed(other, run))
     write_json(other.path / "places" / "f1.json", {"dataset": f"folder:{tmp_path}"})  # as relink does after a look
-    with pytest.raises(SelvizError, match="class folder"):
+    with pytest.raises(SelvizError, match="holds one folder alone, other/"):
         load_network(other, run)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from selviz import ablation, statistics
+from selviz import statistics
 from selviz.errors import SelvizError, unknown
 from selviz.hypotheses import decision, name_lookup, option_parsing, samples, template
 from selviz.hypotheses.decision import Part, part
@@ -21,7 +21,7 @@ def say(s: Settings) -> dict[str, str]:
     matched = s["against"] == "matched"
     others = "matched units" if matched else "other live units of the layer"
     who = (
-        f"the {len(s['controls'])} live units of the layer nearest to it within {ablation.CALIPER:g} standard "
+        f"the {len(s['controls'])} live units of the layer nearest to it within {statistics.CALIPER:g} standard "
         "deviations in mean activation, its standard deviation and outgoing weight (fold 0)"
         if matched
         else f"{len(s['controls'])} other live units of the layer, at random; {s['unmatched']}"
@@ -54,8 +54,8 @@ def resolve(store: Store, requested: Mapping[str, Any], common: Mapping[str, Any
     if against not in AGAINST:
         raise unknown("kind of controls", against, AGAINST)
     unmatched = (
-        f"{len(alike)} of its {len(live)} other live units lie within {ablation.CALIPER:g} standard deviations of unit "
-        f"{unit} in mean activation, its standard deviation and outgoing weight, so there is no matched control"
+        f"{len(alike)} of its {len(live)} other live units lie within {statistics.CALIPER:g} standard deviations of "
+        f"unit {unit} in mean activation, its standard deviation and outgoing weight, so there is no matched control"
     )
     if against == "matched" and len(alike) < needed:
         raise SelvizError(

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from selviz import ablation, statistics
+from selviz import statistics
 from selviz.errors import SelvizError, unknown
 from selviz.hypotheses import decision, name_lookup, option_parsing, samples, template
 from selviz.hypotheses.decision import Part, part
@@ -94,6 +94,8 @@ def set_controls(
 
 def measure(store: Store, settings: Settings, work: Work) -> Sample:
     """Return which images the units, and each control set, lose: 1 lost, -1 gained, 0 the same."""
+    from selviz import ablation
+
     engine, layer = samples.test_engine(store, settings["run"], settings["fold"]), settings["layer"]
     units, seed = {layer: settings["units"]}, settings["seed"]
     total, done = 1 + sum(settings["sets"].values()), 0

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from selviz import ablation, statistics
+from selviz import statistics
 from selviz.hypotheses import decision, name_lookup, option_parsing, samples, template
 from selviz.hypotheses.decision import Part, part
 from selviz.hypotheses.template import DRAWS, RUN, About, Array, Facts, Resolved, Sample, Settings, Work
@@ -62,6 +62,8 @@ def resolve(store: Store, requested: Mapping[str, Any], common: Mapping[str, Any
 
 def measure(store: Store, settings: Settings, work: Work) -> Sample:
     """Return what silencing the most selective units of each layer loses, and each control set of each kind."""
+    from selviz import ablation
+
     run, layers = settings["run"], settings["layers"]
     engine = samples.test_engine(store, run, settings["fold"])
     total, done = len(layers) * (1 + sum(settings["sets"].values())), 0

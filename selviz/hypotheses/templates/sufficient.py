@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from selviz import ablation, statistics
+from selviz import statistics
 from selviz.errors import SelvizError
 from selviz.hypotheses import decision, name_lookup, option_parsing, samples, template
 from selviz.hypotheses.decision import Part, part
@@ -69,6 +69,8 @@ def resolve(store: Store, requested: Mapping[str, Any], common: Mapping[str, Any
 
 def measure(store: Store, settings: Settings, work: Work) -> Sample:
     """Return which images are called the class when only the set is kept, and only each random set."""
+    from selviz import ablation
+
     engine = samples.test_engine(store, settings["run"], settings["fold"])
     layer, label = settings["layer"], settings["class_index"]
     generator = np.random.default_rng(settings["seed"])

@@ -31,6 +31,7 @@ RUNS = Table(
         Column("reason", "VARCHAR", "why a run is not finished"),
         Column("test_accuracy_low", "", "lower end of its 95 % Wilson interval"),
         Column("test_accuracy_high", "", "upper end of its 95 % Wilson interval"),
+        Column("diverged", "", "whether training ended with a loss above that of guessing"),
         Column("null_live_mean", "", "mean SI of the live units under shuffled labels: mean over shuffles"),
         Column("null_live_p95", "", "the same: 95th percentile over shuffles"),
         Column("layers", "", "number of unit layers"),
