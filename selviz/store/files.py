@@ -10,6 +10,7 @@ import json
 import os
 import re
 import secrets
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from selviz import __version__
 from selviz.errors import SelvizError, TransientError, first_line, system_problem, unreadable
 from selviz.system.durable_files import move_into_place
 from selviz.system.write_access import check_writing
+
+StrPath = str | os.PathLike[str]
 
 SCHEMA = 1
 SEAL = ("schema", "selviz", "seal")
@@ -45,7 +48,7 @@ def check_name(kind: str, name: object) -> str:
     return name
 
 
-def read_json(path: str | Path) -> Any:
+def read_json(path: StrPath) -> Any:
     """What the file holds, without its seal; None if there is no such file.
 
     One that is broken, changed since it was written, or of a newer selviz raises SelvizError; one that the system does
@@ -64,7 +67,7 @@ def read_json(path: str | Path) -> Any:
     return unsealed(path, value)
 
 
-def unsealed(path, value):
+def unsealed(path: StrPath, value: Any) -> Any:
     """`value`, read from `path`, without its seal, which is checked; what never had one comes back as it is."""
     if not isinstance(value, dict):
         return value
@@ -77,7 +80,7 @@ def unsealed(path, value):
     return {name: part for name, part in value.items() if name not in SEAL}
 
 
-def is_sealed(path) -> bool:
+def is_sealed(path: StrPath) -> bool:
     """Whether the JSON file at `path` has a seal; those of the first selviz have none."""
     try:
         return "seal" in json.loads(Path(path).read_bytes())
@@ -85,20 +88,20 @@ def is_sealed(path) -> bool:
         return False
 
 
-def sealed(value: dict) -> dict:
+def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
     """`value` with schema, version and seal, as it is written."""
     value = {"schema": SCHEMA, "selviz": __version__, **value}
     return {**value, "seal": seal(value)}
 
 
-def seal(value: dict) -> str:
+def seal(value: Mapping[str, Any]) -> str:
     """SHA-256 of all of `value` but its seal, as JSON with sorted keys and no spaces."""
     content = {name: part for name, part in value.items() if name != "seal"}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def newer(path, schema: int, version) -> SelvizError:
+def newer(path: StrPath, schema: int, version: object) -> SelvizError:
     """The refusal of a file that a later selviz wrote."""
     version = f"{version}, " if isinstance(version, str) else ""
     return SelvizError(
@@ -107,11 +110,11 @@ def newer(path, schema: int, version) -> SelvizError:
     )
 
 
-def _damaged(path, reason: str) -> SelvizError:
+def _damaged(path: StrPath, reason: str) -> SelvizError:
     return SelvizError(f"Cannot read {path} ({reason}); it is damaged: remove it and run the command again.")
 
 
-def write_json(path, value) -> Path:
+def write_json(path: StrPath, value: object) -> Path:
     """Write `value` so that a reader sees the old file or the new one, whole; a dict gets its seal.
 
     NaN is not JSON: store None. Half a character, which no file can hold, raises SelvizError.
@@ -124,7 +127,7 @@ def write_json(path, value) -> Path:
     return write_bytes(path, text)
 
 
-def write_bytes(path, content) -> Path:
+def write_bytes(path: StrPath, content: bytes) -> Path:
     """Write `content` so that a reader sees the old file or the new one, whole, and a crash leaves one of them."""
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
@@ -135,7 +138,7 @@ def write_bytes(path, content) -> Path:
     return path
 
 
-def checksum(path) -> str:
+def checksum(path: StrPath) -> str:
     """SHA-256 of the file; read again only if the file is another one by device, inode, size or time of change."""
     status = os.stat(path)
     key = (str(path), status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
@@ -146,14 +149,14 @@ def checksum(path) -> str:
     return known
 
 
-def file_sha256(path) -> str:
+def file_sha256(path: StrPath) -> str:
     """SHA-256 of the file, which is read as a whole."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 MOST_CHECKSUMS = 10_000
-_checksums: dict[tuple, str] = {}
+_checksums: dict[tuple[str, int, int, int, int], str] = {}
 
 
 def leftovers(folder: Path, pattern: str = ".*") -> list[Path]:
@@ -162,7 +165,7 @@ def leftovers(folder: Path, pattern: str = ".*") -> list[Path]:
 
 
 @contextlib.contextmanager
-def writing(path: Path, *temporaries: Path):
+def writing(path: Path, *temporaries: Path) -> Iterator[None]:
     """Whatever stops the writing of `path`, `temporaries` are removed; a full or read-only disk raises SelvizError.
 
     So does a process that may only read.
@@ -185,7 +188,7 @@ def writing(path: Path, *temporaries: Path):
         raise
 
 
-def connect(**settings) -> duckdb.DuckDBPyConnection:
+def connect(**settings: Any) -> duckdb.DuckDBPyConnection:
     """A fresh in-memory DuckDB that leaves nothing in the working folder and draws nothing on stdout."""
     connection = duckdb.connect(config={"temp_directory": "", **settings})
     with contextlib.suppress(duckdb.InvalidInputException):  # in a notebook without ipywidgets, where there is none

@@ -10,18 +10,19 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from selviz.errors import ExhaustedError, SelvizError, unknown, unreadable
-from selviz.store.files import read_json, write_json
+from selviz.store.files import StrPath, read_json, write_json
 from selviz.system.write_access import check_writing
 
 LONGEST_NAME = 80
 _KEY = "[0-9a-f]{12}"
 
 
-def write_group(data, units: Mapping[str, Sequence[int]], name: str = "", run: str = "") -> str:
+def write_group(data: StrPath, units: Mapping[str, Sequence[int]], name: str = "", run: str = "") -> str:
     """Store {layer: unit numbers} with a name and the run it was chosen in, both may be empty; returns its key.
 
     The same group written twice is one file. An empty group or a name of over 80 characters raises SelvizError.
@@ -40,10 +41,10 @@ def write_group(data, units: Mapping[str, Sequence[int]], name: str = "", run: s
     return key
 
 
-def read_group(data, key: str) -> dict:
+def read_group(data: StrPath, key: str) -> dict[str, Any]:
     """{"name", "run", "units"} of the group; SelvizError if there is none with this key, or if its file is damaged."""
     path = _path(data, key)
-    group = read_json(path if path.exists() else _aside(path))
+    group: dict[str, Any] | None = read_json(path if path.exists() else _aside(path))
     if group is None:
         raise unknown("group", key, list_groups(data)["group"].tolist())
     units = group.get("units") if isinstance(group, dict) else None
@@ -56,7 +57,7 @@ def read_group(data, key: str) -> dict:
     return group
 
 
-def rename_group(data, key: str, name: str) -> str:
+def rename_group(data: StrPath, key: str, name: str) -> str:
     """Give a group another name; returns its new key. A link to the old key goes on to open the same units.
 
     SelvizError if there is no such group, or if the name is empty or too long.
@@ -73,7 +74,7 @@ def rename_group(data, key: str, name: str) -> str:
     return new
 
 
-def delete_group(data, key: str) -> None:
+def delete_group(data: StrPath, key: str) -> None:
     """Remove a group; links to it say from then on that it is not there. SelvizError if there is none."""
     check_writing()
     read_group(data, key)
@@ -82,7 +83,7 @@ def delete_group(data, key: str) -> None:
         place.unlink(missing_ok=True)
 
 
-def list_groups(data, run: str | None = None) -> pd.DataFrame:
+def list_groups(data: StrPath, run: str | None = None) -> pd.DataFrame:
     """The groups that have a name, of one run or of all: columns group (its key), name, run, count (of units)."""
     rows = []
     for path in _files(data):
@@ -99,7 +100,7 @@ def list_groups(data, run: str | None = None) -> pd.DataFrame:
     return table.sort_values(["name", "group"], ignore_index=True)
 
 
-def damaged_groups(data) -> list[tuple[Path, str]]:
+def damaged_groups(data: StrPath) -> list[tuple[Path, str]]:
     """(file, what is wrong with it) of the groups that cannot be read."""
     found = []
     for path in _files(data):
@@ -110,7 +111,7 @@ def damaged_groups(data) -> list[tuple[Path, str]]:
     return found
 
 
-def _files(data) -> list[Path]:
+def _files(data: StrPath) -> list[Path]:
     """Return the groups' files, and not what something else has left among them."""
     try:
         names = os.listdir(Path(data) / "groups")
@@ -121,11 +122,11 @@ def _files(data) -> list[Path]:
     return [Path(data) / "groups" / name for name in sorted(names) if re.fullmatch(rf"{_KEY}\.json", name)]
 
 
-def _key(group: dict) -> str:
+def _key(group: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(group, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _path(data, key: str) -> Path:
+def _path(data: StrPath, key: str) -> Path:
     if not re.fullmatch(_KEY, str(key)):
         raise SelvizError(f"{str(key)[:80]!r} is not the key of a group: 12 digits and letters a to f.")
     return Path(data) / "groups" / f"{key}.json"

@@ -10,19 +10,22 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import ArrayLike
 
-from selviz.store.files import check_name, write_json, writing
+from selviz.store.files import StrPath, check_name, write_json, writing
 from selviz.store.stage_files import make_record, record_path, stage_is_whole, write_tables
 from selviz.system.durable_files import move_into_place
 from selviz.system.locks import Claim, holder
 
 
-def image_folder(data, fingerprint: str) -> Path:
+def image_folder(data: StrPath, fingerprint: str) -> Path:
     """Where the images of the data set with this fingerprint lie."""
     return Path(data) / "images" / check_name("data set fingerprint", fingerprint)
 
 
-def write_images(data, fingerprint: str, thumbnails: Iterable[bytes], labels, class_names: Sequence[str]) -> Path:
+def write_images(
+    data: StrPath, fingerprint: str, thumbnails: Iterable[bytes], labels: ArrayLike, class_names: Sequence[str]
+) -> Path:
     """Write thumbnails (PNG or any format that browsers show) and labels [N] once; returns the folder.
 
     What is there already stays. The folder appears as a whole, and of two writers the first one wins.

@@ -4,7 +4,7 @@ Stage files have a record with their SHA-256, JSON files a seal; a run's summary
 """
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from selviz.errors import SelvizError, TransientError, unreadable
 from selviz.store.files import file_sha256, is_name, is_sealed, leftovers, read_json
@@ -14,6 +14,9 @@ from selviz.store.ledger import read_chain
 from selviz.store.schema import STAGES
 from selviz.store.stage_files import record, record_path, stage_is_whole
 from selviz.system.locks import holder
+
+if TYPE_CHECKING:
+    from selviz.store.store import Store
 
 LISTED = "files"  # in a summary: {path below the run's folder: SHA-256}
 EVERY_RUN = ("capture", "metrics", "training")  # the stages that every run has
@@ -34,7 +37,7 @@ def checksums(run_dir: Path) -> dict[str, str]:
     return {str(path.relative_to(run_dir)): file_sha256(path) for path in files}
 
 
-def check_run(store, run: str) -> list[Problem]:
+def check_run(store: "Store", run: str) -> list[Problem]:
     """What is wrong with the files of a finished run; every one of them is read to its end."""
     folder, problems = store.run_path(run), []
     documents = {}
@@ -86,7 +89,7 @@ def _stage(file: Path, fix: str) -> list[Problem]:
     return []
 
 
-def check_rest(store) -> list[Problem]:
+def check_rest(store: "Store") -> list[Problem]:
     """What is wrong with the hypotheses and the groups of units."""
     chain = read_chain(store.path)
     folder = store.path / "hypotheses"

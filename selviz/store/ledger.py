@@ -14,12 +14,12 @@ import re
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from selviz.errors import SelvizError, system_problem, unreadable
-from selviz.store.files import SCHEMA, leftovers, newer, writing
+from selviz.store.files import SCHEMA, StrPath, leftovers, newer, writing
 from selviz.store.schema.listing import HYPOTHESES
 
 FOLDER = "hypotheses"
@@ -30,12 +30,12 @@ _FILE = re.compile(r"(\d{6})\.json")
 class Chain(NamedTuple):
     """The readable records in order, what is wrong with the files (a sentence each), and the hash of the last one."""
 
-    records: list[dict]
+    records: list[dict[str, Any]]
     problems: list[str]
     head: str
 
 
-def append(data, make: Callable[[list[dict]], dict]) -> dict:
+def append(data: StrPath, make: Callable[[list[dict[str, Any]]], dict[str, Any]]) -> dict[str, Any]:
     """Adds the record that `make` gives of the records so far; returns it with its number, time and hashes.
 
     Of writers who come at the same moment each gets the next free number in turn, and `make` sees what the others
@@ -97,14 +97,14 @@ def _publish(temporary: Path, final: Path) -> None:
             os.fsync(file.fileno())
 
 
-def record_hash(record: dict) -> str:
+def record_hash(record: dict[str, Any]) -> str:
     """SHA-256 of the record without its own hash, as JSON with sorted keys and no spaces."""
     content = {name: value for name, value in record.items() if name != "hash"}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def read_chain(data) -> Chain:
+def read_chain(data: StrPath) -> Chain:
     """Every record of the store, and whether the files still hold together."""
     folder, records, problems, head = Path(data) / FOLDER, [], [], ""
     numbers = sorted(int(match[1]) for match in map(_FILE.fullmatch, _names(folder)) if match)
@@ -141,7 +141,7 @@ def _names(folder: Path) -> list[str]:
         raise unreadable(folder, error) from error
 
 
-def _record(path: Path) -> dict | None:
+def _record(path: Path) -> dict[str, Any] | None:
     try:
         record = json.loads(path.read_bytes())
     except (OSError, MemoryError) as error:
@@ -153,7 +153,7 @@ def _record(path: Path) -> dict | None:
     return record if isinstance(record, dict) else None
 
 
-def _hash_or_none(record: dict) -> str | None:
+def _hash_or_none(record: dict[str, Any]) -> str | None:
     try:
         return record_hash(record)
     except ValueError:  # NaN, which was never written
@@ -166,10 +166,10 @@ KEY = "hypothesis"
 COLUMNS = {column.name: column.type for column in HYPOTHESES.columns}
 
 
-def hypotheses(data) -> pd.DataFrame:
+def hypotheses(data: StrPath) -> pd.DataFrame:
     """One row a registered hypothesis, in order: what was claimed, what came of it; states registered, begun, tested,
     abandoned. `effect`, `low` and `high` are of the claim's first part."""
-    rows: dict[str, dict] = {}
+    rows: dict[str, dict[str, Any]] = {}
     for record in read_chain(data).records:
         kind, key = record.get("kind"), record.get(KEY)
         if kind == "registered":

@@ -7,6 +7,7 @@ off. Parts are disposable: one that is not whole is made again.
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,9 @@ def kept(path: Path, make: Callable[[], dict[str, pd.DataFrame]], again: bool = 
         return found
     found = make()
     temporary = path.with_name(f".{path.name}")
-    arrays = {f"{name}:{column}": table[column].to_numpy() for name, table in found.items() for column in table}
+    arrays: dict[str, Any] = {
+        f"{name}:{column}": table[column].to_numpy() for name, table in found.items() for column in table
+    }
     with writing(path, temporary):
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
@@ -42,7 +45,7 @@ def _finished(path: Path) -> dict[str, pd.DataFrame] | None:
         if isinstance(error, FileNotFoundError) or system_problem(error) is None:
             return None
         raise unreadable(path, error) from error
-    tables: dict[str, dict] = {}
+    tables: dict[str, dict[str, Any]] = {}
     for key, values in arrays.items():
         name, _, column = key.partition(":")
         tables.setdefault(name, {})[column] = values

@@ -17,10 +17,11 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from selviz.errors import SelvizError, TransientError, first_line, system_problem, unreadable
 from selviz.store import untrusted_files
-from selviz.store.files import check_name, file_sha256, is_name, read_json, sealed, write_json, writing
+from selviz.store.files import StrPath, check_name, file_sha256, is_name, read_json, sealed, write_json, writing
 from selviz.store.images import image_folder
 from selviz.store.stage_files import record, record_path
 from selviz.system.durable_files import move_into_place
@@ -41,7 +42,13 @@ _THEN = (1980, 1, 1, 0, 0, 0)  # a fixed time, so that a run that is packed twic
 _ABANDONED = 24 * 3600.0  # seconds after which the folder of an import that was killed is swept
 
 
-def pack(data, run: str, fingerprint: str, path, fix: Callable[[str], str] = lambda stage: "write it again") -> Path:
+def pack(
+    data: StrPath,
+    run: str,
+    fingerprint: str,
+    path: StrPath,
+    fix: Callable[[str], str] = lambda stage: "write it again",
+) -> Path:
     """Write the finished run and the images of its data set to the zip at `path`; returns the path.
 
     What can be made again, such as pictures of units, stays at home. A missing or damaged file raises SelvizError with
@@ -66,7 +73,7 @@ def pack(data, run: str, fingerprint: str, path, fix: Callable[[str], str] = lam
     return path
 
 
-def unpack(data, path, name: str | None = None) -> str:
+def unpack(data: StrPath, path: StrPath, name: str | None = None) -> str:
     """Bring the run in the zip at `path` into the store, under `name` if one is given; returns the run's name.
 
     The run appears as a whole or not at all, and what is stored already stays as it is. A run that is there already
@@ -93,7 +100,9 @@ def unpack(data, path, name: str | None = None) -> str:
 # ------------------------------------------------------------------------------------------------------------- packing
 
 
-def _add_stage(archive: zipfile.ZipFile, where: str, file: Path, fix: Callable[[str], str]) -> dict[str, dict]:
+def _add_stage(
+    archive: zipfile.ZipFile, where: str, file: Path, fix: Callable[[str], str]
+) -> dict[str, dict[str, Any]]:
     try:
         about = record(file)
     except TransientError:
@@ -109,7 +118,7 @@ def _add_stage(archive: zipfile.ZipFile, where: str, file: Path, fix: Callable[[
     return {f"{where}/{file.name}": facts, name: _add_text(archive, name, json.dumps(sealed(about), indent=1))}
 
 
-def _add(archive: zipfile.ZipFile, name: str, file: Path) -> dict:
+def _add(archive: zipfile.ZipFile, name: str, file: Path) -> dict[str, Any]:
     digest, size = hashlib.sha256(), 0
     with open(file, "rb") as source, archive.open(_entry(name), "w", force_zip64=True) as target:
         while chunk := source.read(_CHUNK):
@@ -129,7 +138,7 @@ def portable(file: Path) -> str:
     return json.dumps(sealed({**value, "dataset": f"{kind}:{os.path.basename(path)}"}), indent=1, ensure_ascii=False)
 
 
-def _add_text(archive: zipfile.ZipFile, name: str, text: str) -> dict:
+def _add_text(archive: zipfile.ZipFile, name: str, text: str) -> dict[str, Any]:
     archive.writestr(_entry(name), text)
     return {"bytes": len(text.encode()), "sha256": hashlib.sha256(text.encode()).hexdigest()}
 
@@ -148,7 +157,7 @@ def _refused(path: Path, why: str) -> SelvizError:
     return SelvizError(f"{path} cannot be imported: {why}; {wanted}.")
 
 
-def _manifest(archive: zipfile.ZipFile, path: Path) -> dict:
+def _manifest(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
     """The manifest, once every name and size in the zip has been checked against it."""
     listed = archive.infolist()
     entries = {entry.filename: entry for entry in listed}
@@ -159,7 +168,7 @@ def _manifest(archive: zipfile.ZipFile, path: Path) -> dict:
     if not len(entries) == len(listed) <= MOST_FILES or entries[MANIFEST].file_size > MOST_JSON:
         raise _refused(path, f"it holds {len(listed):,} files, some of them twice or too large")
     try:
-        manifest = json.loads(archive.read(entries.pop(MANIFEST)))
+        manifest: dict[str, Any] = json.loads(archive.read(entries.pop(MANIFEST)))
         form, files = manifest["format"], manifest["files"]
     except (ValueError, KeyError, TypeError, RecursionError):
         form = files = None
@@ -199,7 +208,7 @@ def _check_room(data: Path, archive: zipfile.ZipFile, path: Path) -> None:
         raise SelvizError(f"{path} needs {size:,} bytes and {folder} has {free:,} free; make room, then try again.")
 
 
-def _bring(archive: zipfile.ZipFile, manifest: dict, data: Path, final: Path, path: Path) -> None:
+def _bring(archive: zipfile.ZipFile, manifest: dict[str, Any], data: Path, final: Path, path: Path) -> None:
     pictures = image_folder(data, manifest["fingerprint"])
     place = f".{final.name[:80]}.{secrets.token_hex(4)}"
     run, images = final.parent / place, pictures.parent / place
@@ -223,7 +232,7 @@ def _bring(archive: zipfile.ZipFile, manifest: dict, data: Path, final: Path, pa
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _extract(archive: zipfile.ZipFile, path: Path, manifest: dict, part: str, folder: Path) -> None:
+def _extract(archive: zipfile.ZipFile, path: Path, manifest: dict[str, Any], part: str, folder: Path) -> None:
     for name, facts in manifest["files"].items():
         if not name.startswith(f"{part}/"):
             continue
@@ -239,7 +248,7 @@ def _extract(archive: zipfile.ZipFile, path: Path, manifest: dict, part: str, fo
             raise _refused(path, f"{name!r} is damaged: it is not what its {MANIFEST} says")
 
 
-def _is_there(final: Path, manifest: dict) -> bool:
+def _is_there(final: Path, manifest: dict[str, Any]) -> bool:
     """Whether the run is in the store with the same content; other content under its name raises SelvizError."""
     if not final.exists():
         return False

@@ -5,6 +5,7 @@ import dataclasses
 import os
 import shlex
 from pathlib import Path
+from typing import Any, overload
 
 import pandas as pd
 
@@ -28,7 +29,7 @@ def list_runs(data: Path, names: list[str]) -> pd.DataFrame:
     return pd.DataFrame(columns | {name: pd.Series([entry.get(name) for entry in rows]) for name in more})
 
 
-def _column(values: list, kind: str) -> pd.Series:
+def _column(values: list[Any], kind: str) -> pd.Series:
     if kind == "VARCHAR":
         return pd.Series(values, dtype="object").astype("str")
     # What is no number is unknown, and whole numbers stay whole beside unknown ones.
@@ -36,7 +37,7 @@ def _column(values: list, kind: str) -> pd.Series:
     return numbers.where(numbers.abs() < 2**53).round().astype("Int64") if kind == "BIGINT" else numbers
 
 
-def row(data: Path, name: str) -> dict:
+def row(data: Path, name: str) -> dict[str, Any]:
     """Return what is known of one run folder. What lies in it raises nothing: what cannot be read is `failed`.
 
     Where the system has nothing left to read it with, ExhaustedError says so.
@@ -54,9 +55,9 @@ def row(data: Path, name: str) -> dict:
     return entry
 
 
-def _stamp(folder: str) -> tuple | None:
+def _stamp(folder: str) -> tuple[str | int | None, ...] | None:
     """Tells one content of a finished run's settings and summary from another; None where there is no summary."""
-    found = [folder]
+    found: list[str | int | None] = [folder]
     for name in ("summary.json", "config.json"):
         try:
             status = os.stat(os.path.join(folder, name))
@@ -68,12 +69,15 @@ def _stamp(folder: str) -> tuple | None:
     return tuple(found)
 
 
-_finished: dict[tuple, dict] = {}
+_finished: dict[tuple[str | int | None, ...], dict[str, Any]] = {}
 
 
-def _row(data: Path, name: str) -> dict:
+def _row(data: Path, name: str) -> dict[str, Any]:
     folder = data / "runs" / name
-    config, summary, reason, passing = {}, None, None, False
+    config: dict[str, Any] = {}
+    summary: dict[str, Any] | None = None
+    reason: str | None = None
+    passing = False
     try:
         check_name("run", name)
         config = _object(folder / "config.json")
@@ -106,7 +110,7 @@ def _row(data: Path, name: str) -> dict:
     return entry
 
 
-def _cut_off(folder: Path, config: dict) -> dict:
+def _cut_off(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
     try:
         failure = _object(folder / "failed.json", None)
     except SelvizError as error:
@@ -130,7 +134,7 @@ def _hardly_begun(folder: Path) -> bool:
     return bool(names) and all(name.startswith(".") or name == "claim.json" for name in names)
 
 
-def settings(folder: Path) -> dict:
+def settings(folder: Path) -> dict[str, Any]:
     """What a run's config.json holds; where that is damaged, as much of it as its summary tells. {} if nothing."""
     try:
         return _object(folder / "config.json")
@@ -152,7 +156,7 @@ def settings(folder: Path) -> dict:
     return {}
 
 
-def resume_command(data: Path, config: dict, folder: Path | None = None) -> str | None:
+def resume_command(data: Path, config: dict[str, Any], folder: Path | None = None) -> str | None:
     """The command that goes on with a run of these settings; None if the settings are not known."""
     if not {"dataset", "model"} <= set(config):
         return None
@@ -175,7 +179,11 @@ def data_option(data: Path) -> list[str]:
     return [] if str(data) == "data" else [f"--data {shlex.quote(str(data))}"]
 
 
-def _object(path: Path, default=...):
+@overload
+def _object(path: Path) -> dict[str, Any]: ...
+@overload
+def _object(path: Path, default: None) -> dict[str, Any] | None: ...
+def _object(path: Path, default: Any = ...) -> dict[str, Any] | None:
     value = read_json(path)
     if value is None:
         return {} if default is ... else default
@@ -184,5 +192,5 @@ def _object(path: Path, default=...):
     return value
 
 
-def _plain(settings: dict) -> dict:
+def _plain(settings: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if isinstance(value, str | int | float | bool | None)}

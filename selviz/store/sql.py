@@ -4,6 +4,7 @@ import contextlib
 import re
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
@@ -154,8 +155,11 @@ def _copy_views(
         connection.execute(f"ALTER TABLE copied_{view} RENAME TO {view}")
 
 
-def _attach(connection, files, left_out) -> dict[str, dict[str, str]]:
-    sources, names = {}, {}
+def _attach(
+    connection: duckdb.DuckDBPyConnection, files: dict[str, dict[str, Path]], left_out: dict[str, str]
+) -> dict[str, dict[str, str]]:
+    sources: dict[str, dict[str, str]] = {}
+    names: dict[Path, str] = {}
     for run, stages in files.items():
         try:
             for file in stages.values():
@@ -173,9 +177,10 @@ def _attach(connection, files, left_out) -> dict[str, dict[str, str]]:
     return sources
 
 
-def _fetch(connection, query: str, rows: int | None) -> pd.DataFrame:
+def _fetch(connection: duckdb.DuckDBPyConnection, query: str, rows: int | None) -> pd.DataFrame:
     connection.execute(query)
-    chunks, found, size = [], 0, 0
+    chunks: list[pd.DataFrame] = []
+    found, size = 0, 0
     while rows is None or found < rows:
         chunk = connection.fetch_df_chunk(1)
         if chunk.empty and chunks:
@@ -193,10 +198,10 @@ def _fetch(connection, query: str, rows: int | None) -> pd.DataFrame:
 
 
 @contextlib.contextmanager
-def _time_limit(connection, seconds: float):
+def _time_limit(connection: duckdb.DuckDBPyConnection, seconds: float) -> Iterator[None]:
     done = threading.Event()
 
-    def watch():
+    def watch() -> None:
         wait = seconds
         while not done.wait(wait):
             connection.interrupt()
@@ -211,14 +216,14 @@ def _time_limit(connection, seconds: float):
         thread.join()
 
 
-def _harden(connection) -> None:
+def _harden(connection: duckdb.DuckDBPyConnection) -> None:
     """No other files from here on, and no way back."""
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
 
 
 @contextlib.contextmanager
-def _instance():
+def _instance() -> Iterator[duckdb.DuckDBPyConnection]:
     connection = connect(**CONFIG, memory_limit=MEMORY, max_temp_directory_size="0B")
     try:
         yield connection
@@ -226,7 +231,7 @@ def _instance():
         connection.close()
 
 
-def _statement(connection, query: str):
+def _statement(connection: duckdb.DuckDBPyConnection, query: str) -> duckdb.StatementType:
     try:
         statements = connection.extract_statements(query)
     except duckdb.Error as error:

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +123,7 @@ def _packed(table: pd.DataFrame) -> pa.Table:
     """Return a table in Arrow's form, its first rows where all would be over MAX_BYTES; what has no type is text."""
     columns = [_arrow_column(table.iloc[:, position]) for position in range(table.shape[1])]
     packed = pa.Table.from_arrays(columns, names=[str(name) for name in table.columns])
-    attrs: dict[str, Any] = dict(table.attrs)
+    attrs: dict[Hashable | None, Any] = dict(table.attrs)
     if packed.nbytes > MAX_BYTES:
         rows = int(packed.num_rows * MAX_BYTES / packed.nbytes)
         if not rows:
@@ -143,7 +143,7 @@ def _arrow_column(values: pd.Series) -> pa.Array:
 
 def _unpacked(answer: bytes) -> pd.DataFrame:
     packed = pa.ipc.open_stream(answer).read_all()
-    table = packed.replace_schema_metadata(None).to_pandas()
+    table: pd.DataFrame = packed.replace_schema_metadata(None).to_pandas()
     table.attrs.update(json.loads(packed.schema.metadata[b"attrs"]))
     return table
 

@@ -13,8 +13,9 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any, TypeAlias, cast
 
 import duckdb
 import numpy as np
@@ -24,6 +25,7 @@ import pyarrow as pa
 from selviz.errors import SelvizError, TransientError, unreadable
 from selviz.store.files import (
     SCHEMA,
+    StrPath,
     check_name,
     checksum,
     connect,
@@ -45,8 +47,11 @@ _ACTIVATIONS = pa.schema(
     [("layer", pa.uint16()), ("unit", pa.uint32()), ("image", pa.uint32()), ("value", pa.float32())]
 )
 
+# What a stage's table may be given as; record batches are never in memory as a whole.
+StageTable: TypeAlias = pd.DataFrame | pa.Table | Iterable[pa.RecordBatch]
 
-def write_stage(run_dir, stage: str, tables: dict, provenance: dict) -> Path:
+
+def write_stage(run_dir: StrPath, stage: str, tables: Mapping[str, StageTable], provenance: Mapping[str, Any]) -> Path:
     """Write `<run_dir>/<stage>.duckdb` with `tables`, and its record beside it; returns the file's path.
 
     A table is a pandas or pyarrow table, or an iterable of pyarrow record batches, which is never in memory as a whole.
@@ -68,7 +73,13 @@ def write_stage(run_dir, stage: str, tables: dict, provenance: dict) -> Path:
     return final
 
 
-def write_activations(run_dir, layers, images, activations: Iterable, provenance: dict) -> Path:
+def write_activations(
+    run_dir: StrPath,
+    layers: StageTable,
+    images: StageTable,
+    activations: Iterable[tuple[int, np.ndarray]],
+    provenance: Mapping[str, Any],
+) -> Path:
     """Write the capture stage: tables `layers` and `images` (columns as `store.schema.capture` declares them) and long
     rows of all activations.
 
@@ -78,7 +89,7 @@ def write_activations(run_dir, layers, images, activations: Iterable, provenance
     return write_stage(run_dir, "capture", tables, provenance)
 
 
-def activation_rows(activations: Iterable) -> Iterator[pa.RecordBatch]:
+def activation_rows(activations: Iterable[tuple[int, np.ndarray]]) -> Iterator[pa.RecordBatch]:
     """(layer position, float32 [N, U]) -> record batches of (layer, unit, image, value), sorted in this order."""
     for layer, values in activations:
         values = np.asarray(values, dtype=np.float32)
@@ -100,7 +111,7 @@ def record_path(file: Path) -> Path:
     return file.with_suffix(".json")
 
 
-def record(file: Path) -> dict | None:
+def record(file: Path) -> dict[str, Any] | None:
     """The record of the stage at `file`, None if the stage is not there. One that does not fit raises SelvizError."""
     for attempt in range(3):
         try:
@@ -137,7 +148,7 @@ def clear_partial(run_dir: Path) -> None:
     shutil.rmtree(run_dir / "partial", ignore_errors=True)
 
 
-def stage_is_whole(run_dir, stage: str) -> bool:
+def stage_is_whole(run_dir: StrPath, stage: str) -> bool:
     """Whether the stage is there and its content still has the SHA-256 that it was written with (reads all of it)."""
     file = Path(run_dir) / f"{check_name('stage', stage)}.duckdb"
     try:
@@ -150,22 +161,22 @@ def stage_is_whole(run_dir, stage: str) -> bool:
         raise unreadable(file, error) from error
 
 
-def _records(file: Path, size: int) -> list[dict]:
+def _records(file: Path, size: int) -> list[dict[str, Any]]:
     """The records that fit a file of this size: its own, and that of a writer that died between the two renames."""
     found = [read_json(record_path(file)), _pending(file)]
     return [entry for entry in found if isinstance(entry, dict) and entry.get("bytes") == size]
 
 
-def _pending(file: Path) -> dict | None:
+def _pending(file: Path) -> dict[str, Any] | None:
     try:
-        return read_json(record_path(file.parent / "partial" / file.name))
+        return cast("dict[str, Any] | None", read_json(record_path(file.parent / "partial" / file.name)))
     except TransientError:
         raise
     except SelvizError:  # what lies in `partial/` may be damaged: it is made again
         return None
 
 
-def make_record(file: Path, stage: str, rows: dict[str, int], provenance: dict) -> dict:
+def make_record(file: Path, stage: str, rows: dict[str, int], provenance: Mapping[str, Any]) -> dict[str, Any]:
     """What is written beside a stage file."""
     return {
         "stage": stage,
@@ -177,7 +188,7 @@ def make_record(file: Path, stage: str, rows: dict[str, int], provenance: dict) 
     }
 
 
-def write_tables(file: Path, stage: str, tables: dict) -> dict[str, int]:
+def write_tables(file: Path, stage: str, tables: Mapping[str, StageTable]) -> dict[str, int]:
     """Write a new DuckDB file with `tables` and a table `about`; returns the number of rows of each."""
     known, every = stored_columns(stage), stored_columns(stage, optional=False)
     if missing := sorted(set(known) - set(tables)):
@@ -215,12 +226,18 @@ def _attachable(file: Path) -> Iterator[Path]:
         shutil.move(Path(folder) / file.name, file)
 
 
-def _write_table(connection, name: str, declared: dict[str, str] | None, needed: dict[str, str] | None, table) -> int:
+def _write_table(
+    connection: duckdb.DuckDBPyConnection,
+    name: str,
+    declared: dict[str, str] | None,
+    needed: dict[str, str] | None,
+    table: StageTable,
+) -> int:
     types = declared or {}
     stream = _Stream(table, declared)
     if stream.reader is None:
-        columns = ", ".join(f'"{column}" {type_}' for column, type_ in types.items())
-        connection.execute(f'CREATE TABLE stage."{name}" ({columns})')
+        columns = [f'"{column}" {type_}' for column, type_ in types.items()]
+        connection.execute(f'CREATE TABLE stage."{name}" ({", ".join(columns)})')
         return 0
     connection.register("source", stream.reader)
     if missing := [column for column in needed or {} if column not in stream.reader.schema.names]:
@@ -241,32 +258,33 @@ def _write_table(connection, name: str, declared: dict[str, str] | None, needed:
     finally:
         connection.unregister("source")
         stream.close()
-    return int(created.fetchone()[0])
+    return int(cast("tuple[Any, ...]", created.fetchone())[0])
 
 
 class _Stream:
     """A table of any accepted kind as an Arrow stream, which remembers what its source raised."""
 
-    def __init__(self, table, declared: dict[str, str] | None):
-        self.error, self._batches = None, None
+    def __init__(self, table: StageTable, declared: dict[str, str] | None) -> None:
+        self.error: BaseException | None = None
+        self._batches: Generator[pa.RecordBatch, None, None] | None = None
         if isinstance(table, pd.DataFrame):
             table = pa.Table.from_pandas(table, preserve_index=False)
         if isinstance(table, pa.Table):
             self.reader = table.to_reader()
             return
-        batches = iter(table)
+        batches: Iterator[pa.RecordBatch] = iter(table)
         first = next(batches, None)
         if first is None and declared is None:
             raise ValueError("a table without rows needs columns")
         self._batches = self._remember(itertools.chain([first], batches))
         self.reader = first and pa.RecordBatchReader.from_batches(first.schema, self._batches)
 
-    def close(self):
+    def close(self) -> None:
         """End a source that was not read to its end, which would keep DuckDB's connection alive."""
         if self._batches is not None:
             self._batches.close()
 
-    def _remember(self, batches):
+    def _remember(self, batches: Iterable[pa.RecordBatch]) -> Generator[pa.RecordBatch, None, None]:
         try:
             yield from batches
         except BaseException as error:

@@ -3,10 +3,11 @@
 import os
 import secrets
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any, overload
 
 import duckdb
 import numpy as np
@@ -14,7 +15,7 @@ import pandas as pd
 
 from selviz.errors import SelvizError, TransientError, unknown, unreadable
 from selviz.store import fix_commands, ledger, run_archive, run_list, sql, unit_search
-from selviz.store.files import check_name, is_name, read_json, sql_path, writing
+from selviz.store.files import StrPath, check_name, is_name, read_json, sql_path, writing
 from selviz.store.images import image_folder
 from selviz.store.queries import Fix, check, opened, read, read_column
 from selviz.store.schema import TABLES, stages_read, unit_measures, view_query
@@ -34,10 +35,10 @@ class Store:
     unfinished run, an unknown layer or unit, and a damaged file raise SelvizError; the other runs are still there.
     """
 
-    def __init__(self, data: str | Path = "data") -> None:
+    def __init__(self, data: StrPath = "data") -> None:
         self.path = Path(data)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Store({str(self.path)!r})"
 
     def run_path(self, run: str) -> Path:
@@ -62,7 +63,7 @@ class Store:
         """One row a registered hypothesis: statement, study, level, state, verdict, p, effect with interval, ..."""
         return ledger.hypotheses(self.path)
 
-    def run(self, run: str) -> dict:
+    def run(self, run: str) -> dict[str, Any]:
         """The settings and the summary of a finished run."""
         folder = self.run_path(run)
         summary = read_json(folder / "summary.json")
@@ -104,7 +105,7 @@ class Store:
         if not whole or (found["units"].to_numpy() != np.tile(names["units"], len(runs))).any():
             raise SelvizError("These runs do not have the same layers.")
         repeated = pd.concat([names.drop(columns="units")] * len(runs), ignore_index=True)
-        found = found.assign(**{name: repeated[name] for name in repeated})
+        found = found.assign(**{str(name): repeated[name] for name in repeated})
         columns = list(self.layers(runs[0]))
         return found[columns].assign(run=np.repeat(runs, len(names)))[["run", *columns]]
 
@@ -235,11 +236,11 @@ class Store:
         """Mean SI of each layer's units as they are, after random rotations, and after the best linear maps found."""
         return self.table(run, "linear_maps")
 
-    def unit(self, run: str, layer: str, unit: int) -> dict:
+    def unit(self, run: str, layer: str, unit: int) -> dict[str, Any]:
         """One unit as a dict: its row of `units`, with the run and its layer's depth and kind."""
         found = self._layer(run, layer)
         table = self.units(run, layer)
-        row = table[table["unit"] == _unit_number(found, unit)].iloc[0].to_dict()
+        row: Any = table[table["unit"] == _unit_number(found, unit)].iloc[0].to_dict()
         facts = {name: found[name] for name in ("depth", "signed", "squeeze")}
         return {"run": run, **{name: _plain(value) for name, value in {**row, **facts}.items()}}
 
@@ -247,14 +248,14 @@ class Store:
         """The columns of `find_units` that units can be sorted by and cut at: what is stored of the run."""
         return list(unit_search.measures(self._browsed(run), self._missing(run)))
 
-    def find_units(self, run: str, wanted: Wanted = ALL, **page) -> pd.DataFrame:
+    def find_units(self, run: str, wanted: Wanted = ALL, **page: Any) -> pd.DataFrame:
         """The units that fit, with every stored measure; `page`: order, descending, limit, offset of `browsing.rows`.
 
         Units without a value of the measure come last; of equals, those of earlier layers and lower numbers first.
         """
         return self._browse(run, lambda stages: unit_search.rows(stages, wanted, **page, missing=self._missing(run)))
 
-    def count_units(self, run: str, wanted: Wanted = ALL) -> dict:
+    def count_units(self, run: str, wanted: Wanted = ALL) -> dict[str, Any]:
         """How many units fit, how many of them are dead, their layers, lowest and highest value of the measure."""
         row = self._browse(run, lambda stages: unit_search.summary(stages, wanted, self._missing(run))).iloc[0]
         layers = sorted(row["layers"]) if row["units"] else []
@@ -349,7 +350,11 @@ class Store:
             raise SelvizError("; ".join(f"run {run} cannot be read: {reason}" for run, reason in left_out.items()))
         return table
 
-    def export(self, run: str, table: str, path=None, format: str = "csv"):
+    @overload
+    def export(self, run: str, table: str, path: None = None, format: str = "csv") -> bytes: ...
+    @overload
+    def export(self, run: str, table: str, path: StrPath, format: str = "csv") -> Path: ...
+    def export(self, run: str, table: str, path: StrPath | None = None, format: str = "csv") -> Path | bytes:
         """Write one table of a run to `path` as csv, parquet or json and return the path; without a path, the bytes."""
         if table not in TABLES:
             raise unknown("table", table, list(TABLES))
@@ -361,16 +366,16 @@ class Store:
         with tempfile.TemporaryDirectory() as folder:
             return self._copy(run, table, files, Path(folder) / table, format).read_bytes()
 
-    def pack(self, run: str, path) -> Path:
+    def pack(self, run: str, path: StrPath) -> Path:
         """Write a finished run, with the images of its data set, as one zip file for another store; the file's path."""
-        fingerprint = self.run(run).get("fingerprint")
+        fingerprint: Any = self.run(run).get("fingerprint")
         return run_archive.pack(self.path, run, fingerprint, path, lambda stage: self._fix(run, (stage,))())
 
-    def unpack(self, path, name: str | None = None) -> str:
+    def unpack(self, path: StrPath, name: str | None = None) -> str:
         """Bring in a run that `pack` wrote, under `name` if one is given; the run's name. Other runs stay untouched."""
         return run_archive.unpack(self.path, path, name)
 
-    def _copy(self, run, table, files, path: Path, format: str) -> Path:
+    def _copy(self, run: str, table: str, files: dict[str, Path], path: Path, format: str) -> Path:
         if path.is_dir() or not path.parent.is_dir():
             raise SelvizError(f"Cannot write {path}: give the name of a file in a folder that exists.")
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
@@ -416,14 +421,14 @@ class Store:
                 missing |= {name} - set(columns["column_name"])
         return missing
 
-    def _browse(self, run: str, query) -> pd.DataFrame:
+    def _browse(self, run: str, query: Callable[[tuple[str, ...]], unit_search.Query]) -> pd.DataFrame:
         stages = self._browsed(run)
         files = self._files(run, stages)
         for stage in stages:
             check(files[stage], self._fix(run, (stage,)))
         return read(files, *query(stages), self._fix(run))
 
-    def _values(self, run: str, condition: str, parameters: tuple) -> np.ndarray:
+    def _values(self, run: str, condition: str, parameters: tuple[Any, ...]) -> np.ndarray:
         # The rows lie sorted by layer, unit and image, and DuckDB keeps their order.
         query = f"SELECT value FROM capture.activations WHERE {condition}"
         return read_column(self._files(run, ("capture",)), query, parameters, self._fix(run))
@@ -433,7 +438,7 @@ class Store:
         query = "SELECT count(*) AS images FROM capture.images WHERE fold < 2"
         return int(read(self._files(run, ("capture",)), query, (), self._fix(run))["images"][0])
 
-    def _layer(self, run: str, layer: str) -> dict:
+    def _layer(self, run: str, layer: str) -> dict[str, Any]:
         """The layer's row in the capture stage: its position as "layer", its name, units, depth, ..."""
         table = read(self._files(run, ("capture",)), "SELECT * FROM capture.layers ORDER BY layer", (), self._fix(run))
         names = table["name"].tolist()
@@ -442,21 +447,22 @@ class Store:
         position = names.index(layer)
         return {name: _plain(table[name].iat[position]) for name in table.columns}
 
-    def _files(self, run: str, stages) -> dict[str, Path]:
+    def _files(self, run: str, stages: Collection[str]) -> dict[str, Path]:
         folder = self.run_path(run)
         about = run_list.row(self.path, run)
         if about["state"] != "finished":
             about = self.run(run)  # says why not
         files = {stage: folder / f"{stage}.duckdb" for stage in stages if stage != "images"}
         if "images" in stages:
-            files["images"] = image_folder(self.path, about.get("fingerprint")) / "images.duckdb"
+            fingerprint: Any = about.get("fingerprint")
+            files["images"] = image_folder(self.path, fingerprint) / "images.duckdb"
         return files
 
     def _damaged(self, run: str, problem: str) -> SelvizError:
         file = self.run_path(run) / "capture.duckdb"
         return SelvizError(f"{file} is damaged: {problem}; {self._fix(run)()}")
 
-    def _fix(self, run: str, stages=("capture",)) -> Fix:
+    def _fix(self, run: str, stages: Collection[str] = ("capture",)) -> Fix:
         return partial(fix_commands.sentence, self.path, run, stages)
 
     def rebuild_command(self, run: str, what: str = "capture") -> str:
@@ -480,11 +486,11 @@ def _spreadsheet_safe(connection: duckdb.DuckDBPyConnection, query: str) -> str:
     return f"SELECT {', '.join(columns)} FROM ({query})"
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _unit_number(found: dict, unit) -> int:
+def _unit_number(found: dict[str, Any], unit: Any) -> int:
     try:
         number = int(unit)
     except (TypeError, ValueError):

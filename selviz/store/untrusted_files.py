@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import duckdb
 import safetensors
@@ -61,8 +61,10 @@ def validate_untrusted_run(run: Path, images: Path, fingerprint: str) -> str | N
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
         return "its summary lacks the names of the classes"
     with _alone([run / "capture.duckdb"]) as connection:
-        units = connection.execute("SELECT coalesce(sum(units), 0)::BIGINT FROM file0.layers").fetchone()[0]
-        values = connection.execute("SELECT count(*) FROM file0.activations").fetchone()[0]
+        counted = connection.execute("SELECT coalesce(sum(units), 0)::BIGINT FROM file0.layers").fetchone()
+        (units,) = cast(tuple[int], counted)
+        counted = connection.execute("SELECT count(*) FROM file0.activations").fetchone()
+        (values,) = cast(tuple[int], counted)
         labels = _numbered(connection, "images")
         last = "SELECT fold FROM file0.images WHERE fold >= 2 OR image >= ? ORDER BY image"
         folds = [fold for (fold,) in connection.execute(last, [summary["images"]]).fetchall()]
