@@ -75,12 +75,17 @@ print(json.dumps(every(call, writing)))
 }
 
 
+LONG = ("a stage that is written", "a capture")  # hundreds of calls, each of which fails once in every way
+
+
 @pytest.fixture(scope="module")
 def wrapped(tmp_path_factory):
     return failing_calls.library(tmp_path_factory.mktemp("library"))
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in SCENARIOS]
+)
 def test_every_failing_call_is_one_sentence_and_passes(wrapped, tmp_path, name):
     from selviz.store import Store
     from tests.helpers.stored import CLASSES, make_run
