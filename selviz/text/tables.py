@@ -316,7 +316,7 @@ SWEEP_COLUMNS = "run state epoch epochs loss accuracy mean_si dead".split()
 SWEEP_ROWS = 12
 
 
-def sweep_text(rows: Sequence[Mapping[str, Any]], left: float | None = None, most: int | None = None) -> str:
+def sweep_text(rows: Sequence[Mapping[Any, Any]], left: float | None = None, most: int | None = None) -> str:
     """How far a sweep is: one line, and a table of its runs (rows of `sweep.run_status`).
 
     With `most`, only so many are listed: those that failed, are running, or wait, in this order.
