@@ -15,7 +15,7 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def address_of(tiny_store):
+def address(tiny_store):
     with serving(tiny_store.path) as where:
         yield where
 
