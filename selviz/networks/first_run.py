@@ -10,7 +10,7 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,9 @@ class IndexChecker(fx.Interpreter):
     def run_node(self, node: fx.Node) -> Any:
         if parts := indices(node):
             args, kwargs = self.fetch_args_kwargs_from_env(node)
+            if called(node) == "index_put":
+                _check_written(node.name, *args[:2], **kwargs)
+                return super().run_node(node)
             source = next((value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)), None)
             for part in parts:
                 _check_range(node.name, called(node), self.env[part], source)
@@ -53,6 +56,16 @@ def _check_range(step: str, name: str, index: Any, source: Tensor | None) -> Non
     )
     if low < -largest or high >= largest:
         raise SelvizError(f"The stored network is damaged (the step {step} looks up {low} to {high} of {largest}).")
+
+
+def _check_written(step: str, x: Tensor, indices: Sequence[Tensor | None] = (), **others: Any) -> None:
+    """Refuse an index, one of each axis of x, at which `index_put` would write outside x."""
+    axis = 0
+    for index in others.get("indices", indices):
+        masked = index is not None and index.dtype in (torch.bool, torch.uint8)
+        if index is not None and not masked:
+            _check_range(step, "index_put", index, x.new_empty(x.shape[axis : axis + 1]))
+        axis += index.dim() if masked and index is not None else 1
 
 
 def inputs(example: Tensor) -> Iterator[tuple[Tensor, bool]]:

@@ -2,6 +2,7 @@
 
 import torch
 from torch import fx
+from torch.fx.node import Argument
 
 from selviz.networks.graph_nodes import called
 from selviz.networks.graph_operators import INDEX_FIRST, INDEXING, SHAPES
@@ -15,9 +16,18 @@ def indices(node: fx.Node) -> list[fx.Node]:
     name = called(node)
     if name not in INDEXING and not (name == "repeat_interleave" and len(node.all_input_nodes) > 1):
         return []
+    if name == "index_put":  # what is written may depend on the image, where it is written may not
+        return nodes_in(node.args[1] if len(node.args) > 1 else node.kwargs.get("indices"))
     first = (name in INDEX_FIRST and not isinstance(node.target, torch._ops.OpOverload)) or name == "one_hot"
     source = None if first else (node.args or (None,))[0]
     return [part for part in node.all_input_nodes if part is not source]
+
+
+def nodes_in(argument: Argument) -> list[fx.Node]:
+    """Return the steps in an argument of a step, which may be one, a list or nothing."""
+    parts: list[fx.Node] = []
+    fx.node.map_arg(argument, parts.append)
+    return parts
 
 
 def from_image(graph: fx.Graph) -> set[fx.Node]:
@@ -40,5 +50,5 @@ def check_indices(graph: fx.Graph) -> None:
     for node in graph.nodes:
         table = (node.args or (None,))[0]
         for part in indices(node):
-            if part in pixels and not (isinstance(table, fx.Node) and table is part):
+            if part in pixels and (called(node) == "index_put" or part is not table):
                 raise ValueError(f"the step {node.name} looks something up by values of the image")

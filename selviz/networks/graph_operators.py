@@ -6,8 +6,8 @@ REVIEWED and REVIEWED_MODULES were added by hand, each read in torch's documenta
 checks its own arguments against their shapes. Left out on purpose: names that begin with `_`, `*_backward`, `unsafe_*`;
 what writes into its argument (`add_`: a network is shared by all visitors); what makes its result's shape or loops from
 values (`nonzero`, `masked_select`, `item`); memory that nobody has written (`empty`); sparse, quantized and
-nested tensors; linear algebra that iterates
-(`matrix_exp`, `svd`); random numbers but for dropout; recurrent and loss functions with raw indices (`ctc_loss`).
+nested tensors; reading by strides (`as_strided`: `memory_steps` puts a look-up by a stored index in its place); linear
+algebra that iterates (`matrix_exp`, `svd`); random numbers but for dropout; recurrent and loss functions with raw indices (`ctc_loss`).
 """
 
 # Names of functions, of methods of tensors, and of aten's operators, whose overloads all do the same.
@@ -40,6 +40,7 @@ REVIEWED = """
     tanhshrink tensor_split tensordot threshold topk tril triu true_divide trunc upsample upsample_linear1d
     upsample_nearest1d upsample_nearest3d upsample_trilinear3d var var_mean vector_norm view_as vsplit vstack where
     xlogy zeros_like
+    copy diagonal_scatter fill index_put select_scatter slice_scatter
 """.split()
 OPERATORS = """
     add sub mul truediv floordiv mod pow neg pos abs matmul eq ne lt le gt ge and_ or_ xor invert not_ getitem
@@ -63,7 +64,7 @@ REVIEWED_MODULES = """
 """.split()
 # Those that look something up, and where: the first argument is what is looked in, but for these, where it is the
 # index.
-INDEXING = "index getitem gather index_select take_along_dim embedding one_hot".split()
+INDEXING = "index index_put getitem gather index_select take_along_dim embedding one_hot".split()
 INDEX_FIRST = ("embedding", "one_hot")  # torch.nn.functional's; aten's embedding takes the table first
 # What asks for a shape or a type, which no pixel decides.
 SHAPES = "size dim ndimension stride numel is_contiguous is_floating_point sym_size sym_numel sym_stride".split()

@@ -33,6 +33,7 @@ from selviz.networks.graph_nodes import (
     with_public_operators,
 )
 from selviz.networks.heads import Head, Reader, find_head, with_head
+from selviz.networks.memory_steps import masked_writes_as_fills, strides_as_lookups
 from selviz.networks.unit_layers import Source, UnitLayer, find_layers
 
 WAYS = ("fx", "export")
@@ -76,6 +77,7 @@ def trace(
         head = replace(find_head(_one_pass(model, example)), probabilities="")
     root, graph = (_by_fx if way == "fx" else _by_export)(model, example, head.reader)
     contiguous_where_needed(graph)
+    strides_as_lookups(root, graph, example[:1])
     for node in list(graph.nodes):
         # They check the size of the input, which is the same for all images.
         if (
@@ -332,6 +334,7 @@ def _by_export(model: nn.Module, example: Tensor, reader: Reader) -> tuple[nn.Mo
             graph.erase_node(node)
             parts.pop(str(node.target), None)
     with_public_operators(graph)
+    masked_writes_as_fills(graph)
     root = fx.GraphModule(_with_plain_paths(parts, graph), graph)
     out_of_place(root, graph)
     return root, graph

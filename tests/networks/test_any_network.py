@@ -248,6 +248,9 @@ WRITES = {
     "a slice": lambda self, x: self.fc(written_slice(F.relu(self.conv(x))).mean((2, 3))),
     "a view written in place": lambda self, x: self.fc(written_view(self.conv(x)).mean((2, 3))),
     "a mask": lambda self, x: self.fc(written_mask(F.relu(self.conv(x))).mean((2, 3))),
+    "as_strided in windows": lambda self, x: self.wide(windows(F.relu(self.conv(x))).flatten(1)),
+    "some channels": lambda self, x: self.fc(written_channels(F.relu(self.conv(x))).mean((2, 3))),
+    "a mask of positions": lambda self, x: self.fc(written_positions(F.relu(self.conv(x))).mean((2, 3))),
 }
 
 
@@ -267,12 +270,34 @@ def written_mask(x):
     return x
 
 
+def windows(x):
+    return x.as_strided((x.size(0), 8, 7, 7, 2, 2), (8 * 196, 196, 28, 2, 14, 1), 0)
+
+
+def written_channels(x):
+    x[:, [0, 2]] = x[:, [1, 3]] * 2
+    return x
+
+
+def written_positions(x):
+    x[:, 1:][:, :, torch.arange(14) > 6] = 0.25
+    return x
+
+
 @pytest.mark.parametrize("name", WRITES)
 def test_views_strides_and_writes_into_parts_are_followed(name):
     model = from_forward(WRITES[name], conv=CONV, fc=READ, wide=lambda: nn.Linear(8 * 196, 10))
     read = brought(model, IMAGES)
     with torch.no_grad():
         torch.testing.assert_close(read.network.logits(IMAGES), model(IMAGES.clone()), rtol=1e-4, atol=1e-5)
+
+
+def test_strides_that_do_not_go_image_by_image_are_refused():
+    model = from_forward(
+        lambda self, x: self.fc(F.relu(self.conv(x)).as_strided((8, x.size(0)), (1, 1568)).t()), conv=CONV, fc=READ
+    )
+    with pytest.raises(SelvizError, match="reads by strides, and not image by image"):
+        brought(model, IMAGES)
 
 
 # ------------------------------------------------------------------------------------------------------------ heads (8)
