@@ -79,6 +79,11 @@ class WatchedNetwork:
             )
         self.layers = placed(layers)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next((part.device for part in (*self.root.parameters(), *self.root.buffers())), torch.device("cpu"))
+
     @torch.inference_mode()
     def observe(self, inputs: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return logits [N, C], and each watched module's output averaged over positions [N, U]."""
