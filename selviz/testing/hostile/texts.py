@@ -159,6 +159,7 @@ measure: mean_activation
 with: si
 statistic: rank correlation
 direction: negative
+independent: unit
 smallest: 0.2
 """
 
