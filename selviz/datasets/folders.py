@@ -20,7 +20,7 @@ from selviz.datasets import cache
 from selviz.datasets.dataset import Dataset, moments
 from selviz.datasets.decoding import deepest, is_image, survey
 from selviz.datasets.preparation import DEEP, DEPTHS, Options, choose
-from selviz.datasets.split_folders import folders_in, read_layout, role_of
+from selviz.datasets.split_folders import check_link, folders_in, read_layout
 from selviz.datasets.splits import balanced_order, folds, stratified_split
 from selviz.errors import SelvizError
 from selviz.system.progress import Report
@@ -231,7 +231,7 @@ def list_files(root: Path, classes: list[str]) -> Files:
     """
     paths, labels, others = [], [], []
     for label, name in enumerate(classes):
-        _check_link(root, root / name)
+        check_link(root, root / name)
         found = []
         for base, folders, files in os.walk(root / name):
             folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
@@ -242,21 +242,10 @@ def list_files(root: Path, classes: list[str]) -> Files:
                 if not is_image(file) and not file.startswith(".") and file not in IGNORED
             ]
         for file in found:
-            _check_link(root, file)
+            check_link(root, file)
         paths += sorted(found)
         labels += [label] * len(found)
     return replace(files_of(root, paths, np.asarray(labels, np.int64)), others=tuple(others))
-
-
-def _check_link(root: Path, path: str | Path) -> None:
-    if not os.path.islink(path) or os.environ.get("SELVIZ_FOLLOW_LINKS") == "1":
-        return
-    home = os.path.realpath(root.parent if role_of(root.name) else root)
-    if not os.path.realpath(path).startswith(f"{home}{os.sep}"):
-        raise SelvizError(
-            f"{path} is a link that leads out of the data set's folder; put the images themselves there, or set "
-            "SELVIZ_FOLLOW_LINKS=1 to follow such links."
-        )
 
 
 def files_of(root: Path, paths: Sequence[str | Path], labels: np.ndarray) -> Files:

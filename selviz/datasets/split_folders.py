@@ -174,13 +174,16 @@ def folders_in(root: Path) -> list[str]:
     """Return the names of the folders in `root`, sorted; hidden ones and those of archives' makers are left out."""
     try:
         with os.scandir(root) as entries:
-            return sorted(
+            names = sorted(
                 entry.name
                 for entry in entries
                 if entry.is_dir() and not entry.name.startswith(".") and entry.name != "__MACOSX"
             )
     except OSError as error:
         raise SelvizError(f"The folder {root} cannot be read ({error.strerror}).") from error
+    for name in names:
+        check_link(root, root / name)  # before anybody looks into it
+    return names
 
 
 def folders_with_images(root: Path) -> list[str]:
@@ -200,3 +203,15 @@ def _listed(names: Iterable[str]) -> str:
     names = list(names)
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(f"{name}/" for name in names[:SHOWN]) + more
+
+
+def check_link(root: Path, path: str | Path) -> None:
+    """SelvizError for a link that leads out of the data set's folder, unless SELVIZ_FOLLOW_LINKS is 1."""
+    if not os.path.islink(path) or os.environ.get("SELVIZ_FOLLOW_LINKS") == "1":
+        return
+    home = os.path.realpath(root.parent if role_of(root.name) else root)
+    if not os.path.realpath(path).startswith(f"{home}{os.sep}"):
+        raise SelvizError(
+            f"{path} is a link that leads out of the data set's folder; put the images themselves there, or set "
+            "SELVIZ_FOLLOW_LINKS=1 to follow such links."
+        )

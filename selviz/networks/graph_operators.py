@@ -7,7 +7,8 @@ checks its own arguments against their shapes. Left out on purpose: names that b
 what writes into its argument (`add_`: a network is shared by all visitors); what makes its result's shape or loops from
 values (`nonzero`, `masked_select`, `item`); memory that nobody has written (`empty`); sparse, quantized and
 nested tensors; reading by strides (`as_strided`: `memory_steps` puts a look-up by a stored index in its place); linear
-algebra that iterates (`matrix_exp`, `svd`); random numbers but for dropout; recurrent and loss functions with raw indices (`ctc_loss`).
+algebra that iterates (`matrix_exp`, `svd`); random numbers but for dropout; recurrent and loss functions with
+raw indices (`ctc_loss`).
 """
 
 # Names of functions, of methods of tensors, and of aten's operators, whose overloads all do the same.
