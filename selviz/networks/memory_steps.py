@@ -4,6 +4,7 @@
 """
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -40,8 +41,10 @@ def _read(root: nn.Module, graph: fx.Graph, node: fx.Node, images: Tensor) -> tu
     """
     names = [part.name for part in node.all_input_nodes]
     kept = ValueRecorder(root, copy.deepcopy(graph), names).values(images)
-    args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda part: kept[part.name])
-    values = dict(zip(("self", "size", "stride", "storage_offset"), args)) | kwargs
+    held: dict[str, Any] = dict(kept)
+    given: Any = fx.node.map_arg((node.args, node.kwargs), lambda part: held[part.name])
+    args, kwargs = given
+    values: dict[str, Any] = dict(zip(("self", "size", "stride", "storage_offset"), args)) | kwargs
     source, sizes, strides = values["self"], [*map(int, values["size"])], [*map(int, values["stride"])]
     each = source[0].numel() if source.dim() > 1 else 0
     start = int(values.get("storage_offset") or 0)
@@ -71,9 +74,10 @@ def masked_writes_as_fills(graph: fx.Graph) -> None:
     for node in list(graph.nodes):
         if node.target is not torch.ops.aten.index_put.default or len(node.args) != 3 or node.kwargs:
             continue
-        x, indices, value = node.args
+        parts: tuple[Any, ...] = node.args
+        x, indices, value = parts
         *before, mask = indices
-        shapes = [part.meta.get("val") if isinstance(part, fx.Node) else None for part in (x, mask, value)]
+        shapes: list[Any] = [part.meta.get("val") if isinstance(part, fx.Node) else None for part in (x, mask, value)]
         whole, chosen, written = shapes
         if any(part is not None for part in before) or not all(isinstance(part, Tensor) for part in shapes):
             continue
