@@ -1,4 +1,4 @@
-"""The example ledger of docs/ledger.md, from registration on: python -m reproduction.example_ledger --data DIR
+"""The example ledger of docs/ledger.md, from registration on: python reproduction/example_ledger.py --data DIR
 
 Small networks on digits (mnist-5k, cnn). The claims about alpha are registered before the networks of their seeds are
 trained, those about units when the sealed fold of their network has never been read. Prints the ledger as Markdown.

@@ -1,13 +1,13 @@
 """Writes docs/networks.md: unit layers found in the families of torchvision and timm, against their activation calls.
 
-    python -m reproduction.network_table docs/networks.md               # all; add names for some, others' rows stay
+    python reproduction/network_table.py docs/networks.md               # all; add names for some, others' rows stay
 
 Random weights, small images where a network takes them. Each network is brought as an import brings it, so every line
 is proven: logits, activations and a clamped unit of each layer are those of the network itself.
 """
 
+import argparse
 import gc
-import sys
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -34,7 +34,7 @@ NETWORKS = {
 }  # fmt: skip
 HEAD = """# Networks of two libraries, and the unit layers found in them
 
-Written by `python -m reproduction.network_table docs/networks.md`: fifteen families of torchvision and ten of timm with
+Written by `python reproduction/network_table.py docs/networks.md`: fifteen families of torchvision and ten of timm with
 random weights, each brought as `selviz import` brings it. *Calls* are the calls of activation functions while the
 network runs as its library wrote it; each is a unit layer or is named with the reason why it is none. *Way* is how the
 code was followed.
@@ -91,8 +91,12 @@ def known_rows(page: Path) -> dict[str, str]:
 def main() -> None:
     """Write the rows of the networks that the command line names, or of all, as each is done."""
     warnings.simplefilter("ignore")
-    page, names = Path(sys.argv[1]), sys.argv[2:] or list(NETWORKS)
-    for name in names:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("page", type=Path, help="the page that is written, such as docs/networks.md")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"networks, else all: {', '.join(NETWORKS)}")
+    options = parser.parse_args()
+    page = options.page
+    for name in options.names or NETWORKS:
         rows = {**known_rows(page), name: row(name, NETWORKS[name])}
         page.write_text("\n".join([HEAD, *(rows[key] for key in NETWORKS if key in rows)]) + "\n", encoding="utf-8")
         print(rows[name], flush=True)

@@ -1,6 +1,6 @@
 """What the proof of an import costs: resnet20 with random weights on images, with the proof and without.
 
-    python -m benchmarks.speed.importing --images 10000      # the short form: --images 500 --repeats 1
+    python benchmarks/speed/importing.py --images 10000      # the short form: --images 500 --repeats 1
 
 Each import runs in a process of its own, the two kinds by turns; printed are seconds by the clock and of the
 processor (which other work on the machine disturbs less) and the largest memory of each, and their ratios (the aim: at
