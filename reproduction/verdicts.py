@@ -3,7 +3,7 @@
 A verdict says what was tested: *not told apart* is a difference that the test did not find, which is not *the same* and
 does not speak against the paper; *not tested* is what these networks cannot show; *the opposite* was found. The
 rules were
-fixed before the runs, and corrected once for what their words said beyond the tests. A table has a row a network:
+fixed before the runs, and corrected once for what their words said beyond the tests. A table has one row per network:
 `alpha`, `test_accuracy` (share), `mean_si_live`, `null_mean`; see `selviz runs`.
 """
 

@@ -38,17 +38,17 @@ class Setting:
 
     @property
     def option(self) -> str:
-        """`--batch-size`."""
+        """Return `--batch-size`."""
         return f"--{self.name.replace('_', '-')}"
 
     @property
     def sweep_option(self) -> str:
-        """`--alphas`: the option that takes several values."""
+        """Return `--alphas`: the option that takes several values."""
         return f"--{(self.plural or self.name).replace('_', '-')}"
 
     @property
     def title(self) -> str:
-        """`Batch size`."""
+        """Return `Batch size`."""
         return self.name.replace("_", " ").capitalize()
 
 
@@ -61,7 +61,7 @@ def _setting(
     below: float | None = None,
     plural: str = "",
 ) -> dict[str, Any]:
-    """The metadata of a field: what `Setting` says beside its name, type and default."""
+    """Return the metadata of a field: what `Setting` says beside its name, type and default."""
     return {
         _METADATA: {
             "group": group, "help": help, "choices": choices, "minimum": minimum, "below": below, "plural": plural,
@@ -239,7 +239,7 @@ TRAINING_SETTINGS = tuple(name for name, setting in SETTINGS.items() if setting.
 
 
 def _check(setting: Setting, value: Any) -> None:
-    """SelvizError if `value` is out of the setting's range."""
+    """Raise SelvizError if `value` is out of the setting's range."""
     name = setting.name
     if setting.type is float and not math.isfinite(value):
         example = "-1" if name == "alpha" else "0.1"
@@ -287,7 +287,9 @@ def parse_values(name: str, text: str) -> list[Any]:
 
 
 def absolute_spec(dataset: str) -> str:
-    """`folder:images` -> `folder:/home/ann/images`: the path in a data set's spec made absolute; names as they are."""
+    """Return `folder:images` -> `folder:/home/ann/images`: the path in a data set's spec made absolute; names as
+    they are.
+    """
     source, colon, path = dataset.partition(":")
     return f"{source}:{os.path.abspath(os.path.expanduser(path))}" if colon and path else dataset
 

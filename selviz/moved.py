@@ -123,7 +123,7 @@ class _Finder(MetaPathFinder):
 
 
 def _depth() -> int:
-    """The stack level of the import statement, above the frames of Python's import system."""
+    """Return the stack level of the import statement, above the frames of Python's import system."""
     depth = 2
     frame = sys._getframe(depth)
     while frame.f_back and "importlib" in frame.f_code.co_filename:

@@ -20,7 +20,7 @@ RESAMPLES = 9999
 
 
 def wilson(successes: ArrayLike, n: ArrayLike, confidence: float = CONFIDENCE) -> tuple[np.ndarray, np.ndarray]:
-    """Interval of a proportion for new images: (low, high), each 0..1 and of the shape of the arguments.
+    """Return interval of a proportion for new images: (low, high), each 0..1 and of the shape of the arguments.
 
     Score interval of Wilson 1927, J. Am. Stat. Assoc. 22:209, equation for the roots in p. Where n is 0 it is (0, 1).
     """
@@ -39,7 +39,8 @@ def wilson(successes: ArrayLike, n: ArrayLike, confidence: float = CONFIDENCE) -
 def split_interval(
     successes: ArrayLike, n: ArrayLike, total: ArrayLike, confidence: float = CONFIDENCE
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Interval *for this split* of the proportion over all `total` images after a random `n` of them: (low, high).
+    """Return interval *for this split* of the proportion over all `total` images after a random `n` of them: (low,
+    high).
 
     Wilson's interval with the effective sample size n (total - 1) / (total - n), the finite-population correction
     (Cochran 1977, Sampling Techniques, section 2.6), and never beyond what the unseen images still allow. It has zero
@@ -59,7 +60,7 @@ def split_interval(
 
 
 def mcnemar(lost: ArrayLike, gained: ArrayLike) -> np.ndarray:
-    """Exact two-sided p value of a paired change: `lost` images were right only before, `gained` only after.
+    """Return exact two-sided p value of a paired change: `lost` images were right only before, `gained` only after.
 
     Binomial test of the discordant pairs with probability 1/2 (McNemar 1947, Psychometrika 12:153; the exact form).
     1 where no image changed. Arguments and result have one shape.
@@ -75,7 +76,7 @@ def mcnemar(lost: ArrayLike, gained: ArrayLike) -> np.ndarray:
 def change_interval(
     lost: ArrayLike, gained: ArrayLike, n: ArrayLike, confidence: float = CONFIDENCE
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Interval for new images of the change in accuracy, (gained - lost) / n in -1..1, of paired predictions.
+    """Return interval for new images of the change in accuracy, (gained - lost) / n in -1..1, of paired predictions.
 
     Wald interval of the difference of paired proportions with half an image added to each of the four cells of the
     paired table (Agresti & Min 2005, Statistics in Medicine 24:729), which keeps its coverage near 0 and 1.
@@ -92,7 +93,8 @@ def change_interval(
 def mean_interval(
     mean: ArrayLike, std: ArrayLike, n: ArrayLike, confidence: float = CONFIDENCE
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Interval of a mean for new images, by Student's t, from mean, standard deviation (over n - 1) and n: (low, high).
+    """Return interval of a mean for new images, by Student's t, from mean, standard deviation (over n - 1) and n:
+    (low, high).
 
     Infinite where n is below 2.
     """
@@ -104,7 +106,7 @@ def mean_interval(
 
 
 def correlation_interval(rho: float, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Interval of Spearman's rank correlation `rho` (-1..1) of `n` pairs: (low, high), each -1..1.
+    """Return interval of Spearman's rank correlation `rho` (-1..1) of `n` pairs: (low, high), each -1..1.
 
     Fisher's transform with the variance (1 + rho^2 / 2) / (n - 3) (Bonett & Wright 2000, Psychometrika 65:23), and
     `correlation_estimate`'s choice for perfect order. The whole range where n is below 4.
@@ -251,7 +253,7 @@ class Equivalence(NamedTuple):
 
 
 def equivalence(first: ArrayLike, second: ArrayLike, margin: float, level: float = LEVEL) -> Equivalence:
-    """Two one-sided t tests (TOST) of two independent groups [n] and [m] with unequal variances.
+    """Return two one-sided t tests (TOST) of two independent groups [n] and [m] with unequal variances.
 
     Shows a difference within -margin..margin where `p` is below the level (Schuirmann 1987, J. Pharmacokin. Biopharm.
     15:657; degrees of freedom by Welch and Satterthwaite). `p_not_lower` alone answers "is the loss smaller than the
@@ -279,7 +281,7 @@ def equivalence_power(
     difference: float = 0.0,
     level: float = LEVEL,
 ) -> float:
-    """The chance, 0..1, that `equivalence` shows equivalence if the means really differ by `difference`.
+    """Return the chance, 0..1, that `equivalence` shows equivalence if the means really differ by `difference`.
 
     `std` is the standard deviation within a group, or one for each. The normal probability that the difference passes
     both tests, averaged over the chi-squared distributions of the two estimated variances, which set the standard
@@ -298,7 +300,7 @@ def equivalence_power(
 
 
 def _welch(first: float, second: float, n_first: int, n_second: int) -> tuple[float, float]:
-    """Standard error of the difference of two means, and Welch and Satterthwaite's degrees of freedom."""
+    """Return standard error of the difference of two means, and Welch and Satterthwaite's degrees of freedom."""
     if min(n_first, n_second) < 2:
         raise ValueError("a comparison of two groups needs two values in each")
     one, other = first**2 / n_first, second**2 / n_second
@@ -319,12 +321,12 @@ class Rank(NamedTuple):
 
 
 def smallest_p(draws: int) -> float:
-    """The smallest two-sided p that a rank among so many draws can have: 2 / (draws + 1), at most 1."""
+    """Return the smallest two-sided p that a rank among so many draws can have: 2 / (draws + 1), at most 1."""
     return min(1.0, 2 / (draws + 1))
 
 
 def rank_among(value: float, draws: ArrayLike) -> Rank:
-    """The rank of `value` among `draws` [R] from its null distribution.
+    """Return the rank of `value` among `draws` [R] from its null distribution.
 
     p = (1 + number of draws at least as extreme) / (R + 1), which is never 0 (Phipson & Smyth 2010, Stat. Appl. Genet.
     Mol. Biol. 9:39). No draws, or NaN, raise ValueError.
@@ -340,7 +342,9 @@ def rank_among(value: float, draws: ArrayLike) -> Rank:
 
 
 def holm(p_values: ArrayLike) -> np.ndarray:
-    """Step-down adjusted p values in the order given (Holm 1979, Scand. J. Stat. 6:65); a NaN stays one, uncounted."""
+    """Return Step-down adjusted p values in the order given (Holm 1979, Scand. J. Stat. 6:65); a NaN stays one,
+    uncounted.
+    """
     p_values = np.asarray(p_values, dtype=float)
     adjusted = np.full(p_values.shape, np.nan)
     known = ~np.isnan(p_values)
@@ -354,7 +358,9 @@ def holm(p_values: ArrayLike) -> np.ndarray:
 
 
 def benjamini_hochberg(p_values: ArrayLike) -> np.ndarray:
-    """Adjusted p values in the order given (Benjamini & Hochberg 1995, J. R. Stat. Soc. B 57:289); a NaN stays one."""
+    """Return adjusted p values in the order given (Benjamini & Hochberg 1995, J. R. Stat. Soc. B 57:289); a NaN
+    stays one.
+    """
     p_values = np.asarray(p_values, dtype=float)
     adjusted = np.full(p_values.shape, np.nan)
     known = ~np.isnan(p_values)
@@ -370,7 +376,8 @@ def benjamini_hochberg(p_values: ArrayLike) -> np.ndarray:
 def welch(
     first: ArrayLike, second: ArrayLike, above: float = 0.0, confidence: float = CONFIDENCE
 ) -> tuple[float, float, float, float]:
-    """(difference of means, its interval's low and high, p) of two samples of at least 2 values each, by Welch's t.
+    """Return (difference of means, its interval's low and high, p) of two samples of at least 2 values each, by
+    Welch's t.
 
     p is one-sided, against a difference first - second of at most `above` (Welch 1947, Biometrika 34:28). Where
     neither sample varies the interval has no width, and p is that of a permutation test at its smallest, or 1.
@@ -416,7 +423,9 @@ def bounded_difference(first: ArrayLike, second: ArrayLike, other_error: float =
 
 
 def _padded(values: ArrayLike) -> tuple[float, float, float]:
-    """Mean, variance and number of values with half an image added to each of the cells lost, gained and twice same."""
+    """Return mean, variance and number of values with half an image added to each of the cells lost, gained and
+    twice same.
+    """
     values = np.asarray(values, dtype=float)
     n = len(values) + 2
     mean = float(values.sum() / n)
@@ -449,7 +458,7 @@ def delong(positive: ArrayLike, first: ArrayLike, second: ArrayLike) -> Estimate
 
 
 def _midpoints(ordered: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """How many of `ordered` lie below each value, equal ones counted half."""
+    """Return how many of `ordered` lie below each value, equal ones counted half."""
     return (np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")) / 2
 
 
@@ -481,7 +490,7 @@ def pooled_correlation(rhos: ArrayLike, sizes: ArrayLike) -> Estimate:
 
 
 def rank_correlation(first: ArrayLike, second: ArrayLike) -> float:
-    """Spearman's rank correlation, -1..1; NaN where one of the two does not vary."""
+    """Return Spearman's rank correlation, -1..1; NaN where one of the two does not vary."""
     first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     if len(first) < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
         return float("nan")

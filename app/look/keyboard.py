@@ -42,5 +42,5 @@ def _control() -> Callable[..., Any]:
 
 
 def enter(key: str) -> None:
-    """In a popover that was opened from the keyboard: the focus goes to the first thing in it, Enter copies code."""
+    """Move the focus to the first thing in a popover opened from the keyboard; Enter copies code."""
     _control()(key=f"enter-{key}", height=1)

@@ -40,5 +40,5 @@ STYLE = f"""<style>{keyboard.STYLE}
 
 
 def dark() -> bool:
-    """Whether the visitor sees the dark theme."""
+    """Return whether the visitor sees the dark theme."""
     return getattr(st.context.theme, "type", None) == "dark"

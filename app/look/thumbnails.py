@@ -15,14 +15,14 @@ UNDER = 0.7  # brightness of the grey image under a map, so that bright colours 
 
 
 def uri(pixels: np.ndarray) -> str:
-    """uint8 [H, W, 3] or [H, W] as a PNG in a `data:` address."""
+    """Return uint8 [H, W, 3] or [H, W] as a PNG in a `data:` address."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def decoded(thumbnails: dict[int, bytes]) -> dict[int, np.ndarray]:
-    """Stored pictures (image -> PNG) as uint8 [C, H, W], C 1 or 3. A damaged one raises SelvizError."""
+    """Return stored pictures (image -> PNG) as uint8 [C, H, W], C 1 or 3. A damaged one raises SelvizError."""
     found = {}
     for image, data in thumbnails.items():
         try:
@@ -36,12 +36,12 @@ def decoded(thumbnails: dict[int, bytes]) -> dict[int, np.ndarray]:
 
 
 def plain(pixels: np.ndarray) -> np.ndarray:
-    """uint8 [C, H, W], C 1 or 3, as an RGB picture [H, W, 3]."""
+    """Return uint8 [C, H, W], C 1 or 3, as an RGB picture [H, W, 3]."""
     return np.repeat(pixels, 3, axis=0).transpose(1, 2, 0) if len(pixels) == 1 else pixels.transpose(1, 2, 0)
 
 
 def overlay(pixels: np.ndarray, heat: np.ndarray, top: float) -> np.ndarray:
-    """The image in grey under the map: uint8 [C, H, W] and float [h, w], 0..top, give RGB [H', W', 3].
+    """Return the image in grey under the map: uint8 [C, H, W] and float [h, w], 0..top, give RGB [H', W', 3].
 
     The map's cells keep their hard edges, so the picture is enlarged until each cell has whole pixels. Where the map is
     0 the image is plain grey; colour and its strength grow with the map.
@@ -56,7 +56,7 @@ def overlay(pixels: np.ndarray, heat: np.ndarray, top: float) -> np.ndarray:
 
 
 def _common(image: int, cells: int) -> int:
-    """A size that shows every pixel and every cell; maps that do not divide it are off by less than a pixel."""
+    """Return a size that shows every pixel and every cell; maps that do not divide it are off by less than a pixel."""
     both = np.lcm(image, cells)
     return int(both) if both <= 512 else max(image, cells)
 

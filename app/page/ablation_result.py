@@ -89,7 +89,7 @@ def tests(result: Result) -> None:
         f"exact test that silencing changes nothing: {numbers.p_value(result['mcnemar_p'])}. "
         f"Logit of the true class: {numbers.signed(result['true_logit_change'], 2)} on average."
         + (
-            " The values that an answer starts from take more memory than the budget, so each one computes them anew "
+            " The values that an answer starts from take more memory than the budget, so each one computes them again "
             "(more memory: SELVIZ_CACHE_GB)."
             if result["recomputed"]
             else ""
@@ -161,7 +161,7 @@ def _rank(kind: str, control: Result, after: float) -> str:
 
 
 def by_class(result: Result) -> None:
-    """Accuracy of each class before and after: a unit that barely moves the whole can break one class."""
+    """Show accuracy of each class before and after: a unit that barely moves the whole can break one class."""
     table = pd.DataFrame(result["per_class"])
     table["class_index"] = range(len(table))
     tables.chart(
@@ -188,7 +188,7 @@ def by_class(result: Result) -> None:
 
 
 def flips(run: str, result: Result) -> None:
-    """The images whose answer turned wrong or right, with both predictions."""
+    """Show the images whose answer turned wrong or right, with both predictions."""
     table = pd.DataFrame(result["flips"], columns=["image", "label", "before", "after", "lost"])
     lost = table["lost"].astype(bool)
     for column, title, shown, name in zip(
@@ -226,7 +226,7 @@ def _tiles(run: str, title: str, table: pd.DataFrame, name: str) -> None:
 
 
 def confusion(run: str, result: Result) -> None:
-    """Which classes are taken for which: before or after, and the difference."""
+    """Show which classes are taken for which: before or after, and the difference."""
     names = reads.class_names(run)
     counts = {when: np.array(table) for when, table in result["confusion"].items()}
     true, predicted = np.indices(counts["before"].shape).reshape(2, -1)

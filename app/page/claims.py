@@ -55,7 +55,7 @@ CHOICES = {
 
 
 def ledger() -> None:
-    """Every registered hypothesis with its verdict; a click on a row opens it."""
+    """Show every registered hypothesis with its verdict; a click on a row opens it."""
     table = registry.ledger(reads.store())
     for problem in table.attrs["problems"]:
         st.error(f"The records do not hold together: {problem}.", icon=":material/broken_image:")
@@ -117,7 +117,7 @@ def ledger() -> None:
 
 
 def form(run: str) -> None:
-    """A claim put together, shown with its power, and registered."""
+    """Show a claim put together, shown with its power, and registered."""
     job_panels.reading_only()
     names = {name: kind.about.title for name, kind in TEMPLATES.items()}
     template = address.choose("template", list(names), "selective", "kind of claim")
@@ -239,7 +239,7 @@ def _preview(folder: str, stamp: tuple, template: str, asked: tuple, study: str,
 
 
 def _stamp() -> tuple:
-    """What changes when a run or a record is added."""
+    """Return what changes when a run or a record is added."""
     store = reads.store()
     return (*((run, reads.run_version(run)) for run in store.names()), len(store.hypotheses()))
 
@@ -262,7 +262,7 @@ def _register(template: str, asked: dict, study: str, planned: int) -> None:
 
 
 def one(key: str) -> None:
-    """A registered claim: its verdict with the null distribution, all that it rests on, its report."""
+    """Show a registered claim: its verdict with the null distribution, all that it rests on, its report."""
     registered, _ = registry.find(reads.store(), key)
     st.subheader(
         safe_text.plain(registered["statement"]) if len(registered["statement"]) < 60 else "The claim", anchor=False
@@ -305,7 +305,7 @@ def one(key: str) -> None:
 
 
 def verdict(key: str) -> bool:
-    """The verdict of a hypothesis in words, or the way to it; whether there is one."""
+    """Return the verdict of a hypothesis in words, or the way to it; whether there is one."""
     store = reads.store()
     registered, result = registry.find(store, key)
     for problem in registry.changed_runs(store, registered):
@@ -342,7 +342,7 @@ def verdict(key: str) -> bool:
 
 
 def _registration(found: dict, statement: bool = True) -> None:
-    """What is registered, or would be."""
+    """Show what is registered, or would be."""
     if statement:
         st.markdown(f"> {sentence(found['statement'])}")
     names = {"quantity": "measured", "direction": "direction", "refuted": "would refute it", "controls": "controls",
@@ -361,7 +361,7 @@ def _registration(found: dict, statement: bool = True) -> None:
 
 
 def _facts(rows: list[tuple]) -> None:
-    """A table of two columns that breaks its lines."""
+    """Show a table of two columns that breaks its lines."""
     cells = (f"<th>{html.escape(name)}</th><td>{html.escape(str(text))}</td>" for name, text in rows)
     st.html(f"<table class='selviz-facts'><tr>{'</tr><tr>'.join(cells)}</tr></table>")
 
@@ -397,5 +397,5 @@ def _leave(registered: dict) -> None:
 
 
 def sentence(text: str) -> str:
-    """A sentence with names of others in it, so that Markdown leaves it as it is."""
+    """Return a sentence with names of others in it, so that Markdown leaves it as it is."""
     return re.sub(r"([\\`*_{}\[\]<>()#+!|~$:])", r"\\\1", str(text))

@@ -14,7 +14,7 @@ from . import run_picker
 
 
 def line() -> None:
-    """How many of the evaluation images the run was captured on, and what is wrong with the images on disk."""
+    """Show how many of the evaluation images the run was captured on, and what is wrong with the images on disk."""
     name = st.session_state.get("run")
     if name is None:
         return
@@ -44,7 +44,7 @@ def _problem(folder: str, files: tuple, run: str) -> str | None:
 
 
 def details(run: str) -> None:
-    """The transform, the fingerprint, and the files that were left out."""
+    """Show the transform, the fingerprint, and the files that were left out."""
     try:
         about = read_json(reads.store().run_path(run) / "summary.json") or {}
     except SelvizError:

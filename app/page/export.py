@@ -32,7 +32,7 @@ BACKGROUND = {False: "#ffffff", True: "#0e1117"}
 
 
 def citation() -> str:
-    """How to cite selviz and the work that it rests on, one line, from CITATION.cff."""
+    """Return how to cite selviz and the work that it rests on, one line, from CITATION.cff."""
     installed = "licenses/CITATION.cff"  # in a wheel's metadata
     text = CITATION.read_text(encoding="utf-8") if CITATION.exists() else distribution("selviz").read_text(installed)
     own, *others = re.split(r"^references:|^  - type:", text or "", flags=re.M)
@@ -48,13 +48,15 @@ def _field(text: str, name: str) -> str:
 
 
 def name(*parts: str, suffix: str) -> str:
-    """A file's name that every system takes: `selviz-units-mnist-5k-cnn.csv`."""
+    """Return a file's name that every system takes: `selviz-units-mnist-5k-cnn.csv`."""
     words = [re.sub(r"[^A-Za-z0-9._+=-]+", "-", part).strip("-.") for part in ("selviz", *parts)]
     return "-".join(filter(None, words))[:150] + suffix
 
 
 def arrow(table: pd.DataFrame) -> pa.Table:
-    """The table in Arrow's types, whatever it holds; what has no type becomes text, and no two columns share a name."""
+    """Return the table in Arrow's types, whatever it holds; what has no type becomes text, and no two columns
+    share a name.
+    """
     names: list[str] = []
     columns = []
     for position, head in enumerate(map(str, table.columns)):
@@ -77,7 +79,7 @@ def _column(values: pd.Series) -> pa.Array:
 
 
 def csv(table: pd.DataFrame) -> bytes:
-    """UTF-8 with a head; lists and the like as JSON, missing values empty."""
+    """Return UTF-8 with a head; lists and the like as JSON, missing values empty."""
     flat = table.copy()
     flat.columns = arrow(table.head(0)).column_names
     for column in flat.columns:
@@ -95,7 +97,7 @@ def _text(value: object) -> str:
 
 
 def parquet(table: pd.DataFrame, about: dict[str, str]) -> bytes:
-    """Parquet, with `about` in the metadata under keys that begin with `selviz.`."""
+    """Return Parquet, with `about` in the metadata under keys that begin with `selviz.`."""
     stored = arrow(table)
     buffer = io.BytesIO()
     pa.parquet.write_table(
@@ -105,7 +107,7 @@ def parquet(table: pd.DataFrame, about: dict[str, str]) -> bytes:
 
 
 def page(figure: Any, title: str, how: str, about: dict[str, str], dark: bool = False, stem: str = "") -> bytes:
-    """The figure as a page of its own: interactive, without a network, with buttons that save it as SVG and PNG.
+    """Return the figure as a page of its own: interactive, without a network, with buttons that save it as SVG and PNG.
 
     Whatever `about` says stands under the figure.
     """
@@ -129,7 +131,7 @@ def page(figure: Any, title: str, how: str, about: dict[str, str], dark: bool = 
 
 
 def alone(figure: Any, dark: bool = False) -> Any:
-    """The figure as it looks without the dashboard around it; the one that is given stays as it is."""
+    """Return the figure as it looks without the dashboard around it; the one that is given stays as it is."""
     colour = {"paper_bgcolor": BACKGROUND[dark], "plot_bgcolor": BACKGROUND[dark]}
     free = copy.deepcopy(figure).update_xaxes(fixedrange=False).update_yaxes(fixedrange=False)
     look = {"template": "plotly_dark" if dark else "plotly_white", "dragmode": "zoom", "font": {"family": FONT}}
@@ -137,7 +139,7 @@ def alone(figure: Any, dark: bool = False) -> Any:
 
 
 def told(title: str, how: str, about: dict[str, str], dark: bool = False, stem: str = "") -> dict:
-    """What figure.js writes beside a figure that it saves as SVG or PNG, and what the file is called."""
+    """Return what figure.js writes beside a figure that it saves as SVG or PNG, and what the file is called."""
     lines = [f"{key}: {value}" for key, value in about.items()]
     return {
         "stem": stem or name(title, suffix=""),

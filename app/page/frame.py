@@ -14,7 +14,7 @@ from ..state import reads, streamlit_internals
 
 
 def page(title: str, how: str, python: str = "", shell: str = "") -> None:
-    """The title, which is the page's question, one sentence of how to read it, and link and code to take away."""
+    """Draw the title, which is the page's question, one sentence of how to read it, and link and code to take away."""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.title(title, anchor=False, width="stretch")
         with popover("Share", ":material/share:", "share") as opened:
@@ -34,7 +34,7 @@ def page(title: str, how: str, python: str = "", shell: str = "") -> None:
 
 @contextmanager
 def popover(label: str, icon: str, key: str, **options: Any) -> Iterator[bool]:
-    """A box that opens at a button; gives whether it is open, since what is in it is made only then."""
+    """Draw a box that opens at a button; yields whether it is open, since what is in it is made only then."""
     with st.popover(label, icon=icon, on_change="rerun", key=key, **options) as box:
         if box.open:
             keyboard.enter(key)
@@ -42,7 +42,7 @@ def popover(label: str, icon: str, key: str, **options: Any) -> Iterator[bool]:
 
 
 def link() -> str:
-    """The address of what is on screen."""
+    """Return the address of what is on screen."""
     from urllib.parse import urlencode
 
     query = urlencode(st.query_params.to_dict(), safe=":;,.-")
@@ -50,7 +50,7 @@ def link() -> str:
 
 
 def unbounded(run: str, layers: Iterable[str]) -> None:
-    """Says so where SI has no bound: in layers whose activations can be negative."""
+    """Say so where SI has no bound: in layers whose activations can be negative."""
     table = reads.store().layers(run)
     signed = table[table["signed"] & table["layer"].isin(list(layers))]["layer"].tolist()
     if signed:
@@ -72,7 +72,7 @@ def passing(error: OSError | MemoryError) -> SelvizError | None:
 
 @contextmanager
 def show_errors() -> Iterator[None]:
-    """A SelvizError inside is shown as its sentence, once on a page; everything else on the page stays.
+    """Show a SelvizError raised inside as its sentence, once on a page; everything else on the page stays.
 
     So is what the system refuses, such as another open file: that passes, and says nothing of a file's content.
     """

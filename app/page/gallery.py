@@ -24,7 +24,7 @@ BRIGHT = 0.995  # the quantile of a map that gets the brightest colour; single l
 
 @st.cache_data(max_entries=128, show_spinner=False)
 def _maps(folder: str, files: tuple, run: str, layer: str, unit: int, images: tuple[int, ...]) -> np.ndarray:
-    """The unit's maps [n, *positions] on these images; [n] for a dense layer."""
+    """Return the unit's maps [n, *positions] on these images; [n] for a dense layer."""
     import torch
 
     network, dataset = reads.network(run)
@@ -34,7 +34,7 @@ def _maps(folder: str, files: tuple, run: str, layer: str, unit: int, images: tu
 
 
 def bands(activations: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The images of each band, by column `rank_by`; of equals, those that come first in the evaluation order.
+    """Return the images of each band, by column `rank_by`; of equals, those that come first in the evaluation order.
 
     middle: around the median of the images that lie above the lowest value; random: drawn once, with a fixed seed.
     """
@@ -51,7 +51,7 @@ def bands(activations: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def strip(run: str, images: list[int]) -> str:
-    """These images in a row, as HTML."""
+    """Return these images in a row, as HTML."""
     pictures = reads.store().thumbnails(run, images)
     labels = reads.store().images(run)["label"]
     tiles = []
@@ -74,13 +74,13 @@ def _relevance(run: str, layer: str) -> np.ndarray:
 
 
 def chosen(activations: pd.DataFrame) -> int:
-    """The image that the address names; else the one that drives the unit most."""
+    """Return the image that the address names; else the one that drives the unit most."""
     first = activations.sort_values(["value", "image"], ascending=[False, True])["image"].iloc[0]
     return address.integer("image", 0, int(activations["image"].max()), int(first))
 
 
 def images(run: str, layer: str, unit: int, activations: pd.DataFrame) -> None:
-    """Draws images in bands from most to least; a click shows the pixels of one."""
+    """Draw images in bands from most to least; a click shows the pixels of one."""
     picked = chosen(activations)
     has_network = (reads.store().run_path(run) / WEIGHTS).exists() and not reads.watched(run)
     controls = st.container(horizontal=True, vertical_alignment="bottom")
@@ -150,7 +150,7 @@ def _tile_style(key: str, picture: np.ndarray, row: dict, chosen: bool, wrong: b
 
 
 def synthesised(run: str, layer: str, unit: int, activations: pd.DataFrame) -> None:
-    """The picture made to drive the unit, with its caveat: it misleads more easily than natural images."""
+    """Show the picture made to drive the unit, with its caveat: it misleads more easily than natural images."""
     st.subheader("An image made for it", anchor=False)
     seed = address.integer("drawn", 0, 10**6, 0, "seed")
     found = _synthesised(run, layer, unit, seed)

@@ -14,10 +14,10 @@ WITH_CLASS = tuple(name for name in MEASURES if f"{name}_class" in stored_column
 
 
 def known(run: str) -> dict[str, str]:
-    """The measures that are stored of the run's units: column of `Store.find_units` -> title."""
+    """Return the measures that are stored of the run's units: column of `Store.find_units` -> title."""
     return {name: MEASURES[name].title for name in reads.store().unit_measures(run)}
 
 
 def stored(run: str, stage: str) -> bool:
-    """Whether the run has this stage."""
+    """Return whether the run has this stage."""
     return (reads.store().run_path(run) / f"{stage}.duckdb").exists()

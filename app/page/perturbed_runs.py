@@ -31,7 +31,9 @@ STRIP = """<style>
 
 
 def samples(run: str) -> tuple[str, str, float]:
-    """A few images, what the perturbation does to them and what the network takes them for; (kind, name, level)."""
+    """Return a few images, what the perturbation does to them and what the network takes them for; (kind, name,
+    level).
+    """
     from selviz.robustness import corruptions
 
     _, dataset = reads.network(run)
@@ -73,13 +75,13 @@ def samples(run: str) -> tuple[str, str, float]:
 
 
 def called(name: str) -> str:
-    """A corruption or an attack as it is called in a sentence: `gaussian noise`, `PGD`."""
+    """Return a corruption or an attack as it is called in a sentence: `gaussian noise`, `PGD`."""
     return name.upper() if name in ATTACKS else name.replace("_", " ")
 
 
 @st.cache_data(max_entries=64, show_spinner="Making the images ...")
 def _made(folder: str, files: tuple, run: str, kind: str, name: str, level: float, first: int) -> Any:
-    """Pixels of the images, clean and perturbed, their labels, and ((prediction, probability)) of both."""
+    """Return pixels of the images, clean and perturbed, their labels, and ((prediction, probability)) of both."""
     import torch
 
     from selviz.robustness.bench import adversarial
@@ -132,7 +134,7 @@ def _strip(run: str, kind: str, name: str, level: float, first: int) -> None:
         f"Images {first} to {first + len(labels) - 1}; under each what the network takes it for and how sure it is, "
         f"✗ where that is wrong. The change is perturbed minus clean, {scale}; grey is no change."
         + (
-            " The attack is made anew for these images, with all of the network's weights at hand."
+            " The attack is made again for these images, with all of the network's weights at hand."
             if kind == "attack"
             else ""
         )
@@ -155,7 +157,7 @@ def gathered(
 
 
 def told_missing(without: list[str], command: str) -> None:
-    """How many runs like this one were not tested yet, and the command that does it."""
+    """Show how many runs like this one were not tested yet, and the command that does it."""
     if without:
         st.caption(
             f"{numbers.counted(len(without), 'network')} like this one not tested yet, such as "
@@ -165,7 +167,7 @@ def told_missing(without: list[str], command: str) -> None:
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def over_alpha(table: pd.DataFrame, value: str, keys: tuple[str, ...] = ()) -> pd.DataFrame:
-    """Mean of `value` over the seeds of each alpha (and of each of `keys`), low and high by selviz's rule, n."""
+    """Return mean of `value` over the seeds of each alpha (and of each of `keys`), low and high by selviz's rule, n."""
     rows = []
     for group, part in table.groupby(["alpha", *keys], sort=False, dropna=False):
         found = over_seeds(part[value])
@@ -175,7 +177,7 @@ def over_alpha(table: pd.DataFrame, value: str, keys: tuple[str, ...] = ()) -> p
 
 
 def by_level(runs: pd.DataFrame, found: dict, kind: str, name: str | None) -> pd.DataFrame:
-    """Accuracy of each alpha at each level of one corruption or attack, or of the mean over corruptions (None).
+    """Return accuracy of each alpha at each level of one corruption or attack, or of the mean over corruptions (None).
 
     Where an alpha has one network the interval is Wilson's for new images, with more it is over seeds.
     """

@@ -19,7 +19,9 @@ def of(run: str) -> tuple[str, pd.DataFrame]:
 
 
 def choose(run: str) -> tuple[str, pd.DataFrame]:
-    """The family that the address names, else that of the run, and its runs; a box to choose if there are several."""
+    """Return the family that the address names, else that of the run, and its runs; a box to choose if there are
+    several.
+    """
     families = groups(reads.runs())
     kinds = list(families)
     of_the_run = next(name for name, members in families.items() if run in set(members["run"]))
@@ -33,12 +35,12 @@ def choose(run: str) -> tuple[str, pd.DataFrame]:
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def means(runs: pd.DataFrame, column: str) -> pd.DataFrame:
-    """`families.by_alpha`, kept: the bootstrap takes a while."""
+    """Return `families.by_alpha`, kept: the bootstrap takes a while."""
     return by_alpha(runs, column)
 
 
 def intervals(table: pd.DataFrame) -> str:
-    """The kind of interval that a table of means has, in words."""
+    """Return the kind of interval that a table of means has, in words."""
     fewest, most = int(table["n"].min()), int(table["n"].max())
     seeds = f"{most} seeds" if fewest == most else f"{fewest} to {most} seeds"
     kinds = [KINDS[kind] for kind in KINDS if kind in set(table["kind"])]
@@ -49,6 +51,6 @@ def intervals(table: pd.DataFrame) -> str:
 
 @st.cache_data(max_entries=32, show_spinner=False)
 def by_layer(layers: pd.DataFrame, column: str) -> pd.DataFrame:
-    """A row an alpha and layer: the mean of `column` over seeds and its interval."""
+    """Return one row per alpha and layer: the mean of `column` over seeds and its interval."""
     parts = [by_alpha(part, column).assign(layer=layer) for layer, part in layers.groupby("layer", sort=False)]
     return pd.concat(parts, ignore_index=True)

@@ -14,7 +14,7 @@ from . import job_panels
 
 
 def pick_run() -> None:
-    """The sidebar's run picker; what it says is `st.session_state["run"]`, None while no run is finished."""
+    """Draw the sidebar's run picker; its choice is `st.session_state["run"]`, None while no run is finished."""
     st.session_state["runs"] = table = reads.store().runs()
     finished = table[table["state"] == "finished"] if len(table) else table
     names = list(finished["run"]) if len(finished) else []
@@ -67,7 +67,8 @@ def first_run(finished: pd.DataFrame) -> str:
 
 
 def labels(rows: dict[str, dict]) -> dict[str, str]:
-    """The label of each run in a list of plain text: which way alpha pulls, alpha, accuracy, and of network, data set
+    """Return the label of each run in a list of plain text: which way alpha pulls, alpha, accuracy, and of
+    network, data set
     and seed what is not the same in all. Streamlit tells options apart by their labels, so equal ones get the name."""
     parts = {"model": "{}", "dataset": "{}", "seed": "seed {}"}
     differing = [key for key in parts if len({str(row[key]) for row in rows.values()}) > 1]
@@ -86,7 +87,7 @@ def labels(rows: dict[str, dict]) -> dict[str, str]:
 
 
 def remedy(row: dict) -> str:
-    """Why a run is not finished, as far as that is known, and the command that goes on with it."""
+    """Return why a run is not finished, as far as that is known, and the command that goes on with it."""
     return (
         "\n".join(row[name] for name in ("reason", "resume") if isinstance(row.get(name), str)) or "no reason is known"
     )

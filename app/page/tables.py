@@ -31,7 +31,7 @@ HEADS = {  # of columns that pages compute; those of stored columns are declared
 
 
 def downloads(name: str, behind: pd.DataFrame, figure: Any = None, title: str = "", how: str = "") -> None:
-    """Buttons that save the table as CSV and Parquet, and the figure as SVG, PNG and an interactive page.
+    """Show buttons that save the table as CSV and Parquet, and the figure as SVG, PNG and an interactive page.
 
     A file is made when it is asked for.
     """
@@ -58,14 +58,14 @@ def downloads(name: str, behind: pd.DataFrame, figure: Any = None, title: str = 
 
 
 def saving(name: str, behind: pd.DataFrame | Callable[[], pd.DataFrame]) -> None:
-    """A box with the buttons that save a table, or one that is made when the box is opened."""
+    """Show a box with the buttons that save a table, or one that is made when the box is opened."""
     with frame.popover("Save", ":material/download:", f"saving-{name}") as opened:
         if opened:
             downloads(name, behind() if callable(behind) else behind)
 
 
 def origin() -> dict[str, str]:
-    """Where what is on screen comes from, for the files that take it away."""
+    """Return where what is on screen comes from, for the files that take it away."""
     written = datetime.now(UTC).isoformat(timespec="seconds")
     return {"selviz": __version__, "address": frame.link(), "written": written, "citation": export.citation()}
 
@@ -79,7 +79,9 @@ def chart(
     on_select: Callable[[], object] | Literal["rerun"] | None = None,
     selection_mode: str | Sequence[str] = "points",
 ) -> Any:
-    """A chart, its title, the table behind it, and one line of how to read it; gives the selection if `on_select`."""
+    """Return a chart, its title, the table behind it, and one line of how to read it; gives the selection if
+    `on_select`.
+    """
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader(title, anchor=False, width="stretch")
         with frame.popover("Table", ":material/table:", f"table-{key}") as opened:
@@ -93,7 +95,7 @@ def chart(
 
 
 def table(rows: pd.DataFrame, **options: Any) -> Any:
-    """A table with the heads and formats that all pages use; shares 0..1 are shown in per cent."""
+    """Return a table with the heads and formats that all pages use; shares 0..1 are shown in per cent."""
     shares = {name: 100 * rows[name].astype(float) for name, head in HEADS.items() if head.percent and name in rows}
     titles = {
         name: st.column_config.NumberColumn(head.title, format=head.format) if head.format else head.title

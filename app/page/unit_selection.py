@@ -17,12 +17,14 @@ Units = dict[str, list[int]]
 
 
 def put(run: str, units: Units) -> None:
-    """Puts a list of units into the address."""
+    """Put a list of units into the address."""
     address.update(**{"rule": None, "silence": None, "group": None, **query(run, units)})
 
 
 def query(run: str, units: Units) -> dict[str, str]:
-    """What an address says of a list of units: the list, or where it is too long for a link, a stored group's key."""
+    """Return what an address says of a list of units: the list, or where it is too long for a link, a stored
+    group's key.
+    """
     text = unit_lists.format_units(units)
     if len(text) > address.MAX_LINK_LENGTH and not read_only():
         return {"group": write_group(reads.data(), units, run=run)}
@@ -47,12 +49,12 @@ def _fold_metrics(folder: str, files: tuple, run: str, fold: int) -> pd.DataFram
 
 
 def metrics(run: str) -> pd.DataFrame:
-    """The unit metrics of a run on fold 0 alone, so that fold 1 can judge a choice made by them."""
+    """Return the unit metrics of a run on fold 0 alone, so that fold 1 can judge a choice made by them."""
     return _fold_metrics(reads.data(), reads.run_version(run), run, 0)
 
 
 def save(run: str, units: Units) -> None:
-    """A form that saves these units as a group with a name."""
+    """Show a form that saves these units as a group with a name."""
     with st.form("save-group", border=False, clear_on_submit=True):
         name = st.text_input("Save them as a group called", max_chars=80, placeholder="the most cat-selective")
         if st.form_submit_button("Save", **job_panels.writing_control(not units)) and name.strip():

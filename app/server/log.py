@@ -46,7 +46,7 @@ def request(page: str) -> Iterator[None]:
 
 
 def is_on() -> bool:
-    """Whether this server writes a log."""
+    """Return whether this server writes a log."""
     return os.environ.get("SELVIZ_LOG") == "1"
 
 

@@ -44,7 +44,9 @@ _deciding = threading.Lock()
 
 
 def public() -> bool:
-    """Whether the dashboard is for others: `selviz serve` was told so, or told to listen to more than this machine."""
+    """Return whether the dashboard is for others: `selviz serve` was told so, or told to listen to more than this
+    machine.
+    """
     return os.environ.get(PUBLIC) == "1"
 
 
@@ -174,5 +176,5 @@ def require() -> None:
 
 
 def let_in(cookies: Mapping[str, str]) -> bool:
-    """Whether a request with these cookies may have more than the way to log in."""
+    """Return whether a request with these cookies may have more than the way to log in."""
     return not decided().required or streamlit_server.is_logged_in(cookies)

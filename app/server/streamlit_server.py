@@ -22,7 +22,7 @@ def running() -> Runtime | None:
 
 
 def is_logged_in(cookies: Mapping[str, str]) -> bool:
-    """Whether the cookies hold a log-in that this server signed."""
+    """Return whether the cookies hold a log-in that this server signed."""
     try:
         raw = starlette_websocket._get_signed_cookie_with_chunks(dict(cookies), USER_COOKIE_NAME)
         return raw is not None and json.loads(raw).get("is_logged_in") is True
@@ -31,7 +31,9 @@ def is_logged_in(cookies: Mapping[str, str]) -> bool:
 
 
 def is_host_allowed(host: str | None) -> bool:
-    """Whether `server.allowedHosts` lets a request with this Host header in; Streamlit asks for WebSockets alone."""
+    """Return whether `server.allowedHosts` lets a request with this Host header in; Streamlit asks for WebSockets
+    alone.
+    """
     return starlette_websocket.is_host_allowed(host)
 
 

@@ -12,7 +12,7 @@ _lock = threading.Lock()
 
 
 def keep_tidy() -> None:
-    """From now on end expired visits on a timer, in this process once."""
+    """End expired visits from now on on a timer, in this process once."""
     with _lock:
         if _started.is_set() or streamlit_server.running() is None:
             return
@@ -31,7 +31,7 @@ def _keep_tidy() -> None:
 
 
 def has_room() -> bool:
-    """Whether another visit can be taken; visits whose visitors are gone make room, the oldest first.
+    """Return whether another visit can be taken; visits whose visitors are gone make room, the oldest first.
 
     For the thread of the event loop.
     """

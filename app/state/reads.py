@@ -23,18 +23,20 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def data() -> str:
-    """The store's folder."""
+    """Return the store's folder."""
     in_repository = (ROOT / "app").exists()  # else it was installed from a wheel: the store is where one works
     return os.environ.get("SELVIZ_DATA") or str((ROOT if in_repository else Path.cwd()) / "data")
 
 
 def store() -> Store:
-    """The store; cheap to make."""
+    """Return the store; cheap to make."""
     return Store(data())
 
 
 def run_version(run: str) -> tuple:
-    """What changes when a file of the run changes: name, inode, time, size of each, as one text, which hashes fast."""
+    """Return what changes when a file of the run changes: name, inode, time, size of each, as one text, which
+    hashes fast.
+    """
     try:
         with os.scandir(store().run_path(run)) as entries:
             files = ((entry.name, entry.stat()) for entry in entries if entry.is_file())
@@ -46,13 +48,13 @@ def run_version(run: str) -> tuple:
 
 
 def class_names(run: str) -> list[str]:
-    """The class names of the run's data set, in their order."""
+    """Return the class names of the run's data set, in their order."""
     first = store().layers(run)["layer"].iloc[0]
     return store().class_means(run, first, 0)["class"].tolist()
 
 
 def runs() -> pd.DataFrame:
-    """Every run of the store, whatever its state, as the page found it when it began."""
+    """Return every run of the store, whatever its state, as the page found it when it began."""
     found = st.session_state.get("runs")
     return store().runs() if found is None else found
 
@@ -72,5 +74,7 @@ def network(run: str) -> "tuple[UnitNetwork, Dataset]":
 
 
 def watched(run: str) -> bool:
-    """Whether its network could not be traced: its units were watched at import, and nothing can be computed anew."""
+    """Return whether its network could not be traced: its units were watched at import, and nothing can be
+    computed again.
+    """
     return store().run(run).get("traced") == "watched"

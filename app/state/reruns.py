@@ -10,12 +10,14 @@ Value = TypeVar("Value")
 
 
 def stop_if_superseded() -> None:
-    """Ends this run of the page if its visitor has asked for something newer: Streamlit looks at each such read."""
+    """End this run of the page if its visitor has asked for something newer: Streamlit looks at each such read."""
     st.session_state.get("run")
 
 
 def run_interruptibly(call: Callable[[], Value]) -> Value:
-    """`call()` where it takes long: in a thread, so that a newer request of the visitor need not wait for its end."""
+    """Return `call()` where it takes long: in a thread, so that a newer request of the visitor need not wait for
+    its end.
+    """
     pool = ThreadPoolExecutor(1)
     future = pool.submit(call)
     pool.shutdown(wait=False)

@@ -91,7 +91,7 @@ class Engine:
 
     @property
     def classes(self) -> int:
-        """The number of the network's classes, C."""
+        """Return the number of the network's classes, C."""
         return int(self.network.shapes[graph_nodes.logits_node(self.network.graph).name][-1])
 
     @torch.inference_mode()

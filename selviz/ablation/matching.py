@@ -61,7 +61,7 @@ class Matching:
 
     @property
     def possible(self) -> bool:
-        """Whether every chosen unit has a unit of its own that stands in for it."""
+        """Return whether every chosen unit has a unit of its own that stands in for it."""
         return self._largest_matching() == len(self.chosen)
 
     def sets(self, draws: int, seed: int = 0) -> Iterator[list[int]]:

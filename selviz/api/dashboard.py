@@ -33,7 +33,7 @@ class Dashboard:
 
     @property
     def running(self) -> bool:
-        """Whether the server is still there."""
+        """Return whether the server is still there."""
         return self.process.poll() is None
 
     def __repr__(self) -> str:

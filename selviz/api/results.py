@@ -67,7 +67,7 @@ class Run(Result):
 
     @property
     def summary(self) -> dict[str, Any]:
-        """The run's settings and main numbers."""
+        """Return the run's settings and main numbers."""
         return dict(self.store.run(self.name))
 
     @property
@@ -77,7 +77,7 @@ class Run(Result):
 
     @property
     def mean_si(self) -> float:
-        """Mean over layers of the mean class selectivity index of all units."""
+        """Return mean over layers of the mean class selectivity index of all units."""
         return float(self.summary["mean_si"])
 
     def layers(self) -> pd.DataFrame:
@@ -321,5 +321,5 @@ class Published:
 
     @property
     def index(self) -> Path:
-        """The site's first page."""
+        """Return the site's first page."""
         return self.folder / "index.html"

@@ -35,7 +35,8 @@ def integrated_gradients(
     most: int = 480,
     scale: float = 0.0,
 ) -> tuple[Tensor, float]:
-    """Integrated gradients (Sundararajan et al. 2017, arXiv 1703.01365) over the straight path from the baseline.
+    """Return integrated gradients (Sundararajan et al. 2017, arXiv 1703.01365) over the straight path from the
+    baseline.
 
     The values sum to the target's change. The path is cut into `steps` pieces with one gradient each, in the middle;
     while the sum misses the change by more than `tolerance` times the largest of it, of `scale` (such as the unit's
@@ -79,7 +80,7 @@ def integrated_gradients(
 
 
 def gradient_x_input(response: Response, image: Tensor, baseline: Tensor) -> tuple[Tensor, None]:
-    """Gradient times normalised input (Shrikumar et al. 2016, arXiv 1605.01713).
+    """Return gradient times normalised input (Shrikumar et al. 2016, arXiv 1605.01713).
 
     What each input adds to a target that is linear in it. The baseline plays no part; an input at the data set's mean
     gets 0 whatever the gradient.
@@ -88,7 +89,7 @@ def gradient_x_input(response: Response, image: Tensor, baseline: Tensor) -> tup
 
 
 def guided_backprop(response: Response, image: Tensor, baseline: Tensor) -> tuple[Tensor, None]:
-    """Gradient whose negative parts are dropped at each ReLU (Springenberg et al. 2014, arXiv 1412.6806).
+    """Return gradient whose negative parts are dropped at each ReLU (Springenberg et al. 2014, arXiv 1412.6806).
 
     Only for networks whose activation functions are all ReLUs. It is known to look alike whatever the network has
     learned (Adebayo et al. 2018, arXiv 1810.03292): read it beside its sanity check.
@@ -99,7 +100,8 @@ def guided_backprop(response: Response, image: Tensor, baseline: Tensor) -> tupl
 def gradcam(
     response: Response, image: Tensor, baseline: Tensor, at: str | None = None, relu: bool = True
 ) -> tuple[Tensor, None]:
-    """Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391): a layer's maps, weighted by their mean gradients, summed.
+    """Return Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391): a layer's maps, weighted by their mean gradients,
+    summed.
 
     `at` is the layer, by default the target's own, for a class the last one that has positions; `relu` drops what
     lowers the target. Of a unit at its own layer it is the unit's map.
@@ -113,7 +115,8 @@ def gradcam(
 def conductance(
     response: Response, image: Tensor, baseline: Tensor, at: str | None = None, steps: int = 32
 ) -> tuple[Tensor, float | None]:
-    """Conductance (Dhamdhere et al. 2018, arXiv 1805.12233): how the target's change flows through a layer's units.
+    """Return conductance (Dhamdhere et al. 2018, arXiv 1805.12233): how the target's change flows through a
+    layer's units.
 
     Integrated gradients by way of each unit and position of the layer `at` (by default the target's own, for a class
     the last one that has positions), in `steps` steps there and `steps` back: so each step has the mean of its
@@ -138,7 +141,7 @@ def conductance(
 def feature_ablation(
     response: Response, image: Tensor, baseline: Tensor, patch: int | None = None
 ) -> tuple[Tensor, None]:
-    """The target's drop as each square of `patch` x `patch` pixels, all channels, takes the baseline's values.
+    """Return the target's drop as each square of `patch` x `patch` pixels, all channels, takes the baseline's values.
 
     By default an eighth of the image's shorter side. Each pixel has its whole square's drop.
     """
@@ -155,7 +158,7 @@ def feature_ablation(
 def occlusion(
     response: Response, image: Tensor, baseline: Tensor, window: int | None = None, stride: int | None = None
 ) -> tuple[Tensor, None]:
-    """The target's drop as a square window slides over the image (Zeiler & Fergus 2014, arXiv 1311.2901).
+    """Return the target's drop as a square window slides over the image (Zeiler & Fergus 2014, arXiv 1311.2901).
 
     The window of `window` pixels, by default a fifth of the image's shorter side, takes the baseline's values in all
     channels and moves by `stride`, by default a third of it; a pixel has the mean drop of the windows that cover it.

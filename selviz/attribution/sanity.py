@@ -39,7 +39,7 @@ def sanity(
     random, the last of them `module`. Columns rank_correlation and rank_correlation_abs: Spearman's between the map's
     pixels and those of step 0, with sign and without; ssim: of both maps as pictures, 0 grey and the largest value
     black or white. All -1..1; NaN for a map that is 0 or, for the correlations, the same everywhere. A tensor becomes
-    random by putting its values in random order (selviz's choice: drawing them anew would shrink the activations of a
+    random by putting its values in random order (selviz's choice: drawing them again would shrink the activations of a
     network whose batch norms are folded in). The targets must be of one layer.
     """
     if len(targets) != len(inputs) or len({target.layer for target in targets}) != 1:

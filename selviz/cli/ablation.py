@@ -22,7 +22,7 @@ def ablate(args: argparse.Namespace) -> None:
             store, run, chosen, **settings, cache=cache, report=lambda news: progress({"stage": "draws", **news})
         )
     if result["recomputed"]:
-        print("selviz: cached values take more than --cache-gb allows; parts were computed anew", file=sys.stderr)
+        print("selviz: cached values take more than --cache-gb allows; parts were computed again", file=sys.stderr)
     show(args, result, lambda: ablation_text(result))
 
 
@@ -95,7 +95,7 @@ def atlas(args: argparse.Namespace) -> None:
 def _atlas_options(sub: argparse.ArgumentParser) -> None:
     device_option(sub)
     run_option(sub)
-    sub.add_argument("--again", action="store_true", help="compute it anew even if it is there")
+    sub.add_argument("--again", action="store_true", help="compute it again even if it is there")
     cache_option(sub)
 
 

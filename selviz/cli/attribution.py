@@ -46,7 +46,7 @@ def sanity(args: argparse.Namespace) -> None:
 def _sanity_options(sub: argparse.ArgumentParser) -> None:
     _attribution_options(sub)
     sub.add_argument("--images", type=positive, default=24, help="at least 20 (default: %(default)s)")
-    sub.add_argument("--again", action="store_true", help="compute it anew even if it is there")
+    sub.add_argument("--again", action="store_true", help="compute it again even if it is there")
 
 
 def _attribution_options(sub: argparse.ArgumentParser) -> None:
@@ -71,7 +71,7 @@ def _attribution_options(sub: argparse.ArgumentParser) -> None:
 
 
 def _attribution_settings(args: argparse.Namespace) -> dict[str, Any]:
-    """The settings of `attribution` that were given."""
+    """Return the settings of `attribution` that were given."""
     names = ("at", "steps", "patch", "window", "stride", "smooth", "noise")
     return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
 

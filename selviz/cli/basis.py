@@ -62,7 +62,7 @@ def _basis_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--images", type=positive, default=2000, help="so many evaluation images (default: %(default)s)")
     sub.add_argument("--restarts", type=positive, default=6, help="of the search, at least 5 (default: %(default)s)")
     sub.add_argument("--steps", type=positive, default=200, help="of each restart (default: %(default)s)")
-    sub.add_argument("--again", action="store_true", help="compute everything anew")
+    sub.add_argument("--again", action="store_true", help="compute everything again")
 
 
 COMMANDS: Commands = {

@@ -100,7 +100,7 @@ def listing_options(sub: argparse.ArgumentParser) -> None:
 
 
 def store_and_run(args: argparse.Namespace) -> "tuple[Store, str]":
-    """The store and the full name of the run that `args.run` names or begins."""
+    """Return the store and the full name of the run that `args.run` names or begins."""
     from selviz.store import Store
 
     store = Store(args.data)
@@ -108,7 +108,7 @@ def store_and_run(args: argparse.Namespace) -> "tuple[Store, str]":
 
 
 def in_order(frame: "pd.DataFrame", args: argparse.Namespace) -> "pd.DataFrame":
-    """The rows in the order of --sort and --ascending, cut at --limit."""
+    """Return the rows in the order of --sort and --ascending, cut at --limit."""
     if args.sort:
         if args.sort not in frame.columns:
             raise unknown("column", args.sort, list(frame.columns))

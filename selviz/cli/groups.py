@@ -36,7 +36,7 @@ def groups(args: argparse.Namespace) -> None:
 
 
 def _units(args: argparse.Namespace) -> dict[str, list[int]]:
-    """The units of --units, every one of which the run has."""
+    """Return the units of --units, every one of which the run has."""
     chosen, layers = parse_units(args.units or []), Store(args.data).layers(args.what).set_index("layer")["units"]
     for layer, units in chosen.items():
         if layer not in layers.index:

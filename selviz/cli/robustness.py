@@ -96,7 +96,7 @@ def _robustness_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--target", metavar="CLASS", help="the attacks aim at this class (default: any wrong one)")
     sub.add_argument("--images", type=positive, default=1000, help="so many evaluation images (default: %(default)s)")
     sub.add_argument("--seed", type=whole, default=0, help="of what is random (default: 0)")
-    sub.add_argument("--again", action="store_true", help="compute it anew even if it is there")
+    sub.add_argument("--again", action="store_true", help="compute it again even if it is there")
 
 
 def dimensionality(args: argparse.Namespace) -> None:
@@ -138,7 +138,7 @@ def _dimensionality_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--draws", type=positive, default=100, help="of the bootstrap (default: %(default)s)")
     sub.add_argument("--no-maps", action="store_true", help="only units averaged over positions, which is faster")
     sub.add_argument("--seed", type=whole, default=0, help="of what is random (default: 0)")
-    sub.add_argument("--again", action="store_true", help="compute it anew even if it is there")
+    sub.add_argument("--again", action="store_true", help="compute it again even if it is there")
 
 
 COMMANDS: Commands = {

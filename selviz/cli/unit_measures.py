@@ -42,11 +42,11 @@ def _metrics_options(sub: argparse.ArgumentParser) -> None:
         help="classes that count as one, for the SI of superclasses; repeat it for each superclass",
     )
     sub.add_argument("--agreement", action="store_true", help="rank correlations of the metrics within each layer")
-    sub.add_argument("--again", action="store_true", help="compute them anew even if they are there")
+    sub.add_argument("--again", action="store_true", help="compute them again even if they are there")
 
 
 def superclasses(specs: Sequence[str]) -> dict[str, list[str]] | None:
-    """`["even=0,2", "odd=1,3"]` -> `{"even": ["0", "2"], "odd": ["1", "3"]}`; None for no specs."""
+    """Return `["even=0,2", "odd=1,3"]` -> `{"even": ["0", "2"], "odd": ["1", "3"]}`; None for no specs."""
     found: dict[str, list[str]] = {}
     for spec in specs:
         name, equals, members = spec.partition("=")
@@ -68,7 +68,7 @@ def unit_map(args: argparse.Namespace) -> None:
 
 def _unit_map_options(sub: argparse.ArgumentParser) -> None:
     run_option(sub)
-    sub.add_argument("--again", action="store_true", help="compute it anew even if it is there")
+    sub.add_argument("--again", action="store_true", help="compute it again even if it is there")
 
 
 COMMANDS: Commands = {

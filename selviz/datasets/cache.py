@@ -24,7 +24,7 @@ from selviz.datasets.preparation import Preparation
 from selviz.errors import SelvizError
 from selviz.system.progress import Report
 
-VERSION = 1  # of what decoding makes of the same file; another number decodes anew
+VERSION = 1  # of what decoding makes of the same file; another number decodes again
 _DAMAGED = (FileNotFoundError, NotADirectoryError, KeyError, ValueError, TypeError)
 
 
@@ -43,7 +43,7 @@ class Decoded:
 
 
 def folder() -> Path:
-    """Where selviz keeps what it can get again: decoded pixels, downloads."""
+    """Return where selviz keeps what it can get again: decoded pixels, downloads."""
     base = os.environ.get("SELVIZ_CACHE")
     return Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "selviz"
 
@@ -51,7 +51,8 @@ def folder() -> Path:
 def decoded(
     files: Sequence[Path], stamps: Sequence[tuple[str, int, int]], preparation: Preparation, report: Report
 ) -> Decoded:
-    """The pixels of the files, decoded now if the cache does not hold them; `stamps` tell (path, size, time) of each.
+    """Return the pixels of the files, decoded now if the cache does not hold them; `stamps` tell (path, size,
+    time) of each.
 
     Raises SelvizError where no file is a picture, and where the cache cannot be written.
     """
@@ -69,7 +70,7 @@ def decoded(
 
 
 def known_fingerprint(found: Decoded, labels: np.ndarray, class_names: Sequence[str]) -> str:
-    """`fingerprint` of the pixels with these labels and names, computed once: gigabytes take seconds to read."""
+    """Return `fingerprint` of the pixels with these labels and names, computed once: gigabytes take seconds to read."""
     about = hashlib.sha256(repr(tuple(class_names)).encode() + np.ascontiguousarray(labels, np.int64).tobytes())
     file = found.entry / f"fingerprint-{about.hexdigest()[:16]}"
     with contextlib.suppress(OSError, UnicodeDecodeError):

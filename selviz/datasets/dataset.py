@@ -47,38 +47,40 @@ class Dataset:
 
     @property
     def train_pixels(self) -> Tensor:
-        """uint8 [N, C, H, W]; raises SelvizError where there are no training images."""
+        """Return uint8 [N, C, H, W]; raises SelvizError where there are no training images."""
         return self._train[0]
 
     @property
     def train_labels(self) -> Tensor:
-        """int64 [N]; raises SelvizError where there are no training images."""
+        """Return int64 [N]; raises SelvizError where there are no training images."""
         return self._train[1]
 
     @property
     def channels(self) -> int:
-        """Channels of an image: 1 or 3."""
+        """Return channels of an image: 1 or 3."""
         return self.eval_pixels.shape[1]
 
     def normalise(self, pixels: Tensor) -> Tensor:
-        """float32 inputs [N, C, H, W] of uint8 pixels: (pixels / 255 - mean) / std per channel."""
+        """Return float32 inputs [N, C, H, W] of uint8 pixels: (pixels / 255 - mean) / std per channel."""
         mean = torch.tensor(self.mean, device=pixels.device).view(1, -1, 1, 1)
         std = torch.tensor(self.std, device=pixels.device).view(1, -1, 1, 1)
         return (pixels.float() / 255).sub_(mean).div_(std)
 
     def inputs(self, part: str = "eval") -> Tensor:
-        """All normalised inputs of the "train" or "eval" part, float32 [N, C, H, W]."""
+        """Return all normalised inputs of the "train" or "eval" part, float32 [N, C, H, W]."""
         return self.normalise(self.train_pixels if part == "train" else self.eval_pixels)
 
     def prepare(self, picture: Image.Image) -> Tensor:
-        """uint8 [C, H, W] of any picture, as the data set's own were prepared; ValueError where that cannot be."""
+        """Return uint8 [C, H, W] of any picture, as the data set's own were prepared; ValueError where that cannot
+        be.
+        """
         height, width = self.eval_pixels.shape[2:]
         preparation = self.preparation or choose(Options(channels=self.channels), [(width, height)])
         return torch.from_numpy(preparation.pixels(picture).copy())
 
     @property
     def sealed_images(self) -> int:
-        """How many of the evaluation images, the last ones, are sealed."""
+        """Return how many of the evaluation images, the last ones, are sealed."""
         return int((self.eval_folds == SEALED).sum())
 
     def with_sealed(self, images: int) -> "Dataset":
@@ -101,12 +103,12 @@ class Dataset:
         )
 
     def view(self, rows: slice | Tensor = slice(None)) -> "Inputs":
-        """The same of some evaluation images, each normalised when it is asked for."""
+        """Return the same of some evaluation images, each normalised when it is asked for."""
         return Inputs(self, torch.arange(len(self.eval_labels))[rows])
 
     @property
     def example(self) -> Tensor:
-        """One normalised input [1, C, H, W], for tracing."""
+        """Return one normalised input [1, C, H, W], for tracing."""
         return self.normalise(self.eval_pixels[:1])
 
 
@@ -134,7 +136,7 @@ def assemble(
     eval_pixels: np.ndarray,
     eval_labels: np.ndarray,
 ) -> Dataset:
-    """A Dataset of numpy arrays uint8 [N, C, H, W] and int [N]; orders and folds the evaluation images."""
+    """Return a Dataset of numpy arrays uint8 [N, C, H, W] and int [N]; orders and folds the evaluation images."""
     order = balanced_order(eval_labels, seed=0)
     eval_pixels, eval_labels = eval_pixels[order], eval_labels[order]
     train = torch.from_numpy(train_pixels.copy()), torch.from_numpy(train_labels.astype(np.int64))
@@ -154,13 +156,13 @@ def assemble(
 
 
 def channel_counts(pixels: np.ndarray) -> np.ndarray:
-    """How often each of the 256 values occurs in each channel of uint8 pixels [N, C, H, W]: int64 [C, 256]."""
+    """Return how often each of the 256 values occurs in each channel of uint8 pixels [N, C, H, W]: int64 [C, 256]."""
     channels = range(pixels.shape[1])
     return np.stack([np.bincount(pixels[:, channel].reshape(-1), minlength=256) for channel in channels])
 
 
 def moments(counts: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation per channel, 0..1 with 6 digits, of the pixels counted in [C, 256].
+    """Return mean and standard deviation per channel, 0..1 with 6 digits, of the pixels counted in [C, 256].
 
     A channel without any variation gets 1 as its deviation, so that nothing is divided by 0.
     """
@@ -171,7 +173,9 @@ def moments(counts: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 
 def fingerprint(pixels: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> str:
-    """16 hex digits over evaluation pixels, their shape, labels and class names: equal exactly if all of these are."""
+    """Return 16 hex digits over evaluation pixels, their shape, labels and class names: equal exactly if all of
+    these are.
+    """
     digest = hashlib.sha256(repr((pixels.shape, tuple(class_names))).encode())
     # An array is a Buffer to typeshed from Python 3.12 on.
     digest.update(np.ascontiguousarray(pixels))  # type: ignore[arg-type]  # see above

@@ -23,12 +23,12 @@ Skipped = tuple[int, str]  # position of a file and the reason why it is left ou
 
 
 def is_image(name: str) -> bool:
-    """Whether a file's name says that it is a picture."""
+    """Return whether a file's name says that it is a picture."""
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES
 
 
 def open_picture(file: str | Path | IO[bytes]) -> Image.Image:
-    """The picture in a path or an open file, its pixels not read yet; ValueError says why there is none."""
+    """Return the picture in a path or an open file, its pixels not read yet; ValueError says why there is none."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -45,7 +45,7 @@ def open_picture(file: str | Path | IO[bytes]) -> Image.Image:
 
 
 def read_picture(file: str | Path | IO[bytes], preparation: Preparation) -> np.ndarray:
-    """uint8 [C, H, W] of the picture in a path or an open file; ValueError says why there is none."""
+    """Return uint8 [C, H, W] of the picture in a path or an open file; ValueError says why there is none."""
     picture = open_picture(file)
     try:
         with picture, warnings.catch_warnings():
@@ -98,7 +98,7 @@ def decode(
     report: Callable[[int], None] = lambda done: None,
     workers: int | None = None,
 ) -> list[Skipped]:
-    """Hands uint8 [n, C, H, W] and the n positions in `files` to `sink`, in their order, chunk by chunk.
+    """Hand uint8 [n, C, H, W] and the n positions in `files` to `sink`, in their order, chunk by chunk.
 
     Returns (position, reason) of the files that are left out; `report` gets the number of files that are done.
     """
@@ -126,7 +126,7 @@ def decode(
 
 
 def count_workers() -> int:
-    """Threads that decode: one a processor that this process may use, at most 16."""
+    """Return threads that decode: one a processor that this process may use, at most 16."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(usable, 16)
 

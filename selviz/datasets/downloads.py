@@ -23,7 +23,7 @@ def download(
     parts: tuple[Mapping[str, bool | str], Mapping[str, bool | str]],
     mirrors: bool = True,
 ) -> Dataset:
-    """torchvision's data set of class `kind`; `parts` are its arguments for training and evaluation images.
+    """Return torchvision's data set of class `kind`; `parts` are its arguments for training and evaluation images.
 
     `folder` is where its original files belong, for the message when it cannot be downloaded.
     """
@@ -45,7 +45,7 @@ def download(
 
 
 def _arrays(part: Any) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 [N, C, H, W] and labels [N] of a data set of torchvision."""
+    """Return uint8 [N, C, H, W] and labels [N] of a data set of torchvision."""
     pixels, labels = np.asarray(part.data), np.asarray(part.labels if hasattr(part, "labels") else part.targets)
     if pixels.ndim == 3:
         pixels = pixels[:, None]

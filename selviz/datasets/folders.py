@@ -38,7 +38,7 @@ class OtherFile(NamedTuple):
 
     @property
     def suffix(self) -> str:
-        """`.heic`; "no suffix" where there is none."""
+        """Return `.heic`; "no suffix" where there is none."""
         return os.path.splitext(self.path)[1].lower() or "no suffix"
 
 
@@ -58,12 +58,12 @@ class Files:
         return len(self.paths)
 
     def pick(self, rows: np.ndarray) -> "Files":
-        """These rows, in this order."""
+        """Return these rows, in this order."""
         return Files([self.paths[i] for i in rows], self.labels[rows], [self.stamps[i] for i in rows], self.others)
 
     @cached_property
     def digest(self) -> str:
-        """Equal exactly if the same files, unchanged, have the same labels."""
+        """Return equal exactly if the same files, unchanged, have the same labels."""
         digest = hashlib.sha256(np.ascontiguousarray(self.labels, np.int64).tobytes())
         for stamp in self.stamps:
             digest.update(repr(stamp).encode(errors="surrogateescape"))
@@ -158,7 +158,8 @@ def open_parts(
     max_images: int,
     report: Report,
 ) -> Dataset:
-    """The Dataset of these files: evaluation images decoded (or taken from the cache), training ones when asked for.
+    """Return the Dataset of these files: evaluation images decoded (or taken from the cache), training ones when
+    asked for.
 
     `mean` and `std` () are computed over the training images, or over the evaluation images where there are no others.
     """
@@ -224,7 +225,7 @@ def open_parts(
 
 
 def list_files(root: Path, classes: list[str]) -> Files:
-    """The image files below each class's folder, sorted by class and path. Links to folders are not followed.
+    """Return the image files below each class's folder, sorted by class and path. Links to folders are not followed.
 
     A link that leads out of the data set is refused: a folder that came from somebody else could name any file of this
     machine. SelvizError names the first one, unless SELVIZ_FOLLOW_LINKS is 1.
@@ -249,7 +250,7 @@ def list_files(root: Path, classes: list[str]) -> Files:
 
 
 def files_of(root: Path, paths: Sequence[str | Path], labels: np.ndarray) -> Files:
-    """These files, each with its stamp; one that is not there has size and time 0."""
+    """Return these files, each with its stamp; one that is not there has size and time 0."""
     stamps = []
     for file in paths:
         try:
@@ -261,7 +262,7 @@ def files_of(root: Path, paths: Sequence[str | Path], labels: np.ndarray) -> Fil
 
 
 def check_classes(root: Path, classes: list[str]) -> None:
-    """SelvizError unless there are two classes or more."""
+    """Raise SelvizError unless there are two classes or more."""
     if len(classes) < 2:
         has = f"one class folder only, {classes[0]}/" if classes else "no class folders"
         raise SelvizError(
@@ -273,7 +274,7 @@ def check_classes(root: Path, classes: list[str]) -> None:
 def check_images(
     where: object, classes: Sequence[str], files: Files, reason: str = "put images into it or remove its folder"
 ) -> None:
-    """SelvizError that names the first class without an image among the files, and what else it has."""
+    """Raise SelvizError that names the first class without an image among the files, and what else it has."""
     counts = np.bincount(files.labels, minlength=len(classes))
     if empty := [label for label in range(len(classes)) if not counts[label]]:
         name, more = classes[empty[0]], f" (and {len(empty) - 1} more)" if len(empty) > 1 else ""

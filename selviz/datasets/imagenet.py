@@ -19,7 +19,7 @@ VAL_FOLDERS = ("val", "ILSVRC2012_img_val", "ILSVRC/Data/CLS-LOC/val", "Data/CLS
 
 
 def tiny_imagenet(root: Path) -> Parts:
-    """`train/<id>/images/`, and `val/images/` with `val/val_annotations.txt`; words in `words.txt`."""
+    """Return `train/<id>/images/`, and `val/images/` with `val/val_annotations.txt`; words in `words.txt`."""
     if not (root / "val" / "val_annotations.txt").is_file():
         raise SelvizError(
             f"{root} has no val/val_annotations.txt; give the folder tiny-imagenet-200 as it was unpacked, or use "
@@ -35,7 +35,7 @@ def tiny_imagenet(root: Path) -> Parts:
 
 
 def imagenet(root: Path) -> Parts:
-    """`train/<id>/` and `val/<id>/`; or the challenge's flat `val/`, labelled by its devkit or Kaggle's csv."""
+    """Return `train/<id>/` and `val/<id>/`; or the challenge's flat `val/`, labelled by its devkit or Kaggle's csv."""
     held_out = next((root / name for name in VAL_FOLDERS if (root / name).is_dir()), None)
     if held_out is None:
         raise SelvizError(f"{root} has no val/; give the folder that holds ImageNet's train/ and val/ as unpacked.")
@@ -91,7 +91,7 @@ def _labelled(root: Path, rows: list[tuple[Path, str]], classes: list[str]) -> F
 
 
 def _words(root: Path) -> dict[str, str]:
-    """WordNet id -> words, of the files that come with either data set."""
+    """Return WordNet id -> words, of the files that come with either data set."""
     found = {}
     for name in ("words.txt", "LOC_synset_mapping.txt"):
         for line in _lines(root / name) if (root / name).is_file() else ():
@@ -101,7 +101,7 @@ def _words(root: Path) -> dict[str, str]:
 
 
 def _named(classes: list[str], words: dict[str, str]) -> tuple[str, ...]:
-    """The first word of each class; two classes of the same name, and those without words, show their id."""
+    """Return the first word of each class; two classes of the same name, and those without words, show their id."""
     first = [words.get(wnid, "").split(",")[0].strip() for wnid in classes]
     if not any(first) and len(classes) == 1000 and all(wnid.startswith("n") for wnid in classes):
         from torchvision.models import ResNet18_Weights
@@ -114,7 +114,7 @@ def _named(classes: list[str], words: dict[str, str]) -> tuple[str, ...]:
 
 
 def _devkit(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """Number in the challenge -> WordNet id, and id -> words, of the leaves in `meta.mat`."""
+    """Return number in the challenge -> WordNet id, and id -> words, of the leaves in `meta.mat`."""
     from scipy.io import loadmat
 
     try:

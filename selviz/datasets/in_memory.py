@@ -71,7 +71,7 @@ def no_training_images() -> tuple[Tensor, Tensor]:
 
 
 def _gathered(data: object) -> tuple[Tensor, Tensor]:
-    """All images [N, C, H, W] and labels [N] int64 of a pair, a Dataset or a DataLoader."""
+    """Return all images [N, C, H, W] and labels [N] int64 of a pair, a Dataset or a DataLoader."""
     if isinstance(data, tuple | list) and len(data) == 2 and not isinstance(data[0], tuple):
         images, labels = _tensor(data[0], "images"), _tensor(data[1], "labels")
     elif hasattr(data, "__iter__") or hasattr(data, "__getitem__"):
@@ -123,7 +123,7 @@ def _gathered_batches(data: Any) -> tuple[Tensor, Tensor]:
 
 
 def _tensor(value: object, what: str) -> Tensor:
-    """A tensor on the CPU, of a tensor, an array, a number or a picture."""
+    """Return a tensor on the CPU, of a tensor, an array, a number or a picture."""
     if isinstance(value, Tensor):
         return value.detach().cpu()
     if hasattr(value, "getbands"):  # a picture of Pillow, as torchvision's sets give without a transform
@@ -158,7 +158,7 @@ def _moments(mean: Sequence[float] | None, std: Sequence[float] | None, channels
 def _as_pixels(
     images: Tensor, given: tuple[Tensor, Tensor] | None
 ) -> tuple[Tensor, tuple[float, ...], tuple[float, ...], float]:
-    """(uint8 pixels, mean, std, largest error in an input): inputs are (pixels / 255 - mean) / std."""
+    """Return (uint8 pixels, mean, std, largest error in an input): inputs are (pixels / 255 - mean) / std."""
     if images.dtype == torch.uint8:
         mean, std = given or (torch.zeros(images.shape[1]).double(), torch.ones(images.shape[1]).double())
         return images, tuple(mean.tolist()), tuple(std.tolist()), 0.0
@@ -174,8 +174,8 @@ def _as_pixels(
 
 
 def _levels(values: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean and std [C] with which 256 levels of pixels give these inputs [N, C, H, W], exactly where that can
-    be.
+    """Return the mean and std [C] with which 256 levels of pixels give these inputs [N, C, H, W], exactly where
+    that can be.
     """
     means, stds = [], []
     for channel in values.transpose(0, 1).reshape(values.shape[1], -1):

@@ -70,7 +70,7 @@ class Preparation:
     depth: int = field(default=0, repr=False)
 
     def pixels(self, picture: Image.Image) -> np.ndarray:
-        """uint8 [channels, height, width]. Raises ValueError for what is no usable picture."""
+        """Return uint8 [channels, height, width]. Raises ValueError for what is no usable picture."""
         if max(picture.size) > LONGEST * min(picture.size):
             raise ValueError(f"its sides are {picture.width} and {picture.height} pixels, too far apart")
         picture = _eight_bit(picture, self.depth).convert("L" if self.channels == 1 else "RGB")
@@ -100,7 +100,9 @@ class Preparation:
 
 
 def choose(options: Options, sizes: list[tuple[int, int]]) -> Preparation:
-    """The preparation for pictures of these (width, height): as they are, where most share a size of at most 256."""
+    """Return the preparation for pictures of these (width, height): as they are, where most share a size of at
+    most 256.
+    """
     crop = (options.image_size, options.image_size)
     if not options.image_size:
         commonest = max(sorted(set(sizes)), key=sizes.count, default=(0, 0))

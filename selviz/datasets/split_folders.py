@@ -137,7 +137,9 @@ def _class_home(folder: Path) -> Path:
 
 
 def _check_not_parts(root: Path, names: Sequence[str], classes: dict[str, tuple[str, ...]]) -> None:
-    """SelvizError where all folders hold the same class folders, so that they are likely parts and not classes."""
+    """Raise SelvizError where all folders hold the same class folders, so that they are likely parts and not
+    classes.
+    """
     holding = [name for name in names if len(classes[name]) > 1]
     direct = [name for name in names if _images_in(root / name)]
     if len(holding) > 1 and not direct and all(_alike(classes[name], classes[holding[0]]) for name in holding):
@@ -206,7 +208,7 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def check_link(root: Path, path: str | Path) -> None:
-    """SelvizError for a link that leads out of the data set's folder, unless SELVIZ_FOLLOW_LINKS is 1."""
+    """Raise SelvizError for a link that leads out of the data set's folder, unless SELVIZ_FOLLOW_LINKS is 1."""
     if not os.path.islink(path) or os.environ.get("SELVIZ_FOLLOW_LINKS") == "1":
         return
     home = os.path.realpath(root.parent if role_of(root.name) else root)

@@ -7,7 +7,9 @@ MIN_SEALED = 20  # images: a smaller fold could support nothing
 
 
 def stratified_split(labels: np.ndarray, train_share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Training and evaluation indices of labels [N], each class split by `train_share` (rounded), fixed by the seed."""
+    """Return training and evaluation indices of labels [N], each class split by `train_share` (rounded), fixed by
+    the seed.
+    """
     generator = np.random.default_rng(seed)
     train, evaluation = [], []
     for label in np.unique(labels):
@@ -19,7 +21,9 @@ def stratified_split(labels: np.ndarray, train_share: float, seed: int) -> tuple
 
 
 def balanced_order(labels: np.ndarray, seed: int) -> np.ndarray:
-    """A permutation [N] in which each class's images are spread evenly, so that every prefix is nearly stratified."""
+    """Return a permutation [N] in which each class's images are spread evenly, so that every prefix is nearly
+    stratified.
+    """
     generator = np.random.default_rng(seed)
     position = np.empty(len(labels))
     for label in np.unique(labels):

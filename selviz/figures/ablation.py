@@ -16,7 +16,7 @@ MOST_WRITTEN = 12  # classes up to which a confusion matrix has its numbers writ
 def against_controls(
     result: Mapping[str, Sequence[float]], draws: Mapping[str, Sequence[float]], dark: bool
 ) -> go.Figure:
-    """Where the chosen units rank: `result` has before and after, each (value, low, high) 0..1; `draws` the
+    """Return where the chosen units rank: `result` has before and after, each (value, low, high) 0..1; `draws` the
     accuracies of each kind of CONTROLS, a row of dots each."""
     shown = {kind: 100 * np.asarray(values, dtype=float) for kind, values in draws.items() if len(values)}
     figure = basics.empty(height=190 + 70 * len(shown))
@@ -66,7 +66,8 @@ def against_controls(
 
 
 def before_and_after(per_class: pd.DataFrame, dark: bool) -> go.Figure:
-    """Accuracy by class, before (outlined) and after (filled), with intervals. Columns class, class_index, before,
+    """Return accuracy by class, before (outlined) and after (filled), with intervals. Columns class, class_index,
+    before,
     before_low, before_high, after, after_low, after_high, images; accuracies 0..1."""
     figure = basics.empty(height=330)
     hues = colors.classes(len(per_class), dark)
@@ -93,7 +94,8 @@ def before_and_after(per_class: pd.DataFrame, dark: bool) -> go.Figure:
 
 
 def confusion(counts: np.ndarray, class_names: list[str], difference: bool, dark: bool) -> go.Figure:
-    """Numbers of images [C, C], true class (down) by predicted class (across), or their difference after - before.
+    """Return numbers of images [C, C], true class (down) by predicted class (across), or their difference after -
+    before.
 
     A mistake that became more frequent and a right answer that was lost have the same colour, that of a loss. The
     diagonal of plain counts is written but not coloured, as it would outshine the mistakes.
@@ -136,7 +138,8 @@ def confusion(counts: np.ndarray, class_names: list[str], difference: bool, dark
 
 
 def removal_curves(curves: pd.DataFrame, dark: bool) -> go.Figure:
-    """Accuracy while units are removed: largest values first (filled), smallest first (hollow), random orders (mean
+    """Return accuracy while units are removed: largest values first (filled), smallest first (hollow), random
+    orders (mean
     and band from lowest to highest). Columns direction, draw, removed, accuracy 0..1."""
     figure = basics.empty(height=380)
     ink, grey = colors.INK[dark], colors.ALPHA[dark][1]
@@ -184,7 +187,8 @@ def removal_curves(curves: pd.DataFrame, dark: bool) -> go.Figure:
 
 
 def atlas_map(effects: pd.DataFrame, title: str, dark: bool) -> go.Figure:
-    """What each unit's silence does to each class, a square mark each. Columns unit, class, class_index, value (a
+    """Return what each unit's silence does to each class, a square mark each. Columns unit, class, class_index,
+    value (a
     change: below 0 is a loss) and told (what the hover box says). Units run across in the order of the table."""
     order = [str(unit) for unit in dict.fromkeys(effects["unit"])]
     names = [safe_text.label(name) for name in effects.sort_values("class_index")["class"].drop_duplicates()]
@@ -216,7 +220,8 @@ def atlas_map(effects: pd.DataFrame, title: str, dark: bool) -> go.Figure:
 
 
 def si_against_effect(units: pd.DataFrame, class_names: list[str], title: str, dark: bool) -> go.Figure:
-    """Each unit's SI against what its silence does to the class that it prefers. Columns si, value, told, layer, unit,
+    """Return each unit's SI against what its silence does to the class that it prefers. Columns si, value, told,
+    layer, unit,
     preferred_index, dead. customdata is [layer, unit]."""
     figure = basics.empty(height=360)
     figure.add_hline(0, line={"color": colors.OTHER[dark], "width": 1})

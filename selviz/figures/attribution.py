@@ -11,7 +11,9 @@ WAYS = {"deletion": "circle", "insertion": "circle-open"}
 
 
 def pixel_curves(table: pd.DataFrame, dark: bool) -> go.Figure:
-    """The target while pixels leave (deletion) or enter (insertion). Columns share 0..1 of pixels, and one for each."""
+    """Return the target while pixels leave (deletion) or enter (insertion). Columns share 0..1 of pixels, and one
+    for each.
+    """
     figure = basics.empty(height=260)
     for way, symbol in WAYS.items():
         figure.add_scatter(

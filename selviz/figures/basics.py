@@ -45,24 +45,28 @@ LEGEND = {
 
 
 def empty(height: int) -> go.Figure:
-    """A figure with selviz's looks and nothing in it."""
+    """Return a figure with selviz's looks and nothing in it."""
     return drawn((), height)
 
 
 def drawn(traces: Sequence[dict[str, Any]], height: int, **layout: Any) -> go.Figure:
-    """A figure of traces, each a dict with its `type`, in selviz's looks; `layout` as Plotly's, axes by their names."""
+    """Return a figure of traces, each a dict with its `type`, in selviz's looks; `layout` as Plotly's, axes by
+    their names.
+    """
     axes = {"xaxis": {}, "yaxis": {}, **{name: value for name, value in layout.items() if name[1:5] == "axis"}}
     looks = {**LOOKS, **layout, **{name: _merged(AXIS, axis) for name, axis in axes.items()}}
     return go.Figure(data=list(traces), layout={"height": height, **looks})
 
 
 def hollow(flags: pd.Series | np.ndarray) -> np.ndarray:
-    """A marker's symbols: open circles where a flag is set, else filled ones. As numbers, which Plotly checks fast."""
+    """Return a marker's symbols: open circles where a flag is set, else filled ones. As numbers, which Plotly
+    checks fast.
+    """
     return np.where(np.asarray(flags, dtype=bool), CIRCLE_OPEN, CIRCLE)
 
 
 def coloured(preferred: pd.Series, classes: int, dark: bool) -> dict[str, Any]:
-    """A marker's {"color", ...} by preferred class: numbers on a scale of steps, which Plotly checks fastest."""
+    """Return a marker's {"color", ...} by preferred class: numbers on a scale of steps, which Plotly checks fastest."""
     hues = colors.classes(classes, dark)
     if len(set(hues)) == 1:
         return {"color": hues[0]}
@@ -71,7 +75,7 @@ def coloured(preferred: pd.Series, classes: int, dark: bool) -> dict[str, Any]:
 
 
 def finish(figure: go.Figure, height: int) -> go.Figure:
-    """Gives a figure selviz's looks."""
+    """Give a figure selviz's looks."""
     layout = _merged(figure.layout.to_plotly_json(), {"height": height, **LOOKS})
     axes = {"xaxis": {}, "yaxis": {}, **{name: value for name, value in layout.items() if name[1:5] == "axis"}}
     figure.layout = {**layout, **{name: _merged(axis, AXIS) for name, axis in axes.items()}}
@@ -88,13 +92,13 @@ def _dicts(under: dict[str, Any], over: dict[str, Any], name: str) -> bool:
 
 
 def across(y: float, colour: str) -> dict[str, Any]:
-    """A thin line over the whole width at the height y, one of a layout's `shapes`."""
+    """Return a thin line over the whole width at the height y, one of a layout's `shapes`."""
     ends = {"type": "line", "xref": "x domain", "x0": 0, "x1": 1, "y0": y, "y1": y}
     return {**ends, "line": {"color": colour, "width": 1}}
 
 
 def whiskers(value: Values, low: Values, high: Values, dark: bool) -> dict[str, Any]:
-    """Error bars from low to high, arrays like `value`."""
+    """Return error bars from low to high, arrays like `value`."""
     return {
         "type": "data",
         "symmetric": False,
@@ -109,7 +113,7 @@ def whiskers(value: Values, low: Values, high: Values, dark: bool) -> dict[str, 
 def line_labels(
     ends: list[tuple[float, str, str]], x: float, low: float, high: float, height: int
 ) -> list[dict[str, Any]]:
-    """A label at the end of each line (value, text, colour), moved apart where they would cover each other."""
+    """Return a label at the end of each line (value, text, colour), moved apart where they would cover each other."""
     step = (high - low) * 20 / (height - 90)
     ends = sorted((end for end in ends if np.isfinite(end[0])), key=lambda end: end[0])
     places: list[float] = []

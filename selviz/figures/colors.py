@@ -23,7 +23,9 @@ STRONGEST = 10.0  # alphas beyond it have the full colour
 
 @functools.lru_cache(maxsize=1024)
 def alpha(value: float | None, dark: bool = False) -> str:
-    """The colour of an alpha: blue below 0, grey at 0 and for runs without one, orange above, fuller with its size."""
+    """Return the colour of an alpha: blue below 0, grey at 0 and for runs without one, orange above, fuller with
+    its size.
+    """
     low, middle, high = ALPHA[dark]
     if value is None or not math.isfinite(value) or value == 0:
         return middle
@@ -39,7 +41,9 @@ def alpha_sign(value: float | None) -> str:
 
 
 def classes(count: int, dark: bool = False, single_out: tuple[int, ...] = ()) -> list[str]:
-    """One colour per class, the same everywhere; with more than ten classes only those in `single_out` have one."""
+    """Return one colour per class, the same everywhere; with more than ten classes only those in `single_out` have
+    one.
+    """
     hues = CLASSES[dark]
     if count <= len(hues):
         return list(hues[:count])
@@ -47,5 +51,5 @@ def classes(count: int, dark: bool = False, single_out: tuple[int, ...] = ()) ->
 
 
 def heat_table() -> list[tuple[int, int, int]]:
-    """The 256 colours of HEAT as (red, green, blue), 0..255."""
+    """Return the 256 colours of HEAT as (red, green, blue), 0..255."""
     return [tuple(round(255 * part) for part in rgb) for rgb in sample_colorscale(HEAT, 256, colortype="tuple")]

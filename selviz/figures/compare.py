@@ -20,7 +20,8 @@ STEP = 0.09  # between the dots of a pile, of a row's height; a higher pile is p
 
 
 def accuracies(runs: pd.DataFrame, dark: bool) -> go.Figure:
-    """Accuracy of each network on the left, its difference from the baseline on the right, a row a network. Columns
+    """Return accuracy of each network on the left, its difference from the baseline on the right, one row per network.
+    Columns
     told, alpha, position, test_accuracy, low_share, high_share, change, change_low, change_high (shares, 0..1)."""
     names = [safe_text.label(told) for told in runs["told"]]
     traces = []
@@ -99,7 +100,8 @@ def class_differences(changes: pd.DataFrame, dark: bool) -> go.Figure:
 
 
 def profile(layers: pd.DataFrame, column: str, dark: bool) -> go.Figure:
-    """Mean SI by depth, a line a network, its null dotted. Columns told, alpha, position, layer, depth, null_p95 and
+    """Return mean SI by depth, a line a network, its null dotted. Columns told, alpha, position, layer, depth,
+    null_p95 and
     `column`; where all networks have the same layers, these are named."""
     traces, own = [], []
     for _, part in layers.groupby("position", sort=True):
@@ -138,7 +140,8 @@ def profile(layers: pd.DataFrame, column: str, dark: bool) -> go.Figure:
 
 
 def si_strips(units: pd.DataFrame, dark: bool) -> go.Figure:
-    """Every unit's SI, a row of dots a network, hollow if dead; the bar is the mean of the live ones, the grey tick the
+    """Return every unit's SI, a row of dots a network, hollow if dead; the bar is the mean of the live ones, the
+    grey tick the
     median of their nulls' 95th percentiles. Columns told, alpha, position, run, layer, unit, si, dead, null_p95;
     customdata [run, layer, unit]."""
     positions = sorted(units["position"].unique(), reverse=True)
@@ -191,8 +194,8 @@ def si_strips(units: pd.DataFrame, dark: bool) -> go.Figure:
 
 
 def matched(pairs: pd.DataFrame, nulls: dict[str, np.ndarray], class_names: list[str], dark: bool) -> go.Figure:
-    """The correlation of each unit with its match, a dot a unit in the colour of its preferred class, hollow if the
-    match prefers another; under it where the nulls (name -> correlations) lie, 5th to 95th percentile.
+    """Return the correlation of each unit with its match, a dot a unit in the colour of its preferred class,
+    hollow if the match prefers another; under it where the nulls (name -> correlations) lie, 5th to 95th percentile.
 
     Columns run, layer, unit, si, preferred_class, preferred_index, match, match_class, correlation; customdata [run,
     layer, unit].
@@ -256,7 +259,7 @@ def _marker(row: dict[Hashable, Any], dark: bool, size: int) -> dict[str, Any]:
 
 
 def _piles(values: pd.Series, low: float, high: float, top: float = 0.72) -> np.ndarray:
-    """Heights 0..top that pile up equal values, so that none hides another."""
+    """Return heights 0..top that pile up equal values, so that none hides another."""
     bins = pd.Series(np.clip(((values - low) / max(high - low, 1e-9) * 60).astype(int), 0, 59))
     rank = bins.groupby(bins).cumcount().to_numpy()
     return rank * min(STEP, top / max(1, int(rank.max(initial=0))))

@@ -14,7 +14,7 @@ OBSERVED = {False: "#d55e00", True: "#ff8a3d"}
 
 
 def null_distribution(null: pd.DataFrame, observed: float, unit: str, dark: bool) -> go.Figure:
-    """Histogram of the statistic if the claim is false, a line at what was observed. Column value."""
+    """Return histogram of the statistic if the claim is false, a line at what was observed. Column value."""
     scale = 100 if unit == "points" else 1
     values, at = scale * null["value"].to_numpy(), scale * observed
     counts, edges = np.histogram(np.append(values, at), bins=BINS)
@@ -55,7 +55,8 @@ def null_distribution(null: pd.DataFrame, observed: float, unit: str, dark: bool
 
 
 def effects(parts: pd.DataFrame, unit: str, dark: bool) -> go.Figure:
-    """Each part's effect with its interval, a row a part, a dashed mark at its smallest effect that matters. Columns
+    """Return each part's effect with its interval, one row per part, a dashed mark at its smallest effect that
+    matters. Columns
     name, effect, low, high, margin."""
     scale = 100 if unit == "points" else 1
     rows = list(range(len(parts)))[::-1]

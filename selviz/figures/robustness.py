@@ -14,7 +14,8 @@ SCALE = {  # poor to good, in grey, so that it is neither alpha's nor a class's
 
 
 def curves(table: pd.DataFrame, along: str, dark: bool) -> go.Figure:
-    """Accuracy by level, a line an alpha. Columns alpha, told (the line's label), level, accuracy, low, high (0..1, or
+    """Return accuracy by level, a line an alpha. Columns alpha, told (the line's label), level, accuracy, low,
+    high (0..1, or
     NaN without an interval), n; `along` is what a level is. Level 0 is clean; levels stand at even distances."""
     levels = sorted(table["level"].unique())
     names = ["clean" if level == 0 else f"{level:g}" for level in levels]
@@ -57,7 +58,8 @@ def curves(table: pd.DataFrame, along: str, dark: bool) -> go.Figure:
 
 
 def grid(table: pd.DataFrame, dark: bool) -> go.Figure:
-    """Accuracy of each network, across, under each corruption, the hardest on top. Columns name, told, alpha, accuracy
+    """Return accuracy of each network, across, under each corruption, the hardest on top. Columns name, told,
+    alpha, accuracy
     (0..1)."""
     columns = table[["alpha", "told"]].drop_duplicates().sort_values("alpha")["told"].tolist()
     cells = 100 * table.pivot(index="name", columns="told", values="accuracy")[columns]
@@ -82,7 +84,8 @@ def grid(table: pd.DataFrame, dark: bool) -> go.Figure:
 
 
 def against_si(runs: pd.DataFrame, what: str, dark: bool) -> go.Figure:
-    """A measure of each network against its mean SI, a point a run. Columns run, alpha, told, mean_si, value, low,
+    """Return a measure of each network against its mean SI, a point a run. Columns run, alpha, told, mean_si,
+    value, low,
     high (per cent)."""
     points = {
         "type": "scatter",
@@ -111,7 +114,7 @@ def against_si(runs: pd.DataFrame, what: str, dark: bool) -> go.Figure:
 
 
 def by_alpha(table: pd.DataFrame, what: str, dark: bool) -> go.Figure:
-    """Mean over seeds at each alpha, at even distances. Columns alpha, mean, low, high (per cent), n."""
+    """Return mean over seeds at each alpha, at even distances. Columns alpha, mean, low, high (per cent), n."""
     table = table.sort_values("alpha")
     places = list(range(len(table)))
     points = {
@@ -137,7 +140,8 @@ def by_alpha(table: pd.DataFrame, what: str, dark: bool) -> go.Figure:
 
 
 def shifts(units: pd.DataFrame, class_names: list[str], dark: bool) -> go.Figure:
-    """How far each unit moves against its SI on clean images, in the colour of its preferred class there; hollow where
+    """Return how far each unit moves against its SI on clean images, in the colour of its preferred class there;
+    hollow where
     it prefers another class on the perturbed images. Columns unit, si, shift, preferred_index, moved_class, told."""
     dots = {
         "type": "scatter",
@@ -162,7 +166,8 @@ def shifts(units: pd.DataFrame, class_names: list[str], dark: bool) -> go.Figure
 
 
 def profile(table: pd.DataFrame, title: str, dark: bool) -> go.Figure:
-    """A count by layer, a line an alpha, shuffled activations dotted. Columns alpha, told, layer, value, low, high (or
+    """Return a count by layer, a line an alpha, shuffled activations dotted. Columns alpha, told, layer, value,
+    low, high (or
     NaN), shuffled (or NaN), layers in forward order."""
     order = list(dict.fromkeys(table["layer"]))
     names = [safe_text.label(name) for name in order]

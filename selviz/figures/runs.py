@@ -74,7 +74,8 @@ def accuracy_against_si(runs: pd.DataFrame, column: str, dark: bool) -> go.Figur
 
 
 def depth_profile(layers: pd.DataFrame, column: str, dark: bool) -> go.Figure:
-    """Mean SI by layer, a line a run, its null dotted. Columns run, alpha, told (the line's label), layer, null_p95
+    """Return mean SI by layer, a line a run, its null dotted. Columns run, alpha, told (the line's label), layer,
+    null_p95
     and `column`, layers in forward order."""
     order = list(dict.fromkeys(layers["layer"]))
     names = [safe_text.label(name) for name in order]
@@ -114,7 +115,7 @@ def depth_profile(layers: pd.DataFrame, column: str, dark: bool) -> go.Figure:
 
 
 def _beside(x: np.ndarray, room: float) -> list[str]:
-    """Where each point's label goes: right of it, or left where only there is room."""
+    """Return where each point's label goes: right of it, or left where only there is room."""
     sides = []
     for value in x:
         right = ((x > value) & (x < value + room)).any()

@@ -16,7 +16,8 @@ SPREAD = 0.16  # of one alpha's seeds, to either side
 def by_alpha(
     points: pd.DataFrame, means: pd.DataFrame, column: str, title: str, scale: float, digits: int, dark: bool
 ) -> go.Figure:
-    """A number of each run by alpha, alphas evenly spaced. `points`: run, alpha, seed, `column`; `means`: alpha, mean,
+    """Return a number of each run by alpha, alphas evenly spaced. `points`: run, alpha, seed, `column`; `means`:
+    alpha, mean,
     low, high (NaN: no interval), n. Values are shown times `scale`."""
     alphas = sorted(points["alpha"].unique())
     place = {alpha: number for number, alpha in enumerate(alphas)}
@@ -80,7 +81,8 @@ def layers(
     span: tuple[float, float] | None = None,
     at: float | None = None,
 ) -> go.Figure:
-    """A number by layer, a line an alpha with its interval over seeds. `means`: alpha, layer, mean, low, high, n;
+    """Return a number by layer, a line an alpha with its interval over seeds. `means`: alpha, layer, mean, low,
+    high, n;
     `null`: layer, low, high, drawn as a band; `span`: of the axis; `at`: a height to mark."""
     order = {name: number for number, name in enumerate(names)}
     traces, ends = [], []
@@ -138,7 +140,7 @@ def _seeds(points: pd.DataFrame, x: basics.Values, y: basics.Values, dark: bool,
 
 
 def _means(means: pd.DataFrame, x: Sequence[float], scale: float, digits: int, dark: bool) -> list[dict[str, Any]]:
-    """A dash at each alpha's mean, with the interval where there is one."""
+    """Return a dash at each alpha's mean, with the interval where there is one."""
     trace = {
         "type": "scatter",
         "x": x,
@@ -175,7 +177,7 @@ def _hues(alphas: Iterable[float], dark: bool) -> list[str]:
 
 
 def _spread(points: pd.DataFrame, place: dict[float, int]) -> np.ndarray:
-    """Each point's place on the axis: its alpha's, moved a little aside in order of seed."""
+    """Return each point's place on the axis: its alpha's, moved a little aside in order of seed."""
     ranked = points.groupby("alpha")["seed"].rank(method="first") - 1
     count = points.groupby("alpha")["seed"].transform("size")
     share = np.where(count > 1, 2 * ranked.astype(float) / (count - 1).clip(lower=1) - 1, 0.0)

@@ -15,7 +15,7 @@ MOST_LINES = 128
 
 
 def progress(epochs: pd.DataFrame, dark: bool) -> go.Figure:
-    """Loss and accuracies by epoch. Columns epoch, loss, train_accuracy and test_accuracy 0..1."""
+    """Return loss and accuracies by epoch. Columns epoch, loss, train_accuracy and test_accuracy 0..1."""
     figure = make_subplots(1, 2, horizontal_spacing=0.12)
     ink, grey = colors.INK[dark], colors.ALPHA[dark][1]
     parts = (
@@ -46,7 +46,7 @@ def progress(epochs: pd.DataFrame, dark: bool) -> go.Figure:
 
 
 def si_histogram(units: pd.DataFrame, alpha: float | None, dark: bool) -> go.Figure:
-    """How many units have which SI, over all layers; a line at the mean. Columns layer, unit, si."""
+    """Return how many units have which SI, over all layers; a line at the mean. Columns layer, unit, si."""
     figure = basics.empty(height=290)
     values = units["si"].to_numpy()
     edges = np.linspace(min(0.0, float(values.min())), max(1.0, float(values.max())), BINS + 1)
@@ -66,7 +66,7 @@ def si_histogram(units: pd.DataFrame, alpha: float | None, dark: bool) -> go.Fig
 
 
 def layers_over_time(table: pd.DataFrame, dark: bool) -> go.Figure:
-    """Mean SI of each layer against epochs trained, early layers light and late ones dark; dotted: its null.
+    """Return mean SI of each layer against epochs trained, early layers light and late ones dark; dotted: its null.
 
     Columns done, layer, mean_si_live, null_p95, layers in forward order.
     """
@@ -96,7 +96,8 @@ def layers_over_time(table: pd.DataFrame, dark: bool) -> go.Figure:
 
 
 def unit_trajectories(units: pd.DataFrame, class_names: list[str], dark: bool) -> go.Figure:
-    """A line a unit of one layer: its SI against epochs trained, in the colour of the class it prefers at the end.
+    """Return a line a unit of one layer: its SI against epochs trained, in the colour of the class it prefers at
+    the end.
 
     Columns done, unit, si, preferred_class. Of more than 128 units, those with the largest SI at any moment.
     """
@@ -142,7 +143,7 @@ def rising_and_falling(shares: pd.DataFrame, dark: bool) -> go.Figure:
 
 
 def networks_over_time(epochs: pd.DataFrame, column: str, dark: bool) -> go.Figure:
-    """One number of several networks by epoch, a line a run. Columns run, told, alpha, epoch and `column`."""
+    """Return one number of several networks by epoch, a line a run. Columns run, told, alpha, epoch and `column`."""
     figure = basics.empty(height=340)
     names = {"test_accuracy": "test accuracy, %", "mean_si_live": "mean SI of live units"}
     scale = 100 if column == "test_accuracy" else 1
@@ -166,12 +167,12 @@ def networks_over_time(epochs: pd.DataFrame, column: str, dark: bool) -> go.Figu
 
 
 def _whole_steps(epochs: pd.Series) -> int:
-    """The distance of ticks at whole epochs, at most about ten of them."""
+    """Return the distance of ticks at whole epochs, at most about ten of them."""
     return max(1, -(-int(epochs.max()) // 10))
 
 
 def _depth(number: int, layers: int, dark: bool) -> str:
-    """A colour for a layer by its depth, neither alpha's nor a class's."""
+    """Return a colour for a layer by its depth, neither alpha's nor a class's."""
     from plotly.colors import sample_colorscale
 
     share = number / max(layers - 1, 1)

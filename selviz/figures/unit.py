@@ -40,7 +40,8 @@ def tuning(means: pd.DataFrame, preferred: int, dark: bool) -> go.Figure:
 
 
 def push(table: pd.DataFrame, dark: bool) -> go.Figure:
-    """How much a unit raises each class's logit. Columns class, class_index, removed and slope, each with _low and
+    """Return how much a unit raises each class's logit. Columns class, class_index, removed and slope, each with
+    _low and
     _high."""
     figure = basics.empty(height=260)
     most = cast(int, table["removed"].abs().idxmax())
@@ -67,7 +68,9 @@ def push(table: pd.DataFrame, dark: bool) -> go.Figure:
 
 
 def activations_by_class(activations: pd.DataFrame, class_names: list[str], preferred: int, dark: bool) -> go.Figure:
-    """Histogram of a unit's activations, stacked by class, preferred one at the bottom. Columns label_index, value."""
+    """Return histogram of a unit's activations, stacked by class, preferred one at the bottom. Columns
+    label_index, value.
+    """
     figure = basics.empty(height=260)
     values = activations["value"].to_numpy()
     edges = np.linspace(values.min(), max(values.max(), values.min() + 1e-6), 31)

@@ -15,7 +15,8 @@ MOST_DOTS = 28  # dots in a histogram's column; more become a bar
 
 
 def si_histograms(units: pd.DataFrame, class_names: list[str], dark: bool) -> go.Figure:
-    """One SI histogram per layer, a dot a unit where they fit, coloured by preferred class, customdata [layer, unit].
+    """Return one SI histogram per layer, a dot a unit where they fit, coloured by preferred class, customdata
+    [layer, unit].
 
     Columns layer, unit, si, null_mean, null_p95, preferred_class, preferred_index, dead. The grey band runs from the
     median of the units' null means to the median of their null 95th percentiles.
@@ -94,7 +95,7 @@ def si_histograms(units: pd.DataFrame, class_names: list[str], dark: bool) -> go
 
 
 def unit_scatter(units: pd.DataFrame, class_names: list[str], titles: dict[str, str], dark: bool) -> go.Figure:
-    """Units by two metrics, columns x and y with their `titles`. Further columns layer, unit, preferred_index,
+    """Return units by two metrics, columns x and y with their `titles`. Further columns layer, unit, preferred_index,
     preferred_class, dead, silent (ringed). customdata is [layer, unit]."""
     few = len(class_names) <= len(colors.CLASSES[dark])
     looks = {"size": 10, "line": {"width": 1, "color": colors.OTHER[dark]}}
@@ -139,7 +140,8 @@ def unit_scatter(units: pd.DataFrame, class_names: list[str], titles: dict[str, 
 
 
 def tuning_map(means: pd.DataFrame, dark: bool) -> go.Figure:
-    """Units by classes, a square mark each. Columns layer, unit, name (of the unit on the axis), class, class_index,
+    """Return units by classes, a square mark each. Columns layer, unit, name (of the unit on the axis), class,
+    class_index,
     mean, and share, the class mean over the unit's largest, which gives the colour. Units run in the table's order.
     customdata is [layer, unit]."""
     units = means["name"].unique().tolist()
@@ -179,7 +181,7 @@ def tuning_map(means: pd.DataFrame, dark: bool) -> go.Figure:
 
 
 def unit_map(units: pd.DataFrame, class_names: list[str], dark: bool) -> go.Figure:
-    """Units by their place on a map, columns x and y; others as in `unit_scatter`."""
+    """Return units by their place on a map, columns x and y; others as in `unit_scatter`."""
     figure = unit_scatter(units, class_names, {"x": "", "y": ""}, dark)
     figure.update_xaxes(showticklabels=False, showgrid=False)
     figure.update_yaxes(showticklabels=False, showgrid=False, scaleanchor="x", scaleratio=1)
@@ -218,7 +220,7 @@ def _band(low: float, high: float, axis: str, dark: bool) -> dict[str, Any]:
 
 
 def _key(name: str, marker: dict[str, Any]) -> dict[str, Any]:
-    """A trace without points, for the legend."""
+    """Return a trace without points, for the legend."""
     return {
         "type": "scatter",
         "x": [None],
@@ -231,7 +233,9 @@ def _key(name: str, marker: dict[str, Any]) -> dict[str, Any]:
 
 
 def _stack(units: pd.DataFrame, low: float, high: float) -> pd.DataFrame:
-    """The units with the centre of their SI bin and their height, 1.., in its column; equal classes lie together."""
+    """Return the units with the centre of their SI bin and their height, 1.., in its column; equal classes lie
+    together.
+    """
     units = units.sort_values("preferred_index", kind="stable").copy()
     bins = np.clip(((units["si"] - low) / (high - low) * BINS).astype(int), 0, BINS - 1)
     units["centre"] = low + (bins + 0.5) * (high - low) / BINS

@@ -24,7 +24,7 @@ BASES = ("units", "rotation", "found")
 
 
 class BestMap(NamedTuple):
-    """What `best_map` found: the table, and the map [U, U] that was chosen, one row a new unit."""
+    """What `best_map` found: the table, and the map [U, U] that was chosen, one row per new unit."""
 
     table: pd.DataFrame
     map: Tensor

@@ -122,7 +122,9 @@ def run_test(store: Store, key: str, report: Report = silent) -> Record:
     if result is not None and result["kind"] == "result":
         return _keyed(result)
     if result is not None and result["kind"] == "abandoned":
-        raise SelvizError(f"Hypothesis {registered['hypothesis']} was given up ({result['reason']}); register it anew.")
+        raise SelvizError(
+            f"Hypothesis {registered['hypothesis']} was given up ({result['reason']}); register it again."
+        )
     key = registered["hypothesis"]
     _check_rules(registered)
     folder = store.path / FOLDER / "partial" / key

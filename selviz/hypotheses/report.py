@@ -251,7 +251,7 @@ def null_svg(null: Sequence[float], observed: float, unit: str) -> str:
 
 
 def interval_svg(part: Mapping[str, Any], unit: str) -> str:
-    """The effect with its interval, beside the test's boundary and the smallest effect that matters."""
+    """Return the effect with its interval, beside the test's boundary and the smallest effect that matters."""
     values = [part[name] for name in ("low", "high", "effect", "boundary", "margin")]
     low, high = min(values), max(values)
     pad = (high - low) * 0.08 or 0.5

@@ -112,7 +112,7 @@ class About(NamedTuple):
 
     @property
     def names(self) -> list[str]:
-        """The names of its options."""
+        """Return the names of its options."""
         return [name for name, _, _ in self.options]
 
 

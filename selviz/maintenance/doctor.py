@@ -1,4 +1,5 @@
-"""What is in order on this machine and in this store, and what is not: `examine(Store("data"))` gives a row a finding.
+"""What is in order on this machine and in this store, and what is not: `examine(Store("data"))` gives one row per
+finding.
 
 A row has `what` was looked at, `state` (ok, note: works as it is, error: to be put right), what is `told`, and
 `fix`, the command for it.
@@ -30,13 +31,13 @@ Row = dict[str, str]
 
 
 def examine(store: Store, report: Report = silent) -> list[Row]:
-    """Every finding, in the order of the checks; every file of the store is read, and nothing is changed."""
+    """Return every finding, in the order of the checks; every file of the store is read, and nothing is changed."""
     checks = (packages, network, disk, runs, networks, datasets, records, work)
     return [row for check in checks for row in check(store, report)]
 
 
 def packages(store: Store, report: Report) -> Iterator[Row]:
-    """Whether every package is there, and not too old."""
+    """Yield whether every package is there, and not too old."""
     wrong = []
     for requirement in needed():
         try:
@@ -53,7 +54,7 @@ def packages(store: Store, report: Report) -> Iterator[Row]:
 
 
 def needed() -> list[Requirement]:
-    """What selviz and its dashboard need, as pyproject.toml says it."""
+    """Return what selviz and its dashboard need, as pyproject.toml says it."""
     if PROJECT.exists():  # a clone; an installed package has it in its metadata
         import tomllib
 
@@ -64,7 +65,7 @@ def needed() -> list[Requirement]:
 
 
 def network(store: Store, report: Report) -> Iterator[Row]:
-    """Whether torch computes, and on what."""
+    """Yield whether torch computes, and on what."""
     import torch
 
     try:
@@ -87,7 +88,7 @@ def network(store: Store, report: Report) -> Iterator[Row]:
 
 
 def disk(store: Store, report: Report) -> Iterator[Row]:
-    """Room in the store and in the folder of decoded images, and whether both can be written."""
+    """Yield room in the store and in the folder of decoded images, and whether both can be written."""
     for what, folder, other in (("store", store.path, "--data DIR"), ("cache", cache.folder(), "SELVIZ_CACHE=DIR")):
         place = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
         free = shutil.disk_usage(place).free
@@ -106,7 +107,7 @@ def disk(store: Store, report: Report) -> Iterator[Row]:
 
 
 def runs(store: Store, report: Report) -> Iterator[Row]:
-    """Whether each run is finished, and its files are what was written."""
+    """Yield whether each run is finished, and its files are what was written."""
     table = store.runs()
     whole, clean = 0, True
     for number, row in enumerate(table.to_dict("records")):
@@ -127,7 +128,7 @@ def runs(store: Store, report: Report) -> Iterator[Row]:
 
 
 def networks(store: Store, report: Report) -> Iterator[Row]:
-    """Whether each stored network can be used: it is tried in a process of its own."""
+    """Yield whether each stored network can be used: it is tried in a process of its own."""
     folders = [store.run_path(name) for name in store.names()]
     folders = [folder for folder in folders if (folder / NETWORK).exists() and (folder / "summary.json").exists()]
     problems = untrusted_files.network_problems(folders)
@@ -140,7 +141,7 @@ def networks(store: Store, report: Report) -> Iterator[Row]:
 
 
 def datasets(store: Store, report: Report) -> Iterator[Row]:
-    """Whether the images of each finished run are where they were, which silencing and explaining need."""
+    """Yield whether the images of each finished run are where they were, which silencing and explaining need."""
     table = store.runs()
     table = table[table["state"] == "finished"] if len(table) else table
     missing = set()
@@ -160,7 +161,7 @@ def datasets(store: Store, report: Report) -> Iterator[Row]:
 
 
 def records(store: Store, report: Report) -> Iterator[Row]:
-    """Whether the ledger of hypotheses and the groups of units are as they were written."""
+    """Yield whether the ledger of hypotheses and the groups of units are as they were written."""
     problems = check_rest(store)
     for problem in problems:
         yield _row("records", "error", problem.told, problem.fix)
@@ -169,7 +170,7 @@ def records(store: Store, report: Report) -> Iterator[Row]:
 
 
 def work(store: Store, report: Report) -> Iterator[Row]:
-    """Jobs that run, that failed, and claims that a process left behind."""
+    """Yield jobs that run, that failed, and claims that a process left behind."""
     stale = 0
     for claim in [*store.path.glob("runs/*/claim.json"), *store.path.glob("hypotheses/partial/*.claim")]:
         found = holder(claim)

@@ -21,7 +21,7 @@ WHOLE = ("hypotheses", "groups", "places")  # folders of small files that are co
 
 
 def migrate(source: Path, target: Path) -> pd.DataFrame:
-    """Copy the store at `source` to `target`, its finished runs in today's form; one row a run: run, done, told.
+    """Copy the store at `source` to `target`, its finished runs in today's form; one row per run: run, done, told.
 
     A run that is damaged, unfinished or of a newer selviz is left out, and said; one that is in `target` already stays.
     Raises SelvizError if `source` is no store, or if `target` is the same folder or lies within it.
@@ -68,7 +68,7 @@ def _in_todays_form(folder: Path) -> None:
 
 
 def _copy_folder(source: Path, final: Path, change: Callable[[Path], None] = lambda folder: None) -> None:
-    """A copy that appears as a whole; `change` is made before it does."""
+    """Make a copy that appears as a whole; `change` is made before it does."""
     temporary = final.with_name(f".{final.name[:80]}.{secrets.token_hex(4)}")
     try:
         left_out = shutil.ignore_patterns("partial", "claim.json*", ".*")

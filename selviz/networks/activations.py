@@ -15,7 +15,7 @@ MAP_BYTES = 4 * 2**20  # of the largest map of a batch on a processor: what is m
 
 
 def batch_size(network: UnitNetwork) -> int:
-    """How many images to pass at once, 8..250: large images take less memory, and small ones less time."""
+    """Return how many images to pass at once, 8..250: large images take less memory, and small ones less time."""
     if network.device.type != "cpu":
         return BATCH
     largest = max(math.prod(layer.shape[1:]) for layer in network.layers)
@@ -29,7 +29,7 @@ def observe(
     report: Report = silent,
     batch: int | None = None,
 ) -> tuple[Tensor, list[Tensor]]:
-    """Logits [N, C] and the activations [N, U] of each layer, float32 on CPU, of inputs [N, C, H, W].
+    """Return logits [N, C] and the activations [N, U] of each layer, float32 on CPU, of inputs [N, C, H, W].
 
     `report` gets {"images", "of"} after each batch, of `batch_size` images by default.
     """
@@ -53,7 +53,8 @@ def observe(
 def sample(
     network: UnitNetwork, inputs: Tensor, layers: Sequence[str], positions: int, seed: int = 0, batch: int | None = None
 ) -> dict[str, Tensor]:
-    """Layer -> the values [N, P, U] of its units at a fixed sample of at most `positions` positions, float32 on CPU.
+    """Return layer -> the values [N, P, U] of its units at a fixed sample of at most `positions` positions,
+    float32 on CPU.
 
     The sample depends on the layer's number of positions and on the seed, so networks of one kind are sampled alike.
     """

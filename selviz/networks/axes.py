@@ -44,12 +44,12 @@ class BatchAxis:
 
     @property
     def plain(self) -> bool:
-        """Whether each row is one image."""
+        """Return whether each row is one image."""
         return self == BatchAxis()
 
     @property
     def folded(self) -> bool:
-        """Whether an image has several rows."""
+        """Return whether an image has several rows."""
         return self.before * self.after > 1
 
     def first(self, value: Tensor) -> Tensor:

@@ -65,7 +65,7 @@ _PATH = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 
 @cache
 def functions() -> dict[str, object]:
-    """The functions of tensors by qualified name, such as torch.nn.functional.relu."""
+    """Return the functions of tensors by qualified name, such as torch.nn.functional.relu."""
     found: dict[str, object] = {f"operator.{name}": getattr(operator, name) for name in OPERATORS}
     for function, name in FUNCTION_NAMES.items():  # torch does not list all of them
         if getattr(torch.nn.functional, name, None) is function and not name.endswith("_"):
@@ -86,13 +86,13 @@ def functions() -> dict[str, object]:
 
 @cache
 def wrapped() -> dict[str, object]:
-    """The functions of WRAPPED by qualified name."""
+    """Return the functions of WRAPPED by qualified name."""
     homes = {home: import_module(home) for home in WRAPPED}
     return {f"{home}.{name}": getattr(homes[home], name) for home, names in WRAPPED.items() for name in names}
 
 
 def _kind(name: str) -> type[nn.Module] | None:
-    """The class of modules of that name, if a graph may hold it."""
+    """Return the class of modules of that name, if a graph may hold it."""
     if name == "StochasticDepth":
         kind: type[nn.Module] = import_module("torchvision.ops").StochasticDepth
         return kind
@@ -101,7 +101,7 @@ def _kind(name: str) -> type[nn.Module] | None:
 
 @cache
 def methods() -> frozenset[str]:
-    """The methods of tensors that a graph may call."""
+    """Return the methods of tensors that a graph may call."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         names = (getattr(function, "__name__", "") for function in torch.overrides.get_overridable_functions()[Tensor])
@@ -123,7 +123,8 @@ def _plain(name: str) -> bool:
 
 
 def graph_document(traced: Traced) -> dict[str, Any]:
-    """The graph, its modules and its unit layers as what JSON can hold; the tensors are `tensors_of(traced.root)`.
+    """Return the graph, its modules and its unit layers as what JSON can hold; the tensors are
+    `tensors_of(traced.root)`.
 
     SelvizError names the step that a document cannot hold.
     """
@@ -169,7 +170,7 @@ def graph_document(traced: Traced) -> dict[str, Any]:
 
 
 def tensors_of(traced: Traced) -> dict[str, Tensor]:
-    """Every tensor that the graph's steps use, by its path, each with memory of its own."""
+    """Return every tensor that the graph's steps use, by its path, each with memory of its own."""
     found: dict[str, Tensor] = {}
     for node in traced.graph.nodes:
         if node.op == "get_attr":
@@ -182,7 +183,9 @@ def tensors_of(traced: Traced) -> dict[str, Tensor]:
 
 
 def _module_entry(path: str, module: nn.Module) -> dict[str, Any]:
-    """The class and settings that make a module anew; torch.nn keeps most of them as attributes of the same names."""
+    """Return the class and settings that make a module again; torch.nn keeps most of them as attributes of the same
+    names.
+    """
     kind = type(module)
     settings = {}
     if _kind(kind.__name__) is not kind:
@@ -221,7 +224,7 @@ def _function_name(node: fx.Node, known: Mapping[object, str]) -> str:
 
 
 def _computes(function: torch._ops.OpOverload) -> bool:
-    """Whether an aten operator is a listed one that writes into no argument and takes no words, such as names of
+    """Return whether an aten operator is a listed one that writes into no argument and takes no words, such as names of
     files.
     """
     if not allowed(function.overloadpacket.__name__) or function._schema.is_mutable:
@@ -262,7 +265,7 @@ def _encoded(value: Any, node: fx.Node | str) -> Any:
 
 
 def rebuilt(document: Any, tensors: Mapping[str, Tensor], example: Tensor) -> Traced:
-    """The traced network of a document and its tensors, for an example input [1, C, H, W].
+    """Return the traced network of a document and its tensors, for an example input [1, C, H, W].
 
     Nothing in the document is trusted; anything but what `graph_document` writes raises SelvizError.
     """
@@ -285,7 +288,8 @@ def rebuilt(document: Any, tensors: Mapping[str, Tensor], example: Tensor) -> Tr
 
 
 def check_sizes(root: nn.Module, graph: fx.Graph, example: Tensor) -> None:
-    """SelvizError unless the graph's steps need little memory for one example [1, C, H, W], which is not computed.
+    """Raise SelvizError unless the graph's steps need little memory for one example [1, C, H, W], which is not
+    computed.
 
     A step that only counts may count with small numbers: a power of two large ones would never end.
     """
@@ -332,7 +336,7 @@ def _damaged(why: str) -> SelvizError:
 
 
 def with_layers(traced: Traced, layers: Iterable[UnitLayer]) -> Traced:
-    """The same network with fewer unit layers."""
+    """Return the same network with fewer unit layers."""
     return replace(traced, layers=tuple(layers))
 
 
@@ -405,7 +409,7 @@ def _identifier(name: Any) -> str:
 
 
 def _place(root: nn.Module, path: Any, value: nn.Module | Tensor) -> None:
-    """Puts a module or tensor at a dotted path below root."""
+    """Put a module or tensor at a dotted path below root."""
     if not isinstance(path, str) or not _PATH.fullmatch(path) or "__" in path:
         raise ValueError(f"the path {str(path)[:80]!r}")
     *parents, last = path.split(".")

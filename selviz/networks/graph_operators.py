@@ -72,7 +72,7 @@ SHAPES = "size dim ndimension stride numel is_contiguous is_floating_point sym_s
 
 
 def allowed(name: str) -> bool:
-    """Whether a function, method or aten operator of this plain name may be a step of a stored network."""
+    """Return whether a function, method or aten operator of this plain name may be a step of a stored network."""
     return name in _ALLOWED
 
 

@@ -16,7 +16,7 @@ from selviz.networks.unit_layers import UnitLayer
 
 
 def observing(graph: fx.Graph, layers: Sequence[UnitLayer]) -> fx.Graph:
-    """The graph that returns (logits, [activations [N, U] of each layer])."""
+    """Return the graph that returns (logits, [activations [N, U] of each layer])."""
     graph = copy.deepcopy(graph)
     nodes = {node.name: node for node in graph.nodes}
     end = output(graph)
@@ -31,12 +31,14 @@ def observing(graph: fx.Graph, layers: Sequence[UnitLayer]) -> fx.Graph:
 
 
 def whole_numbers(places: Sequence[int] | None) -> tuple[int, ...] | None:
-    """Positions as part of a key; None stays."""
+    """Return positions as part of a key; None stays."""
     return None if places is None else tuple(map(int, places))
 
 
 def sampling(graph: fx.Graph, wanted: Sequence[tuple[str, int, tuple[int, ...] | None]]) -> fx.Graph:
-    """The graph that returns [N, P, U] of these (node, unit axis, positions), and holds no map longer than needed."""
+    """Return the graph that returns [N, P, U] of these (node, unit axis, positions), and holds no map longer than
+    needed.
+    """
     graph = copy.deepcopy(graph)
     nodes = {node.name: node for node in graph.nodes}
     samples = []
@@ -48,7 +50,7 @@ def sampling(graph: fx.Graph, wanted: Sequence[tuple[str, int, tuple[int, ...] |
 
 
 def _at_places(values: Tensor, axis: int, places: tuple[int, ...] | None) -> Tensor:
-    """[N, U, *positions], units on `axis`, as [N, P, U]."""
+    """Return [N, U, *positions], units on `axis`, as [N, P, U]."""
     if values.dim() == 2:
         return values.unsqueeze(1)
     flat = values.movedim(axis, -1).flatten(1, -2)
@@ -56,7 +58,7 @@ def _at_places(values: Tensor, axis: int, places: tuple[int, ...] | None) -> Ten
 
 
 def with_outputs(graph: fx.Graph, names: Sequence[str]) -> fx.Graph:
-    """The graph that computes these nodes and no more, and returns them as a list."""
+    """Return the graph that computes these nodes and no more, and returns them as a list."""
     graph = copy.deepcopy(graph)
     nodes = {node.name: node for node in graph.nodes}
     end = output(graph)
@@ -65,13 +67,13 @@ def with_outputs(graph: fx.Graph, names: Sequence[str]) -> fx.Graph:
 
 
 def own_module(root: nn.Module, graph: fx.Graph, node: fx.Node, path: str, module: nn.Module) -> None:
-    """Makes an activation's node the call of a new module; it keeps its name."""
+    """Make an activation's node the call of a new module; it keeps its name."""
     root.add_module(path, module)
     node.op, node.target, node.args, node.kwargs = "call_module", path, node.args[:1], {}
 
 
 def through_module(root: nn.Module, graph: fx.Graph, node: fx.Node, axis: int, path: str, module: nn.Module) -> fx.Node:
-    """Sends the node's value through a new module, which sees `axis` as its second; the node that comes out."""
+    """Send the node's value through a new module, which sees `axis` as its second; the node that comes out."""
     root.add_module(path, module)
     users = list(node.users)
     with graph.inserting_after(node):
@@ -87,7 +89,7 @@ def through_module(root: nn.Module, graph: fx.Graph, node: fx.Node, axis: int, p
 
 
 def descendants(graph: fx.Graph, names: Sequence[str], without: str | None = None) -> set[str]:
-    """The names of the nodes that depend on these, other than by way of `without`."""
+    """Return the names of the nodes that depend on these, other than by way of `without`."""
     reached: set[str] = set()
     for node in graph.nodes:
         if node.name == without:
@@ -98,7 +100,9 @@ def descendants(graph: fx.Graph, names: Sequence[str], without: str | None = Non
 
 
 def boundary_nodes(graph: fx.Graph, names: Sequence[str]) -> list[str]:
-    """The nodes, in graph order, whose values the descendants of these layers and the layers themselves start from."""
+    """Return the nodes, in graph order, whose values the descendants of these layers and the layers themselves
+    start from.
+    """
     inside = descendants(graph, names)
     needed = {name for name in names if name not in inside}
     for node in graph.nodes:

@@ -158,7 +158,7 @@ def _tensors(value: object, keys: tuple[str | int, ...] = ()) -> dict[tuple[str 
 
 
 def _by_key(value: object) -> bool:
-    """Whether parts are taken by key, and not as attributes."""
+    """Return whether parts are taken by key, and not as attributes."""
     return isinstance(value, Mapping | list) or (isinstance(value, tuple) and not hasattr(value, "_fields"))
 
 

@@ -81,7 +81,7 @@ class WatchedNetwork:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Return where the weights are."""
         return next((part.device for part in (*self.root.parameters(), *self.root.buffers())), torch.device("cpu"))
 
     @torch.inference_mode()

@@ -19,7 +19,9 @@ SLOW_TO_DRAW = ("inception_v3", "googlenet")  # their own initialisation takes h
 
 
 def split(name: str) -> tuple[str, str]:
-    """`torchvision:resnet50` -> ("torchvision", "resnet50"); SelvizError for a library or network that is not known."""
+    """Return `torchvision:resnet50` -> ("torchvision", "resnet50"); SelvizError for a library or network that is
+    not known.
+    """
     library, _, network = name.partition(":")
     if library not in LIBRARIES:
         raise unknown("package", library, LIBRARIES, "Write such as torchvision:resnet18.")
@@ -30,7 +32,7 @@ def split(name: str) -> tuple[str, str]:
 
 
 def names(library: str) -> Sequence[str]:
-    """The classifiers that the library ships; SelvizError if it is not installed."""
+    """Return the classifiers that the library ships; SelvizError if it is not installed."""
     if library == "torchvision":
         from torchvision import models
 
@@ -41,7 +43,7 @@ def names(library: str) -> Sequence[str]:
 
 
 def build(name: str, classes: int, channels: int, weights: str = "") -> nn.Module:
-    """The network with fresh weights for so many classes and input channels, or with the pretrained `weights`.
+    """Return the network with fresh weights for so many classes and input channels, or with the pretrained `weights`.
 
     With weights it has the classes and channels that they have; "DEFAULT" are the library's best. SelvizError for
     unknown names and a download that fails.
@@ -105,7 +107,7 @@ def _no_download(name: str, weights: str, source: str, error: Exception) -> Selv
 
 
 def _with_channels(model: nn.Module, channels: int) -> nn.Module:
-    """The model with a first convolution, freshly drawn, of so many input channels."""
+    """Return the model with a first convolution, freshly drawn, of so many input channels."""
     path, first = next((p, m) for p, m in model.named_modules() if isinstance(m, nn.Conv2d))
     if first.in_channels == channels:
         return model

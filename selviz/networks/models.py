@@ -14,13 +14,15 @@ from selviz.networks import model_hub
 
 
 def build(name: str, classes: int, channels: int) -> nn.Module:
-    """A freshly initialised network for `channels`-channel images; torch's global generator decides its weights."""
+    """Return a freshly initialised network for `channels`-channel images; torch's global generator decides its
+    weights.
+    """
     check(name)
     return MODELS[name](classes, channels) if name in MODELS else model_hub.build(name, classes, channels)
 
 
 def check(name: str) -> None:
-    """SelvizError with the near matches if there is no network of that name."""
+    """Raise SelvizError with the near matches if there is no network of that name."""
     if ":" in name:
         model_hub.split(name)
     elif name not in MODELS:
@@ -143,7 +145,9 @@ class SmallVGG(nn.Module):
 
 
 def _small_stem(name: str) -> Callable[[int, int], nn.Module]:
-    """A torchvision ResNet for small images: its first convolution is 3 x 3 and keeps the size, nothing is pooled."""
+    """Return a torchvision ResNet for small images: its first convolution is 3 x 3 and keeps the size, nothing is
+    pooled.
+    """
 
     def build(classes: int, channels: int) -> nn.Module:
         from torchvision.models import get_model
@@ -171,12 +175,12 @@ MODELS: dict[str, Callable[[int, int], nn.Module]] = {
 
 
 def parameters(model: nn.Module) -> int:
-    """Number of trainable parameters."""
+    """Return number of trainable parameters."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
 def seeded(name: str, classes: int, channels: int, seed: int) -> nn.Module:
-    """`build` from its own seed; the caller's random state is left as it was."""
+    """Return `build` from its own seed; the caller's random state is left as it was."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return build(name, classes, channels)

@@ -95,7 +95,7 @@ class _Watching(TorchFunctionMode):
         return self._looked(self.stack[-1], name, result, any(part is result for part in args))
 
     def _several(self, result: Any) -> Any:
-        """Tuples such as those of torch.max(x, dim): the first part is a step `getitem` in a graph."""
+        """Return tuples such as those of torch.max(x, dim): the first part is a step `getitem` in a graph."""
         first = result[0] if len(result) else None
         if not isinstance(first, Tensor) or not hasattr(result, "_fields"):
             return result

@@ -368,7 +368,9 @@ def _writes(node: fx.Node) -> bool:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """torch.export prints the graph at which it gave up, and logs why; the error says enough."""
+    """Silence what torch.export prints and logs: it shows the graph at which it gave up, and logs why; the error
+    says enough.
+    """
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -389,7 +391,8 @@ def _untraceable(model: nn.Module, error: Exception) -> Untraceable:
 
 
 def fault(error: BaseException, inside: Path | None = None) -> str:
-    """`net.py line 12, "if x.sum() > 0:"`, the last line of code that is neither torch's nor selviz's; "" if none is.
+    """Return `net.py line 12, "if x.sum() > 0:"`, the last line of code that is neither torch's nor selviz's; ""
+    if none is.
 
     `inside` limits it to one file.
     """

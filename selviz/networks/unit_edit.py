@@ -25,7 +25,7 @@ class UnitEdit:
 
     @cached_property
     def scales(self) -> bool:
-        """Whether the maps are scaled and nothing is added to them, as where units are silent."""
+        """Return whether the maps are scaled and nothing is added to them, as where units are silent."""
         return self.offset.dim() == 1 and not bool(self.offset.any())
 
     def to(self, device: torch.device) -> "UnitEdit":

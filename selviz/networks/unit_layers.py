@@ -52,7 +52,7 @@ class UnitLayer:
 
     @property
     def positions(self) -> int:
-        """Number of positions (or tokens) that each unit has."""
+        """Return number of positions (or tokens) that each unit has."""
         count = 1
         for size in self.shape[1:]:
             count *= size

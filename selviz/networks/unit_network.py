@@ -99,13 +99,15 @@ class UnitNetwork:
         return list(self._at_home(module, inputs))
 
     def boundary(self, inputs: Tensor, names: Iterable[str]) -> list[Tensor]:
-        """The values that `resume` of these layers starts from, for inputs [N, C, H, W]."""
+        """Return the values that `resume` of these layers starts from, for inputs [N, C, H, W]."""
         nodes = self._nodes(names)
         outer = graph_surgery.boundary_nodes(self.graph, nodes)
         return list(self._cached(("boundary", *outer), lambda: with_outputs(self.graph, outer))(inputs.to(self.device)))
 
     def resume(self, boundary: Sequence[Tensor], edits: Mapping[str, UnitEdit]) -> Tensor:
-        """Logits [N, C] with these edits, from the `boundary` of the same layers; only what comes after is computed."""
+        """Return logits [N, C] with these edits, from the `boundary` of the same layers; only what comes after is
+        computed.
+        """
         layers = self.in_order(edits)
         tail = self._cached(("tail", *(layer.node for layer in layers)), lambda: graph_surgery.tail(self.graph, layers))
         arguments = [
@@ -118,7 +120,7 @@ class UnitNetwork:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are. Inputs may come from anywhere; results go back there, but a boundary's stay."""
+        """Return where the weights are. Inputs may come from anywhere; results go back there, but a boundary's stay."""
         return next((part.device for part in (*self.root.parameters(), *self.root.buffers())), torch.device("cpu"))
 
     def _at_home(self, module: Callable[..., Any], inputs: Tensor) -> Any:
@@ -139,7 +141,7 @@ class UnitNetwork:
         return other
 
     def hookable(self) -> tuple["UnitNetwork", dict[str, nn.Module]]:
-        """A copy for methods that hook modules (Captum's), and for each layer the module to hook.
+        """Return a copy for methods that hook modules (Captum's), and for each layer the module to hook.
 
         Hooks are global to a module: one thread alone may use the copy. In it each ReLU call is an nn.ReLU of its own,
         and each layer's output passes as [N, U, *positions] through an nn.Identity of its own.
@@ -164,11 +166,12 @@ class UnitNetwork:
         return other, hooks
 
     def is_relu(self, name: str) -> bool:
-        """Whether the layer is the output of a ReLU."""
+        """Return whether the layer is the output of a ReLU."""
         return self.layer(name).name in self._relus
 
     def feeds(self, name: str, target: str | None = None) -> tuple[bool, bool]:
-        """Whether a layer leads to the layer `target`, or to the logits; whether all that leads there leads through it.
+        """Return whether a layer leads to the layer `target`, or to the logits; whether all that leads there leads
+        through it.
 
         A layer leads to itself.
         """
@@ -178,7 +181,9 @@ class UnitNetwork:
         return feeds, feeds and end not in descendants(self.graph, inputs, without=node)
 
     def weights_before(self, target: str | None = None) -> list[tuple[str, list[Tensor]]]:
-        """The modules with parameters that lead to a layer, or to the logits, the last first: (path, parameters)."""
+        """Return the modules with parameters that lead to a layer, or to the logits, the last first: (path,
+        parameters).
+        """
         end = self.layer(target).node if target else graph_nodes.result(self.graph).name
         found: dict[str, list[Tensor]] = {}
         for node in reversed(self.graph.nodes):
@@ -196,7 +201,7 @@ class UnitNetwork:
         return [layer.node for layer in self.in_order(names)]
 
     def graph_module(self, graph: fx.Graph) -> fx.GraphModule:
-        """A module that computes `graph`, a graph over this network's own parameters."""
+        """Return a module that computes `graph`, a graph over this network's own parameters."""
         module = fx.GraphModule(self.root, graph)
         module.graph.eliminate_dead_code()
         module.recompile()

@@ -28,7 +28,7 @@ WRAPPERS = {
 
 
 def is_factory(model: str) -> bool:
-    """Whether the name of a network is FILE.py:FUNCTION."""
+    """Return whether the name of a network is FILE.py:FUNCTION."""
     return model.rpartition(":")[0].endswith(".py")
 
 
@@ -64,7 +64,7 @@ def unwrapped(model: object, maker: str) -> nn.Module:
 
 
 def factory(spec: str) -> Callable[[int, int], nn.Module]:
-    """FILE.py:FUNCTION as a function of (classes, channels) that gives a network.
+    """Return FILE.py:FUNCTION as a function of (classes, channels) that gives a network.
 
     The user's function may take arguments named `classes` (or num_classes) and `channels` (or in_channels), others
     need defaults. Runs the file. SelvizError if there is no such file or function, or if it fails.
@@ -96,7 +96,7 @@ def factory(spec: str) -> Callable[[int, int], nn.Module]:
 
 @contextlib.contextmanager
 def _running(path: Path, what: str) -> Iterator[None]:
-    """The user's code inside finds files beside it; what it raises becomes a sentence that names its line."""
+    """Let the user's code inside find files beside it; what it raises becomes a sentence that names its line."""
     sys.path.insert(0, str(path.parent))
     try:
         with warnings.catch_warnings():

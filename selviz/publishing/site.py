@@ -64,7 +64,7 @@ class _Site:
 
     @property
     def hues(self) -> list[str]:
-        """The color of each class."""
+        """Return the color of each class."""
         hues = palette.CLASSES[False]
         return [
             hues[c] if len(self.board.classes) <= len(hues) else palette.MANY[False]

@@ -49,7 +49,8 @@ def pgd(
     targeted: bool = False,
     seed: int = 0,
 ) -> Tensor:
-    """Projected gradient descent (Madry et al., arXiv 1706.06083); `step_size` is 2.5 epsilon / steps by default.
+    """Return projected gradient descent (Madry et al., arXiv 1706.06083); `step_size` is 2.5 epsilon / steps by
+    default.
 
     From a uniformly random point of the ball, drawn by `seed` alone, or from the image. Of several restarts each image
     keeps one that succeeds, and of those the one with the largest loss (the smallest, if targeted). Raises SelvizError

@@ -127,14 +127,14 @@ class _Draws:
 
     @property
     def bits(self) -> np.random.MT19937:
-        """The bits that the image's draws are made of."""
+        """Return the bits that the image's draws are made of."""
         if self._bits is None:
             self._bits = random_bits(*self._key)
         return self._bits
 
     @property
     def random(self) -> np.random.RandomState:
-        """What takes the place of numpy's global generator."""
+        """Return what takes the place of numpy's global generator."""
         if self._random is None:
             self._random = np.random.RandomState(self.bits)
         return self._random

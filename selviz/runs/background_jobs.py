@@ -26,7 +26,7 @@ class Stopped(BaseException):
 
 
 def place(data: str | Path, name: str) -> Path:
-    """Where the job of that name is kept in the store."""
+    """Return where the job of that name is kept in the store."""
     return Path(data).resolve() / "jobs" / check_name("job", name)
 
 
@@ -66,17 +66,19 @@ def stop(place: Path) -> None:
 
 
 def is_stopped(place: Path) -> bool:
-    """Whether the job was asked to stop, or ended with an error."""
+    """Return whether the job was asked to stop, or ended with an error."""
     return _beside(place, ".stopped").exists()
 
 
 def running(place: Path) -> bool:
-    """Whether a live process works on the job."""
+    """Return whether a live process works on the job."""
     return holder(_beside(place, ".lock")) is not None
 
 
 def state(place: Path, finished: bool) -> tuple[str, str | None]:
-    """(running, finished, stopped, failed or absent; the reason of a failure). Absent: never started, or cut off."""
+    """Return (running, finished, stopped, failed or absent; the reason of a failure). Absent: never started, or
+    cut off.
+    """
     stopped = read_json(_beside(place, ".stopped"))
     reason = (stopped or {}).get("reason")
     if running(place):
@@ -118,13 +120,13 @@ def describe(place: Path, about: dict[str, Any]) -> None:
 
 
 def about(place: Path) -> dict[str, Any] | None:
-    """What `describe` kept; None if nothing."""
+    """Return what `describe` kept; None if nothing."""
     record: dict[str, Any] | None = read_json(_beside(place, ".json"))
     return record
 
 
 def log(place: Path) -> str:
-    """The end of what the job wrote."""
+    """Return the end of what the job wrote."""
     try:
         with open(_beside(place, ".log"), "rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - LAST))
@@ -134,7 +136,7 @@ def log(place: Path) -> str:
 
 
 def names(data: str | Path) -> list[str]:
-    """All jobs of the store that were described, the latest first."""
+    """Return all jobs of the store that were described, the latest first."""
     files = (Path(data) / "jobs").glob("*.json")
     return [file.stem for file in sorted(files, key=lambda file: file.stat().st_mtime, reverse=True)]
 

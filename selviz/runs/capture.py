@@ -48,7 +48,8 @@ def record(
     report: Report = silent,
     batch: int | None = None,
 ) -> Recorded:
-    """Logits and activations of inputs [N, C, H, W] as arrays in files of `folder`; a call with the same `key` resumes.
+    """Return logits and activations of inputs [N, C, H, W] as arrays in files of `folder`; a call with the same
+    `key` resumes.
 
     Memory does not grow with N: batches are gathered to a chunk, and a finished chunk is written into the arrays, which
     lie unit by unit. `key` names weights, images and their preparation. `report` gets {"images", "of"} after each
@@ -103,7 +104,7 @@ def _progress(path: Path) -> dict[str, Any] | None:
 
 
 def _array(path: Path, shape: tuple[int, int], fresh: bool) -> np.memmap:
-    """A float32 array in a file whose blocks exist: a full disk is an error now and not a signal later."""
+    """Return a float32 array in a file whose blocks exist: a full disk is an error now and not a signal later."""
     size = 4 * shape[0] * shape[1]
     if not fresh and path.stat().st_size == size:
         return np.memmap(path, np.float32, mode="r+", shape=shape)

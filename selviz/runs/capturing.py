@@ -78,7 +78,7 @@ def _copied(model: nn.Module) -> nn.Module:
 
 
 def _digest(model: nn.Module) -> str:
-    """SHA-256 over the names, shapes and numbers of a model's parameters and buffers."""
+    """Return SHA-256 over the names, shapes and numbers of a model's parameters and buffers."""
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
         digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())

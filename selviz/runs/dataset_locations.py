@@ -37,7 +37,7 @@ def relink(store: Store, run: str, spec: str) -> dict[str, Any]:
 
 
 def named_here(data: str | Path, run: str, settings: Mapping[str, Any], fingerprint: str | None) -> dict[str, Any]:
-    """`placed` of a run; SelvizError where the place is what another store's run says, and nobody here named it.
+    """Return `placed` of a run; SelvizError where the place is what another store's run says, and nobody here named it.
 
     A zip comes from somebody else, and could name any folder of this machine to be read.
     """
@@ -57,7 +57,7 @@ def named_here(data: str | Path, run: str, settings: Mapping[str, Any], fingerpr
 
 
 def placed(data: str | Path, settings: Mapping[str, Any], fingerprint: str | None) -> dict[str, Any]:
-    """A run's settings with the place where its data set is now."""
+    """Return a run's settings with the place where its data set is now."""
     moved = read_json(_path(data, fingerprint)) if fingerprint else None
     spec = moved.get("dataset") if isinstance(moved, dict) else None
     return {**settings, **({"dataset": spec} if isinstance(spec, str) else {})}

@@ -18,7 +18,7 @@ CONFIGS = tuple(RunConfig("mnist-5k", "cnn", alpha=alpha) for alpha in (0, -5, 5
 
 
 def place(data: str | Path) -> Path:
-    """Where the demo is kept among the store's jobs."""
+    """Return where the demo is kept among the store's jobs."""
     return Path(data).resolve() / "demo"
 
 
@@ -40,7 +40,7 @@ def stop(data: str | Path) -> None:
 
 
 def status(data: str | Path) -> dict[str, Any]:
-    """{"state", "reason", "runs": rows of `sweep.run_status`}.
+    """Return {"state", "reason", "runs": rows of `sweep.run_status`}.
 
     `state` is running, stopped, failed, finished, or absent (never started, or cut off).
     """

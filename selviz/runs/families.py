@@ -14,7 +14,8 @@ VARIED = ("alpha", "seed")
 
 
 def families(runs: pd.DataFrame) -> list[dict[str, str]]:
-    """The settings of each run but alpha and seed, with kind and images, as text; baselines have the default penalty.
+    """Return the settings of each run but alpha and seed, with kind and images, as text; baselines have the
+    default penalty.
 
     Runs of one family have equal ones. A setting that a run does not have is at its default, as in the run's name.
     """
@@ -30,14 +31,14 @@ def families(runs: pd.DataFrame) -> list[dict[str, str]]:
 
 
 def siblings(runs: pd.DataFrame, run: str) -> pd.DataFrame:
-    """The finished runs of the family of `run`, itself and the baselines among them, by alpha and seed."""
+    """Return the finished runs of the family of `run`, itself and the baselines among them, by alpha and seed."""
     finished = runs[runs["state"] == "finished"]
     table = families(finished)
     return _alike(finished, table, table[finished["run"].tolist().index(run)])
 
 
 def groups(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Every family of finished runs, largest first: what it is called -> its runs by alpha and seed.
+    """Return every family of finished runs, largest first: what it is called -> its runs by alpha and seed.
 
     Called by data set and network, and by the settings in which families of both differ. Baselines without another
     alpha are a family only where no other holds them.
@@ -72,7 +73,9 @@ def _alike(finished: pd.DataFrame, table: list[dict[str, str]], row: dict[str, s
 
 
 def by_alpha(runs: pd.DataFrame, column: str) -> pd.DataFrame:
-    """A row an alpha: mean of `column` over the seeds, low, high, kind of interval (`statistics.over_seeds`), n."""
+    """Return one row per alpha: mean of `column` over the seeds, low, high, kind of interval
+    (`statistics.over_seeds`), n.
+    """
     rows = [{"alpha": alpha, **over_seeds(part[column])._asdict()} for alpha, part in runs.groupby("alpha")]
     return pd.DataFrame(rows, columns=["alpha", "mean", "low", "high", "kind", "n"])
 

@@ -77,7 +77,7 @@ class ImportSource:
         }
 
     def check(self) -> None:
-        """SelvizError for an unknown network, and for options that do not go together."""
+        """Raise SelvizError for an unknown network, and for options that do not go together."""
         if self.factory is None:
             models.check(self.model)
         if self.weights and (self.checkpoint is not None or self.factory is not None or ":" not in self.model):

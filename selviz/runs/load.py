@@ -28,7 +28,7 @@ MOST_INPUTS = 2**30  # bytes of normalised images that an engine holds; more are
 
 
 def load_dataset(settings: Mapping[str, Any], report: Report = silent, statistics: Mapping[str, Any] = {}) -> Dataset:
-    """The data set of a run's settings (`dataset` and the IMAGE_SETTINGS).
+    """Return the data set of a run's settings (`dataset` and the IMAGE_SETTINGS).
 
     `statistics`, the summary of a finished run, holds the mean and std that it was made with.
     """
@@ -73,7 +73,7 @@ def network_of(
     if settings.get("traced") == "watched":
         raise SelvizError(
             f"The network of run {folder.name} could not be traced: its units were watched while it ran, so they can "
-            "be looked at, and not silenced, explained or captured again. Only importing it anew can change that."
+            "be looked at, and not silenced, explained or captured again. Only importing it again can change that."
         )
     if (document := read_json(folder / NETWORK)) is not None:
         tensors = read_weights(folder, folder / WEIGHTS, "import the run again")
@@ -89,7 +89,7 @@ def network_of(
 
 
 def images_changed(store: Store, run: str) -> str | None:
-    """One sentence where the evaluation images on disk are not those of a finished run; None where they are.
+    """Return one sentence where the evaluation images on disk are not those of a finished run; None where they are.
 
     Files that were written since are read again, to see whether their pixels are the same.
     """

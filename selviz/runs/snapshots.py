@@ -22,12 +22,12 @@ TABLES = ("snapshots", "snapshot_layers", "snapshot_units")
 
 
 def weights_path(folder: Path, epoch: int) -> Path:
-    """Where the weights after an epoch lie; 0 is the untrained network."""
+    """Return where the weights after an epoch lie; 0 is the untrained network."""
     return folder / STAGE / f"epoch-{epoch:04d}.safetensors"
 
 
 def keeper(folder: Path, dataset: Dataset) -> Callable[[Snapshot], None]:
-    """What `train` is to call with each of its snapshots, so that `write` finds them."""
+    """Return what `train` is to call with each of its snapshots, so that `write` finds them."""
 
     def keep(snapshot: Snapshot) -> None:
         path = folder / "partial" / STAGE / f"{snapshot.epoch:04d}-{snapshot.step:06d}.npz"

@@ -37,7 +37,7 @@ PACKAGES = ("torch", "torchvision", "numpy", "pillow", "duckdb")
 
 
 def write_training(folder: Path, history: Sequence[EpochRow], provenance: dict[str, Any]) -> None:
-    """The stage of a training's history, one row an epoch; an imported run's has no rows."""
+    """Write the stage of a training's history, one row per epoch; an imported run's has no rows."""
     columns = ["epoch", "loss", "penalty", "train_accuracy", "test_accuracy", "mean_si", "mean_si_live"]
     layer_rows = [
         {"epoch": row["epoch"], "layer": position, "mean_si": si}
@@ -54,7 +54,7 @@ def write_training(folder: Path, history: Sequence[EpochRow], provenance: dict[s
 def capture_stage(
     store: Store, folder: Path, network: UnitNetwork, dataset: Dataset, tell: Report, again: bool = False
 ) -> None:
-    """What `network` does on the evaluation images, its measures, and their pictures; what is whole stays."""
+    """Store what `network` does on the evaluation images, its measures, and their pictures; what is whole stays."""
     pictures = thumbnails(dataset.eval_pixels)  # made as they are written, if they are
     write_images(store.path, dataset.fingerprint, pictures, dataset.eval_labels, dataset.class_names)
     if not again and stage_is_whole(folder, "capture") and stage_is_whole(folder, "metrics"):
@@ -107,18 +107,18 @@ def capture_stage(
 
 
 def _check_finite(values: np.ndarray, what: str) -> None:
-    """SelvizError names the first image on which values [N, ...] are not numbers."""
+    """Raise SelvizError names the first image on which values [N, ...] are not numbers."""
     if not (fine := np.isfinite(values).all(axis=1)).all():
         raise SelvizError(f"The network's {what} are not finite on image {fine.argmin()}: its weights are damaged.")
 
 
 def _capture_key(folder: Path, dataset: Dataset) -> str:
-    """Changes with the weights, the evaluation images and how they are normalised."""
+    """Change with the weights, the evaluation images and how they are normalised."""
     return f"{checksum(folder / WEIGHTS)[:16]} {dataset.fingerprint} {dataset.mean} {dataset.std}"
 
 
 def thumbnails(pixels: Tensor, largest: int = 96) -> Iterator[bytes]:
-    """Small pictures of uint8 pixels [N, C, H, W]: PNG up to `largest` pixels a side, else WebP of that size."""
+    """Yield small pictures of uint8 pixels [N, C, H, W]: PNG up to `largest` pixels a side, else WebP of that size."""
     for image in pixels.numpy():
         picture = Image.fromarray(image[0] if len(image) == 1 else np.moveaxis(image[:3], 0, -1))
         picture.thumbnail((largest, largest))

@@ -71,7 +71,7 @@ def grid(settings: Mapping[str, Sequence[Any]], **fixed: Any) -> list[RunConfig]
 
 
 def sweep_name(configs: Sequence[RunConfig]) -> str:
-    """`sweep-<hash>` of the runs, whatever their order."""
+    """Return `sweep-<hash>` of the runs, whatever their order."""
     return f"sweep-{hashlib.sha256(' '.join(sorted(map(run_name, configs))).encode()).hexdigest()[:10]}"
 
 

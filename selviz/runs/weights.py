@@ -17,12 +17,14 @@ from selviz.store.integrity import LISTED
 
 
 def write_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
-    """A whole file of weights, or the one that was there before."""
+    """Leave a whole file of weights, or the one that was there before."""
     write_bytes(path, safetensors.torch.save({name: value.contiguous() for name, value in weights.items()}))
 
 
 def read_weights(folder: Path, path: Path, fix: str = "train or import the run again") -> dict[str, Tensor]:
-    """The tensors at `path` in a run's folder; SelvizError if it is missing, or not what the run was finished with."""
+    """Return the tensors at `path` in a run's folder; SelvizError if it is missing, or not what the run was
+    finished with.
+    """
     known = (read_json(folder / "summary.json") or {}).get(LISTED, {})
     try:
         # Tensors have no checksum of their own: a changed bit would be another number.

@@ -37,13 +37,16 @@ def class_sums(
 def class_means(
     activations: Float[Tensor, "images units"], labels: Int[Tensor, " images"], classes: int
 ) -> tuple[Float[Tensor, "{classes} units"], Float[Tensor, " {classes}"]]:
-    """Class-conditional means [C, U] of activations [N, U], and class counts [C]; a class without images has mean 0."""
+    """Return class-conditional means [C, U] of activations [N, U], and class counts [C]; a class without images
+    has mean 0.
+    """
     sums, counts = class_sums(activations, labels, classes)
     return sums / counts.clamp(min=1).unsqueeze(1), counts
 
 
 def index(means: Tensor, counts: Tensor | None = None) -> Tensor:
-    """Class selectivity index [..., U] of class means [..., C, U]; classes whose count [..., C] is 0 are left out.
+    """Return class selectivity index [..., U] of class means [..., C, U]; classes whose count [..., C] is 0 are
+    left out.
 
     (mu_max - mu_rest) / (mu_max + mu_rest + eps), mu_rest the mean of the other classes' means (Leavitt & Morcos 2020,
     arXiv 2003.01262). 0..1 for non-negative activations, 0 for a dead unit, unbounded for signed ones; with fewer than
@@ -60,7 +63,8 @@ def index(means: Tensor, counts: Tensor | None = None) -> Tensor:
 
 
 def index_of_class(means: Tensor, label: int) -> Tensor:
-    """The same contrast [..., U] of class means [..., C, U] with a given class in the place of the preferred one.
+    """Return the same contrast [..., U] of class means [..., C, U] with a given class in the place of the
+    preferred one.
 
     -1..1 for non-negative activations, and equal to `index` where the class is the preferred one. A class that was
     fixed on other images has no maximum in it: its expected value without selectivity is 0 (selviz's choice).
@@ -74,12 +78,14 @@ def _contrast(of_class: Tensor, rest: Tensor) -> Tensor:
 
 
 def preferred_class(means: Float[Tensor, "classes units"]) -> Int[Tensor, " units"]:
-    """The class with the largest mean, [U], of class means [C, U]; the first of equals."""
+    """Return the class with the largest mean, [U], of class means [C, U]; the first of equals."""
     return means.argmax(dim=0)
 
 
 def mean_over_layers(indices: Sequence[Tensor]) -> Tensor:
-    """Mean over layers of each layer's mean over units, so that wide layers do not dominate (arXiv 2003.01262)."""
+    """Return mean over layers of each layer's mean over units, so that wide layers do not dominate (arXiv
+    2003.01262).
+    """
     return torch.stack([layer.mean(dim=-1) for layer in indices]).mean(dim=0)
 
 
@@ -90,7 +96,8 @@ def shuffle_null(
     shuffles: int = 100,
     seed: int = 0,
 ) -> Float[Tensor, "{shuffles} units"]:
-    """SI [R, U] of activations [N, U] under R random shuffles of the labels: what a unit with no selectivity shows.
+    """Return SI [R, U] of activations [N, U] under R random shuffles of the labels: what a unit with no
+    selectivity shows.
 
     mu_max is a maximum of noisy means, so this is above 0; every SI is to be read beside it.
     """

@@ -52,14 +52,14 @@ class Responses:
         self.starts = np.cumsum(self.counts) - self.counts
 
     def over_classes(self, measured: np.ndarray) -> np.ndarray:
-        """[C, U] of values [U, P] for the classes that are present."""
+        """Return [C, U] of values [U, P] for the classes that are present."""
         result = np.full((self.classes, len(measured)), np.nan)
         result[self.present] = measured.T
         return result
 
     @cached_property
     def moments(self) -> tuple["Moments", "Moments"]:
-        """Moments of the images of each class, and of all images of the other classes."""
+        """Return moments of the images of each class, and of all images of the other classes."""
         n, outside = self.counts, self.images - self.counts
         values = torch.from_numpy(self.values.T.astype(np.float64))
         labels = torch.from_numpy(self.labels)
@@ -88,7 +88,7 @@ class Responses:
 
     @cached_property
     def ranks(self) -> "Ranks":
-        """The images' places in the order of activations, sorted by class and within it by activation."""
+        """Return the images' places in the order of activations, sorted by class and within it by activation."""
         order = np.argsort(self.values, axis=1)
         ordered = np.take_along_axis(self.values, order, axis=1)
         first = _first_of_equals(ordered)
@@ -148,7 +148,7 @@ def best(
 
 
 def ccmas(responses: Responses) -> Float[np.ndarray, "classes units"]:
-    """Class-conditional mean activation selectivity [C, U]: (mu_c - mu_notc) / (mu_c + mu_notc), mu_notc pooled.
+    """Return class-conditional mean activation selectivity [C, U]: (mu_c - mu_notc) / (mu_c + mu_notc), mu_notc pooled.
 
     mu_notc is the mean over all images of other classes (Gale et al. 2020, arXiv 2007.01062; a unit's CCMAS is that of
     its class with the largest mean). 0..1 for that class of a unit that is never negative, unbounded for signed ones; 0
@@ -177,7 +177,7 @@ def precision(responses: Responses) -> Float[np.ndarray, "classes units"]:
 
 
 def localist(responses: Responses) -> Float[np.ndarray, "classes units"]:
-    """Localist selectivity [C, U]: the class's lowest activation minus the highest of all other images.
+    """Return Localist selectivity [C, U]: the class's lowest activation minus the highest of all other images.
 
     Above 0 exactly if a threshold separates the class from all others (Gale et al. 2020, arXiv 2007.01062). In units of
     the activation, unbounded; 0 for a unit with one activation on all images. Weakness: one image decides, so hardly
@@ -188,7 +188,7 @@ def localist(responses: Responses) -> Float[np.ndarray, "classes units"]:
 
 
 def auc(responses: Responses) -> Float[np.ndarray, "classes units"]:
-    """Area under the ROC curve [C, U], 0..1: the chance that an image of the class has the higher activation.
+    """Return area under the ROC curve [C, U], 0..1: the chance that an image of the class has the higher activation.
 
     Of an image of the class and one of the others, equal activations counted half: (R_c - n_c (n_c + 1) / 2) /
     (n_c (N - n_c)), R_c the class's sum of average ranks (Mann & Whitney 1947; as a measure of selectivity, Gale et al.
@@ -212,7 +212,8 @@ def average_precision(responses: Responses) -> Float[np.ndarray, "classes units"
 
 
 def informedness(responses: Responses) -> Float[np.ndarray, "classes units"]:
-    """Largest informedness [C, U], 0..1: max over thresholds t of (share of the class >= t) - (share of others >= t).
+    """Return largest informedness [C, U], 0..1: max over thresholds t of (share of the class >= t) - (share of
+    others >= t).
 
     Youden's J, used by Gale et al. 2020 (arXiv 2007.01062). Chance 0, which a dead unit has. Weakness: the threshold is
     chosen on the images on which it is judged, so the best of C classes is above 0 for a unit without selectivity.
@@ -224,7 +225,7 @@ def informedness(responses: Responses) -> Float[np.ndarray, "classes units"]:
 
 
 def d_prime(responses: Responses) -> Float[np.ndarray, "classes units"]:
-    """d' [C, U], in standard deviations: (mu_c - mu_notc) / sqrt((s_c^2 + s_notc^2) / 2), the others pooled.
+    """Return d' [C, U], in standard deviations: (mu_c - mu_notc) / sqrt((s_c^2 + s_notc^2) / 2), the others pooled.
 
     Standard deviations over n - 1 (selviz's choice). The sensitivity index of signal detection theory, whose measures
     Gale et al. 2020 (arXiv 2007.01062) find better than precision and CCMAS. Unbounded; 0 for a dead unit, infinite
@@ -238,7 +239,7 @@ def d_prime(responses: Responses) -> Float[np.ndarray, "classes units"]:
 
 
 def mutual_information(responses: Responses, bins: int = BINS) -> Float[np.ndarray, " units"]:
-    """Mutual information [U], in bits, of the binned activation and the class: 0..log2(min(bins, C)).
+    """Return mutual information [U], in bits, of the binned activation and the class: 0..log2(min(bins, C)).
 
     Bins of equally many images; images of one activation share the bin of their average rank (selviz's choice). The
     plug-in estimate, sum p(b, c) log2 (p(b, c) / (p(b) p(c))) (Shannon 1948). 0 for a dead unit. Weakness: it is biased
@@ -257,7 +258,7 @@ def mutual_information(responses: Responses, bins: int = BINS) -> Float[np.ndarr
 
 
 def sparseness(responses: Responses) -> Float[np.ndarray, " units"]:
-    """Treves-Rolls sparseness [U] over classes: (1 - mean(mu)^2 / mean(mu^2)) / (1 - 1/C), mu the C class means.
+    """Return Treves-Rolls sparseness [U] over classes: (1 - mean(mu)^2 / mean(mu^2)) / (1 - 1/C), mu the C class means.
 
     0 for equal means and for a dead unit, 1 for a unit with one class mean above 0 and the others 0; between them for
     units that are never negative, up to 1 / (1 - 1/C) for signed ones (Treves & Rolls 1991 in the normalisation of

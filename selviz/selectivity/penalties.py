@@ -24,7 +24,7 @@ class ClassSums:
 
     @property
     def means(self) -> Tensor:
-        """Class-conditional means [..., C, U]; 0 for a class without images."""
+        """Return class-conditional means [..., C, U]; 0 for a class without images."""
         return self.sums / self.counts.clamp(min=1).unsqueeze(-1)
 
 
@@ -55,12 +55,13 @@ def _largest_class(sums: ClassSums) -> _Contrast:
 
 
 def si(sums: ClassSums) -> Tensor:
-    """Class selectivity index [..., U], 0..1 (Leavitt & Morcos 2020, arXiv 2003.01262)."""
+    """Return class selectivity index [..., U], 0..1 (Leavitt & Morcos 2020, arXiv 2003.01262)."""
     return index.index(sums.means, sums.counts)
 
 
 def ccmas(sums: ClassSums) -> Tensor:
-    """CCMAS of the class with the largest mean, [..., U]: as SI, but the other images' mean is pooled over images.
+    """Return CCMAS of the class with the largest mean, [..., U]: as SI, but the other images' mean is pooled over
+    images.
 
     Gale et al. 2020, arXiv 2007.01062. 0..1 for non-negative activations.
     """
@@ -69,7 +70,8 @@ def ccmas(sums: ClassSums) -> Tensor:
 
 
 def d_prime(sums: ClassSums) -> Tensor:
-    """d' of the class with the largest mean, [..., U]: (mu_c - mu_notc) / sqrt((s_c^2 + s_notc^2) / 2), 0 or above.
+    """Return d' of the class with the largest mean, [..., U]: (mu_c - mu_notc) / sqrt((s_c^2 + s_notc^2) / 2), 0
+    or above.
 
     Variances are over n, and 1e-4 is added under the root, so that a unit with one activation has 0 (selviz's choice).
     """
@@ -80,7 +82,8 @@ def d_prime(sums: ClassSums) -> Tensor:
 
 
 def class_information(sums: ClassSums) -> Tensor:
-    """Information about the class in a unit's activation, [..., U]: sum_c p_c (mu_c / mu) log(mu_c / mu) / log C, 0..1.
+    """Return information about the class in a unit's activation, [..., U]: sum_c p_c (mu_c / mu) log(mu_c / mu) /
+    log C, 0..1.
 
     The spatial information of Skaggs et al. 1993 with classes in the place of positions (selviz's choice): a form of
     mutual information that has a gradient, where a binned one has none. p_c is a class's share of the batch, mu the

@@ -49,7 +49,7 @@ def check_name(kind: str, name: object) -> str:
 
 
 def read_json(path: StrPath) -> Any:
-    """What the file holds, without its seal; None if there is no such file.
+    """Return what the file holds, without its seal; None if there is no such file.
 
     One that is broken, changed since it was written, or of a newer selviz raises SelvizError; one that the system does
     not let us read, TransientError.
@@ -68,7 +68,7 @@ def read_json(path: StrPath) -> Any:
 
 
 def unsealed(path: StrPath, value: Any) -> Any:
-    """`value`, read from `path`, without its seal, which is checked; what never had one comes back as it is."""
+    """Return `value`, read from `path`, without its seal, which is checked; what never had one comes back as it is."""
     if not isinstance(value, dict):
         return value
     if isinstance(schema := value.get("schema"), int) and schema > SCHEMA:
@@ -81,7 +81,7 @@ def unsealed(path: StrPath, value: Any) -> Any:
 
 
 def is_sealed(path: StrPath) -> bool:
-    """Whether the JSON file at `path` has a seal; those of the first selviz have none."""
+    """Return whether the JSON file at `path` has a seal; those of the first selviz have none."""
     try:
         return "seal" in json.loads(Path(path).read_bytes())
     except (OSError, ValueError, TypeError, RecursionError):
@@ -89,20 +89,20 @@ def is_sealed(path: StrPath) -> bool:
 
 
 def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
-    """`value` with schema, version and seal, as it is written."""
+    """Return `value` with schema, version and seal, as it is written."""
     value = {"schema": SCHEMA, "selviz": __version__, **value}
     return {**value, "seal": seal(value)}
 
 
 def seal(value: Mapping[str, Any]) -> str:
-    """SHA-256 of all of `value` but its seal, as JSON with sorted keys and no spaces."""
+    """Return SHA-256 of all of `value` but its seal, as JSON with sorted keys and no spaces."""
     content = {name: part for name, part in value.items() if name != "seal"}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def newer(path: StrPath, schema: int, version: object) -> SelvizError:
-    """The refusal of a file that a later selviz wrote."""
+    """Return the refusal of a file that a later selviz wrote."""
     version = f"{version}, " if isinstance(version, str) else ""
     return SelvizError(
         f"{path} was written by a newer selviz ({version}schema {schema}); this one is {__version__} and reads schema "
@@ -123,7 +123,7 @@ def write_json(path: StrPath, value: object) -> Path:
         value = sealed(value) if isinstance(value, dict) else value
         text = (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
     except UnicodeEncodeError as error:
-        raise SelvizError(f"{error.object[error.start : error.end]!r} is half a character; write it anew.") from None
+        raise SelvizError(f"{error.object[error.start : error.end]!r} is half a character; write it again.") from None
     return write_bytes(path, text)
 
 
@@ -139,7 +139,9 @@ def write_bytes(path: StrPath, content: bytes) -> Path:
 
 
 def checksum(path: StrPath) -> str:
-    """SHA-256 of the file; read again only if the file is another one by device, inode, size or time of change."""
+    """Return SHA-256 of the file; read again only if the file is another one by device, inode, size or time of
+    change.
+    """
     status = os.stat(path)
     key = (str(path), status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
     if (known := _checksums.get(key)) is None:
@@ -150,7 +152,7 @@ def checksum(path: StrPath) -> str:
 
 
 def file_sha256(path: StrPath) -> str:
-    """SHA-256 of the file, which is read as a whole."""
+    """Return SHA-256 of the file, which is read as a whole."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -160,13 +162,13 @@ _checksums: dict[tuple[str, int, int, int, int], str] = {}
 
 
 def leftovers(folder: Path, pattern: str = ".*") -> list[Path]:
-    """The temporary files in a folder that nobody is at work in: their writers were killed."""
+    """Return the temporary files in a folder that nobody is at work in: their writers were killed."""
     return [path for path in folder.glob(pattern) if _TEMPORARY.fullmatch(path.name)]
 
 
 @contextlib.contextmanager
 def writing(path: Path, *temporaries: Path) -> Iterator[None]:
-    """Whatever stops the writing of `path`, `temporaries` are removed; a full or read-only disk raises SelvizError.
+    """Remove `temporaries` whatever stops the writing of `path`; a full or read-only disk raises SelvizError.
 
     So does a process that may only read.
     """
@@ -189,7 +191,7 @@ def writing(path: Path, *temporaries: Path) -> Iterator[None]:
 
 
 def connect(**settings: Any) -> duckdb.DuckDBPyConnection:
-    """A fresh in-memory DuckDB that leaves nothing in the working folder and draws nothing on stdout."""
+    """Return a fresh in-memory DuckDB that leaves nothing in the working folder and draws nothing on stdout."""
     connection = duckdb.connect(config={"temp_directory": "", **settings})
     with contextlib.suppress(duckdb.InvalidInputException):  # in a notebook without ipywidgets, where there is none
         connection.execute("SET enable_progress_bar = false")

@@ -42,7 +42,9 @@ def write_group(data: StrPath, units: Mapping[str, Sequence[int]], name: str = "
 
 
 def read_group(data: StrPath, key: str) -> dict[str, Any]:
-    """{"name", "run", "units"} of the group; SelvizError if there is none with this key, or if its file is damaged."""
+    """Return {"name", "run", "units"} of the group; SelvizError if there is none with this key, or if its file is
+    damaged.
+    """
     path = _path(data, key)
     group: dict[str, Any] | None = read_json(path if path.exists() else _aside(path))
     if group is None:
@@ -84,7 +86,9 @@ def delete_group(data: StrPath, key: str) -> None:
 
 
 def list_groups(data: StrPath, run: str | None = None) -> pd.DataFrame:
-    """The groups that have a name, of one run or of all: columns group (its key), name, run, count (of units)."""
+    """Return the groups that have a name, of one run or of all: columns group (its key), name, run, count (of
+    units).
+    """
     rows = []
     for path in _files(data):
         try:
@@ -101,7 +105,7 @@ def list_groups(data: StrPath, run: str | None = None) -> pd.DataFrame:
 
 
 def damaged_groups(data: StrPath) -> list[tuple[Path, str]]:
-    """(file, what is wrong with it) of the groups that cannot be read."""
+    """Return (file, what is wrong with it) of the groups that cannot be read."""
     found = []
     for path in _files(data):
         try:

@@ -19,7 +19,7 @@ from selviz.system.locks import Claim, holder
 
 
 def image_folder(data: StrPath, fingerprint: str) -> Path:
-    """Where the images of the data set with this fingerprint lie."""
+    """Return where the images of the data set with this fingerprint lie."""
     return Path(data) / "images" / check_name("data set fingerprint", fingerprint)
 
 

@@ -32,13 +32,15 @@ class Problem(NamedTuple):
 
 
 def checksums(run_dir: Path) -> dict[str, str]:
-    """{path below the run's folder: SHA-256} of its finished files that have neither a record nor a seal: weights."""
+    """Return {path below the run's folder: SHA-256} of its finished files that have neither a record nor a seal:
+    weights.
+    """
     files = sorted(path for path in run_dir.rglob("*.safetensors") if "partial" not in path.parts)
     return {str(path.relative_to(run_dir)): file_sha256(path) for path in files}
 
 
 def check_run(store: "Store", run: str) -> list[Problem]:
-    """What is wrong with the files of a finished run; every one of them is read to its end."""
+    """Return what is wrong with the files of a finished run; every one of them is read to its end."""
     folder, problems = store.run_path(run), []
     documents = {}
     for name in ("config.json", "summary.json", "network.json"):
@@ -90,7 +92,7 @@ def _stage(file: Path, fix: str) -> list[Problem]:
 
 
 def check_rest(store: "Store") -> list[Problem]:
-    """What is wrong with the hypotheses and the groups of units."""
+    """Return what is wrong with the hypotheses and the groups of units."""
     chain = read_chain(store.path)
     folder = store.path / "hypotheses"
     fix = f"put back a copy of that file, or begin a new ledger: mv {folder} {folder}-damaged"

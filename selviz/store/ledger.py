@@ -36,7 +36,7 @@ class Chain(NamedTuple):
 
 
 def append(data: StrPath, make: Callable[[list[dict[str, Any]]], dict[str, Any]]) -> dict[str, Any]:
-    """Adds the record that `make` gives of the records so far; returns it with its number, time and hashes.
+    """Add the record that `make` gives of the records so far; returns it with its number, time and hashes.
 
     Of writers who come at the same moment each gets the next free number in turn, and `make` sees what the others
     wrote; whatever it raises, nothing is written. A chain with a problem takes no more records: SelvizError.
@@ -98,14 +98,14 @@ def _publish(temporary: Path, final: Path) -> None:
 
 
 def record_hash(record: dict[str, Any]) -> str:
-    """SHA-256 of the record without its own hash, as JSON with sorted keys and no spaces."""
+    """Return SHA-256 of the record without its own hash, as JSON with sorted keys and no spaces."""
     content = {name: value for name, value in record.items() if name != "hash"}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def read_chain(data: StrPath) -> Chain:
-    """Every record of the store, and whether the files still hold together."""
+    """Return every record of the store, and whether the files still hold together."""
     folder, records, problems, head = Path(data) / FOLDER, [], [], ""
     numbers = sorted(int(match[1]) for match in map(_FILE.fullmatch, _names(folder)) if match)
     for number in range(1, (numbers[-1] if numbers else 0) + 1):
@@ -167,7 +167,8 @@ COLUMNS = {column.name: column.type for column in HYPOTHESES.columns}
 
 
 def hypotheses(data: StrPath) -> pd.DataFrame:
-    """One row a registered hypothesis, in order: what was claimed, what came of it; states registered, begun, tested,
+    """Return one row per registered hypothesis, in order: what was claimed, what came of it; states registered,
+    begun, tested,
     abandoned. `effect`, `low` and `high` are of the claim's first part."""
     rows: dict[str, dict[str, Any]] = {}
     for record in read_chain(data).records:

@@ -10,7 +10,7 @@ from selviz.store.stage_files import stage_is_whole
 
 
 def merged(folder: Path, stage: str, tables: dict[str, pd.DataFrame], key: Sequence[str]) -> dict[str, pd.DataFrame]:
-    """The new tables, each with the stored rows whose `key` columns are not among the new ones'.
+    """Return the new tables, each with the stored rows whose `key` columns are not among the new ones'.
 
     A stage that is missing or damaged has none.
     """

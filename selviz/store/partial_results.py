@@ -18,7 +18,9 @@ from selviz.system.durable_files import move_into_place
 
 
 def kept(path: Path, make: Callable[[], dict[str, pd.DataFrame]], again: bool = False) -> dict[str, pd.DataFrame]:
-    """The tables of numbers at `path`; if they are not there, or `again`, those that `make` gives, kept at `path`."""
+    """Return the tables of numbers at `path`; if they are not there, or `again`, those that `make` gives, kept at
+    `path`.
+    """
     found = None if again else _finished(path)
     if found is not None:
         return found

@@ -113,7 +113,7 @@ def _add_stage(
         raise SelvizError(f"{file} is missing; {fix(file.stem)}")
     facts = _add(archive, f"{where}/{file.name}", file)
     if facts["sha256"] != about["sha256"]:
-        raise SelvizError(f"{file} is damaged, or it was written anew just now: try again, or {fix(file.stem)}")
+        raise SelvizError(f"{file} is damaged, or it was written again just now: try again, or {fix(file.stem)}")
     name = f"{where}/{record_path(file).name}"
     return {f"{where}/{file.name}": facts, name: _add_text(archive, name, json.dumps(sealed(about), indent=1))}
 
@@ -129,7 +129,7 @@ def _add(archive: zipfile.ZipFile, name: str, file: Path) -> dict[str, Any]:
 
 
 def portable(file: Path) -> str:
-    """The settings or the summary of a run as they travel: without the folders above that of the data set."""
+    """Return the settings or the summary of a run as they travel: without the folders above that of the data set."""
     text = file.read_text()
     value = read_json(file)
     kind, colon, path = str(value.get("dataset") if isinstance(value, dict) else "").partition(":")
@@ -158,7 +158,7 @@ def _refused(path: Path, why: str) -> SelvizError:
 
 
 def _manifest(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
-    """The manifest, once every name and size in the zip has been checked against it."""
+    """Return the manifest, once every name and size in the zip has been checked against it."""
     listed = archive.infolist()
     entries = {entry.filename: entry for entry in listed}
     if MANIFEST in entries and entries[MANIFEST].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -249,7 +249,7 @@ def _extract(archive: zipfile.ZipFile, path: Path, manifest: dict[str, Any], par
 
 
 def _is_there(final: Path, manifest: dict[str, Any]) -> bool:
-    """Whether the run is in the store with the same content; other content under its name raises SelvizError."""
+    """Return whether the run is in the store with the same content; other content under its name raises SelvizError."""
     if not final.exists():
         return False
     for name, facts in manifest["files"].items():
@@ -271,7 +271,7 @@ def _is_there(final: Path, manifest: dict[str, Any]) -> bool:
 
 
 def _place_images(final: Path, temporary: Path, path: Path) -> None:
-    """Images that are there stay, as long as they are the same; damaged ones make room."""
+    """Put images in place: those that are there stay if they are the same; damaged ones make room."""
     for _ in range(3):
         if (final / "images.duckdb").exists() and untrusted_files.files_problem([final / "images.duckdb"]) is None:
             if untrusted_files.pictures(final / "images.duckdb") != untrusted_files.pictures(

@@ -22,7 +22,9 @@ FIELDS = {column.name: column.type for column in RUNS.columns if column.type}
 
 
 def list_runs(data: Path, names: list[str]) -> pd.DataFrame:
-    """One row a run. `state` is finished, running, unfinished or failed; `resume` the command that goes on with it."""
+    """Return one row per run. `state` is finished, running, unfinished or failed; `resume` the command that goes on
+    with it.
+    """
     rows = [row(data, name) for name in names]
     more = sorted({key for entry in rows for key in entry} - set(FIELDS))
     columns = {name: _column([entry.get(name) for entry in rows], kind) for name, kind in FIELDS.items()}
@@ -56,7 +58,7 @@ def row(data: Path, name: str) -> dict[str, Any]:
 
 
 def _stamp(folder: str) -> tuple[str | int | None, ...] | None:
-    """Tells one content of a finished run's settings and summary from another; None where there is no summary."""
+    """Tell one content of a finished run's settings and summary from another; None where there is no summary."""
     found: list[str | int | None] = [folder]
     for name in ("summary.json", "config.json"):
         try:
@@ -126,7 +128,7 @@ def _cut_off(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _hardly_begun(folder: Path) -> bool:
-    """Whether nothing but a claim or a temporary file is there yet."""
+    """Return whether nothing but a claim or a temporary file is there yet."""
     try:
         names = os.listdir(folder)
     except OSError:
@@ -135,7 +137,9 @@ def _hardly_begun(folder: Path) -> bool:
 
 
 def settings(folder: Path) -> dict[str, Any]:
-    """What a run's config.json holds; where that is damaged, as much of it as its summary tells. {} if nothing."""
+    """Return what a run's config.json holds; where that is damaged, as much of it as its summary tells. {} if
+    nothing.
+    """
     try:
         return _object(folder / "config.json")
     except SelvizError:
@@ -157,7 +161,7 @@ def settings(folder: Path) -> dict[str, Any]:
 
 
 def resume_command(data: Path, config: dict[str, Any], folder: Path | None = None) -> str | None:
-    """The command that goes on with a run of these settings; None if the settings are not known."""
+    """Return the command that goes on with a run of these settings; None if the settings are not known."""
     if not {"dataset", "model"} <= set(config):
         return None
     if config.get("kind") == "imported":
@@ -175,7 +179,7 @@ def resume_command(data: Path, config: dict[str, Any], folder: Path | None = Non
 
 
 def data_option(data: Path) -> list[str]:
-    """`--data DIR` where it is not the default."""
+    """Return `--data DIR` where it is not the default."""
     return [] if str(data) == "data" else [f"--data {shlex.quote(str(data))}"]
 
 

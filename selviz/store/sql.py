@@ -26,12 +26,12 @@ _ALLOWED = "one SELECT, WITH or EXPLAIN over the views " + ", ".join(VIEWS)
 
 
 def wanted_views(query: str) -> list[str]:
-    """The views that `query` names. Anything but exactly one statement that only reads raises SelvizError."""
+    """Return the views that `query` names. Anything but exactly one statement that only reads raises SelvizError."""
     try:
         query.encode()
     except UnicodeEncodeError as error:
         half = error.object[error.start : error.end]
-        raise SelvizError(f"The query has {half!r}, half a character; write it anew.") from None
+        raise SelvizError(f"The query has {half!r}, half a character; write it again.") from None
     with _instance() as connection:
         _harden(connection)  # first, because looking for the names in a query opens the files among them
         kind = _statement(connection, query)
@@ -217,7 +217,7 @@ def _time_limit(connection: duckdb.DuckDBPyConnection, seconds: float) -> Iterat
 
 
 def _harden(connection: duckdb.DuckDBPyConnection) -> None:
-    """No other files from here on, and no way back."""
+    """Allow no other files from here on, with no way back."""
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
 
@@ -242,7 +242,7 @@ def _statement(connection: duckdb.DuckDBPyConnection, query: str) -> duckdb.Stat
 
 
 def _bare(query: str) -> str:
-    """`query` without leading comments."""
+    """Return `query` without leading comments."""
     return re.sub(r"\A(\s+|--[^\n]*\n|/\*.*?\*/)+", "", query, flags=re.DOTALL)
 
 

@@ -90,7 +90,7 @@ def write_activations(
 
 
 def activation_rows(activations: Iterable[tuple[int, np.ndarray]]) -> Iterator[pa.RecordBatch]:
-    """(layer position, float32 [N, U]) -> record batches of (layer, unit, image, value), sorted in this order."""
+    """Yield (layer position, float32 [N, U]) -> record batches of (layer, unit, image, value), sorted in this order."""
     for layer, values in activations:
         values = np.asarray(values, dtype=np.float32)
         images, units = values.shape
@@ -107,12 +107,14 @@ def activation_rows(activations: Iterable[tuple[int, np.ndarray]]) -> Iterator[p
 
 
 def record_path(file: Path) -> Path:
-    """Where the record of a stage file lies."""
+    """Return where the record of a stage file lies."""
     return file.with_suffix(".json")
 
 
 def record(file: Path) -> dict[str, Any] | None:
-    """The record of the stage at `file`, None if the stage is not there. One that does not fit raises SelvizError."""
+    """Return the record of the stage at `file`, None if the stage is not there. One that does not fit raises
+    SelvizError.
+    """
     for attempt in range(3):
         try:
             size = file.stat().st_size
@@ -149,7 +151,9 @@ def clear_partial(run_dir: Path) -> None:
 
 
 def stage_is_whole(run_dir: StrPath, stage: str) -> bool:
-    """Whether the stage is there and its content still has the SHA-256 that it was written with (reads all of it)."""
+    """Return whether the stage is there and its content still has the SHA-256 that it was written with (reads all
+    of it).
+    """
     file = Path(run_dir) / f"{check_name('stage', stage)}.duckdb"
     try:
         return any(entry["sha256"] == file_sha256(file) for entry in _records(file, file.stat().st_size))
@@ -162,7 +166,9 @@ def stage_is_whole(run_dir: StrPath, stage: str) -> bool:
 
 
 def _records(file: Path, size: int) -> list[dict[str, Any]]:
-    """The records that fit a file of this size: its own, and that of a writer that died between the two renames."""
+    """Return the records that fit a file of this size: its own, and that of a writer that died between the two
+    renames.
+    """
     found = [read_json(record_path(file)), _pending(file)]
     return [entry for entry in found if isinstance(entry, dict) and entry.get("bytes") == size]
 
@@ -177,7 +183,7 @@ def _pending(file: Path) -> dict[str, Any] | None:
 
 
 def make_record(file: Path, stage: str, rows: dict[str, int], provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """What is written beside a stage file."""
+    """Return what is written beside a stage file."""
     return {
         "stage": stage,
         "sha256": file_sha256(file),

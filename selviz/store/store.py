@@ -42,7 +42,7 @@ class Store:
         return f"Store({str(self.path)!r})"
 
     def run_path(self, run: str) -> Path:
-        """The folder of `run`, there or not. A name that would leave the store raises SelvizError."""
+        """Return the folder of `run`, there or not. A name that would leave the store raises SelvizError."""
         return self.path / "runs" / check_name("run", run)
 
     def names(self) -> list[str]:
@@ -56,15 +56,19 @@ class Store:
             raise unreadable(self.path / "runs", error) from error
 
     def runs(self) -> pd.DataFrame:
-        """One row a run, finished or not: settings, `state`, accuracy, mean SI, and the command that resumes it."""
+        """Return one row per run, finished or not: settings, `state`, accuracy, mean SI, and the command that
+        resumes it.
+        """
         return run_list.list_runs(self.path, self.names())
 
     def hypotheses(self) -> pd.DataFrame:
-        """One row a registered hypothesis: statement, study, level, state, verdict, p, effect with interval, ..."""
+        """Return one row per registered hypothesis: statement, study, level, state, verdict, p, effect with
+        interval, ...
+        """
         return ledger.hypotheses(self.path)
 
     def run(self, run: str) -> dict[str, Any]:
-        """The settings and the summary of a finished run."""
+        """Return the settings and the summary of a finished run."""
         folder = self.run_path(run)
         summary = read_json(folder / "summary.json")
         if isinstance(summary, dict):
@@ -79,11 +83,13 @@ class Store:
         raise SelvizError(f"Run {run} is {entry['state']}{reason}; {fix}")
 
     def layers(self, run: str) -> pd.DataFrame:
-        """The unit layers in forward order: layer, units, depth 0..1, mean_si with and without dead units, its null."""
+        """Return the unit layers in forward order: layer, units, depth 0..1, mean_si with and without dead units,
+        its null.
+        """
         return self.table(run, "layers")
 
     def layers_of(self, runs: Sequence[str]) -> pd.DataFrame:
-        """`layers` of runs that have one network's layers, as one table with a column `run` first.
+        """Return `layers` of runs that have one network's layers, as one table with a column `run` first.
 
         Files are opened many at a time. A run that is damaged, and one whose layers are others than the first run's,
         raises SelvizError.
@@ -110,15 +116,19 @@ class Store:
         return found[columns].assign(run=np.repeat(runs, len(names)))[["run", *columns]]
 
     def units(self, run: str, layer: str | None = None) -> pd.DataFrame:
-        """Every unit of the run or of one layer: si with its null, preferred_class, mean_activation, dead, ..."""
+        """Return every unit of the run or of one layer: si with its null, preferred_class, mean_activation, dead,
+        ...
+        """
         return self.table(run, "units", layer)
 
     def class_means(self, run: str, layer: str | None = None, unit: int | None = None) -> pd.DataFrame:
-        """Mean, standard deviation and number of images for each class of each unit, of one layer, or of one unit."""
+        """Return mean, standard deviation and number of images for each class of each unit, of one layer, or of
+        one unit.
+        """
         return self.table(run, "class_means", layer, unit)
 
     def images(self, run: str) -> pd.DataFrame:
-        """The evaluation images: image, label, prediction, fold (0 or 1); not the sealed ones of fold 2."""
+        """Return the evaluation images: image, label, prediction, fold (0 or 1); not the sealed ones of fold 2."""
         return self.table(run, "images")
 
     def sealed_images(self, run: str) -> pd.DataFrame:
@@ -137,55 +147,63 @@ class Store:
         return self._matrix(run, layer)[self._reported_images(run) :]
 
     def epochs(self, run: str) -> pd.DataFrame:
-        """The training, one row an epoch."""
+        """Return the training, one row per epoch."""
         return self.table(run, "epochs")
 
     def epoch_layers(self, run: str) -> pd.DataFrame:
-        """The mean SI of each layer after each epoch."""
+        """Return the mean SI of each layer after each epoch."""
         return self.table(run, "epoch_layers")
 
     def snapshots(self, run: str) -> pd.DataFrame:
-        """The moments of training at which every unit's SI was kept, one row each: done (epochs so far), accuracy."""
+        """Return the moments of training at which every unit's SI was kept, one row each: done (epochs so far),
+        accuracy.
+        """
         return self.table(run, "snapshots")
 
     def snapshot_layers(self, run: str) -> pd.DataFrame:
-        """The mean SI of each layer at each snapshot, with its label-shuffle null."""
+        """Return the mean SI of each layer at each snapshot, with its label-shuffle null."""
         return self.table(run, "snapshot_layers")
 
     def snapshot_units(self, run: str, layer: str | None = None) -> pd.DataFrame:
-        """Every unit's SI at each snapshot."""
+        """Return every unit's SI at each snapshot."""
         return self.table(run, "snapshot_units", layer)
 
     def early_curves(self, run: str) -> pd.DataFrame:
-        """Accuracy while more and more units are silent, at the weights after some epochs, one row a point."""
+        """Return accuracy while more and more units are silent, at the weights after some epochs, one row per point."""
         return self.table(run, "early_curves")
 
     def early_areas(self, run: str) -> pd.DataFrame:
-        """The area under each of these curves, 0..1."""
+        """Return the area under each of these curves, 0..1."""
         return self.table(run, "early_areas")
 
     def unit_metrics(self, run: str, layer: str | None = None) -> pd.DataFrame:
-        """The measures of class selectivity beside SI, one row a unit: ccmas, precision, auc, d_prime, ..., classes."""
+        """Return the measures of class selectivity beside SI, one row per unit: ccmas, precision, auc, d_prime, ...,
+        classes.
+        """
         return self.table(run, "unit_metrics", layer)
 
     def sanity(self, run: str) -> pd.DataFrame:
-        """How attributions change as weights become random, one row a method, layer, step and image."""
+        """Return how attributions change as weights become random, one row per method, layer, step and image."""
         return self.table(run, "sanity")
 
     def curves(self, run: str) -> pd.DataFrame:
-        """Accuracy while more and more units are silent, one row a point; layer "network" is all layers together."""
+        """Return accuracy while more and more units are silent, one row per point; layer "network" is all layers
+        together.
+        """
         return self.table(run, "curves")
 
     def areas(self, run: str) -> pd.DataFrame:
-        """The area under each of the curves, 0..1."""
+        """Return the area under each of the curves, 0..1."""
         return self.table(run, "areas")
 
     def atlas(self, run: str, layer: str | None = None) -> pd.DataFrame:
-        """What silencing each single unit does: accuracy before and after, images lost and gained, loss_change, ..."""
+        """Return what silencing each single unit does: accuracy before and after, images lost and gained,
+        loss_change, ...
+        """
         return self.table(run, "atlas", layer)
 
     def atlas_classes(self, run: str, layer: str | None = None, unit: int | None = None) -> pd.DataFrame:
-        """The same for each class."""
+        """Return the same for each class."""
         return self.table(run, "atlas_classes", layer, unit)
 
     def atlas_layers(self, run: str) -> pd.DataFrame:
@@ -193,51 +211,57 @@ class Store:
         return self.table(run, "atlas_layers")
 
     def robustness(self, run: str) -> pd.DataFrame:
-        """Accuracy under each corruption and attack, one row a severity or epsilon, with Wilson intervals."""
+        """Return accuracy under each corruption and attack, one row per severity or epsilon, with Wilson intervals."""
         return self.table(run, "robustness")
 
     def robustness_summary(self, run: str) -> pd.DataFrame:
-        """Mean corruption accuracy, overall ("all") and by family, and the same relative to clean accuracy."""
+        """Return mean corruption accuracy, overall ("all") and by family, and the same relative to clean accuracy."""
         return self.table(run, "robustness_summary")
 
     def robustness_layers(self, run: str, layer: str | None = None) -> pd.DataFrame:
-        """How the units of each layer move under each corruption and attack, and whether selective ones move more."""
+        """Return how the units of each layer move under each corruption and attack, and whether selective ones
+        move more.
+        """
         return self.table(run, "robustness_layers", layer)
 
     def robustness_units(self, run: str, layer: str | None = None, unit: int | None = None) -> pd.DataFrame:
-        """SI, preferred class, mean and shift of each unit under each corruption and attack."""
+        """Return SI, preferred class, mean and shift of each unit under each corruption and attack."""
         return self.table(run, "robustness_units", layer, unit)
 
     def robustness_classes(self, run: str, layer: str | None = None, unit: int | None = None) -> pd.DataFrame:
-        """Each unit's mean for each class under each corruption and attack."""
+        """Return each unit's mean for each class under each corruption and attack."""
         return self.table(run, "robustness_classes", layer, unit)
 
     def robustness_images(self, run: str) -> pd.DataFrame:
-        """What the network takes each image for under each corruption and attack."""
+        """Return what the network takes each image for under each corruption and attack."""
         return self.table(run, "robustness_images")
 
     def dimensionality(self, run: str, layer: str | None = None) -> pd.DataFrame:
-        """How many directions each layer uses, clean, and in its change under perturbation, with intervals."""
+        """Return how many directions each layer uses, clean, and in its change under perturbation, with intervals."""
         return self.table(run, "dimensionality", layer)
 
     def gradient_variability(self, run: str, layer: str | None = None) -> pd.DataFrame:
-        """How much the gradients of each layer's units by the input vary, over images and over units."""
+        """Return how much the gradients of each layer's units by the input vary, over images and over units."""
         return self.table(run, "gradient_variability", layer)
 
     def unit_map(self, run: str, layer: str | None = None) -> pd.DataFrame:
-        """Where each unit lies on a map by its tuning, within its layer: pca_x, pca_y, tsne_x, tsne_y."""
+        """Return where each unit lies on a map by its tuning, within its layer: pca_x, pca_y, tsne_x, tsne_y."""
         return self.table(run, "unit_map", layer)
 
     def similarity(self, run: str) -> pd.DataFrame:
-        """How alike each layer is to that of other runs: other, pwcca (a distance), cka, directions, ranks, rows."""
+        """Return how alike each layer is to that of other runs: other, pwcca (a distance), cka, directions, ranks,
+        rows.
+        """
         return self.table(run, "similarity")
 
     def linear_maps(self, run: str) -> pd.DataFrame:
-        """Mean SI of each layer's units as they are, after random rotations, and after the best linear maps found."""
+        """Return mean SI of each layer's units as they are, after random rotations, and after the best linear maps
+        found.
+        """
         return self.table(run, "linear_maps")
 
     def unit(self, run: str, layer: str, unit: int) -> dict[str, Any]:
-        """One unit as a dict: its row of `units`, with the run and its layer's depth and kind."""
+        """Return one unit as a dict: its row of `units`, with the run and its layer's depth and kind."""
         found = self._layer(run, layer)
         table = self.units(run, layer)
         row: Any = table[table["unit"] == _unit_number(found, unit)].iloc[0].to_dict()
@@ -245,24 +269,29 @@ class Store:
         return {"run": run, **{name: _plain(value) for name, value in {**row, **facts}.items()}}
 
     def unit_measures(self, run: str) -> list[str]:
-        """The columns of `find_units` that units can be sorted by and cut at: what is stored of the run."""
+        """Return the columns of `find_units` that units can be sorted by and cut at: what is stored of the run."""
         return list(unit_search.measures(self._browsed(run), self._missing(run)))
 
     def find_units(self, run: str, wanted: Wanted = ALL, **page: Any) -> pd.DataFrame:
-        """The units that fit, with every stored measure; `page`: order, descending, limit, offset of `browsing.rows`.
+        """Return the units that fit, with every stored measure; `page`: order, descending, limit, offset of
+        `browsing.rows`.
 
         Units without a value of the measure come last; of equals, those of earlier layers and lower numbers first.
         """
         return self._browse(run, lambda stages: unit_search.rows(stages, wanted, **page, missing=self._missing(run)))
 
     def count_units(self, run: str, wanted: Wanted = ALL) -> dict[str, Any]:
-        """How many units fit, how many of them are dead, their layers, lowest and highest value of the measure."""
+        """Return how many units fit, how many of them are dead, their layers, lowest and highest value of the
+        measure.
+        """
         row = self._browse(run, lambda stages: unit_search.summary(stages, wanted, self._missing(run))).iloc[0]
         layers = sorted(row["layers"]) if row["units"] else []
         return {"units": int(row["units"]), "dead": int(row["dead"]), "layers": layers, **row[["lowest", "highest"]]}
 
     def activations(self, run: str, layer: str, unit: int) -> pd.DataFrame:
-        """One unit on every evaluation image: image, label, prediction, fold, label_index, prediction_index, value."""
+        """Return one unit on every evaluation image: image, label, prediction, fold, label_index,
+        prediction_index, value.
+        """
         found = self._layer(run, layer)
         images = self._reported_images(run)
         condition = "layer = ? AND unit = ? AND image < ?"
@@ -274,7 +303,7 @@ class Store:
         return table
 
     def ranks(self, run: str, layer: str, values: Sequence[float]) -> np.ndarray:
-        """For each unit of a layer, the share 0..1 of images on which it is less active than in `values` [U]."""
+        """Return for each unit of a layer, the share 0..1 of images on which it is less active than in `values` [U]."""
         found = self._layer(run, layer)
         if len(values) != found["units"]:
             raise SelvizError(f"Layer {layer} has {found['units']} units, and {len(values)} values were given.")
@@ -288,7 +317,7 @@ class Store:
         return read_column(self._files(run, ("capture",)), query, parameters, self._fix(run))
 
     def matrix(self, run: str, layer: str) -> np.ndarray:
-        """All activations of one layer on the images of `images`, float32 [N, U]."""
+        """Return all activations of one layer on the images of `images`, float32 [N, U]."""
         return self._matrix(run, layer)[: self._reported_images(run)]
 
     def _matrix(self, run: str, layer: str) -> np.ndarray:
@@ -302,7 +331,9 @@ class Store:
         return values.reshape(found["units"], images).T
 
     def thumbnails(self, run: str, images: Sequence[int]) -> dict[int, bytes]:
-        """Image number -> the bytes of a small picture that a browser shows; numbers that do not exist are left out."""
+        """Return image number -> the bytes of a small picture that a browser shows; numbers that do not exist are
+        left out.
+        """
         try:
             wanted = sorted({number for number in map(int, images) if 0 <= number < 2**32})
         except (TypeError, ValueError, OverflowError):
@@ -407,12 +438,12 @@ class Store:
         return read(self._files(run, stages), query, tuple(parameters), self._fix(run, stages))
 
     def _browsed(self, run: str) -> tuple[str, ...]:
-        """The stages that the units of this run are read from."""
+        """Return the stages that the units of this run are read from."""
         folder = self.run_path(run)
         return unit_search.STAGES + tuple(stage for stage in unit_search.MORE if (folder / f"{stage}.duckdb").exists())
 
     def _missing(self, run: str) -> set[str]:
-        """The optional measures that the run's files lack, since an earlier selviz wrote them."""
+        """Return the optional measures that the run's files lack, since an earlier selviz wrote them."""
         stages, missing = self._browsed(run), set()
         for name, declared in unit_measures().items():
             if declared.optional and declared.stage in stages:
@@ -439,7 +470,7 @@ class Store:
         return int(read(self._files(run, ("capture",)), query, (), self._fix(run))["images"][0])
 
     def _layer(self, run: str, layer: str) -> dict[str, Any]:
-        """The layer's row in the capture stage: its position as "layer", its name, units, depth, ..."""
+        """Return the layer's row in the capture stage: its position as "layer", its name, units, depth, ..."""
         table = read(self._files(run, ("capture",)), "SELECT * FROM capture.layers ORDER BY layer", (), self._fix(run))
         names = table["name"].tolist()
         if layer not in names:

@@ -43,7 +43,7 @@ PLAIN_COLUMNS = """
 
 
 def validate_untrusted_run(run: Path, images: Path, fingerprint: str) -> str | None:
-    """What is wrong with a run's folder and the folder of its data set's images, None if they are sound."""
+    """Return what is wrong with a run's folder and the folder of its data set's images, None if they are sound."""
     if wrong := files_problem([*sorted(run.glob("*.duckdb")), images / "images.duckdb"]):
         return wrong
     config, summary = (_object(run / name) for name in ("config.json", "summary.json"))
@@ -142,7 +142,9 @@ def _lines(process: subprocess.Popen[bytes]) -> Iterator[dict[str, Any]]:
 
 
 def files_problem(files: list[Path]) -> str | None:
-    """What is wrong with stage files: their records, or that they hold anything but tables with the known columns."""
+    """Return what is wrong with stage files: their records, or that they hold anything but tables with the known
+    columns.
+    """
     for file in files:
         try:
             record(file)
@@ -171,7 +173,7 @@ def files_problem(files: list[Path]) -> str | None:
 
 
 def pictures(file: Path) -> tuple[list[str], list[tuple[int, int]]]:
-    """(class names, (image, label) of each image) of the images of a data set."""
+    """Return (class names, (image, label) of each image) of the images of a data set."""
     with _alone([file]) as connection:
         names = connection.execute("SELECT name FROM file0.classes ORDER BY class").fetchall()
         return [name for (name,) in names], _numbered(connection, "thumbnails")
@@ -183,7 +185,7 @@ def _numbered(connection: duckdb.DuckDBPyConnection, table: str) -> list[tuple[i
 
 
 def _weights_problem(file: Path) -> str | None:
-    """A run without weights can be looked at, though not ablated."""
+    """Return a run without weights can be looked at, though not ablated."""
     try:
         if file.exists():
             with safetensors.safe_open(file, "numpy") as weights:
@@ -205,7 +207,7 @@ def _object(file: Path) -> dict[str, Any] | None:
 
 @contextlib.contextmanager
 def _alone(files: list[Path]) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection that can read these files, as file0, file1, ..., and nothing else, whatever they ask for."""
+    """Yield a connection that can read these files, as file0, file1, ..., and nothing else, whatever they ask for."""
     connection = connect(**CONFIG, threads=1)
     try:
         for number, file in enumerate(files):

@@ -28,7 +28,7 @@ Settings = Mapping[str, Any]  # what goes into the stage's provenance: JSON valu
 class Parts:
     """Finished parts of a stage that is not yet whole, in the run's `partial/`; they hold numbers only.
 
-    The same study again goes on where it was cut off; `again` makes each part anew.
+    The same study again goes on where it was cut off; `again` makes each part again.
     """
 
     def __init__(self, folder: Path, stage: str, again: bool = False):

@@ -55,12 +55,12 @@ class Claim:
 
     @staticmethod
     def create(path: str | Path, what: str = "") -> str:
-        """Claim `path` now; returns the token with which another process (a child) adopts the claim."""
+        """Return claim `path` now; returns the token with which another process (a child) adopts the claim."""
         return _take(Path(path), what)
 
     @classmethod
     def adopt(cls, path: str | Path, token: str, what: str = "") -> "Claim":
-        """The claim that `Claim.create` made, to be entered by the process that does the work."""
+        """Return the claim that `Claim.create` made, to be entered by the process that does the work."""
         return cls(path, what, token)
 
     def __enter__(self) -> "Claim":
@@ -99,7 +99,9 @@ class Claim:
 
 
 def holder(path: str | Path) -> ClaimRecord | None:
-    """{"host", "pid", "started", "heartbeat", ...} of the live process that holds `path`; None if absent or stale."""
+    """Return {"host", "pid", "started", "heartbeat", ...} of the live process that holds `path`; None if absent or
+    stale.
+    """
     record = _read(Path(path))
     if record is None or _given_up(record) or not _alive(record, time.time()):
         return None
@@ -146,13 +148,15 @@ def _take(path: Path, what: str) -> str:
 
 
 def _given_up(record: ClaimRecord) -> bool:
-    """Whether this process released the claim and could not remove its file, for instance with too many files open."""
+    """Return whether this process released the claim and could not remove its file, for instance with too many
+    files open.
+    """
     own = _here(record) and record.get("pid") == os.getpid() and record.get("born") == _born(os.getpid())
     return own and record.get("token") not in _held_here
 
 
 def _left_in_the_future(path: Path) -> ClaimRecord | None:
-    """A claim that is dated after now and that nobody renews while we look: a clock was set back since.
+    """Return a claim that is dated after now and that nobody renews while we look: a clock was set back since.
 
     One that cannot be looked up would otherwise hold until its date. A live one renews its date every HEARTBEAT_S
     seconds.
@@ -174,7 +178,7 @@ def _held(record: ClaimRecord, path: Path, what: str) -> SelvizError:
 
 @contextlib.contextmanager
 def _guard(path: Path) -> Iterator[float]:
-    """Only one process at a time looks at a claim and changes it; the lock dies with its process. Gives the time.
+    """Let one process at a time look at a claim and change it; the lock dies with its process. Yields the time.
 
     It is that of the file system, by which the heartbeats of all machines are dated. The lock file is removed by
     whoever holds it, so a lock taken on a file that is no longer there is taken again.
@@ -212,7 +216,9 @@ def _record(token: str, started: float | None = None) -> ClaimRecord:
 
 
 def _create(path: Path, record: ClaimRecord) -> bool:
-    """Whether there was no claim, so that this one is made; holds among machines that do not see each other's locks."""
+    """Return whether there was no claim, so that this one is made; holds among machines that do not see each
+    other's locks.
+    """
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     except FileExistsError:
@@ -237,7 +243,7 @@ def _replace(path: Path, record: ClaimRecord) -> None:
 
 
 def _read(path: Path) -> ClaimRecord | None:
-    """The record at `path`, None if there is none; one that cannot be read is as old as its file."""
+    """Return the record at `path`, None if there is none; one that cannot be read is as old as its file."""
     try:
         text, modified = path.read_text(), path.stat().st_mtime
     except (FileNotFoundError, NotADirectoryError):
@@ -266,7 +272,7 @@ def _here(record: ClaimRecord) -> bool:
 
 
 def _born(pid: Any) -> str | None:
-    """When process `pid` of this host started, in a form to compare; None if there is no such process."""
+    """Return when process `pid` of this host started, in a form to compare; None if there is no such process."""
     try:
         state, *fields = Path(f"/proc/{int(pid)}/stat").read_text().rpartition(")")[2].split()
         return None if state in "ZX" else fields[18]  # a killed process that its parent has not yet noticed is gone
@@ -285,7 +291,7 @@ def _born(pid: Any) -> str | None:
 
 
 def _pid_space() -> str:
-    """Pids are comparable within one boot of one machine and one container."""
+    """Return Pids are comparable within one boot of one machine and one container."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip() + os.readlink("/proc/self/ns/pid")
     except OSError:

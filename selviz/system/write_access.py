@@ -12,7 +12,7 @@ VARIABLE = "SELVIZ_READ_ONLY"
 
 
 def read_only() -> bool:
-    """Whether the environment says that nothing is to be written."""
+    """Return whether the environment says that nothing is to be written."""
     return os.environ.get(VARIABLE, "") not in ("", "0")
 
 

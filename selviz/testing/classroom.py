@@ -74,7 +74,7 @@ class Action(NamedTuple):
 
 
 def plan(store: Store, run: str, units: int, selections: int, seed: int = 0) -> tuple[list[Action], list[Question]]:
-    """Everything that visitors may do with a run, with the library's answers."""
+    """Return everything that visitors may do with a run, with the library's answers."""
     summary, generator = store.run(run), random.Random(seed)
     about = (f"accuracy {number_text.share(summary['test_accuracy'], summary['images'])}",)
     pages = [page for page in PAGES if page != "lesson" or summary.get("alpha") == 0]  # the lesson is on the baseline
@@ -160,7 +160,7 @@ async def silence(visitor: Visitor, run: str, question: Question, counts: Counts
 
 
 async def visit(address: str, runs: dict, end: float, think: float, counts: Counts, seed: int) -> None:
-    """One visitor: something at random, then a while of reading, until the time is over."""
+    """Be one visitor: something at random, then a while of reading, until the time is over."""
     generator = random.Random(seed)
     await asyncio.sleep(generator.uniform(0, think))
     async with Visitor(address) as visitor:
@@ -179,7 +179,7 @@ async def visit(address: str, runs: dict, end: float, think: float, counts: Coun
 
 
 async def greed(address: str, runs: dict, counts: Counts, seed: int) -> None:
-    """A visitor who asks for all that is heavy and never reads, until it is cancelled.
+    """Be a visitor who asks for all that is heavy and never reads, until it is cancelled.
 
     One whose page has not ended after PATIENCE goes on to the next, as somebody would whom the fair line keeps waiting.
     """
@@ -208,7 +208,7 @@ async def greed(address: str, runs: dict, counts: Counts, seed: int) -> None:
 
 
 async def crowd(address: str, runs: dict, seconds: float, options: Options, counts: Counts) -> Tally:
-    """All of them together, for that long; the tally is of those in browsers."""
+    """Return all of them together, for that long; the tally is of those in browsers."""
     end, tally = time.perf_counter() + seconds, Tally()
     run = next(iter(runs))
     own = [runs[run][1][number :: options.browsers] for number in range(options.browsers)]
@@ -226,7 +226,7 @@ async def crowd(address: str, runs: dict, seconds: float, options: Options, coun
 
 
 def summary(seconds: list[float]) -> dict:
-    """Number, median and 95th percentile in milliseconds."""
+    """Return number, median and 95th percentile in milliseconds."""
     ordered = sorted(seconds)
     at = min(len(ordered) - 1, round(0.95 * (len(ordered) - 1))) if ordered else 0
     return {
@@ -237,7 +237,7 @@ def summary(seconds: list[float]) -> dict:
 
 
 async def measure(address: str, server: int, runs: dict, options: Options) -> dict:
-    """Warms the server up, lets the class in, waits until it has rested."""
+    """Warm the server up, lets the class in, waits until it has rested."""
     warm = Counts()
     async with Visitor(address) as visitor:
         for run, (actions, asked) in runs.items():

@@ -71,7 +71,7 @@ class Tally:
 
 
 def questions(store: Store, run: str, selections: int, seed: int = 0) -> list[Question]:
-    """Random selections of one to six units, each in every mode, with what `run_ablation` says of them."""
+    """Return random selections of one to six units, each in every mode, with what `run_ablation` says of them."""
     generator = random.Random(seed)
     sizes = store.units(run).groupby("layer", sort=False).size().to_dict()
     engine, found = open_engine(store, run), []
@@ -93,7 +93,7 @@ def questions(store: Store, run: str, selections: int, seed: int = 0) -> list[Qu
 
 
 async def crowd(address: str, run: str, asked: list[Question], seconds: float, visitors: int, browsers: int) -> Tally:
-    """Visitors without and with a browser, together, for that many seconds."""
+    """Return visitors without and with a browser, together, for that many seconds."""
     tally, people = Tally(), visitors + browsers
     texts = list(dict.fromkeys(question.units for question in asked))
     own = [[question for question in asked if texts.index(question.units) % people == i] for i in range(people)]
@@ -106,7 +106,7 @@ async def crowd(address: str, run: str, asked: list[Question], seconds: float, v
 
 
 async def visit(address: str, run: str, asked: list[Question], end: float, tally: Tally, seed: int) -> None:
-    """One visitor without a browser: opens the page, then goes to other addresses or clicks another mode."""
+    """Be one visitor without a browser: opens the page, then goes to other addresses or clicks another mode."""
     generator = random.Random(seed)
     now = generator.choice(asked)
     async with Visitor(address) as visitor:
@@ -132,7 +132,7 @@ async def visit(address: str, run: str, asked: list[Question], end: float, tally
 
 
 async def _answered(visitor: Visitor, now: Question, tally: Tally) -> bool:
-    """Waits for the answer to what was asked this moment, and checks it; False if it never came."""
+    """Wait for the answer to what was asked this moment, and checks it; False if it never came."""
     sent = time.perf_counter()
     tally.requests += 1
     try:
@@ -151,7 +151,7 @@ async def _answered(visitor: Visitor, now: Question, tally: Tally) -> bool:
 
 
 def shows_something(visitor: Visitor, question: Question, alone: bool = False) -> bool:
-    """Whether the newest run has drawn this very question and a number for it.
+    """Return whether the newest run has drawn this very question and a number for it.
 
     Which question it is, the page tells by its address, to which it adds the run. It does not where that is named
     already, as in a visitor's first request; so `alone`, that no older request is under way, has to be known then.
@@ -162,7 +162,9 @@ def shows_something(visitor: Visitor, question: Question, alone: bool = False) -
 
 
 def shows_exactly(visitor: Visitor, question: Question, alone: bool = False) -> bool:
-    """The same with the exact number. Streamlit may send the caption before the number, so both are looked at."""
+    """Return the same with the exact number. Streamlit may send the caption before the number, so both are looked
+    at.
+    """
     said = shows_something(visitor, question, alone) and any(text.startswith("Exact") for text in visitor.texts())
     return said and visitor.metrics()["Accuracy after"][1].startswith("±")
 
@@ -170,7 +172,7 @@ def shows_exactly(visitor: Visitor, question: Question, alone: bool = False) -> 
 async def browse_all(
     address: str, run: str, own: list[list[Question]], end: float, tally: Tally, think: float = 0
 ) -> None:
-    """Visitors with a browser, one for each list of questions, who read for `think` seconds at most in between."""
+    """Run visitors with a browser, one for each list of questions, who read for `think` seconds at most in between."""
     from playwright.async_api import async_playwright
 
     async with async_playwright() as driver:
@@ -182,7 +184,7 @@ async def browse_all(
 async def browse(
     browser, address: str, run: str, asked: list[Question], end: float, tally: Tally, seed: int, think: float
 ) -> None:
-    """One visitor in a browser, who types other addresses."""
+    """Be one visitor in a browser, who types other addresses."""
     generator = random.Random(seed)
     context = await browser.new_context(viewport={"width": 1280, "height": 900})
     tab = await context.new_page()

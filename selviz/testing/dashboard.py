@@ -21,7 +21,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-backgroun
 
 
 def free_port() -> int:
-    """A port of this machine that nobody uses at the moment."""
+    """Return a port of this machine that nobody uses at the moment."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return free.getsockname()[1]
@@ -29,7 +29,7 @@ def free_port() -> int:
 
 @contextmanager
 def answering(process: subprocess.Popen, address: str, words=lambda: "the dashboard did not start") -> Iterator[None]:
-    """From when the server that `process` is answers at `address`, which it must, until it is ended."""
+    """Run the block from when the server that `process` is answers at `address`, which it must, until it is ended."""
     try:
         for _ in range(600):
             assert process.poll() is None, words()
@@ -48,7 +48,9 @@ def answering(process: subprocess.Popen, address: str, words=lambda: "the dashbo
 
 @contextmanager
 def serving(data, *, started=lambda process: None, log=None, **environment) -> Iterator[str]:
-    """The address of a dashboard over the store in `data`; `started` is given its process, `log` (a file) its words."""
+    """Yield the address of a dashboard over the store in `data`; `started` is given its process, `log` (a file)
+    its words.
+    """
     port = free_port()
     command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app" / "main.py"), "--server.headless", "true",
                "--server.address", "127.0.0.1", "--server.port", str(port), "--server.fileWatcherType", "none",
@@ -69,7 +71,7 @@ def serving(data, *, started=lambda process: None, log=None, **environment) -> I
 
 
 def resident(process: int) -> float:
-    """Megabytes of memory that a process holds now (Linux)."""
+    """Return megabytes of memory that a process holds now (Linux)."""
     for line in Path(f"/proc/{process}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1024
@@ -77,13 +79,13 @@ def resident(process: int) -> float:
 
 
 def raised(log: Path) -> list[str]:
-    """The exceptions in a server's log, each with its traceback."""
+    """Return the exceptions in a server's log, each with its traceback."""
     parts = log.read_text(errors="replace").split("Traceback (most recent call last):\n")[1:]
     return [re.match(r"(?:[ \t].*\n|\n)*.*", part).group() for part in parts]
 
 
 def sessions(address: str) -> int:
-    """How many visitors the server counts."""
+    """Return how many visitors the server counts."""
     with urllib.request.urlopen(f"{address}/_stcore/metrics?families=active_sessions") as answer:
         return int(next(line for line in answer.read().decode().splitlines() if line[:1] not in "#").split()[-1])
 

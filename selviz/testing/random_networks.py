@@ -317,7 +317,7 @@ class RandomNetwork(nn.Module):
         return True
 
     def _mix_tokens(self, width: int) -> bool:
-        """The units of a layer that mixes tokens are its outputs; channels are the positions."""
+        """Return the units of a layer that mixes tokens are its outputs; channels are the positions."""
         if self._tokens > 64:
             return False
         first, second = self._add(nn.Linear(self._tokens, width)), self._add(nn.Linear(width, self._tokens))

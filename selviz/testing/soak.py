@@ -33,7 +33,7 @@ SMALL = 0.05  # of the level
 
 
 def link(dice: random.Random, page: str, run: str, sizes: dict[str, int], images: int) -> dict[str, str]:
-    """A link to the page that a person might have."""
+    """Return a link to the page that a person might have."""
     layer = dice.choice(list(sizes))
     unit = str(dice.randrange(sizes[layer]))
     told = {
@@ -47,7 +47,7 @@ def link(dice: random.Random, page: str, run: str, sizes: dict[str, int], images
 
 
 def kinds(process: int) -> dict[str, int]:
-    """What the file handles of a process are now: sockets, pipes, files by their ending, ... (Linux)."""
+    """Return what the file handles of a process are now: sockets, pipes, files by their ending, ... (Linux)."""
     found = Counter()
     for handle in Path(f"/proc/{process}/fd").iterdir():
         with suppress(OSError):  # closed in between
@@ -57,7 +57,7 @@ def kinds(process: int) -> dict[str, int]:
 
 
 def sample(process: int) -> dict[str, float]:
-    """Memory (MB), file handles and threads of a process now (Linux)."""
+    """Return memory (MB), file handles and threads of a process now (Linux)."""
     lines = dict(line.split(":", 1) for line in Path(f"/proc/{process}/status").read_text().splitlines())
     handles = len(list(Path(f"/proc/{process}/fd").iterdir()))
     return {"memory_mb": int(lines["VmRSS"].split()[0]) / 1024, "handles": handles, "threads": int(lines["Threads"])}
@@ -66,7 +66,7 @@ def sample(process: int) -> dict[str, float]:
 async def soak(
     address: str, process: int, store, visits: int, rounds: int, visitors: int, pages=PAGES, rest=0.5
 ) -> dict:
-    """The samples after each round, the errors that pages showed, and the visits that did not end."""
+    """Return the samples after each round, the errors that pages showed, and the visits that did not end."""
     run = store.names()[0]
     sizes = store.layers(run).set_index("layer")["units"].to_dict()
     images, errors, lost, samples = len(store.images(run)), [], [], []
@@ -93,7 +93,9 @@ async def soak(
 
 
 def slope(samples: list[dict], name: str) -> dict:
-    """How a quantity rises with the visits, over the later rounds: per 1,000 visits and per day, 95 % interval."""
+    """Return how a quantity rises with the visits, over the later rounds: per 1,000 visits and per day, 95 %
+    interval.
+    """
     later = samples[int(len(samples) * SETTLED) :]
     x, y = np.array([one["visits"] for one in later]) / 1000, np.array([one[name] for one in later])
     found = stats.linregress(x, y)

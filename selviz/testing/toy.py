@@ -46,7 +46,7 @@ class ToyNetwork(nn.Module):
 
 
 def toy_dataset() -> datasets.Dataset:
-    """Twelve images, four a class; the normalised inputs are the pixel values themselves."""
+    """Return twelve images, four a class; the normalised inputs are the pixel values themselves."""
     labels = torch.arange(3).repeat(PER_CLASS)
     pixels = (torch.ones(len(labels), 3, 2, 2) + torch.eye(3)[labels][:, :, None, None]).to(torch.uint8)
     return datasets.Dataset(
@@ -67,7 +67,7 @@ TOY = RunConfig("toy", "toy", epochs=0)
 
 @contextlib.contextmanager
 def toy_known():
-    """Within this block `toy` is a data set and a network like any other."""
+    """Make `toy` a data set and a network like any other within the block."""
     models.MODELS["toy"] = ToyNetwork
     datasets.DATASETS["toy"] = toy_dataset
     try:
@@ -125,7 +125,9 @@ class WideToy(nn.Module):
 
 
 def wide_dataset() -> datasets.Dataset:
-    """180 images of 4 x 4 pixels: 1 everywhere, but 3 in the upper half of the own class's channel (2 on average)."""
+    """Return 180 images of 4 x 4 pixels: 1 everywhere, but 3 in the upper half of the own class's channel (2 on
+    average).
+    """
     labels = torch.arange(3).repeat(WIDE_PER_CLASS)
     upper = torch.zeros(1, 1, 4, 4)
     upper[:, :, :2] = 2
@@ -145,7 +147,7 @@ def wide_dataset() -> datasets.Dataset:
 
 @contextlib.contextmanager
 def wide_known():
-    """Within this block the data set `wide` and the networks `wide-selective`, `wide-weak`, ... are like any others."""
+    """Make the data set `wide` and the networks `wide-selective`, `wide-weak`, ... like any others within the block."""
     kinds = {f"wide-{kind}": functools.partial(WideToy, kind) for kind in ("selective", "weak", "mixed", "equal")}
     models.MODELS.update(kinds)
     datasets.DATASETS[WIDE] = wide_dataset

@@ -80,31 +80,31 @@ class Visitor:
         return self
 
     async def __aexit__(self, *error):
-        """Says goodbye, so that the server puts the session away at once."""
+        """Say goodbye, so that the server puts the session away at once."""
         await self._socket.close()
         await self._listening
 
     # ------------------------------------------------------------------------------------------------------- requests
 
     async def open(self, path: str, query: str = "", seconds: float = PATIENCE) -> "Visitor":
-        """Opens a page by its path and query, and waits until it is drawn."""
+        """Open a page by its path and query, and waits until it is drawn."""
         await self.go(path, query)
         await self.until(lambda visitor: visitor.finished, seconds)
         return self
 
     async def go(self, path: str, query: str = "") -> None:
-        """Asks for a page as a step back or forward in the browser does; does not wait."""
+        """Ask for a page as a step back or forward in the browser does; does not wait."""
         self._path, self._page, self.query, self.told = path, self.pages.get(path, ""), query, None
         await self._ask(history=self.asked > 0)
 
     async def choose(self, label: str, value) -> None:
-        """Sets the widget of that label, as `value` of the kind that VALUES names; does not wait."""
+        """Set the widget of that label, as `value` of the kind that VALUES names; does not wait."""
         kind, widget = self._labelled(label, VALUES)
         self.widgets[widget.id] = _state(widget.id, VALUES[kind], value)
         await self._ask()
 
     async def press(self, label: str) -> None:
-        """Presses the button of that label; does not wait."""
+        """Press the button of that label; does not wait."""
         await self._ask(pressed=self._labelled(label, ["button"])[1].id)
 
     async def _ask(self, history: bool = False, pressed: str | None = None) -> None:
@@ -124,7 +124,7 @@ class Visitor:
         await self._socket.send(message.SerializeToString())
 
     async def until(self, holds: Callable[["Visitor"], bool], seconds: float = PATIENCE) -> float:
-        """Waits until `holds(self)`, which is asked after every message; gives the time then (`time.perf_counter`).
+        """Wait until `holds(self)`, which is asked after every message; gives the time then (`time.perf_counter`).
 
         `finished` may be of an older request whose answer had not come when the newest went out: then wait for `told`.
         """
@@ -137,13 +137,13 @@ class Visitor:
     # ----------------------------------------------------------------------------------------------------- what is seen
 
     def elements(self, kind: str) -> list:
-        """The elements of a kind (`metric`, `markdown`, ...), from top to bottom."""
+        """Return the elements of a kind (`metric`, `markdown`, ...), from top to bottom."""
         places = sorted(place for place, drawn in self._drawn.items() if drawn.fresh)
         found = (self._drawn[place].element for place in places)
         return [getattr(element, kind) for element in found if element.WhichOneof("type") == kind]
 
     def texts(self) -> list[str]:
-        """All that is said in words."""
+        """Return all that is said in words."""
         return [getattr(element, field) for kind, field in TEXTS.items() for element in self.elements(kind)]
 
     def metrics(self) -> dict[str, tuple[str, str]]:
@@ -151,23 +151,23 @@ class Visitor:
         return {metric.label: (metric.body, metric.delta) for metric in self.elements("metric")}
 
     def value(self, label: str):
-        """What the widget of that label says, drawn by the newest run or an older one."""
+        """Return what the widget of that label says, drawn by the newest run or an older one."""
         kind, widget = self._labelled(label, VALUES)
         value = getattr(self.widgets[widget.id], VALUES[kind])
         return list(value.data) if VALUES[kind].endswith("array_value") else value
 
     def enabled(self, label: str) -> bool:
-        """Whether there is a button of that label that can be pressed."""
+        """Return whether there is a button of that label that can be pressed."""
         return any(button.label == label and not button.disabled for button in self.elements("button"))
 
     def errors(self) -> list[str]:
-        """Exceptions and error boxes on the page, and what went wrong without one."""
+        """Return exceptions and error boxes on the page, and what went wrong without one."""
         boxes = [box.body for box in self.elements("alert") if box.format == box.ERROR]
         raised = [f"{e.type}: {e.message}\n{''.join(e.stack_trace)}" for e in self.elements("exception")]
         return self._failures + raised + boxes
 
     def _labelled(self, label: str, kinds):
-        """(kind, element) of that label; a hand also reaches what the newest run has not drawn again yet."""
+        """Return (kind, element) of that label; a hand also reaches what the newest run has not drawn again yet."""
         for drawn in self._drawn.values():
             kind = drawn.element.WhichOneof("type")
             if kind in kinds and getattr(drawn.element, kind).label == label:
@@ -236,7 +236,9 @@ class Visitor:
             self._keep_value(delta.new_element)
 
     def _keep_value(self, element: Element) -> None:
-        """A widget starts with its default, keeps what the visitor chose, and follows when the server sets it."""
+        """Keep a widget's value: it starts with its default, keeps what the visitor chose, and follows when the
+        server sets it.
+        """
         kind = element.WhichOneof("type")
         if kind not in VALUES:
             return

@@ -15,28 +15,28 @@ MINUS = "−"
 
 
 def whole(count: int) -> str:
-    """1000 -> 1,000."""
+    """Return 1000 -> 1,000."""
     return f"{int(count):,}"
 
 
 def counted(count: int, thing: str) -> str:
-    """`1 unit`, `12 units`."""
+    """Return `1 unit`, `12 units`."""
     return f"{whole(count)} {thing}" + ("" if count == 1 else "s" if not thing.endswith("s") else "es")
 
 
 def signed(value: float, digits: int = 1) -> str:
-    """+0.4, −3.2, and 0.0 without a sign."""
+    """Return +0.4, −3.2, and 0.0 without a sign."""
     rounded = round(value, digits)
     return f"{MINUS if rounded < 0 else '+' if rounded > 0 else ''}{abs(rounded):.{digits}f}"
 
 
 def percent(value: float | None) -> str:
-    """0.9614 -> 96.1 %; a missing value is a dash."""
+    """Return 0.9614 -> 96.1 %; a missing value is a dash."""
     return "–" if missing(value) else f"{100 * cast(float, value):.1f} %"
 
 
 def share(value: float | None, images: int, of: str = "images") -> str:
-    """An accuracy 0..1 with its uncertainty and its n: `96.1 % ± 1.2 (1,000 images)`."""
+    """Return an accuracy 0..1 with its uncertainty and its n: `96.1 % ± 1.2 (1,000 images)`."""
     if missing(value) or not images:
         return percent(value)
     low, high = wilson(round(cast(float, value) * images), images)
@@ -44,35 +44,35 @@ def share(value: float | None, images: int, of: str = "images") -> str:
 
 
 def points(change: float) -> str:
-    """A difference of two accuracies 0..1 with its sign and unit: `−3.2 points`."""
+    """Return a difference of two accuracies 0..1 with its sign and unit: `−3.2 points`."""
     return f"{signed(100 * change)} points"
 
 
 def p_value(p: float) -> str:
-    """`p = 0.004` or `p < 0.001`."""
+    """Return `p = 0.004` or `p < 0.001`."""
     return "p < 0.001" if p < 0.0005 else f"p = {p:.3f}"
 
 
 def si(value: float | None) -> str:
-    """A selectivity index, two digits."""
+    """Return a selectivity index, two digits."""
     return "–" if missing(value) else f"{value:.2f}".replace("-", MINUS)
 
 
 def alpha(value: float | None) -> str:
-    """-5.0 -> −5; a run without alpha has a dash."""
+    """Return -5.0 -> −5; a run without alpha has a dash."""
     return "–" if missing(value) else f"{value:g}".replace("-", MINUS)
 
 
 def run(row: Mapping[Any, Any]) -> str:
-    """A run in two words, beside its point or line: its alpha, or that it is the untrained control."""
+    """Return a run in two words, beside its point or line: its alpha, or that it is the untrained control."""
     return "untrained" if row.get("epochs") == 0 else f"α {alpha(row['alpha'])}"
 
 
 def number(value: float | None) -> str:
-    """Three significant digits."""
+    """Return three significant digits."""
     return "–" if missing(value) else f"{value:.3g}".replace("-", MINUS)
 
 
 def missing(value: object) -> bool:
-    """None and NaN."""
+    """Return None and NaN."""
     return value is None or (isinstance(value, float) and math.isnan(value))

@@ -13,7 +13,9 @@ _TURNS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 
 def code(text: object) -> str:
-    """Text of a name, a link or a class as Markdown that shows it as it is: no emphasis, links, colours or emoji."""
+    """Return text of a name, a link or a class as Markdown that shows it as it is: no emphasis, links, colours or
+    emoji.
+    """
     text = re.sub(r"\s+", " ", str(text)).strip() or " "
     text = text if len(text) <= 120 else text[:117] + "..."
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
@@ -22,17 +24,19 @@ def code(text: object) -> str:
 
 
 def plain(text: object) -> str:
-    """A class name in a sentence or on a button: as it is if it is only letters, digits and spaces, else `code`."""
+    """Return a class name in a sentence or on a button: as it is if it is only letters, digits and spaces, else
+    `code`.
+    """
     return str(text) if re.fullmatch(r"[^\W_]+( [^\W_]+)*", str(text)) else code(text)
 
 
 def short(text: object, most: int = 14) -> str:
-    """At most `most` characters of a name, for places without room; not made safe for HTML or Markdown."""
+    """Return at most `most` characters of a name, for places without room; not made safe for HTML or Markdown."""
     return str(text) if len(str(text)) <= most else f"{str(text)[: most - 1]}…"
 
 
 def label(text: object) -> str:
-    """The same for places that read a little HTML: Plotly's titles, ticks and hover boxes."""
+    """Return the same for places that read a little HTML: Plotly's titles, ticks and hover boxes."""
     text = str(text)
     return html.escape(text if len(text) <= 40 else text[:37] + "...", quote=False)
 

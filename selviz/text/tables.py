@@ -19,7 +19,9 @@ from selviz.text.numbers import p_value, share
 
 
 def plain(value: object) -> object:
-    """`value` with tables as lists of row objects and numpy's types as Python's; NaN and infinities become None."""
+    """Return `value` with tables as lists of row objects and numpy's types as Python's; NaN and infinities become
+    None.
+    """
     if isinstance(value, pd.DataFrame):
         names, columns = list(value.columns), [value.iloc[:, i].tolist() for i in range(value.shape[1])]
         return [dict(zip(names, map(plain, row), strict=True)) for row in zip(*columns, strict=True)]
@@ -45,17 +47,17 @@ def plain(value: object) -> object:
 
 
 def as_json(value: object) -> str:
-    """One JSON document (RFC 8259: no NaN)."""
+    """Return one JSON document (RFC 8259: no NaN)."""
     return json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def points(difference: float) -> str:
-    """`-3.2 points` for a difference of two accuracies of 0..1; its minus is one that a shell understands."""
+    """Return `-3.2 points` for a difference of two accuracies of 0..1; its minus is one that a shell understands."""
     return number_text.points(difference).replace(number_text.MINUS, "-")
 
 
 def robustness_text(result: Mapping[str, Any]) -> str:
-    """What `robustness.run_robustness` found: mean corruption accuracy, then the accuracy at each level."""
+    """Return what `robustness.run_robustness` found: mean corruption accuracy, then the accuracy at each level."""
     settings = result["settings"]
     clean = settings[settings["kind"] == "clean"].iloc[0]
     lines = [f"{result['run']}: clean {share(clean['accuracy'], int(clean['images']))}"]
@@ -92,7 +94,7 @@ def robustness_text(result: Mapping[str, Any]) -> str:
 
 
 def cell(value: object, digits: int = 3) -> str:
-    """One value in a table; what is missing is a dash, so that it is not taken for zero."""
+    """Return one value in a table; what is missing is a dash, so that it is not taken for zero."""
     value = plain(value)
     if value is None:
         return "-"
@@ -106,7 +108,7 @@ def cell(value: object, digits: int = 3) -> str:
 
 
 def table(frame: pd.DataFrame, columns: Sequence[str] | None = None) -> str:
-    """`frame` as aligned text: numbers to the right, words to the left; of `columns`, those that it has."""
+    """Return `frame` as aligned text: numbers to the right, words to the left; of `columns`, those that it has."""
     names = [name for name in columns if name in frame.columns] if columns else list(frame.columns)
     lines = []
     parts = []
@@ -133,7 +135,7 @@ def _cells(column: pd.Series) -> list[str]:
 
 
 def summary_line(summary: Mapping[str, Any]) -> str:
-    """A finished run in one line."""
+    """Return a finished run in one line."""
     return (
         f"{summary['run']}: test accuracy {share(summary['test_accuracy'], summary['images'])}, "
         f"mean SI {summary['mean_si']:.2f} ({summary['mean_si_live']:.2f} without dead units), "
@@ -142,7 +144,7 @@ def summary_line(summary: Mapping[str, Any]) -> str:
 
 
 def ablation_text(result: Mapping[str, Any]) -> str:
-    """What `interventions.run_ablation` found: before, after, change, random sets, and the table by class."""
+    """Return what `interventions.run_ablation` found: before, after, change, random sets, and the table by class."""
     before, after, images = result["accuracy_before"], result["accuracy_after"], result["images"]
     where = "folds 0 and 1" if result["fold"] is None else f"fold {result['fold']}"
     lines = [
@@ -172,7 +174,9 @@ def ablation_text(result: Mapping[str, Any]) -> str:
 
 
 def areas_text(areas: pd.DataFrame, of: str = "layer") -> str:
-    """The areas under the curves that `interventions.run_curves` found, one line a layer, random orders as a range."""
+    """Return the areas under the curves that `interventions.run_curves` found, one line a layer, random orders as
+    a range.
+    """
     rows = []
     for layer, part in areas.groupby(of, sort=False):
         by_direction = {direction: curves["area"] for direction, curves in part.groupby("direction")}
@@ -192,12 +196,12 @@ def areas_text(areas: pd.DataFrame, of: str = "layer") -> str:
 
 
 def early_text(areas: pd.DataFrame) -> str:
-    """The areas under the curves that `early.run_early` found, one line an epoch."""
+    """Return the areas under the curves that `early.run_early` found, one line an epoch."""
     return areas_text(areas, "epoch")
 
 
 def agreement_text(found: Mapping[str, pd.DataFrame]) -> str:
-    """The rank correlations of `unit_metrics.agreement`, a table a layer."""
+    """Return the rank correlations of `unit_metrics.agreement`, a table a layer."""
     parts = []
     for layer, matrix in found.items():
         heading = f"{layer}: Spearman's rank correlation over {matrix.attrs['units']} live units"
@@ -206,7 +210,7 @@ def agreement_text(found: Mapping[str, pd.DataFrame]) -> str:
 
 
 def basis_text(frame: pd.DataFrame, baselines: Sequence[str]) -> str:
-    """What `selviz basis` found, a line a run and layer, and what its columns are."""
+    """Return what `selviz basis` found, a line a run and layer, and what its columns are."""
     columns = "run layer pwcca null_pwcca ratio cka null_cka unit_si rotation_si found_si found_null".split()
     lines = [table(frame, columns)]
     if baselines:
@@ -223,7 +227,7 @@ def basis_text(frame: pd.DataFrame, baselines: Sequence[str]) -> str:
 
 
 def attribution_text(result: Mapping[str, Any]) -> str:
-    """What `explanations.explain` found: the target, the map as shades, how complete and how faithful it is."""
+    """Return what `explanations.explain` found: the target, the map as shades, how complete and how faithful it is."""
     named = [f"{result['layer']} unit {result['unit']}"] if result["layer"] else []
     named += [f"class {result['class']}"] if result["class"] is not None else []
     target = " by way of ".join(reversed(named))
@@ -255,7 +259,7 @@ def attribution_text(result: Mapping[str, Any]) -> str:
 
 
 def _shades(map_: np.ndarray, width: int = 48) -> str:
-    """The map as characters, `+` shades where it is above 0 and `-` shades below, at most `width` a line."""
+    """Return the map as characters, `+` shades where it is above 0 and `-` shades below, at most `width` a line."""
     step = -(-map_.shape[1] // width)
     map_ = map_[::step, ::step]
     top = float(np.abs(map_).max()) or 1.0
@@ -317,7 +321,7 @@ SWEEP_ROWS = 12
 
 
 def sweep_text(rows: Sequence[Mapping[Any, Any]], left: float | None = None, most: int | None = None) -> str:
-    """How far a sweep is: one line, and a table of its runs (rows of `sweep.run_status`).
+    """Return how far a sweep is: one line, and a table of its runs (rows of `sweep.run_status`).
 
     With `most`, only so many are listed: those that failed, are running, or wait, in this order.
     """
@@ -332,7 +336,7 @@ def sweep_text(rows: Sequence[Mapping[Any, Any]], left: float | None = None, mos
 
 
 def duration(seconds: float) -> str:
-    """`40 s`, `12 min`, `3 h 20 min`."""
+    """Return `40 s`, `12 min`, `3 h 20 min`."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -373,7 +377,7 @@ class SweepProgress:
 
 
 def _position(news: Mapping[str, Any]) -> tuple[float, float]:
-    """How far a stage is: (done, total); (0, 0) where the news do not say."""
+    """Return how far a stage is: (done, total); (0, 0) where the news do not say."""
     for name in ("done", "draw"):
         if name in news and "of" in news:
             return news[name], news["of"]

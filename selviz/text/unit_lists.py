@@ -25,7 +25,8 @@ class Item(NamedTuple):
 
 
 def parse_units(specs: str | Iterable[str]) -> Units:
-    """`"relu1:0,4-6;relu2:1"`, or a sequence of such -> `{"relu1": [0, 4, 5, 6], "relu2": [1]}`, sorted, each once.
+    """Return `"relu1:0,4-6;relu2:1"`, or a sequence of such -> `{"relu1": [0, 4, 5, 6], "relu2": [1]}`, sorted,
+    each once.
 
     Raises SelvizError for what is no list of units. Whether the layers and units exist, the network knows.
     """
@@ -54,7 +55,7 @@ def parse_existing_units(text: str, sizes: Mapping[str, int]) -> tuple[Units, li
 
 
 def parse_numbers(text: str) -> list[int]:
-    """`"3,5,8-11"` -> `[3, 5, 8, 9, 10, 11]`, sorted, each once; anything else raises SelvizError."""
+    """Return `"3,5,8-11"` -> `[3, 5, 8, 9, 10, 11]`, sorted, each once; anything else raises SelvizError."""
     chosen: set[int] = set()
     for part in text.split(","):
         chosen.update(_checked(part.strip(), _numbers(part.strip()), text))
@@ -62,12 +63,12 @@ def parse_numbers(text: str) -> list[int]:
 
 
 def format_units(units: Mapping[str, Sequence[int]]) -> str:
-    """`{"relu1": [3, 4, 5, 9]}` -> `relu1:3-5,9`; layers are joined by `;`, those without units left out."""
+    """Return `{"relu1": [3, 4, 5, 9]}` -> `relu1:3-5,9`; layers are joined by `;`, those without units left out."""
     return ";".join(f"{layer}:{format_numbers(numbers)}" for layer, numbers in units.items() if len(numbers))
 
 
 def format_numbers(numbers: Iterable[int]) -> str:
-    """`[3, 5, 4, 9]` -> `3-5,9`."""
+    """Return `[3, 5, 4, 9]` -> `3-5,9`."""
     ranges: list[list[int]] = []
     for number in sorted(set(numbers)):
         if ranges and number == ranges[-1][1] + 1:

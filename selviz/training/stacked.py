@@ -49,7 +49,7 @@ class Member:
 
     @property
     def observer(self) -> nn.Module:
-        """The module that returns logits and activations."""
+        """Return the module that returns logits and activations."""
         return self.network.observer
 
 

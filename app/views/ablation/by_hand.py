@@ -60,7 +60,7 @@ def by_hand(run: str, sizes: dict[str, int]) -> Units:
 
 
 def listed(sizes: dict[str, int]) -> Units:
-    """The units that the address lists, by name or by a group's key."""
+    """Return the units that the address lists, by name or by a group's key."""
     text = address.get("silence")
     if key := address.get("group"):
         try:
@@ -94,7 +94,9 @@ def _list(run: str, table: pd.DataFrame, layer: str, chosen: Units) -> None:
 
 
 def _plot(run: str, layer: str, chosen: Units) -> pd.DataFrame:
-    """A scatter of two metrics; gives the rows of the units that were marked with the lasso, a box or a click."""
+    """Return a scatter of two metrics; gives the rows of the units that were marked with the lasso, a box or a
+    click.
+    """
     table = metrics(run)
     table = table if layer == "all" else table[table["layer"] == layer]
     drop = _drops(run)
@@ -144,7 +146,9 @@ def by_layer(rows: pd.DataFrame) -> Units:
 
 
 def _drops(run: str) -> pd.DataFrame | None:
-    """Each unit's drop of accuracy in points when it is silenced alone, from the run's atlas; None if it has none."""
+    """Return each unit's drop of accuracy in points when it is silenced alone, from the run's atlas; None if it
+    has none.
+    """
     try:
         table = reads.store().atlas(run)
     except SelvizError:

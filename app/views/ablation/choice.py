@@ -129,7 +129,7 @@ def _at_random(sizes: dict[str, int], layers: list[str], count: int) -> Units:
 
 
 def _extreme(table: pd.DataFrame, metric: str, count: int, largest: bool) -> Units:
-    """The `count` units of each layer with the largest or smallest values; of equals, the lower number.
+    """Return the `count` units of each layer with the largest or smallest values; of equals, the lower number.
 
     Ranks are taken within a layer: comparing selectivity across layers is ill-advised (Amjad et al. 2022, arXiv
     1804.06679).

@@ -45,7 +45,7 @@ def tools(run: str, units: Units) -> None:
 
 
 def _remember() -> tuple[list[dict], int]:
-    """The choices of this visit and which of them is on screen."""
+    """Return the choices of this visit and which of them is on screen."""
     now = {name: address.get(name) or None for name in STATE}
     past, at = st.session_state.get("choices", ([now], 0))
     if past[at] != now:
@@ -114,7 +114,7 @@ def _renaming(key: str, name: str) -> None:
 
 
 def _delete(run: str, key: str, units: Units) -> None:
-    """Deletes a group; where it is on screen, its units stay chosen."""
+    """Delete a group; where it is on screen, its units stay chosen."""
     st.session_state.pop("group asked", None)
     if address.get("group") == key:
         put(run, units)

@@ -20,7 +20,7 @@ ORDERS = {"descending": "largest first", "ascending": "smallest first"}
 
 
 def curves(run: str, layer: str) -> None:
-    """Accuracy while more and more units are removed, in order of a metric and at random."""
+    """Show accuracy while more and more units are removed, in order of a metric and at random."""
     if not stored(run, "ablation"):
         job_panels.study(
             run,
@@ -62,7 +62,7 @@ def curves(run: str, layer: str) -> None:
 
 
 def atlas(run: str, layer: str) -> None:
-    """What each single unit's silence does, class by class: exact where the run has an atlas, else an estimate."""
+    """Show what each single unit's silence does, class by class: exact where the run has an atlas, else an estimate."""
     whole = stored(run, "atlas")
     names = list(reads.store().layers(run)["layer"])
     chosen = address.choose("atlas", names, layer if layer in names else names[-1], "layer of the atlas")
@@ -93,7 +93,9 @@ def atlas(run: str, layer: str) -> None:
 
 
 def _estimates(run: str, layer: str) -> pd.DataFrame:
-    """unit, class, class_index and value: minus the estimated change of the class's loss when the unit is silent."""
+    """Return unit, class, class_index and value: minus the estimated change of the class's loss when the unit is
+    silent.
+    """
     table = _all_estimates(run)[layer]
     names = reads.class_names(run)
     rows = [
@@ -143,7 +145,7 @@ def _map(run: str, layer: str, effects: pd.DataFrame, title: str, exact: bool) -
 
 
 def _against_si(run: str, layer: str, units: pd.DataFrame, effects: pd.DataFrame, title: str) -> pd.DataFrame:
-    """The chart of SI against the effect on the preferred class; gives its live units, columns si and value."""
+    """Return the chart of SI against the effect on the preferred class; gives its live units, columns si and value."""
     own = effects.rename(columns={"class_index": "preferred_index"})[["unit", "preferred_index", "value", "told"]]
     table = units.merge(own, on=["unit", "preferred_index"])
     clicked = tables.chart(
@@ -204,5 +206,5 @@ def _silence_on_click(run: str, points: list[dict]) -> None:
 
 
 def stored(run: str, stage: str) -> bool:
-    """Whether the run has this stage."""
+    """Return whether the run has this stage."""
     return (reads.store().run_path(run) / f"{stage}.duckdb").exists()

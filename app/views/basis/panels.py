@@ -18,12 +18,12 @@ BASES = {"unit_si": "Units as they are", "found_si": "Best linear map found"}
 
 
 def stored(runs: list[str], stage: str) -> list[str]:
-    """Those of the runs that have this stage."""
+    """Return those of the runs that have this stage."""
     return [run for run in runs if (reads.store().run_path(run) / f"{stage}.duckdb").exists()]
 
 
 def similarities(runs: list[str], baselines: list[str]) -> pd.DataFrame:
-    """`bases.similarities` of these runs, kept as long as their files stay the same."""
+    """Return `bases.similarities` of these runs, kept as long as their files stay the same."""
     every = tuple(dict.fromkeys([*runs, *baselines]))
     return _similarities(reads.data(), tuple(map(reads.run_version, every)), every, tuple(baselines)).copy(deep=False)
 
@@ -36,7 +36,7 @@ def _similarities(folder: str, stamps: tuple, runs: tuple, baselines: tuple) -> 
 
 
 def summaries(runs: list[str]) -> tuple[pd.DataFrame, list[str]]:
-    """A row a run and layer of the stored linear maps, and what could not be read."""
+    """Return one row per run and layer of the stored linear maps, and what could not be read."""
     found, troubles = _summaries(reads.data(), tuple(map(reads.run_version, runs)), tuple(runs))
     return found.copy(deep=False), troubles
 
@@ -55,7 +55,7 @@ def _summaries(folder: str, stamps: tuple, runs: tuple) -> tuple[pd.DataFrame, l
 
 
 def distances(table: pd.DataFrame, order: list[str]) -> None:
-    """PWCCA ratio and CKA by layer beside the null, and what they mean."""
+    """Show pWCCA ratio and CKA by layer beside the null, and what they mean."""
     ratio = run_families.by_layer(table[["alpha", "layer", "ratio"]], "ratio")
     cka = run_families.by_layer(table[["alpha", "layer", "cka"]], "cka")
     null = table.groupby("layer", sort=False).first().reset_index()
@@ -88,7 +88,7 @@ def distances(table: pd.DataFrame, order: list[str]) -> None:
 
 @st.cache_data(max_entries=32, show_spinner=False)
 def told(table: pd.DataFrame) -> str:
-    """What the ratios of `similarity.beside_null` mean, an alpha a line."""
+    """Return what the ratios of `similarity.beside_null` mean, an alpha a line."""
     lines = []
     by_run = table.groupby(["alpha", "run"])["ratio"].mean().reset_index()
     for alpha, part in by_run[by_run["alpha"] != 0].groupby("alpha"):
@@ -115,7 +115,7 @@ def told(table: pd.DataFrame) -> str:
 
 
 def maps(table: pd.DataFrame, order: list[str]) -> None:
-    """Mean SI of the units beside that of the best linear map found, by layer and alpha, and what it means."""
+    """Show mean SI of the units beside that of the best linear map found, by layer and alpha, and what it means."""
     behind = "run alpha seed layer unit_si unit_null rotation_si found_si found_si_fit found_null restarts rotations"
     nulls = {"unit_si": "unit_null", "found_si": "found_null"}
     for place, (column, title) in zip(st.columns(2, gap="large"), BASES.items(), strict=True):
@@ -142,7 +142,7 @@ def maps(table: pd.DataFrame, order: list[str]) -> None:
 
 @st.cache_data(max_entries=32, show_spinner=False)
 def told_of_maps(table: pd.DataFrame) -> str:
-    """What units, rotations and the best maps found have, an alpha a line: means over layers and seeds."""
+    """Return what units, rotations and the best maps found have, an alpha a line: means over layers and seeds."""
     by_run = table.groupby(["alpha", "run"])[NUMBERS].mean().reset_index()
     means = {alpha: {name: over_seeds(part[name]) for name in NUMBERS} for alpha, part in by_run.groupby("alpha")}
     lines = []

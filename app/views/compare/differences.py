@@ -26,7 +26,9 @@ EASY = 3e8  # multiplications a shuffle up to which there are 100 shuffles, else
 
 
 def chosen(finished: dict[str, dict], current: str) -> list[str]:
-    """The runs that the address names, at most six; else those last compared; else those like the current one."""
+    """Return the runs that the address names, at most six; else those last compared; else those like the current
+    one.
+    """
     asked = [name for name in dict.fromkeys(address.get("runs").split(",")) if name]
     names = [name for name in asked if name in finished]
     for name in [name for name in asked if name not in finished][:3]:
@@ -53,7 +55,9 @@ def _by_alpha_and_seed(row: dict) -> tuple[float, float]:
 
 
 def baseline(rows: dict[str, dict]) -> str:
-    """The run that the others are compared with: the address's, else the one last used, else one with alpha 0."""
+    """Return the run that the others are compared with: the address's, else the one last used, else one with alpha
+    0.
+    """
     asked = address.get("baseline")
     default = next((name for name, row in rows.items() if row["alpha"] == 0 and row["epochs"] != 0), next(iter(rows)))
     if asked and asked not in set(reads.runs()["run"]):
@@ -62,14 +66,14 @@ def baseline(rows: dict[str, dict]) -> str:
 
 
 def remember(names: list[str], base: str) -> None:
-    """Keeps the choice for when the visitor comes back, and in the address, so that a link holds it."""
+    """Keep the choice for when the visitor comes back, and in the address, so that a link holds it."""
     st.session_state["compared"], st.session_state["baseline"] = names, base
     if not address.has("runs") and len(names) > 1:
         address.update(runs=",".join(names), baseline=base)
 
 
 def told(rows: dict[str, dict]) -> dict[str, str]:
-    """What each run is called beside its dot: its alpha, and as little more as tells it from the others."""
+    """Return what each run is called beside its dot: its alpha, and as little more as tells it from the others."""
     kinds = {"seed": "seed {}", "model": "{}", "dataset": "{}"}
     for keys in (keys for size in range(4) for keys in itertools.combinations(kinds, size)):
         names = {
@@ -82,17 +86,17 @@ def told(rows: dict[str, dict]) -> dict[str, str]:
 
 
 def plain(told: str) -> str:
-    """What a run is called, in a sentence: as it is unless it holds a name that Markdown would read."""
+    """Return what a run is called, in a sentence: as it is unless it holds a name that Markdown would read."""
     return told if re.fullmatch(r"[^\W_]([^\W_]|[ ·.()−])*", told) else safe_text.code(told)
 
 
 def same_images(rows: dict[str, dict], one: str, other: str) -> bool:
-    """Whether two runs were evaluated on the same images, so that they can be compared image by image."""
+    """Return whether two runs were evaluated on the same images, so that they can be compared image by image."""
     return rows[one]["fingerprint"] == rows[other]["fingerprint"]
 
 
 def read(rows: dict[str, dict]) -> dict[str, dict[str, pd.DataFrame]]:
-    """The images, layers and units of each run; one with a damaged file is told and left out."""
+    """Return the images, layers and units of each run; one with a damaged file is told and left out."""
     store, found = reads.store(), {}
     for name in rows:
         with frame.show_errors():
@@ -101,7 +105,8 @@ def read(rows: dict[str, dict]) -> dict[str, dict[str, pd.DataFrame]]:
 
 
 def accuracies(rows: dict[str, dict], base: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """A row a run: accuracy with its interval, and its change from the baseline where both saw the same images; and
+    """Return one row per run: accuracy with its interval, and its change from the baseline where both saw the same
+    images; and
     the same change for each class. p values are Holm-corrected over the rows of each table (p_holm)."""
     called = told(rows)
     called[base] += " (baseline)"
@@ -138,13 +143,13 @@ def _changes(folder: str, stamps: tuple, base: str, other: str) -> pd.DataFrame:
 
 
 def joined(tables: dict[str, pd.DataFrame], runs: pd.DataFrame) -> pd.DataFrame:
-    """A table of each run as one, each row with its run, what it is called, its alpha and position."""
+    """Return a table of each run as one, each row with its run, what it is called, its alpha and position."""
     who = runs.set_index("run")[["told", "alpha", "position"]].to_dict("index")
     return pd.concat([tables[name].assign(run=name, **facts) for name, facts in who.items()], ignore_index=True)
 
 
 def of_layer(read: dict, base: str, at: str) -> dict[str, pd.DataFrame]:
-    """The units of the baseline's layer and of its counterparts, by run."""
+    """Return the units of the baseline's layer and of its counterparts, by run."""
     found = {}
     for name, tables in read.items():
         own = counterpart(at, read[base]["layers"], tables["layers"])
@@ -153,7 +158,7 @@ def of_layer(read: dict, base: str, at: str) -> dict[str, pd.DataFrame]:
 
 
 def python(base: str, names: list[str]) -> str:
-    """The same numbers in Python; `store` is open already."""
+    """Return the same numbers in Python; `store` is open already."""
     other = next((name for name in names if name != base), base)
     return (
         "from selviz.geometry.matching import changes, matches\n"
@@ -166,7 +171,7 @@ def python(base: str, names: list[str]) -> str:
 
 
 def settings(rows: dict[str, dict], names: dict[str, str], all_of_them: bool) -> pd.DataFrame:
-    """A row a setting, a column a run; only the settings that differ, unless `all_of_them`."""
+    """Return one row per setting, one column per run; only the settings that differ, unless `all_of_them`."""
     fields = [field.name for field in dataclasses.fields(RunConfig)]
     known = [key for key in (*fields, *MORE_SETTINGS) if any(key in row for row in rows.values())]
     table = pd.DataFrame(
@@ -183,7 +188,7 @@ def _said(value: Any) -> str:
 
 
 def counterpart(at: str, layers: pd.DataFrame, others: pd.DataFrame) -> str:
-    """The other network's layer of the same name, else the one at the nearest depth."""
+    """Return the other network's layer of the same name, else the one at the nearest depth."""
     if at in set(others["layer"]):
         return at
     depth = float(layers.loc[layers["layer"] == at, "depth"].iloc[0])
@@ -191,7 +196,9 @@ def counterpart(at: str, layers: pd.DataFrame, others: pd.DataFrame) -> str:
 
 
 def layer(read: dict, base: str) -> str:
-    """The layer of the baseline that the address names, or the counterpart of a layer that another network has."""
+    """Return the layer of the baseline that the address names, or the counterpart of a layer that another network
+    has.
+    """
     layers, asked = read[base]["layers"], address.get("layer")
     names = layers["layer"].tolist()
     for tables in read.values():
@@ -201,7 +208,9 @@ def layer(read: dict, base: str) -> str:
 
 
 def pairs(one: str, other: str, at: str, other_at: str) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
-    """Each unit of the layer with its match in the other run, both units' numbers, and the nulls [R, U] of NULLS."""
+    """Return each unit of the layer with its match in the other run, both units' numbers, and the nulls [R, U] of
+    NULLS.
+    """
     matches, nulls = _matches(
         reads.data(), (reads.run_version(one), reads.run_version(other)), one, other, at, other_at
     )

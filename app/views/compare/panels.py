@@ -25,7 +25,7 @@ COLUMNS = {
 
 
 def strangers(rows: dict[str, dict], base: str) -> None:
-    """Which networks have seen other images than the baseline, and what that means."""
+    """Show which networks have seen other images than the baseline, and what that means."""
     if others := [name for name in rows if not differences.same_images(rows, base, name)]:
         named = ", ".join(f"{safe_text.code(name)} ({safe_text.code(rows[name]['dataset'])})" for name in others)
         st.info(
@@ -37,7 +37,7 @@ def strangers(rows: dict[str, dict], base: str) -> None:
 
 
 def settings(rows: dict[str, dict], told: dict[str, str]) -> None:
-    """The settings of all networks, by default only those that differ."""
+    """Show the settings of all networks, by default only those that differ."""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader("What was set differently", anchor=False, width="stretch")
         which = address.segmented("Settings", WHICH, "settings", label_visibility="collapsed")
@@ -50,7 +50,7 @@ def settings(rows: dict[str, dict], told: dict[str, str]) -> None:
 
 
 def accuracy(runs: pd.DataFrame) -> None:
-    """How well each network classifies, and how far that is from the baseline."""
+    """Show how well each network classifies, and how far that is from the baseline."""
     tables.chart(
         "Accuracy",
         figures.compare.accuracies(runs, theme.dark()),
@@ -62,7 +62,7 @@ def accuracy(runs: pd.DataFrame) -> None:
 
 
 def tests(runs: pd.DataFrame) -> None:
-    """What the tests say of each difference, in words."""
+    """Show what the tests say of each difference, in words."""
     tested = runs.dropna(subset="p").to_dict("records")
     lines = [
         f"- **{differences.plain(row['told'])}**: {numbers.points(row['change'])} "
@@ -78,7 +78,7 @@ def tests(runs: pd.DataFrame) -> None:
 
 
 def classes(by_class: pd.DataFrame) -> None:
-    """Which classes a network gains and loses against the baseline."""
+    """Show which classes a network gains and loses against the baseline."""
     if by_class.empty:
         return
     beyond, most = int((by_class["p_holm"] < 0.05).sum()), figures.compare.MOST_CLASSES
@@ -95,7 +95,7 @@ def classes(by_class: pd.DataFrame) -> None:
 
 
 def depth(layers: pd.DataFrame, column: str) -> None:
-    """Mean SI of each network from its first layer to its last."""
+    """Show mean SI of each network from its first layer to its last."""
     tables.chart(
         "Selectivity by depth",
         figures.compare.profile(layers, column, theme.dark()),
@@ -107,7 +107,7 @@ def depth(layers: pd.DataFrame, column: str) -> None:
 
 
 def units(table: pd.DataFrame, layer: str) -> None:
-    """The SI of every unit of one layer, network by network."""
+    """Show the SI of every unit of one layer, network by network."""
     elsewhere = " Networks without this layer show the one nearest in depth." if set(table["layer"]) != {layer} else ""
     clicked = tables.chart(
         f"Every unit of {safe_text.plain(layer)}",
@@ -124,7 +124,7 @@ def units(table: pd.DataFrame, layer: str) -> None:
 
 
 def matches(rows: dict[str, dict], read: dict, told: dict[str, str], base: str, layer: str) -> None:
-    """Each unit of the baseline's layer beside the unit of another network that behaves most like it."""
+    """Show each unit of the baseline's layer beside the unit of another network that behaves most like it."""
     st.subheader("Which units do the same in both?", anchor=False)
     same = [name for name in read if name != base and differences.same_images(rows, base, name)]
     if not same:
@@ -191,7 +191,7 @@ def _match_table(found: pd.DataFrame, base: str, other: str, layer: str, other_l
 
 
 def _open(event: Any) -> None:
-    """Opens the page of the unit whose dot was clicked."""
+    """Open the page of the unit whose dot was clicked."""
     if points := [point for point in event["selection"]["points"] if point.get("customdata")]:
         run, layer, unit = points[0]["customdata"]
         st.switch_page(page_at("unit"), query_params={"run": run, "layer": layer, "unit": str(unit)})

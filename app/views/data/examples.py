@@ -2,7 +2,7 @@
 
 
 def examples(run: str, layer: str) -> dict[str, str]:
-    """Worked examples; where one needs a single run or layer, it names these."""
+    """Return worked examples; where one needs a single run or layer, it names these."""
     run, layer = (text.replace("'", "''") for text in (run, layer))
     return {
         "The twenty most selective units": """\

@@ -21,7 +21,7 @@ OWN = (
 
 
 def named_runs(finished: dict[str, dict]) -> list[str]:
-    """The runs that the address names; none means all that are finished."""
+    """Return the runs that the address names; none means all that are finished."""
     named = [name for name in address.get("runs").split(",") if name]
     runs = [name for name in named if name in finished]
     for name in [name for name in named if name not in finished][:3]:
@@ -30,7 +30,7 @@ def named_runs(finished: dict[str, dict]) -> list[str]:
 
 
 def side(worked: dict[str, str]) -> None:
-    """Beside the box: questions that one click puts into it, and what the tables hold."""
+    """Show beside the box: questions that one click puts into it, and what the tables hold."""
     if address.segmented("Beside the box", SIDES, "side", label_visibility="collapsed") == "examples":
         with st.container(gap=None):
             for title, query in worked.items():
@@ -52,7 +52,7 @@ def side(worked: dict[str, str]) -> None:
 
 
 def show_result(result: dict, query: str, limit: int) -> None:
-    """The answer: how many rows, whether there are more, how long it took, the table and its files."""
+    """Show the answer: how many rows, whether there are more, how long it took, the table and its files."""
     if "error" in result:
         st.error("This question has no answer; your query is as you left it.", icon=":material/error:")
         st.code(result["error"], language=None, wrap_lines=True)

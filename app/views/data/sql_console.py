@@ -26,7 +26,9 @@ MARK = "too-long-"
 
 
 def asked(default: str) -> str:
-    """The query that the address names; else the one last asked; else the default, which is put into the address."""
+    """Return the query that the address names; else the one last asked; else the default, which is put into the
+    address.
+    """
     token = address.get("query")
     kept = st.session_state.setdefault("queries", {})
     if not address.has("query"):
@@ -44,7 +46,7 @@ def asked(default: str) -> str:
 
 
 def query_token(query: str) -> str:
-    """What stands for the query in the address: itself, or a mark of it if it is too long for a link."""
+    """Return what stands for the query in the address: itself, or a mark of it if it is too long for a link."""
     if len(quote(query)) <= address.MAX_LINK_LENGTH:
         return query
     mark = MARK + hashlib.sha256(query.encode()).hexdigest()[:12]
@@ -102,20 +104,20 @@ def _columns(folder: str, stamps: tuple, table: str, runs: tuple | None) -> pd.D
 
 
 def columns(table: str) -> pd.DataFrame:
-    """The columns of a table of the store and their types, over the finished runs that have it."""
+    """Return the columns of a table of the store and their types, over the finished runs that have it."""
     names = reads.store().names()
     return _columns(reads.data(), tuple(reads.run_version(name) for name in names), table, None)
 
 
 def python(query: str, runs: list[str], limit: int) -> str:
-    """The same question in Python; `store` is open already."""
+    """Return the same question in Python; `store` is open already."""
     quotes = '"""' if "\n" in query and '"' not in query and "\\" not in query else None
     text = f"{quotes}{query}{quotes}" if quotes else repr(query)
     return f"store.sql({text}{f', runs={runs!r}' if runs else ''}, limit={limit})"
 
 
 def shell(query: str, runs: list[str], limit: int) -> str:
-    """The same question in a shell."""
+    """Return the same question in a shell."""
     # A query that began with a dash would be taken for an option.
     text = shlex.quote(f" {query}" if query.startswith("-") else query)
     named = f" --runs {','.join(runs)}" if runs else ""

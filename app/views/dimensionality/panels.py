@@ -33,17 +33,17 @@ class StoredStudy:
 
     @property
     def seeds(self) -> int:
-        """The largest number of runs with the same alpha."""
+        """Return the largest number of runs with the same alpha."""
         return int(self.runs.groupby("alpha").size().max())
 
     @property
     def own(self) -> pd.DataFrame:
-        """The dimensionality of the chosen run."""
+        """Return the dimensionality of the chosen run."""
         return self.tables[self.run]["dimensionality"]
 
     @property
     def changes(self) -> pd.DataFrame:
-        """The perturbations of the chosen run: kind, name, level."""
+        """Return the perturbations of the chosen run: kind, name, level."""
         return self.own.loc[self.own["kind"] != "clean", ["kind", "name", "level"]].drop_duplicates()
 
     def whiskers(self) -> str:

@@ -15,12 +15,12 @@ MOST = 6
 
 
 def stored(run: str, stage: str) -> bool:
-    """Whether the run has a stage."""
+    """Return whether the run has a stage."""
     return (reads.store().run_path(run) / f"{stage}.duckdb").exists()
 
 
 def layers(run: str) -> None:
-    """Mean SI of each layer over training."""
+    """Show mean SI of each layer over training."""
     table = reads.store().snapshot_layers(run)
     images = int(reads.store().snapshots(run)["images"].iloc[0])
     tables.chart(
@@ -35,7 +35,7 @@ def layers(run: str) -> None:
 
 
 def trajectories(run: str, layer: str) -> None:
-    """Every unit of one layer over training."""
+    """Show every unit of one layer over training."""
     units = reads.store().snapshot_units(run, layer)
     count = units["unit"].nunique()
     cut = f" The {figures.training.MOST_LINES} most selective of {count} are drawn." if count > 128 else ""
@@ -49,7 +49,7 @@ def trajectories(run: str, layer: str) -> None:
 
 
 def movements(units: pd.DataFrame) -> pd.DataFrame:
-    """Shares 0..1 of units whose SI rose, and fell, since the moment before; columns done, rising, falling.
+    """Share 0..1 of units whose SI rose, and fell, since the moment before; columns done, rising, falling.
 
     A unit counts where it was live at either of the two moments. `units` has columns done, layer, unit, si, dead.
     """
@@ -65,7 +65,7 @@ def movements(units: pd.DataFrame) -> pd.DataFrame:
 
 
 def rising(run: str, layer: str) -> None:
-    """How many units of one layer became more selective, and less."""
+    """Show how many units of one layer became more selective, and less."""
     shares = movements(reads.store().snapshot_units(run, layer))
     if shares.empty:
         st.caption("There is one moment only, so nothing rose or fell.")
@@ -80,7 +80,7 @@ def rising(run: str, layer: str) -> None:
 
 
 def silencing(run: str) -> None:
-    """Ablation curves at the weights after chosen epochs."""
+    """Show ablation curves at the weights after chosen epochs."""
     st.subheader("Did selective units matter early?", anchor=False)
     if not stored(run, "early"):
         job_panels.study(
@@ -129,7 +129,9 @@ def silencing(run: str) -> None:
 
 
 def beside(run: str) -> None:
-    """Other networks of the same kind, epoch by epoch: for instance alpha from the start against alpha from epoch 5."""
+    """Show other networks of the same kind, epoch by epoch: for instance alpha from the start against alpha from
+    epoch 5.
+    """
     table = reads.runs()
     table = table[(table["state"] == "finished") & (table["epochs"] > 0)]
     about = table[table["run"] == run]
@@ -176,7 +178,7 @@ def beside(run: str) -> None:
 
 
 def told(row: dict) -> str:
-    """A run beside its line: alpha, and its schedule where it has one."""
+    """Return a run beside its line: alpha, and its schedule where it has one."""
     text = numbers.run(row)
     first, last, ramp = (row.get(name) for name in ("alpha_from", "alpha_until", "alpha_ramp"))
     text += f" from epoch {int(first)}" if not numbers.missing(first) and first > 1 else ""

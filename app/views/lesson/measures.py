@@ -39,7 +39,7 @@ class Lesson(NamedTuple):
 
 
 def start(run: dict) -> Lesson:
-    """The lesson on a run; the run should be a baseline, which `baseline` finds."""
+    """Return the lesson on a run; the run should be a baseline, which `baseline` finds."""
     units = reads.store().units(run["name"])
     layer = units["layer"].iloc[-1]
     inside = units[(units["layer"] == layer) & ~units["dead"]]
@@ -52,7 +52,7 @@ def start(run: dict) -> Lesson:
 
 
 def baseline(run: dict) -> str | None:
-    """The name of the run of the same kind with alpha 0, where `run` is not one itself."""
+    """Return the name of the run of the same kind with alpha 0, where `run` is not one itself."""
     if run["alpha"] == 0 and run["epochs"] != 0:
         return None
     table = reads.runs()
@@ -62,33 +62,33 @@ def baseline(run: dict) -> str | None:
 
 
 def selective(lesson: Lesson) -> int:
-    """How many units have an SI over HIGH."""
+    """Return how many units have an SI over HIGH."""
     return int((lesson.units["si"] > HIGH).sum())
 
 
 def drop(lesson: Lesson) -> float:
-    """Points of accuracy lost without the most selective unit."""
+    """Point of accuracy lost without the most selective unit."""
     return round(-100 * ablation.ablate(lesson.asked)["change"], 1)
 
 
 def random_drop(lesson: Lesson) -> float:
-    """The same without one random unit of its layer: the median over `DRAWS` draws."""
+    """Return the same without one random unit of its layer: the median over `DRAWS` draws."""
     accuracies = ablation.control_accuracies(lesson.asked, "control", DRAWS)["accuracies"]
     return round(100 * (ablation.ablate(lesson.asked)["accuracy_before"] - float(np.median(accuracies))), 1)
 
 
 def alphas(lesson: Lesson) -> list[str]:
-    """Every alpha of the networks of this kind, in order."""
+    """Return every alpha of the networks of this kind, in order."""
     return [numbers.alpha(alpha) for alpha in dict.fromkeys(lesson.others["alpha"])]
 
 
 def best(lesson: Lesson) -> str:
-    """The alpha with the highest mean test accuracy."""
+    """Return the alpha with the highest mean test accuracy."""
     return numbers.alpha(lesson.others.groupby("alpha")["test_accuracy"].mean().idxmax())
 
 
 def many(lesson: Lesson) -> AblationRequest:
-    """The most selective units of the layer, `size` of them, judged on fold 1."""
+    """Return the most selective units of the layer, `size` of them, judged on fold 1."""
     table = unit_selection.metrics(lesson.run)
     inside = table[table["layer"] == lesson.layer].sort_values(["si", "unit"], ascending=[False, True])
     units = {lesson.layer: sorted(inside["unit"].head(size(lesson)).astype(int))}
@@ -119,13 +119,13 @@ def size(lesson: Lesson) -> int:
 
 
 def verdict(lesson: Lesson) -> str:
-    """What breaks without `many` beside random sets: one of BREAKS."""
+    """Return what breaks without `many` beside random sets: one of BREAKS."""
     rank = ablation.control_accuracies(many(lesson), "control", DRAWS)
     return BREAKS[0 if rank["p"] > 0.05 else -1 if rank["quantile"] < 0.5 else 1]
 
 
 def hurt(lesson: Lesson) -> str:
-    """The class that loses most accuracy without the most selective unit."""
+    """Return the class that loses most accuracy without the most selective unit."""
     changes = [
         row["change"] if row["change"] is not None else 0.0 for row in ablation.ablate(lesson.asked)["per_class"]
     ]
@@ -133,7 +133,7 @@ def hurt(lesson: Lesson) -> str:
 
 
 def worst_classes(run: str, layer: str) -> pd.DataFrame:
-    """Each unit's class with the largest loss when it is silent alone: unit, worst (its index), change."""
+    """Return each unit's class with the largest loss when it is silent alone: unit, worst (its index), change."""
     key = ("worst classes", reads.data(), reads.run_version(run), run, layer)
     told = "Silencing every unit of the layer ..."
     return scheduler.cached(key, partial(_silence_each, run, layer), told, long=True)

@@ -179,7 +179,7 @@ effect in about a minute: the demo illustrates a question, it does not answer it
 
 
 def _claims(lesson: Lesson) -> dict[str, tuple[str, dict]]:
-    """What a learner may claim: in words, and as a template with what it asks."""
+    """Return what a learner may claim: in words, and as a template with what it asks."""
     layer, unit = safe_text.plain(lesson.layer), int(lesson.unit["unit"])
     inside = {"run": lesson.run, "layer": lesson.layer}
     return {
@@ -196,7 +196,7 @@ def _claims(lesson: Lesson) -> dict[str, tuple[str, dict]]:
 
 
 def _claim(lesson: Lesson) -> None:
-    """The learner's own claim: chosen, registered, tested."""
+    """Show the learner's own claim: chosen, registered, tested."""
     st.subheader("Your turn: make a claim that can fail", anchor=False)
     key = address.get("claim")
     if key:

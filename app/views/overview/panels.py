@@ -35,7 +35,7 @@ def with_own_null(table: pd.DataFrame, column: str) -> pd.DataFrame:
 
 
 def accuracy(runs: pd.DataFrame) -> None:
-    """Accuracy by alpha, every seed a point."""
+    """Show accuracy by alpha, every seed a point."""
     found = run_families.means(runs[["alpha", "test_accuracy"]], "test_accuracy")
     figure = figures.sweep.by_alpha(runs, found, "test_accuracy", "test accuracy, %", 100, 2, theme.dark())
     how = (
@@ -46,7 +46,7 @@ def accuracy(runs: pd.DataFrame) -> None:
 
 
 def against_si(runs: pd.DataFrame, column: str) -> None:
-    """Accuracy against mean SI, every seed a point; on request beside the authors' curve."""
+    """Show accuracy against mean SI, every seed a point; on request beside the authors' curve."""
     ghost = address.get("theirs") == "1"
     found, right = (
         run_families.means(runs[["alpha", column]], column),
@@ -82,7 +82,7 @@ def against_si(runs: pd.DataFrame, column: str) -> None:
 
 @st.cache_data(max_entries=16, show_spinner="Reading the layers ...")
 def _layers(folder: str, stamps: tuple, runs: tuple) -> tuple[pd.DataFrame, list[str]]:
-    """The layers of all runs as one table with a column `run`, and what could not be read."""
+    """Return the layers of all runs as one table with a column `run`, and what could not be read."""
     with contextlib.suppress(SelvizError):  # all at once, unless one of them is damaged
         return Store(folder).layers_of(runs), []
     parts, troubles = [], []
@@ -95,7 +95,7 @@ def _layers(folder: str, stamps: tuple, runs: tuple) -> tuple[pd.DataFrame, list
 
 
 def layers(runs: pd.DataFrame, column: str) -> None:
-    """Mean SI of each layer, a line an alpha."""
+    """Show mean SI of each layer, a line an alpha."""
     names = tuple(runs["run"])
     table, troubles = _layers(reads.data(), tuple(map(reads.run_version, names)), names)
     for trouble in troubles[:3]:
@@ -118,7 +118,7 @@ def layers(runs: pd.DataFrame, column: str) -> None:
 
 
 def dead(runs: pd.DataFrame) -> None:
-    """The share of dead units by alpha."""
+    """Show the share of dead units by alpha."""
     runs = runs.assign(dead_share=runs["dead"].astype(float) / runs["units"].astype(float))
     found = run_families.means(runs[["alpha", "dead_share"]], "dead_share")
     found = found.assign(low=found["low"].clip(lower=0), high=found["high"].clip(upper=1))  # t knows of no bounds
@@ -134,7 +134,7 @@ def dead(runs: pd.DataFrame) -> None:
 
 
 def loss(runs: pd.DataFrame) -> None:
-    """Whether the change in accuracy from alpha 0 is smaller than a margin: an equivalence test and its power."""
+    """Show whether the change in accuracy from alpha 0 is smaller than a margin: an equivalence test and its power."""
     st.subheader("Is the loss smaller than a margin?", anchor=False)
     others = sorted(alpha for alpha in runs["alpha"].dropna().unique() if alpha != 0)
     if not (runs["alpha"] == 0).any() or not others:
@@ -179,7 +179,7 @@ def loss(runs: pd.DataFrame) -> None:
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def verdict(first: tuple, base: tuple, margin: float, alpha: float) -> str:
-    """What the equivalence test of accuracies at an alpha and at 0 says, and what it could have said."""
+    """Return what the equivalence test of accuracies at an alpha and at 0 says, and what it could have said."""
     found = equivalence(first, base, margin, LEVEL)
     bound = f"{100 * margin:g} point{'' if margin == 0.01 else 's'}"
     difference = numbers.signed(100 * found.difference, 2)
@@ -214,7 +214,7 @@ def verdict(first: tuple, base: tuple, margin: float, alpha: float) -> str:
 
 
 def note(runs: pd.DataFrame) -> None:
-    """That a family has too few seeds to say more than what these networks do."""
+    """Show that a family has too few seeds to say more than what these networks do."""
     if runs.groupby("alpha", dropna=False)["seed"].nunique().max() < FEWEST_SEEDS:
         st.caption(
             "One or two seeds for each alpha: the points show these networks, not what happens on average. "

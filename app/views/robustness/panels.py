@@ -19,7 +19,7 @@ Found = dict[str, dict[str, pd.DataFrame]]
 
 
 def curves(run: str, runs: pd.DataFrame, found: Found, kind: str, name: str) -> None:
-    """Accuracy by severity of the chosen corruption, or of the mean over corruptions; beside it, by epsilon."""
+    """Show accuracy by severity of the chosen corruption, or of the mean over corruptions; beside it, by epsilon."""
     mine = found[run]["robustness"]
     stored = set(mine.loc[mine["kind"] == "corruption", "name"])
     attacks = mine.loc[mine["kind"] == "attack", "name"].unique().tolist()
@@ -59,7 +59,7 @@ def curves(run: str, runs: pd.DataFrame, found: Found, kind: str, name: str) -> 
 
 
 def grid(runs: pd.DataFrame, found: Found) -> None:
-    """Mean accuracy over severities of each alpha's networks under each corruption."""
+    """Show mean accuracy over severities of each alpha's networks under each corruption."""
     alphas = runs.set_index("run")["alpha"]
     parts = [
         stored["robustness"].query("kind == 'corruption'").assign(alpha=alphas[name]) for name, stored in found.items()
@@ -79,7 +79,7 @@ def grid(runs: pd.DataFrame, found: Found) -> None:
 
 
 def families(found: Found, run: str) -> None:
-    """Mean accuracy of this network under each family of corruptions."""
+    """Show mean accuracy of this network under each family of corruptions."""
     table = _families(found[run])
     if table.empty:
         return
@@ -98,7 +98,7 @@ def families(found: Found, run: str) -> None:
 
 
 def _families(stored: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """The stored summary of corruptions in per cent, in the order of FAMILIES."""
+    """Return the stored summary of corruptions in per cent, in the order of FAMILIES."""
     table = stored["robustness_summary"].query("kind == 'corruption'").set_index("family")
     table = table.loc[[family for family in FAMILIES if family in table.index]].reset_index()
     shares = ["accuracy", "low", "high", "relative", "relative_low", "relative_high"]
@@ -109,7 +109,7 @@ def _families(stored: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def selectivity(run: str, runs: pd.DataFrame, found: Found) -> None:
-    """Robustness against mean SI, and against alpha over seeds."""
+    """Show robustness against mean SI, and against alpha over seeds."""
     mine = found[run]["robustness"]
     st.subheader("Does selectivity go with robustness?", anchor=False)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
@@ -158,7 +158,7 @@ def selectivity(run: str, runs: pd.DataFrame, found: Found) -> None:
 
 
 def units(run: str, found: Found, kind: str, name: str, level: float) -> None:
-    """How far each unit of a layer moves under the chosen perturbation, and whether selective ones move more."""
+    """Show how far each unit of a layer moves under the chosen perturbation, and whether selective ones move more."""
     st.subheader("Which units move most?", anchor=False)
     mine = found[run]["robustness"]
     levels = mine.loc[(mine["kind"] == kind) & (mine["name"] == name), "level"]
@@ -206,7 +206,7 @@ def _told(runs: pd.DataFrame, mine: pd.DataFrame) -> str:
 
 
 def _strength(mine: pd.DataFrame) -> tuple[str, str]:
-    """The attack and its epsilon that networks are compared by."""
+    """Return the attack and its epsilon that networks are compared by."""
     stored = mine.loc[(mine["kind"] == "attack") & (mine["level"] > 0), ["name", "level"]]
     if stored.empty:
         return "attack", "0"
@@ -220,7 +220,7 @@ def _strength(mine: pd.DataFrame) -> tuple[str, str]:
 
 
 def _family(stored: dict[str, pd.DataFrame]) -> str:
-    """The family of corruptions that networks are compared by."""
+    """Return the family of corruptions that networks are compared by."""
     there = _families(stored)["family"].tolist() or ["all"]
     family = address.choose("family", there, "all", "family")
     address.widget(

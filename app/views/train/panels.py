@@ -23,7 +23,7 @@ FIRST = {"alpha": "-1, 0, 1", "seed": "0", "epochs": "8"}
 
 @st.cache_data(show_spinner=False)
 def known() -> tuple[list[str], list[str]]:
-    """Names of the data sets and networks that selviz can make."""
+    """Return names of the data sets and networks that selviz can make."""
     from selviz import datasets
     from selviz.networks import models
 
@@ -31,7 +31,7 @@ def known() -> tuple[list[str], list[str]]:
 
 
 def settings() -> tuple[list[RunConfig], list[str]] | None:
-    """Draws the settings; gives the runs and the command that starts them, None where they make no sweep."""
+    """Draw the settings; gives the runs and the command that starts them, None where they make no sweep."""
     names, networks = known()
     names = list(dict.fromkeys([*names, *reads.runs()["dataset"]]))
     one, two = st.columns(2)
@@ -64,7 +64,7 @@ def settings() -> tuple[list[RunConfig], list[str]] | None:
 
 
 def start(configs: list[RunConfig], words: list[str]) -> None:
-    """Starts the sweep, or goes on with it, and shows it."""
+    """Start the sweep, or goes on with it, and shows it."""
     place = background_jobs.place(reads.data(), sweep_name(configs))
     if not jobs.demo_allowed() or read_only() or another(place.name):
         return
@@ -77,12 +77,12 @@ def start(configs: list[RunConfig], words: list[str]) -> None:
 
 
 def another(name: str) -> str | None:
-    """A job other than `name` that is running: this machine trains one sweep at a time."""
+    """Return a job other than `name` that is running: this machine trains one sweep at a time."""
     return next((job for job in jobs.running_jobs() if job != name), None)
 
 
 def title(name: str) -> str:
-    """A job in a list: what is varied in it. Streamlit tells options apart by this, so it must not change."""
+    """Return a job in a list: what is varied in it. Streamlit tells options apart by this, so it must not change."""
     configs = _configs(name)
     alphas = sorted({config.alpha for config in configs})
     shown = ", ".join(map(numbers.alpha, alphas[:5])) + (", …" if len(alphas) > 5 else "")
@@ -91,7 +91,7 @@ def title(name: str) -> str:
 
 
 def watch(name: str) -> None:
-    """One job: how far it is, its runs, the one that trains now, its log; redraws itself while it runs."""
+    """Show one job: how far it is, its runs, the one that trains now, its log; redraws itself while it runs."""
     if background_jobs.running(background_jobs.place(reads.data(), name)):
         st.fragment(_watch, run_every=2.0)(name, True)
     else:
@@ -152,7 +152,7 @@ def _buttons(name: str, state: str) -> None:
 
 
 def _current(rows: list[dict]) -> dict | None:
-    """The run to look at: one that trains, else the last that has begun."""
+    """Return the run to look at: one that trains, else the last that has begun."""
     for state in ("running", "unfinished", "finished"):
         found = [row for row in rows if row["state"] == state]
         if found:
@@ -161,7 +161,7 @@ def _current(rows: list[dict]) -> dict | None:
 
 
 def _live(row: dict, config: RunConfig) -> None:
-    """Loss, accuracy and the histogram of SI of a run, as far as it is."""
+    """Show loss, accuracy and the histogram of SI of a run, as far as it is."""
     run = row["run"]
     epochs, units = _so_far(row)
     st.markdown(f"**{safe_text.code(run)}**, alpha {numbers.alpha(config.alpha)}, seed {config.seed}: {row['state']}")
@@ -189,7 +189,7 @@ def _live(row: dict, config: RunConfig) -> None:
 
 
 def _so_far(row: dict) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
-    """A run's epochs and its units' SI, from its live file or, once it is finished, from its stages."""
+    """Return a run's epochs and its units' SI, from its live file or, once it is finished, from its stages."""
     if row["state"] == "finished":
         return reads.store().epochs(row["run"]), reads.store().units(row["run"])[["layer", "unit", "si"]]
     live = read_json(reads.store().run_path(row["run"]) / "partial" / "live.json")

@@ -33,7 +33,9 @@ YES, PART = 0.2, 0.5  # resemblance to the maps of random weights
 
 
 def attribution(run: str, layer: str, unit: int, image: int, activations: pd.DataFrame) -> None:
-    """The controls of an attribution, the map, how exact and how faithful it is, and whether its method is sane."""
+    """Show the controls of an attribution, the map, how exact and how faithful it is, and whether its method is
+    sane.
+    """
     st.subheader("Which pixels it comes from", anchor=False)
     row = activations[activations["image"] == image].iloc[0]
     names = reads.class_names(run)
@@ -98,7 +100,7 @@ def attribution(run: str, layer: str, unit: int, image: int, activations: pd.Dat
 
 
 def _parts(run: str, image: int) -> tuple[Any, Any, Any]:
-    """The run's network, one image [1, C, H, W] and a black one."""
+    """Return the run's network, one image [1, C, H, W] and a black one."""
     import torch
 
     network, dataset = reads.network(run)
@@ -107,7 +109,7 @@ def _parts(run: str, image: int) -> tuple[Any, Any, Any]:
 
 
 def _attribution(run: str, *asked: Any) -> tuple[np.ndarray, float | None, dict[str, Any]]:
-    """(map [H, W], completeness delta or None, settings); `asked` is target, image, method, copies."""
+    """Return (map [H, W], completeness delta or None, settings); `asked` is target, image, method, copies."""
     key = ("attribution", reads.data(), reads.run_version(run), run, *asked)
     return scheduler.cached(key, partial(_compute, run, *asked), "Computing the map ...")
 
@@ -139,7 +141,7 @@ def _take_away(run: str, flat: np.ndarray, target: tuple, image: int, method: st
 
 
 def _faithful(run: str, target: tuple, image: int, method: str, smooth: int) -> None:
-    """Deletion, insertion and infidelity of the map that is shown."""
+    """Show deletion, insertion and infidelity of the map that is shown."""
     found = _faithfulness(run, target, image, method, smooth)
     table = pd.DataFrame({"share": found["share"], **{way: found[way]["curve"] for way in ("deletion", "insertion")}})
     tables.chart(
@@ -167,7 +169,7 @@ def _faithful(run: str, target: tuple, image: int, method: str, smooth: int) -> 
 
 
 def _sane(run: str, layer: str | None, method: str) -> None:
-    """Whether maps of this technique depend on what the network has learned (Adebayo et al. 2018)."""
+    """Show whether maps of this technique depend on what the network has learned (Adebayo et al. 2018)."""
     st.markdown("**Does this technique depend on the weights?**")
     table = _sanity(reads.data(), reads.run_version(run), run, layer, method)
     if table is None:

@@ -54,7 +54,7 @@ def response(run: str, layer: str, picture: Image.Image, mend: bool = False) -> 
 
 
 def show(run: str, layer: str, unit: int) -> None:
-    """The uploader, and what the network does with the picture."""
+    """Show the uploader, and what the network does with the picture."""
     st.subheader("Try an image of your own", anchor=False)
     st.caption(
         "PNG, JPEG or WebP, at most 10 MB and 25 megapixels. The picture stays in the memory of this visit and is "

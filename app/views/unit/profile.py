@@ -20,7 +20,9 @@ ALIKE = 5
 
 
 def measures_table(run: str, row: dict, activations: pd.DataFrame, means: pd.DataFrame) -> None:
-    """Every measure of the unit: its value, its rank in the layer, its formula, and the formula with its own values."""
+    """Show every measure of the unit: its value, its rank in the layer, its formula, and the formula with its own
+    values.
+    """
     table = reads.store().find_units(run, Wanted(layer=row["layer"]), order="unit")
     layer, unit = table[~table["dead"]], table[table["unit"] == row["unit"]].iloc[0]
     own = _own_values(run, unit, activations, means)
@@ -55,7 +57,7 @@ def measures_table(run: str, row: dict, activations: pd.DataFrame, means: pd.Dat
 
 
 def _own_values(run: str, unit: pd.Series, activations: pd.DataFrame, means: pd.DataFrame) -> dict[str, str]:
-    """The formulas with this unit's numbers in them."""
+    """Return the formulas with this unit's numbers in them."""
     values, show = activations["value"].to_numpy(dtype=float), numbers.number
     best = means["mean"].to_numpy(dtype=float)
     preferred = int(best.argmax())
@@ -81,7 +83,7 @@ def _own_values(run: str, unit: pd.Series, activations: pd.DataFrame, means: pd.
 
 
 def spread(activations: pd.DataFrame, names: list[str], preferred: int) -> None:
-    """The histogram of its activations, by class."""
+    """Show the histogram of its activations, by class."""
     tables.chart(
         "Spread of its activations",
         figures.unit.activations_by_class(activations, names, preferred, theme.dark()),
@@ -93,7 +95,7 @@ def spread(activations: pd.DataFrame, names: list[str], preferred: int) -> None:
 
 
 def outgoing(run: str, layer: str, unit: int) -> None:
-    """Which classes' logits the unit pushes."""
+    """Show which classes' logits the unit pushes."""
     most, told = ablation.image_limit(run)
     table = _push(reads.data(), reads.run_version(run), run, layer, unit, most)
     table = table.assign(**{"class": reads.class_names(run)})
@@ -119,7 +121,7 @@ def _push(folder: str, files: tuple, run: str, layer: str, unit: int, most: int 
 
 
 def alike(run: dict, layer: str, unit: int) -> None:
-    """The most similar units of its layer, and its match in another run."""
+    """Show the most similar units of its layer, and its match in another run."""
     st.subheader("Units like it", anchor=False)
     name = run["name"]
     own = reads.store().matrix(name, layer)
@@ -169,7 +171,9 @@ def _told(run: str, layer: str, row: dict, units: pd.DataFrame) -> str:
 
 @st.cache_data(max_entries=256, show_spinner=False)
 def _correlated(folder: str, files: tuple, run: str, layer: str, unit: int, other: str, of: str) -> pd.DataFrame | None:
-    """unit, correlation (Pearson, over images) of a layer's units with one unit, highest first; None for a constant."""
+    """Return unit, correlation (Pearson, over images) of a layer's units with one unit, highest first; None for a
+    constant.
+    """
     from selviz.geometry.matching import correlations
 
     values = reads.store().matrix(run, layer)[:, unit : unit + 1]
@@ -179,7 +183,7 @@ def _correlated(folder: str, files: tuple, run: str, layer: str, unit: int, othe
 
 
 def provenance(run: str) -> None:
-    """Where the numbers come from."""
+    """Show where the numbers come from."""
     folder = reads.store().run_path(run)
     try:
         record = read_json(folder / "capture.json") or {}

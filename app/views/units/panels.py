@@ -30,7 +30,7 @@ View = Callable[[str, Wanted, dict, bool], dict]
 
 
 def histograms(run: str, wanted: Wanted, found: dict, largest: bool) -> dict:
-    """SI, layer by layer."""
+    """Return SI, layer by layer."""
     layers = _layers(run, found)
     shown = reads.store().find_units(run, wanted, order="unit")
     if len(layers) > MOST_LAYERS:
@@ -51,7 +51,7 @@ def histograms(run: str, wanted: Wanted, found: dict, largest: bool) -> dict:
 
 
 def scatter(run: str, wanted: Wanted, found: dict, largest: bool) -> dict:
-    """Any two measures against each other."""
+    """Show any two measures against each other."""
     known = measures.known(run)
     axes = {}
     for column, name, told, default in zip(
@@ -75,7 +75,7 @@ def scatter(run: str, wanted: Wanted, found: dict, largest: bool) -> dict:
 
 
 def tuning(run: str, wanted: Wanted, found: dict, largest: bool) -> dict:
-    """Units by classes."""
+    """Return units by classes."""
     names = reads.class_names(run)
     order = address.choose("order", list(SORTS), "class", "order of the map")
     fit = max(1, min(MOST_UNITS, MOST_MARKS // len(names)))
@@ -118,7 +118,7 @@ def tuning(run: str, wanted: Wanted, found: dict, largest: bool) -> dict:
 
 
 def plane(run: str, wanted: Wanted, found: dict, largest: bool) -> dict:
-    """Units on a map by their tuning."""
+    """Return units on a map by their tuning."""
     layers = _layers(run, found)
     layer = address.choose("plane", layers, layers[-1], "layer of the map")
     stored = measures.stored(run, "unit_map")
@@ -164,7 +164,7 @@ def _pca(folder: str, files: tuple, run: str, layer: str) -> pd.DataFrame:
 
 
 def agreement(run: str, wanted: Wanted, found: dict, largest: bool) -> dict:
-    """Whether the measures of selectivity agree, layer by layer."""
+    """Return whether the measures of selectivity agree, layer by layer."""
     if not measures.stored(run, "unit_metrics"):
         job_panels.study(run, "metrics", "Computes every measure of class selectivity beside SI for every unit.")
         return {}
@@ -208,7 +208,7 @@ VIEWS: dict[str, tuple[str, View]] = {
 
 
 def _layers(run: str, found: dict) -> list[str]:
-    """The layers of these units in forward order."""
+    """Return the layers of these units in forward order."""
     there = set(found["layers"])
     return [layer for layer in reads.store().layers(run)["layer"] if layer in there]
 

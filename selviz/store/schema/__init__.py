@@ -203,5 +203,5 @@ def _seen(view: str) -> Iterator[Column | Derived]:
 
 
 def _index(name: str) -> str:
-    """`preferred_class` -> `preferred_index`, `class` -> `class_index`."""
+    """Return `preferred_class` -> `preferred_index`, `class` -> `class_index`."""
     return f"{re.sub(r'_class$', '', name)}_index"

@@ -38,7 +38,7 @@ EMPTY = ("train", "sweep")
 
 
 def command(words: list[str], output: str, limit: int | None, shift: float) -> None:
-    """In the child: one command of selviz; what it prints goes to the file `output`."""
+    """Run in the child one command of selviz; what it prints goes to the file `output`."""
     file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(file, 1)
     os.dup2(file, 2)
@@ -101,7 +101,7 @@ class Bench:
         return self.folder / stage
 
     def fresh(self, stage: str) -> Path:
-        """A new copy of the store with which a stage begins."""
+        """Return a new copy of the store with which a stage begins."""
         shutil.rmtree(self.store(stage), ignore_errors=True)
         return shutil.copytree(self.base[stage in EMPTY], self.store(stage))
 
@@ -112,7 +112,7 @@ class Bench:
         return process
 
     def run(self, text: str, data: Path, limit: int | None = None, shift: float = 0.0) -> tuple[int, str]:
-        """(exit status, all that was printed)."""
+        """Return (exit status, all that was printed)."""
         process = self.begin(text, data, limit, shift)
         process.join()
         return process.exitcode, (self.folder / "output").read_text(errors="replace")
@@ -124,7 +124,7 @@ class Bench:
         return printed[printed.index("{") :] if "--json" in text else printed
 
     def after(self, stage: str, told: str) -> None:
-        """The store opens, shows nothing partial as complete, and the same command ends where it should."""
+        """Check that the store opens, shows nothing partial as complete, and the same command ends where it should."""
         self.wrong += [f"{told}: {trouble}" for trouble in unsound(self.store(stage), self.expected[stage])]
         status, printed = self.run(COMMANDS[stage], self.store(stage))
         if status != 0:
@@ -139,7 +139,7 @@ class Bench:
 
 
 def one_sentence(status: int, printed: str, start: str = "") -> str | None:
-    """What is wrong with the words of a command that had to refuse; None if nothing."""
+    """Return what is wrong with the words of a command that had to refuse; None if nothing."""
     said = [line for line in re.split(r"[\r\n]+", printed) if line.startswith("selviz: ")]
     if "Traceback" in printed or status != 2 or len(said) != 1 or start not in said[0]:
         return f"ended with {status} and said {printed[-300:]!r}"

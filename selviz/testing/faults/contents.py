@@ -12,7 +12,7 @@ def names(data: Path) -> set[str]:
 
 
 def content(data: Path) -> dict[str, str]:
-    """A digest of each table, file of weights, summary and hypothesis of the store, without times."""
+    """Return a digest of each table, file of weights, summary and hypothesis of the store, without times."""
     from selviz.store import Store, read_json
 
     store, found = Store(data), {}
@@ -45,7 +45,9 @@ def tables(file: Path) -> dict[str, str]:
 
 
 def unsound(data: Path, expected: dict[str, str]) -> list[str]:
-    """What a store must not show: a finished run or a stage that is not whole, or that is not what it should become."""
+    """Return what a store must not show: a finished run or a stage that is not whole, or that is not what it
+    should become.
+    """
     from selviz.errors import SelvizError
     from selviz.store import Store, read_chain, stage_is_whole
     from selviz.store.integrity import check_run
@@ -77,7 +79,7 @@ def unsound(data: Path, expected: dict[str, str]) -> list[str]:
 
 
 def readings(store, run: str) -> dict:
-    """What each kind of page asks of a run: a digest, or "refused" where it is told that a file is damaged."""
+    """Return what each kind of page asks of a run: a digest, or "refused" where it is told that a file is damaged."""
     import pandas as pd
 
     from selviz.errors import SelvizError

@@ -17,7 +17,9 @@ AWAY = 3 * 86_400.0  # seconds by which the clock is set back
 
 
 def kills(bench: Bench, number: int) -> dict:
-    """`number` SIGKILLs at random moments of the commands; every second one hits the command that was to resume."""
+    """Return `number` SIGKILLs at random moments of the commands; every second one hits the command that was to
+    resume.
+    """
     found = {stage: {"kills": 0, "seconds_undisturbed": round(bench.took[stage], 2)} for stage in bench.stages}
     done, tries = 0, 0
     while done < number and tries < 3 * number:
@@ -43,7 +45,7 @@ def kills(bench: Bench, number: int) -> dict:
 
 
 def disk_full(bench: Bench, limits: tuple[int, ...]) -> dict:
-    """Every command with a limit on the size of a file, and again without."""
+    """Return every command with a limit on the size of a file, and again without."""
     refused = fitted = 0
     for stage in bench.stages:
         for limit in limits:
@@ -64,7 +66,9 @@ def disk_full(bench: Bench, limits: tuple[int, ...]) -> dict:
 
 
 def clock(bench: Bench) -> dict:
-    """The commands with a clock three days behind the store's, a claim from the future, a file of the same time."""
+    """Return the commands with a clock three days behind the store's, a claim from the future, a file of the same
+    time.
+    """
     from selviz.store import write_stage
     from selviz.system.locks import Claim
 
@@ -101,7 +105,9 @@ def clock(bench: Bench) -> dict:
 
 
 def damage(bench: Bench, places: int) -> dict:
-    """A bit changed, and the end cut off, in each file: found by checksum and named; no page shows another number."""
+    """Return a bit changed, and the end cut off, in each file: found by checksum and named; no page shows another
+    number.
+    """
     from selviz.store import Store, write_group
     from selviz.store.integrity import check_rest, check_run
 
@@ -153,7 +159,7 @@ def damage(bench: Bench, places: int) -> dict:
 
 
 def moved(bench: Bench) -> dict:
-    """A run on a folder of images, which is moved away; the command that the sentence names mends it."""
+    """Return a run on a folder of images, which is moved away; the command that the sentence names mends it."""
     from PIL import Image
 
     from selviz.datasets import load
@@ -184,5 +190,5 @@ def moved(bench: Bench) -> dict:
     bench.must(named, data)
     same = json.loads(bench.must(ask, data)) == before
     if not same:
-        bench.wrong.append("data set moved away and linked anew: other numbers")
+        bench.wrong.append("data set moved away and linked again: other numbers")
     return {"mended": same}

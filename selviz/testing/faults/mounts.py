@@ -13,7 +13,7 @@ from selviz.testing.faults.bench import COMMANDS, RUN, TRAIN, Bench, one_sentenc
 
 
 def mounted(bench: Bench, kind: str, free: tuple[int, ...]) -> dict:
-    """What needs a mount, in a process with a mount table of its own; {"skipped"} where that is refused."""
+    """Return what needs a mount, in a process with a mount table of its own; {"skipped"} where that is refused."""
     place = bench.folder / f"mounted-{kind}"
     place.mkdir()
     shutil.copytree(bench.base[False], bench.folder / "readonly", dirs_exist_ok=True)
@@ -36,7 +36,7 @@ def mounted(bench: Bench, kind: str, free: tuple[int, ...]) -> dict:
 
 
 def inside(kind: str, folder: Path) -> dict:
-    """The same, in there."""
+    """Return the same, in there."""
     known = json.loads((folder / "bench.json").read_text())
     bench = Bench.__new__(Bench)
     bench.folder, bench.wrong, bench.key, bench.stages = folder, [], known["key"], known["stages"]

@@ -133,7 +133,7 @@ def troubles(test: Any) -> Iterator[str]:
 
 
 def forget() -> None:
-    """Empty every cache, so that the next drawing reads all its files."""
+    """Clear every cache, so that the next drawing reads all its files."""
     import streamlit as st
 
     from selviz.store import queries, run_list

@@ -40,7 +40,7 @@ def bytes_of(held) -> bytes:
 
 
 def repacked(content: bytes, change) -> bytes:
-    """A zip of torch.save with its parts changed; `change` gets (name, bytes) and gives bytes, or None to leave out."""
+    """Return a zip of torch.save with its parts changed; `change` gets (name, bytes) and gives bytes, or None to leave out."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(content)) as source, zipfile.ZipFile(buffer, "w") as target:
         for name in source.namelist():
@@ -51,7 +51,7 @@ def repacked(content: bytes, change) -> bytes:
 
 
 def mutated(dice: random.Random, weights: dict, trace) -> bytes:
-    """A checkpoint as chance damages it or a stranger bends it; most cannot be used, and some can."""
+    """Return a checkpoint as chance damages it or a stranger bends it; most cannot be used, and some can."""
     held = {name: value.clone() for name, value in weights.items()}
     name = dice.choice(list(held))
     nested = {"state_dict": held}

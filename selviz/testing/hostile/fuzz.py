@@ -33,7 +33,7 @@ LISTED = 40  # problems of a surface that are written out
 
 
 def main() -> int:
-    """Tries everything and prints what was seen."""
+    """Try everything and prints what was seen."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="less than a minute")
     parser.add_argument("--seed", default="0", help="of all inputs (default: %(default)s)")
@@ -51,7 +51,7 @@ def main() -> int:
 
 
 def make_room(root: Path, store=None) -> Room:
-    """A store with one run (a copy of `store`, or one that is trained now), canaries, and room for what is allowed."""
+    """Return a store with one run (a copy of `store`, or one that is trained now), canaries, and room for what is allowed."""
     from selviz.config import RunConfig
     from selviz.runs.train import train_run
     from selviz.store import Store
@@ -69,7 +69,7 @@ def make_room(root: Path, store=None) -> Room:
 
 
 def tried(room: Room, seed: str, counts: dict[str, int], first: int = 0, together: bool = False) -> dict:
-    """What was seen, by surface. `together`: the surfaces without a server share one process, which saves its start."""
+    """Return what was seen, by surface. `together`: the surfaces without a server share one process, which saves its start."""
     started = time.perf_counter()
     plain = [[name, first, first + count] for name, count in counts.items() if name in SURFACES]
     found: dict[str, list[dict]] = {name: [] for name in counts}
@@ -88,7 +88,7 @@ def tried(room: Room, seed: str, counts: dict[str, int], first: int = 0, togethe
 
 
 def summary(results: list[dict]) -> dict:
-    """Counts, the slowest and the largest, and the problems of a surface, each with its input's number."""
+    """Return counts, the slowest and the largest, and the problems of a surface, each with its input's number."""
     bad = [result for result in results if result["seen"]]
     ends = [result.get("end", "answered") for result in results]
     return {
@@ -102,7 +102,7 @@ def summary(results: list[dict]) -> dict:
 
 
 def in_a_process(room: Room, seed: str, plan: list, found: dict[str, list[dict]]) -> None:
-    """Tries the inputs of the plan; where the process dies or hangs, says so and goes on with the next one."""
+    """Try the inputs of the plan; where the process dies or hangs, says so and goes on with the next one."""
     settings = {**os.environ, **room.environment(), "PYTHONPATH": str(ROOT)}
     while plan:
         words = [sys.executable, "-m", "selviz.testing.hostile.trial", str(room.root), room.run, seed, json.dumps(plan)]
@@ -126,7 +126,7 @@ def in_a_process(room: Room, seed: str, plan: list, found: dict[str, list[dict]]
 
 
 def _listen(process, found) -> tuple[list | None, str | None]:
-    """The input at which the process died or hung, and why if it hung."""
+    """Return the input at which the process died or hung, and why if it hung."""
     begun = None
     with selectors.DefaultSelector() as waiting:
         waiting.register(process.stdout, selectors.EVENT_READ)
@@ -147,13 +147,13 @@ def _listen(process, found) -> tuple[list | None, str | None]:
 
 
 def _line(process, waiting, patience: float) -> bytes | None:
-    """The next line; b"" at the end, None where none came in time."""
+    """Return the next line; b"" at the end, None where none came in time."""
     # Lines are short and written whole: one that has begun to come is there.
     return process.stdout.readline() if waiting.select(patience) else None
 
 
 async def over_the_network(room: Room, seed: str, counts: dict[str, int], first: int, found) -> None:
-    """Links, paths and messages to a dashboard that is watched, and whether it is still there afterwards."""
+    """Send links, paths and messages to a dashboard that is watched, and whether it is still there afterwards."""
     known = server.make_hostile_store(room)
     watch, secret = Watch(room.canaries), (room.canaries / "secret.txt").read_text()
     with server.serving(room) as (where, process, told):

@@ -148,7 +148,7 @@ BIG = (10**3, 10**5, 10**7, 10**9, 2**62)
 
 
 def bent(dice: random.Random, document: dict, place: Path) -> dict:
-    """The document with a hostile step, steps that need all memory or all time, or parts of another kind."""
+    """Return the document with a hostile step, steps that need all memory or all time, or parts of another kind."""
     document = copy.deepcopy(document)
     for _ in range(dice.randrange(1, 3)):
         nodes, kind = document["nodes"], dice.randrange(7)

@@ -18,7 +18,7 @@ def encoded(form: str, seed: int = 0, size: int = 12) -> bytes:
 
 
 def mutated(data: bytes, random: np.random.Generator) -> bytes:
-    """Cut, overwritten, with a piece doubled, or with the first bytes of nothing: one of these at random."""
+    """Return the picture cut, overwritten, with a piece doubled, or with the first bytes of nothing: one of these at random."""
     data, place = bytearray(data), int(random.integers(len(data)))
     match int(random.integers(5)):
         case 0:
@@ -47,7 +47,7 @@ class Trap:
 
 
 def scatter(root, random: np.random.Generator, trap) -> None:
-    """A folder such as somebody may have by mistake: any depth, any names, any content."""
+    """Write a folder such as somebody may have by mistake: any depth, any names, any content."""
     contents = [
         b"",
         encoded("PNG", int(random.integers(99))),

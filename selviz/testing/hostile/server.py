@@ -37,7 +37,7 @@ PATIENCE = 60.0
 
 @contextmanager
 def serving(room: Room) -> Iterator[tuple[str, subprocess.Popen, Path]]:
-    """(address, process, the file of what was seen) of the dashboard over the room's store."""
+    """Yield (address, process, the file of what was seen) of the dashboard over the room's store."""
     port, told = free_port(), room.root / "seen.jsonl"
     command = [sys.executable, "-m", "selviz.testing.hostile.server", str(room.root), room.run, str(port), str(told)]
     settings = {
@@ -56,7 +56,7 @@ def serving(room: Room) -> Iterator[tuple[str, subprocess.Popen, Path]]:
 
 
 def make_hostile_store(room: Room) -> dict[str, list[str]]:
-    """Adds a run whose names of classes, layers, network and data set are markup, and a group and a claim with such
+    """Add a run whose names of classes, layers, network and data set are markup, and a group and a claim with such
     names; gives what a real link may say."""
     store = Store(room.store)
     run, folder = "hostile-names", store.run_path("hostile-names")
@@ -84,7 +84,7 @@ def make_hostile_store(room: Room) -> dict[str, list[str]]:
 
 
 async def links(where: str, room: Room, seed: str, numbers: range, known: dict, told) -> None:
-    """Opens hostile addresses, one after another in one visit; `told(number, sentences, seconds)` hears of each."""
+    """Open hostile addresses, one after another in one visit; `told(number, sentences, seconds)` hears of each."""
     visitor = None
     for number in numbers:
         page, query = address(random.Random(f"{seed} links {number}"), room.canaries, known)
@@ -108,7 +108,7 @@ async def links(where: str, room: Room, seed: str, numbers: range, known: dict, 
 
 
 def injected(visitor: Visitor) -> list[str]:
-    """Markup of a stranger that a page would draw as markup."""
+    """Return markup of a stranger that a page would draw as markup."""
     found = []
     for kind in {drawn.element.WhichOneof("type") for drawn in visitor._drawn.values()} - {None, *PLAIN}:
         for element in visitor.elements(kind):
@@ -138,7 +138,7 @@ PLACES = ("", "media", "component/plotly", "component/selviz.pictures", "static"
 
 
 def ask(where: str, room: Room, secret: str, seed: str, number: int) -> list[str]:
-    """One request with a hostile path, body and headers: a sentence for each thing that must not be."""
+    """Return one request with a hostile path, body and headers: a sentence for each thing that must not be."""
     dice = random.Random(f"{seed} paths {number}")
     text = word(dice, room.canaries)
     path = f"/{dice.choice(PLACES)}/{dice.choice([quote(text, errors='replace'), quote(quote(text, errors='replace')), text.encode('ascii', 'ignore').decode()])}"
@@ -168,7 +168,7 @@ def ask(where: str, room: Room, secret: str, seed: str, number: int) -> list[str
 
 
 async def babble(where: str, seed: str, numbers: range, told) -> None:
-    """Messages over the WebSocket that are none, or of another origin."""
+    """Send messages over the WebSocket that are none, or of another origin."""
     for number in numbers:
         dice, seen, started = random.Random(f"{seed} messages {number}"), [], time.perf_counter()
         origin = dice.choice([None, "http://canary.invalid", "null"])
@@ -195,7 +195,7 @@ async def babble(where: str, seed: str, numbers: range, told) -> None:
 
 
 def main(root: str, run: str, port: str, told: str) -> None:
-    """The watched dashboard itself; each thing that must not be is a line in the file `told`."""
+    """Run the watched dashboard itself; each thing that must not be is a line in the file `told`."""
     room = Room(Path(root), run)
     handle = os.open(told, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     watch = Watch(room.canaries, sockets=True)

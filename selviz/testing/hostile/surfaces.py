@@ -27,7 +27,7 @@ class Room:
     run: str
 
     def environment(self) -> dict[str, str]:
-        """Where libraries put what they keep."""
+        """Return where libraries put what they keep."""
         places = {"HOME": "home", "TMPDIR": "tmp", "SELVIZ_CACHE": "cache", "MPLCONFIGDIR": "tmp/matplotlib",
                   "TORCHINDUCTOR_CACHE_DIR": "tmp/torch"}  # fmt: skip
         return {"OMP_NUM_THREADS": "1", **{name: str(self.root / place) for name, place in places.items()}}
@@ -55,14 +55,14 @@ class Surface:
         self.store = Store(room.store)
 
     def good(self):
-        """An input that selviz takes."""
+        """Return an input that selviz takes."""
         raise NotImplementedError
 
     def make(self, dice: random.Random):
         raise NotImplementedError
 
     def lay_out(self, thing) -> None:
-        """What is done before anybody watches, such as writing the file that is then read."""
+        """Do what is done before anybody watches, such as writing the file that is then read."""
 
     def use(self, thing):
         raise NotImplementedError

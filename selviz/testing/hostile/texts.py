@@ -20,7 +20,7 @@ NUMBERS = (
 
 
 def word(dice: random.Random, place: Path) -> str:
-    """One hostile word: a path that climbs, code in some language, markup, a number that is none, or nonsense."""
+    """Return one hostile word: a path that climbs, code in some language, markup, a number that is none, or nonsense."""
     secret, made = place / "secret.txt", place / f"made-{MARK}"
     kind = dice.randrange(7)
     if kind == 0:
@@ -63,7 +63,7 @@ def word(dice: random.Random, place: Path) -> str:
 
 
 def address(dice: random.Random, place: Path, known: dict[str, list[str]]) -> tuple[str, dict[str, str]]:
-    """(page, parameters): some that a real link may have, from `known`, and hostile ones."""
+    """Return (page, parameters): some that a real link may have, from `known`, and hostile ones."""
     names = dice.sample(PARAMETERS, dice.randrange(1, 9))
     told = {name: dice.choice(known[name]) for name in known if dice.random() < 0.6}
     return dice.choice(PAGES), told | {name: word(dice, place) for name in names}
@@ -74,7 +74,7 @@ TABLES = "units layers runs images activations class_means epochs hypotheses".sp
 
 
 def query(dice: random.Random, place: Path) -> str:
-    """SQL that reads or writes another file, changes settings, needs all memory or all time, or is nonsense."""
+    """Return SQL that reads or writes another file, changes settings, needs all memory or all time, or is nonsense."""
     secret, made, table = place / "secret.txt", place / f"made-{MARK}.csv", dice.choice(TABLES)
     path = dice.choice([str(secret), f"{place}/*", f"file://{secret}", f"../{place.name}/secret.txt", "/etc/passwd", "http://127.0.0.1:9/x.csv", "s3://x/y"])  # fmt: skip
     reader = dice.choice(READERS)
@@ -165,7 +165,7 @@ smallest: 0.2
 
 
 def claim(dice: random.Random, place: Path, run: str) -> str:
-    """A claim in YAML whose lines were bent: tags that make objects, aliases, odd keys, depth, other types."""
+    """Return a claim in YAML whose lines were bent: tags that make objects, aliases, odd keys, depth, other types."""
     made = place / f"made-{MARK}"
     bad = [
         f"!!python/object/apply:os.system ['touch {made}']",

@@ -21,7 +21,7 @@ GROWTH = 2.6e9  # that the peak may grow by for one input
 
 
 def main(root: str, run: str, seed: str, plan: str) -> None:
-    """`plan`: JSON of [[surface, first number, last number + 1], ...]."""
+    """Carry out `plan`: JSON of [[surface, first number, last number + 1], ...]."""
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what is printed by others is no result
     logging.disable(logging.CRITICAL)
@@ -43,7 +43,7 @@ def main(root: str, run: str, seed: str, plan: str) -> None:
 
 
 def tried(surface: Surface, watch: Watch, thing, secret: str, room: Room) -> dict:
-    """How it ended (used, refused), what was seen that must not be, how long it took, how far the peak of memory rose."""
+    """Return how it ended (used, refused), what was seen that must not be, how long it took, how far the peak of memory rose."""
     surface.lay_out(thing)
     before, peak, started = _listed(room), _peak(), time.perf_counter()
     end, error = "used", None
@@ -71,7 +71,7 @@ def tried(surface: Surface, watch: Watch, thing, secret: str, room: Room) -> dic
 
 
 def _listed(room: Room) -> set[str]:
-    """All that lies in the room outside the places where something may be written."""
+    """Return all that lies in the room outside the places where something may be written."""
     free = {"store", "inputs", "images", "cache", "tmp"}
     tops = [entry for entry in room.root.iterdir() if entry.name not in free]
     return {str(path) for top in tops for path in (top, *top.rglob("*"))}

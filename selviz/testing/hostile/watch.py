@@ -51,13 +51,13 @@ class Watch:
         sys.addaudithook(self._hear)  # for good: a hook cannot be taken back
 
     def allow(self, reads, writes) -> None:
-        """From now on files below `reads` may be read, and those below `writes` read and written."""
+        """Allow from now on that files below `reads` are read, and those below `writes` read and written."""
         self._reads = (*map(os.path.realpath, (*reads, *writes)), *SYSTEM)
         self._writes = (*map(os.path.realpath, writes), "/dev/null", "/dev/shm")
 
     @contextmanager
     def over(self) -> Iterator[list[str]]:
-        """What is seen inside, a sentence each."""
+        """Yield what is seen inside, a sentence each."""
         self._seen = []
         self.opened_canaries()  # whoever looked at them before
         self._armed = True
@@ -68,11 +68,11 @@ class Watch:
             self._seen += self.opened_canaries()
 
     def arm(self, told) -> None:
-        """From now on `told(sentence)` hears of everything, for a server that runs until it is ended."""
+        """Tell `told(sentence)` of everything from now on, for a server that runs until it is ended."""
         self._seen, self._armed = _Teller(told), True
 
     def opened_canaries(self) -> list[str]:
-        """The canaries that were touched since the last question."""
+        """Return the canaries that were touched since the last question."""
         if self._inotify is None:
             return []
         try:
@@ -131,13 +131,13 @@ class Watch:
 
 
 def _own(arguments: tuple) -> bool:
-    """Whether selviz or a library of its own starts this process, and no input says how."""
+    """Return whether selviz or a library of its own starts this process, and no input says how."""
     words = [str(word) for word in arguments[1]] if len(arguments) > 1 and isinstance(arguments[1], list) else []
     return any(words[: len(own)] == own for own in OWN)
 
 
 def _changed(event: str, arguments: tuple) -> Iterator[str]:
-    """The paths that are made, moved or removed: a link itself, not what it leads to."""
+    """Yield the paths that are made, moved or removed: a link itself, not what it leads to."""
     folders = [part for part in arguments[CHANGES[event] :] if isinstance(part, int)][-CHANGES[event] :]
     if event in ("os.mkdir", "os.chmod", "os.chown") or event.startswith("shutil"):
         folders = folders[-1:] if event == "os.mkdir" else []
@@ -151,7 +151,7 @@ def _changed(event: str, arguments: tuple) -> Iterator[str]:
 
 
 def _does_something(source) -> bool:
-    """Whether code with the mark in it is more than a text between quotes, which torch writes out as such."""
+    """Return whether code with the mark in it is more than a text between quotes, which torch writes out as such."""
     text = source.decode(errors="replace") if isinstance(source, bytes) else source
     if not isinstance(text, str) or MARK not in text[:100_000]:
         return False
@@ -170,7 +170,7 @@ class _Teller:
 
 
 def _watched(folder) -> int | None:
-    """An inotify descriptor on the folder and all that is in it; None where there is no inotify."""
+    """Return an inotify descriptor on the folder and all that is in it; None where there is no inotify."""
     libc = ctypes.CDLL(None, use_errno=True)
     if not hasattr(libc, "inotify_init1"):
         return None

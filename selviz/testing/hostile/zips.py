@@ -20,7 +20,7 @@ def members(path: Path) -> dict[str, bytes]:
 
 
 def forge(path: Path, change: dict[str, bytes | None], honest: bool = True, **manifest) -> Path:
-    """The zip at `path` with other files in it (None takes one out); an `honest` manifest says so."""
+    """Return the zip at `path` with other files in it (None takes one out); an `honest` manifest says so."""
     files = {**members(path), **change}
     files = {name: content for name, content in files.items() if content is not None}
     about = json.loads(files.pop(MANIFEST))
@@ -43,7 +43,7 @@ NAMES = (
 
 
 def bent(dice: random.Random, original: Path, place: Path) -> bytes:
-    """The content of a zip that a stranger made of the one at `original`; `place` is a folder of canaries."""
+    """Return the content of a zip that a stranger made of the one at `original`; `place` is a folder of canaries."""
     files = members(original)
     about, kind = json.loads(files.pop(MANIFEST)), dice.randrange(14)
     name = dice.choice(list(files))
