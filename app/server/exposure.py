@@ -4,6 +4,7 @@ from typing import TypedDict
 
 import streamlit as st
 
+from selviz.system import embedding
 from selviz.system.write_access import read_only
 
 from ..compute import own_input
@@ -24,6 +25,7 @@ class Exposure(TypedDict):
     address: str
     reached_from: str
     host_names: str
+    framed_by: str
     log_in: str
     read_only: bool
     visitors_may: str
@@ -64,6 +66,7 @@ def facts() -> Exposure:
         "host_names": "any; --host NAME lets in requests for that name alone"
         if "*" in hosts or not hosts
         else ", ".join(hosts),
+        "framed_by": ", ".join(["its own pages", *embedding.origins()]),
         "log_in": f"OpenID Connect ({names})" if log_in.required else nobody,
         "read_only": read_only(),
         "visitors_may": may,

@@ -13,6 +13,7 @@ from starlette.datastructures import Headers
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from selviz.system import embedding
 from selviz.system.write_access import read_only
 
 from . import limits, login, streamlit_server, visits
@@ -23,13 +24,14 @@ HEALTH = ("/health", "/_stcore/health")  # a balancer may ask by address
 METRICS = "/_stcore/metrics"
 AFTER_LOGIN = ("/media/", UPLOAD, "/_stcore/agent")
 # Plotly and Streamlit make functions and styles as they go; nothing else may come from elsewhere, pictures included.
+POLICY = (
+    "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; object-src 'none'; base-uri 'self'; "
+    "frame-ancestors {}; form-action 'self'"
+)
 HEADERS = {
-    "Content-Security-Policy": "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; object-src 'none'; "
-    "base-uri 'self'; frame-ancestors 'self'; form-action 'self'",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "SAMEORIGIN",
 }
 FULL = "This dashboard has as many visitors as it can take at the moment. Please try again in a minute."
 
@@ -124,11 +126,21 @@ def _cookies(headers: Mapping[str, str]) -> dict[str, str]:
         return {}
 
 
+def headers() -> dict[str, str]:
+    """Return the headers of every answer; pages of other origins show this one in a frame where `--embed` names them.
+
+    X-Frame-Options, for browsers that do not know `frame-ancestors`, can name no other origin, so it goes then.
+    """
+    others = embedding.origins()
+    policy = {"Content-Security-Policy": POLICY.format(" ".join(["'self'", *others]))}
+    return HEADERS | policy | ({} if others else {"X-Frame-Options": "SAMEORIGIN"})
+
+
 def _with_headers(send: Send) -> Send:
     async def answered(message: Message) -> None:
         if message["type"] == "http.response.start":
             there = {name.lower() for name, _ in message.get("headers", ())}
-            more = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+            more = [(name.lower().encode(), value.encode()) for name, value in headers().items()]
             message["headers"] = [*message.get("headers", ()), *(pair for pair in more if pair[0] not in there)]
         await send(message)
 

@@ -2,17 +2,19 @@
 
 import atexit
 import html
-import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from selviz.errors import SelvizError
 from selviz.store import Store
+from selviz.system.embedding import NOTEBOOKS, checked
 
 PATIENCE_S = 90.0  # until the server answers; it imports Streamlit
 
@@ -45,24 +47,30 @@ class Dashboard:
         return f'<p><a href="{address}" target="_blank">{address}</a></p>{frame}'
 
 
-def launch(store: Store | str | Path = "data", port: int = 0, *, height: int = 800) -> Dashboard:
+def launch(
+    store: Store | str | Path = "data", port: int = 0, *, height: int = 800, embed: Sequence[str] = NOTEBOOKS
+) -> Dashboard:
     """Start the dashboard over a store on this machine and return its address; it ends with this process.
 
-    `port` 0 takes a free one. Raises SelvizError where Streamlit is not installed or the server does not answer.
+        dashboard = selviz.launch("data")  # as the last line of a cell, it shows the dashboard there
+        dashboard.stop()
+
+    `port` 0 takes a free one. `embed` are the origins of pages that may show it in a frame (default: notebooks of this
+    machine). Raises SelvizError where Streamlit is not installed or the server does not answer.
     """
     folder = store.path if isinstance(store, Store) else Path(store)
     port = port or _free_port()
     words = [sys.executable, "-m", "selviz", "serve", "--port", str(port), "--data", str(folder)]
-    process = subprocess.Popen(
-        words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env={**os.environ}
-    )
+    words += [part for origin in checked([embed] if isinstance(embed, str) else embed) for part in ("--embed", origin)]
+    log = tempfile.TemporaryFile()  # a pipe that nobody reads would fill up and stop the server
+    process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log)
     dashboard = Dashboard(f"http://localhost:{port}", process, height)
     atexit.register(dashboard.stop)
     end = time.monotonic() + PATIENCE_S
     while time.monotonic() < end:
         if process.poll() is not None:
-            told = process.stderr.read().decode(errors="replace") if process.stderr else ""
-            raise SelvizError(f"The dashboard did not start: {told.strip()[-400:]}")
+            log.seek(0)
+            raise SelvizError(f"The dashboard did not start: {log.read().decode(errors='replace').strip()[-400:]}")
         try:
             with urllib.request.urlopen(f"{dashboard.address}/_stcore/health", timeout=2):
                 return dashboard

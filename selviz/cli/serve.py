@@ -9,6 +9,7 @@ from pathlib import Path
 
 from selviz.cli.common import Commands, positive
 from selviz.errors import SelvizError
+from selviz.system import embedding
 from selviz.system.write_access import VARIABLE
 
 # Beside selviz: `app` in the repository, `selviz_app` where it was installed from a wheel.
@@ -34,6 +35,8 @@ def serve(args: Namespace) -> None:
         environment["SELVIZ_PUBLIC"] = "1"
     if args.no_login:
         environment["SELVIZ_NO_LOGIN"] = "1"
+    if args.embed:
+        environment[embedding.VARIABLE] = " ".join(embedding.checked(args.embed))
     if args.json:
         environment["SELVIZ_SERVE_JSON"] = "1"
     flags = [part for name, value in settings.items() for part in (f"--{name}", value)]
@@ -78,6 +81,14 @@ def _serve_options(sub: ArgumentParser) -> None:
         metavar="NAME",
         help="the host name of this dashboard, such as selviz.example.org; requests for others are "
         "refused (may be repeated)",
+    )
+    sub.add_argument(
+        "--embed",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="an origin whose pages may show the dashboard in a frame, such as https://hub.example.org "
+        "(may be repeated; default: none)",
     )
     sub.add_argument("--port", type=positive, default=8501, help="(default: %(default)s)")
 

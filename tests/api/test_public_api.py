@@ -20,7 +20,7 @@ NAMES = {
     "attribute": "run image layer unit label method baseline faithful store settings",
     "capture": "model data name classes layers store outputs mean std max_images report",
     "curves": "run metric layers draws seed store report",
-    "launch": "store port height",
+    "launch": "store port height embed",
     "open": "data",
     "publish": "run to atlas attribution store report",
     "register": "template run study planned seed store options",
