@@ -1,6 +1,7 @@
 """The dashboard from Python and from a notebook: `selviz.launch("data")` starts it on a free port and shows it."""
 
 import atexit
+import contextlib
 import html
 import socket
 import subprocess
@@ -62,19 +63,18 @@ def launch(
     port = port or _free_port()
     words = [sys.executable, "-m", "selviz", "serve", "--port", str(port), "--data", str(folder)]
     words += [part for origin in checked([embed] if isinstance(embed, str) else embed) for part in ("--embed", origin)]
-    log = tempfile.TemporaryFile()  # a pipe that nobody reads would fill up and stop the server
-    process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log)
-    dashboard = Dashboard(f"http://localhost:{port}", process, height)
-    atexit.register(dashboard.stop)
-    end = time.monotonic() + PATIENCE_S
-    while time.monotonic() < end:
-        if process.poll() is not None:
-            log.seek(0)
-            raise SelvizError(f"The dashboard did not start: {log.read().decode(errors='replace').strip()[-400:]}")
-        try:
-            with urllib.request.urlopen(f"{dashboard.address}/_stcore/health", timeout=2):
+    with tempfile.TemporaryFile() as log:  # a pipe that nobody reads would fill up and stop the server
+        process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log)
+        dashboard = Dashboard(f"http://localhost:{port}", process, height)
+        atexit.register(dashboard.stop)
+        end = time.monotonic() + PATIENCE_S
+        while time.monotonic() < end:
+            if process.poll() is not None:
+                log.seek(0)
+                reason = log.read().decode(errors="replace").strip()[-400:]
+                raise SelvizError(f"The dashboard did not start: {reason}")
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"{dashboard.address}/_stcore/health", timeout=2):
                 return dashboard
-        except OSError:
             time.sleep(0.2)
     dashboard.stop()
     raise SelvizError(f"The dashboard did not answer within {PATIENCE_S:.0f} seconds.")
