@@ -54,9 +54,9 @@ def split_interval(
     share = successes / np.maximum(n, 1)
     effective = np.maximum(n, 1) * np.maximum(total - 1, 1) / np.maximum(unseen, 1)
     low, high = wilson(share * effective, effective, confidence)
-    least, most = successes / np.maximum(total, 1), (successes + unseen) / np.maximum(total, 1)
-    low, high = np.where(n == 0, least, low), np.where(n == 0, most, high)
-    return np.clip(low, least, most)[()], np.clip(high, least, most)[()]
+    least, highest = successes / np.maximum(total, 1), (successes + unseen) / np.maximum(total, 1)
+    low, high = np.where(n == 0, least, low), np.where(n == 0, highest, high)
+    return np.clip(low, least, highest)[()], np.clip(high, least, highest)[()]
 
 
 def mcnemar(lost: ArrayLike, gained: ArrayLike) -> np.ndarray:
@@ -148,10 +148,10 @@ def over_seeds(values: ArrayLike, confidence: float = CONFIDENCE) -> OverSeeds:
     else:
         from scipy import stats  # takes longer to import than all else that a page needs
 
-        found = stats.bootstrap(
+        result = stats.bootstrap(
             (known,), np.mean, n_resamples=RESAMPLES, confidence_level=confidence, method="BCa", rng=0
         )
-        low, high = found.confidence_interval
+        low, high = result.confidence_interval
     return OverSeeds(mean, float(low), float(high), kind, n)
 
 

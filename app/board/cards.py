@@ -47,15 +47,15 @@ def show(run: str, groups: dict[str, list[Card]], on_open: Callable[[str, int], 
 
     Where the board of the run has a picture of each unit, these are shown; else they are made for these units alone.
     """
-    found, every = component.read(run), [card for cards in groups.values() for card in cards]
+    content, every = component.read(run), [card for cards in groups.values() for card in cards]
     sheet = None
-    if found.pictures is None:
+    if content.pictures is None:
         units = tuple((card.layer, card.unit) for card in every)
         sheet = _pictures(reads.data(), reads.run_version(run), run, units)
     order = {id(card): number for number, card in enumerate(every)}
 
     def described(card: Card) -> dict[str, Any]:
-        own = found.position(card.layer, card.unit) if found.pictures is not None else order[id(card)]
+        own = content.position(card.layer, card.unit) if content.pictures is not None else order[id(card)]
         return {
             "unit": f"{card.layer}:{card.unit}",
             "href": "unit?" + urlencode({"run": run, "layer": card.layer, "unit": card.unit}),
@@ -68,7 +68,7 @@ def show(run: str, groups: dict[str, list[Card]], on_open: Callable[[str, int], 
         }
 
     def opened() -> None:
-        sizes = dict(zip(found.layers["layer"], found.layers["units"]))
+        sizes = dict(zip(content.layers["layer"], content.layers["units"]))
         named, _ = unit_lists.parse_existing_units(str(st.session_state[key].get("open") or ""), sizes)
         for layer, numbers in named.items():
             on_open(layer, numbers[0])
@@ -76,7 +76,7 @@ def show(run: str, groups: dict[str, list[Card]], on_open: Callable[[str, int], 
     _component()(
         key=key,
         data={
-            "model": component.version(run) if found.pictures is not None else "",
+            "model": component.version(run) if content.pictures is not None else "",
             "pictures": vars(sheet) if sheet else None,
             "dark": theme.dark(),
             "groups": [{"title": title, "cards": list(map(described, cards))} for title, cards in groups.items()],

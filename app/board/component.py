@@ -75,8 +75,8 @@ def _board_component() -> Callable[..., Any]:
 
 @st.cache_resource(max_entries=8, show_spinner="Reading the network ...")
 def _read(folder: str, version: tuple, run: str) -> tuple[board.Board, dict[str, Any]]:
-    found = board.read_board(Store(folder), run)
-    return found, found.model()
+    content = board.read_board(Store(folder), run)
+    return content, content.model()
 
 
 def read(run: str) -> board.Board:
@@ -114,10 +114,12 @@ def show_training(run: str, epoch: int, unit_si: Sequence[Sequence[float]], heig
     si = np.array([value for values in unit_si for value in values], dtype=np.float32)
     classes = [""] * 11  # which class a unit prefers is not known yet: one hue for all
     nothing = np.zeros(len(si), dtype=np.float32)
-    found = board.Board(run, f"{run}, in training", classes, layers, si, nothing, nothing.astype(int), None, None, None)
+    content = board.Board(
+        run, f"{run}, in training", classes, layers, si, nothing, nothing.astype(int), None, None, None
+    )
     model = f"{run} epoch {epoch}"
     with st.container(key="board-model-of-training"):
-        _model_component()(key="board-of-training-model", data={**found.model(), "id": model})
+        _model_component()(key="board-of-training-model", data={**content.model(), "id": model})
     view = View({}, None, None, mode="look", silencing=False, opening=False)
     _board_component()(key="board-of-training", data=_data(view, model, height))
 
@@ -134,15 +136,15 @@ def show(
 ) -> None:
     """Draw the board of a run; each `on_...` is called with what its visitor did, before the page is drawn again."""
     key = f"board-of-{key}"
-    found, model = _read(reads.data(), reads.run_version(run), run)
-    sizes = dict(zip(found.layers["layer"], found.layers["units"]))
+    content, model = _read(reads.data(), reads.run_version(run), run)
+    sizes = dict(zip(content.layers["layer"], content.layers["units"]))
     with st.container(key=f"board-model-of-{key}"):
         _model_component()(key=f"{key}-model", data={**model, "id": version(run)})
     state = st.session_state.get(key) or {}
 
     def silent() -> None:
-        if on_silent and (told := st.session_state[key].get("silent")):
-            on_silent(unit_lists.parse_existing_units(str(told.get("units", "")), sizes)[0])
+        if on_silent and (reported := st.session_state[key].get("silent")):
+            on_silent(unit_lists.parse_existing_units(str(reported.get("units", "")), sizes)[0])
 
     def unit_event(event: str, act: Callable[[str, int], object] | None) -> Callable[[], None]:
         def call() -> None:
@@ -155,7 +157,7 @@ def show(
 
     def class_event() -> None:
         name = st.session_state[key].get("class")
-        if on_class and name in found.classes:
+        if on_class and name in content.classes:
             on_class(name)
 
     clicks = int((state.get("silent") or {}).get("clicks", 0))

@@ -182,13 +182,13 @@ def _balance(request: AblationRequest, draws: int) -> Result:
     from selviz.studies.ablation import unit_statistics
 
     key = (reads.data(), reads.run_version(request.run), request.units, "balance", draws)
-    found = _results().get(key)
-    if found is None:
+    balance = _results().get(key)
+    if balance is None:
         opened, chosen = _open(request)
         stats = unit_statistics(reads.store(), request.run, list(chosen))
-        found = ablation.balance(opened, chosen, draws, stats, SEED)
-        _results().put(key, found)
-    return found
+        balance = ablation.balance(opened, chosen, draws, stats, SEED)
+        _results().put(key, balance)
+    return balance
 
 
 def python_call(request: AblationRequest, units: Units, draws: int) -> str:

@@ -77,10 +77,10 @@ def habits(pixels: np.ndarray) -> Habits | None:
     background = float(np.median(borders))
     if np.mean(np.abs(borders.astype(float) - background) > 255 * INK) > 0.2:
         return None
-    found = [shape for image in pixels[:, 0] if (shape := _shape(image, background))]
-    if len(found) < 10:
+    shapes = [shape for image in pixels[:, 0] if (shape := _shape(image, background))]
+    if len(shapes) < 10:
         return None
-    centers, extents = np.array([shape[0] for shape in found]), np.array([shape[1] for shape in found])
+    centers, extents = np.array([shape[0] for shape in shapes]), np.array([shape[1] for shape in shapes])
     low, middle, high = np.percentile(extents, [1, 50, 99])
     center, spread = centers.mean(axis=0), centers.std(axis=0)
     return Habits(
@@ -111,35 +111,35 @@ def faults(pixels: np.ndarray, usual: Habits | None) -> list[str]:
     """Return in what a picture uint8 [1, H, W] differs from the habits: names of FAULTS; none for an empty one."""
     if usual is None:
         return []
-    found, image = [], pixels[0]
+    names, image = [], pixels[0]
     border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
     if abs(float(np.median(border)) - (255 - usual.background)) < 64 and abs(255 - 2 * usual.background) > 128:
-        found.append("inverted")
+        names.append("inverted")
         image = 255 - image
     shape = _shape(image, usual.background)
     if shape is None:
-        return found
+        return names
     off = [abs(own - center) / spread for own, center, spread in zip(shape[0], usual.center, usual.spread)]
     if max(off) > FAR:
-        found.append("off-center")
+        names.append("off-center")
     if shape[1] < 0.8 * usual.extent[0]:
-        found.append("small")
+        names.append("small")
     elif shape[1] > 1.15 * usual.extent[2]:
-        found.append("large")
-    return found
+        names.append("large")
+    return names
 
 
-def mended(pixels: np.ndarray, found: list[str], usual: Habits) -> np.ndarray:
+def mended(pixels: np.ndarray, faults: list[str], usual: Habits) -> np.ndarray:
     """Return the picture uint8 [1, H, W] without these faults: turned, brought to the usual size, and to the middle."""
-    image = 255 - pixels[0] if "inverted" in found else pixels[0]
+    image = 255 - pixels[0] if "inverted" in faults else pixels[0]
     shape = _shape(image, usual.background)
-    if shape is None or not {"off-center", "small", "large"} & set(found):
+    if shape is None or not {"off-center", "small", "large"} & set(faults):
         return image[None]
     drawn = np.abs(image.astype(float) - usual.background) > 255 * INK
     rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
     part = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     height, width = image.shape
-    scale = usual.extent[1] / shape[1] if {"small", "large"} & set(found) else 1.0
+    scale = usual.extent[1] / shape[1] if {"small", "large"} & set(faults) else 1.0
     size = (max(1, round(part.shape[1] * scale)), max(1, round(part.shape[0] * scale)))
     size = (min(size[0], width), min(size[1], height))
     part = np.asarray(Image.fromarray(part).resize(size, Image.Resampling.BILINEAR))

@@ -23,7 +23,7 @@ def uri(pixels: np.ndarray) -> str:
 
 def decoded(thumbnails: dict[int, bytes]) -> dict[int, np.ndarray]:
     """Return stored pictures (image -> PNG) as uint8 [C, H, W], C 1 or 3. A damaged one raises SelvizError."""
-    found = {}
+    pictures = {}
     for image, data in thumbnails.items():
         try:
             picture = Image.open(io.BytesIO(data))
@@ -31,8 +31,8 @@ def decoded(thumbnails: dict[int, bytes]) -> dict[int, np.ndarray]:
         except (OSError, SyntaxError, ValueError) as error:
             fix = "remove the store's folder images/ and write it again with: selviz capture RUN"
             raise SelvizError(f"The stored picture of image {image} is damaged ({error}); {fix}") from error
-        found[image] = picture[None] if picture.ndim == 2 else picture.transpose(2, 0, 1)
-    return found
+        pictures[image] = picture[None] if picture.ndim == 2 else picture.transpose(2, 0, 1)
+    return pictures
 
 
 def plain(pixels: np.ndarray) -> np.ndarray:

@@ -43,8 +43,8 @@ def overall(request: AblationRequest) -> Result:
 
 def _cells(before: tuple[str, str], after: tuple[str, str], change: tuple[str, str]) -> None:
     names = ("Accuracy before", "Accuracy after", "Change")
-    for column, name, (value, beside) in zip(st.columns([1, 1, 1.3]), names, (before, after, change)):
-        column.metric(name, value, delta=beside, delta_color="off", delta_arrow="off")
+    for column, name, (value, note) in zip(st.columns([1, 1, 1.3]), names, (before, after, change)):
+        column.metric(name, value, delta=note, delta_color="off", delta_arrow="off")
 
 
 def _estimate(estimate: Any) -> None:
@@ -109,7 +109,7 @@ def against_controls(
         when: (result[f"accuracy_{when}"], result[f"{when}_low"], result[f"{when}_high"])
         for when in ("before", "after")
     }
-    found: dict[str, Result] = {}
+    results: dict[str, Result] = {}
     for kind, name in figures.ablation.CONTROLS.items():
         with slot.container():
             bar = st.progress(0.0, text=f"Drawing {draws} {name}")
@@ -118,17 +118,17 @@ def against_controls(
             bar.progress(done / draws, text=f"{done} of {draws} {name}")
             on_progress(f"{done} of {draws} {name}")
 
-        found[kind] = ablation.control_accuracies(request, kind, draws, report)
+        results[kind] = ablation.control_accuracies(request, kind, draws, report)
     with slot.container():
         table = pd.DataFrame(
             [
                 {"set": figures.ablation.CONTROLS[kind], "draw": number, "accuracy_after": accuracy}
-                for kind, control in found.items()
+                for kind, control in results.items()
                 for number, accuracy in enumerate(control["accuracies"], 1)
             ],
             columns=["set", "draw", "accuracy_after"],
         )
-        drawn = {kind: control["accuracies"] for kind, control in found.items()}
+        drawn = {kind: control["accuracies"] for kind, control in results.items()}
         tables.chart(
             "Compared with other units",
             figures.ablation.against_controls(ends, drawn, theme.dark()),
@@ -142,9 +142,9 @@ def against_controls(
             table,
             "control",
         )
-        for kind, control in found.items():
+        for kind, control in results.items():
             st.markdown(_rank(kind, control, result["accuracy_after"]))
-    return found
+    return results
 
 
 def _rank(kind: str, control: Result, after: float) -> str:
@@ -175,12 +175,14 @@ def by_class(result: Result) -> None:
     )
     moved = table[table["mcnemar_p_holm"] < 0.05].sort_values("mcnemar_p_holm")
     if len(moved):
-        told = ", ".join(
+        sentence = ", ".join(
             f"{safe_text.plain(row['class'])} ({numbers.points(row['change'])}, "
             f"{numbers.p_value(row['mcnemar_p_holm'])})"
             for row in moved.head(5).to_dict("records")
         )
-        st.markdown(f"Classes that change (McNemar's exact test, Holm-corrected over {len(table)} classes): {told}.")
+        st.markdown(
+            f"Classes that change (McNemar's exact test, Holm-corrected over {len(table)} classes): {sentence}."
+        )
     else:
         st.markdown(
             f"No class changes significantly (McNemar's exact test, Holm-corrected over {len(table)} classes, 5 %)."
@@ -216,9 +218,10 @@ def _tiles(run: str, title: str, table: pd.DataFrame, name: str) -> None:
     for row in rows:
         picture = base64.b64encode(thumbnails[row["image"]]).decode()
         label, before, after = (html.escape(names[row[key]]) for key in ("label", "before", "after"))
-        told = f"image {row['image']}, class {label}: taken for {before} before, for {after} after"
+        caption = f"image {row['image']}, class {label}: taken for {before} before, for {after} after"
         tiles.append(
-            f'<figure title="{told}"><img class="selviz-picture" alt="{told}" src="data:image/png;base64,{picture}">'
+            f'<figure title="{caption}">'
+            f'<img class="selviz-picture" alt="{caption}" src="data:image/png;base64,{picture}">'
             f"<figcaption>{label}: {before} → {after}</figcaption></figure>"
         )
     if tiles:

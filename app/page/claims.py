@@ -69,9 +69,9 @@ def ledger() -> None:
     counts = {name: done.pop(name) if name in done else 0 for name in OUTCOMES} | {
         f"{v} (old rules)": n for v, n in done.items()
     }
-    told = ", ".join(f"{number} {name}" for name, number in counts.items())
+    summary = ", ".join(f"{number} {name}" for name, number in counts.items())
     st.markdown(
-        f"{numbers.counted(len(table), 'registered claim')}: {told}, {int(table['verdict'].isna().sum())} without a "
+        f"{numbers.counted(len(table), 'registered claim')}: {summary}, {int(table['verdict'].isna().sum())} without a "
         "verdict."
     )
 
@@ -124,10 +124,10 @@ def form(run: str) -> None:
     address.widget(st.selectbox, "Kind of claim", list(names), name="template", value=template, format_func=names.get)
     kind = TEMPLATES[template]
     with st.form("claim-form", border=True):
-        asked = _inputs(template, run)
+        requested = _inputs(template, run)
         left, middle, right = st.columns(3)
         if template != "own":
-            asked["smallest"] = _effect(left, kind.about)
+            requested["smallest"] = _effect(left, kind.about)
         study = middle.text_input("Study", help="The family of this claim; empty for a claim by itself.")
         planned = right.number_input(
             "Claims planned in the study",
@@ -138,20 +138,20 @@ def form(run: str) -> None:
         )
         shown = st.form_submit_button("Show what would be registered", icon=":material/visibility:")
     if shown:
-        st.session_state["claim"] = (template, asked, study, int(planned))
+        st.session_state["claim"] = (template, requested, study, int(planned))
     if st.session_state.get("claim", ("",))[0] != template:
         return
-    _, asked, study, planned = st.session_state["claim"]
+    _, requested, study, planned = st.session_state["claim"]
     with frame.show_errors():
         with st.spinner("Simulating the power ..."):
-            found = _preview(reads.data(), _stamp(), template, _frozen(asked), study, planned)
-        _registration(found)
+            preview = _preview(reads.data(), _stamp(), template, _frozen(requested), study, planned)
+        _registration(preview)
         st.button(
             "Register it",
             type="primary",
             icon=":material/lock:",
             on_click=_register,
-            args=(template, asked, study, planned),
+            args=(template, requested, study, planned),
             **job_panels.writing_control(),
         )
         st.caption("A registered claim cannot be changed or removed. It is tested afterwards.")
@@ -189,18 +189,18 @@ def _filled() -> dict[str, str]:
 
 def _defaults(template: str, run: str, layers: list[str]) -> dict[str, str]:
     """Return what the form begins with: a unit with the class that it prefers, never another one."""
-    found = _filled()
+    filled = _filled()
     names = TEMPLATES[template].about.names
     if "class" not in names:
-        return found
-    layer, _, number = found.get("unit", f"{found.get('layer', layers[-1])}:").rpartition(":")
-    if layer not in layers or "class" in found:
-        return found
+        return filled
+    layer, _, number = filled.get("unit", f"{filled.get('layer', layers[-1])}:").rpartition(":")
+    if layer not in layers or "class" in filled:
+        return filled
     units = reads.store().units(run, layer)
     row = units[units["unit"].astype(str) == number] if number else units.nlargest(1, "si")
     if len(row) and "unit" in names:
-        found.setdefault("unit", f"{layer}:{int(row['unit'].iloc[0])}")
-    return found | ({"class": str(row["preferred_class"].iloc[0])} if len(row) else {})
+        filled.setdefault("unit", f"{layer}:{int(row['unit'].iloc[0])}")
+    return filled | ({"class": str(row["preferred_class"].iloc[0])} if len(row) else {})
 
 
 def _inputs(template: str, run: str) -> dict[str, object]:
@@ -208,7 +208,7 @@ def _inputs(template: str, run: str) -> dict[str, object]:
     from selviz.robustness.corruptions import STANDARD
 
     layers, classes = reads.store().layers(run)["layer"].tolist(), reads.class_names(run)
-    asked: dict[str, object] = {}
+    values: dict[str, object] = {}
     boxes, begin = st.columns(3), _defaults(template, run, layers)
     listed = {**CHOICES, "layer": layers, "class": classes, "method": list(METHODS), "corruption": list(STANDARD)}
     if template == "necessary":
@@ -221,21 +221,21 @@ def _inputs(template: str, run: str) -> dict[str, object]:
             first = len(options) - 1 if name == "layer" and needed else 0
             first = options.index(begin[name]) if name in begin and begin[name] in options else first
             words = (lambda option: "default" if option is None else option) if not needed else str
-            asked[name] = box.selectbox(head, options, index=first, format_func=words, help=meaning, key=key)
+            values[name] = box.selectbox(head, options, index=first, format_func=words, help=meaning, key=key)
         else:
             value = begin.get(name, "")
-            asked[name] = box.text_input(head, value, placeholder="" if needed else "default", help=meaning, key=key)
+            values[name] = box.text_input(head, value, placeholder="" if needed else "default", help=meaning, key=key)
     if template == "own":
-        asked["yaml"] = st.text_area("The claim as YAML", OWN.format(run=run, layer=layers[-1]), height=280)
+        values["yaml"] = st.text_area("The claim as YAML", OWN.format(run=run, layer=layers[-1]), height=280)
     else:
-        asked["run"] = run
+        values["run"] = run
         st.caption(f"Network: {safe_text.code(run)}, the one chosen at the side.")
-    return {name: value.strip() if isinstance(value, str) else value for name, value in asked.items()}
+    return {name: value.strip() if isinstance(value, str) else value for name, value in values.items()}
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
-def _preview(folder: str, stamp: tuple, template: str, asked: tuple, study: str, planned: int) -> dict:
-    return registry.preview(reads.Store(folder), template, dict(asked), study, planned)
+def _preview(folder: str, stamp: tuple, template: str, requested: tuple, study: str, planned: int) -> dict:
+    return registry.preview(reads.Store(folder), template, dict(requested), study, planned)
 
 
 def _stamp() -> tuple:
@@ -244,13 +244,13 @@ def _stamp() -> tuple:
     return (*((run, reads.run_version(run)) for run in store.names()), len(store.hypotheses()))
 
 
-def _frozen(asked: dict) -> tuple:
-    return tuple(sorted((name, value) for name, value in asked.items() if value not in (None, "")))
+def _frozen(values: dict) -> tuple:
+    return tuple(sorted((name, value) for name, value in values.items() if value not in (None, "")))
 
 
-def _register(template: str, asked: dict, study: str, planned: int) -> None:
+def _register(template: str, requested: dict, study: str, planned: int) -> None:
     try:
-        record = registry.register(reads.store(), template, asked, study, planned)
+        record = registry.register(reads.store(), template, requested, study, planned)
     except SelvizError as error:
         st.session_state["not registered"] = str(error)
         return
@@ -341,23 +341,23 @@ def verdict(key: str) -> bool:
     return True
 
 
-def _registration(found: dict, statement: bool = True) -> None:
+def _registration(registration: dict, statement: bool = True) -> None:
     """Show what is registered, or would be."""
     if statement:
-        st.markdown(f"> {sentence(found['statement'])}")
+        st.markdown(f"> {sentence(registration['statement'])}")
     names = {"quantity": "measured", "direction": "direction", "refuted": "would refute it", "controls": "controls",
              "statistic": "statistic", "sample": "sample", "rule": "verdict"}  # fmt: skip
-    rows = [(told, found[name]) for name, told in names.items()]
-    rows.append(("study", registry.level_sentence(found)))
-    kind = "confirmatory" if found["confirmatory"] else "exploratory"
-    rows.append((kind, found["why"]))
+    rows = [(title, registration[name]) for name, title in names.items()]
+    rows.append(("study", registry.level_sentence(registration)))
+    kind = "confirmatory" if registration["confirmatory"] else "exploratory"
+    rows.append((kind, registration["why"]))
     st.subheader("What is registered", anchor=False)
     _facts(rows)
-    told = sentence(told_power(found["power"], TEMPLATES[found["template"]].about.unit))
-    if found["power"]["power"] < ENOUGH:
-        st.warning(told, icon=":material/speed:")
+    title = sentence(told_power(registration["power"], TEMPLATES[registration["template"]].about.unit))
+    if registration["power"]["power"] < ENOUGH:
+        st.warning(title, icon=":material/speed:")
     else:
-        st.markdown(told)
+        st.markdown(title)
 
 
 def _facts(rows: list[tuple]) -> None:

@@ -19,10 +19,10 @@ def line() -> None:
     if name is None:
         return
     run = run_picker.require_run()
-    of, skipped = _whole(run.get("available_images")), _whole(run.get("skipped_images"))
+    available, skipped = _whole(run.get("available_images")), _whole(run.get("skipped_images"))
     notes = []
-    if of and of > run["images"] + skipped:
-        notes.append(f"Sample: {run['images']:,} of {of:,} evaluation images, stratified by class.")
+    if available and available > run["images"] + skipped:
+        notes.append(f"Sample: {run['images']:,} of {available:,} evaluation images, stratified by class.")
     if skipped:
         notes.append(
             f"{numbers.counted(skipped, 'file')} could not be read and {'is' if skipped == 1 else 'are'} left out."

@@ -36,11 +36,11 @@ def citation() -> str:
     installed = "licenses/CITATION.cff"  # in a wheel's metadata
     text = CITATION.read_text(encoding="utf-8") if CITATION.exists() else distribution("selviz").read_text(installed)
     own, *others = re.split(r"^references:|^  - type:", text or "", flags=re.M)
-    told = [f"{_field(own, 'name')}: {_field(own, 'title')}, version {_field(own, 'version')}."]
+    lines = [f"{_field(own, 'name')}: {_field(own, 'title')}, version {_field(own, 'version')}."]
     for other in filter(str.strip, others):
         names = " & ".join(re.findall(r"family-names: (.*)", other))
-        told.append(f"Methods: {names} {_field(other, 'year')}, {_field(other, 'title')}, {_field(other, 'url')}.")
-    return " ".join(told)
+        lines.append(f"Methods: {names} {_field(other, 'year')}, {_field(other, 'title')}, {_field(other, 'url')}.")
+    return " ".join(lines)
 
 
 def _field(text: str, name: str) -> str:

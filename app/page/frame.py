@@ -83,12 +83,12 @@ def show_errors() -> Iterator[None]:
         if error is None:
             raise
         drawing = streamlit_internals.page_run()
-        of, told = st.session_state.get("failures", (None, set()))
-        told = told if of is drawing else set()
-        if str(error) in told:
+        shown_by, messages = st.session_state.get("failures", (None, set()))
+        messages = messages if shown_by is drawing else set()
+        if str(error) in messages:
             st.caption("This cannot be shown either, for the same reason.")
             return
-        st.session_state["failures"] = drawing, told | {str(error)}
+        st.session_state["failures"] = drawing, messages | {str(error)}
         if st.session_state.get("notices", (None,))[0] is not drawing:
             st.title("This page cannot be shown", anchor=False)
         st.error("This could not be shown; nothing was lost.", icon=":material/error:")

@@ -38,12 +38,12 @@ def bands(activations: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
     middle: around the median of the images that lie above the lowest value; random: drawn once, with a fixed seed.
     """
-    most = activations.sort_values(["rank_by", "image"], ascending=[False, True])
+    ordered = activations.sort_values(["rank_by", "image"], ascending=[False, True])
     least = activations.sort_values(["rank_by", "image"], ascending=[True, True])
-    above = most[most["rank_by"] > most["rank_by"].min()]
+    above = ordered[ordered["rank_by"] > ordered["rank_by"].min()]
     middle = max(0, len(above) // 2 - SHOWN["middle"] // 2)
     return {
-        "most": most.head(SHOWN["most"]),
+        "most": ordered.head(SHOWN["most"]),
         "middle": above.iloc[middle : middle + SHOWN["middle"]],
         "random": activations.sample(min(SHOWN["random"], len(activations)), random_state=0),
         "least": least.head(SHOWN["least"]),
@@ -56,9 +56,9 @@ def strip(run: str, images: list[int]) -> str:
     labels = reads.store().images(run)["label"]
     tiles = []
     for image in images:
-        told = html.escape(f"image {image}: {labels[image]}")
+        caption = html.escape(f"image {image}: {labels[image]}")
         source = f"data:image/png;base64,{base64.b64encode(pictures[image]).decode()}"
-        tiles.append(f'<figure title="{told}"><img class="selviz-picture" alt="{told}" src="{source}"></figure>')
+        tiles.append(f'<figure title="{caption}"><img class="selviz-picture" alt="{caption}" src="{source}"></figure>')
     columns = f"grid-template-columns: repeat({len(tiles)}, minmax(0, 6rem))"
     return f'<div class="selviz-tiles" style="{columns}">{"".join(tiles)}</div>'
 
@@ -90,15 +90,15 @@ def images(run: str, layer: str, unit: int, activations: pd.DataFrame) -> None:
         ranked = _relevance(run, layer)[:, unit]
     else:
         ranked = activations["value"]
-    found = bands(activations.assign(rank_by=ranked))
-    together = pd.concat(found.values())["image"].astype(int).tolist()
+    chosen_images = bands(activations.assign(rank_by=ranked))
+    together = pd.concat(chosen_images.values())["image"].astype(int).tolist()
     mapped = has_network and address.choose("map", ["on", "off"], "on") == "on"
     maps = _maps(reads.data(), reads.run_version(run), run, layer, unit, tuple(together)) if has_network else None
     spatial = maps is not None and maps.ndim == 3
     top = float(np.quantile(maps, BRIGHT)) if spatial else 0.0
     pixels = thumbnails.decoded(reads.store().thumbnails(run, together))
     style, number = [], 0
-    for band, table in found.items():
+    for band, table in chosen_images.items():
         st.markdown(f"**{BANDS[band]}**")
         columns = st.columns(COLUMNS, gap="xsmall")
         for rank, row in enumerate(table.to_dict("records")):
@@ -108,12 +108,12 @@ def images(run: str, layer: str, unit: int, activations: pd.DataFrame) -> None:
                 picture = thumbnails.overlay(pixels[image], maps[number], top)
             number += 1
             style.append(_tile_style(f"{band}-{rank}", picture, row, image == picked, wrong))
-            told = f"Image {image}: {safe_text.plain(row['label'])}, taken for {safe_text.plain(row['prediction'])}"
+            caption = f"Image {image}: {safe_text.plain(row['label'])}, taken for {safe_text.plain(row['prediction'])}"
             columns[rank % COLUMNS].button(
                 f"{'✗ ' if wrong else ''}{safe_text.plain(row['label'])}\n{numbers.number(row['rank_by'])}",
                 key=f"tile-{band}-{rank}",
                 width="stretch",
-                help=told + f"; activation {numbers.number(row['value'])}",
+                help=caption + f"; activation {numbers.number(row['value'])}",
                 on_click=address.update,
                 kwargs={"image": image, "evidence": "pixels"},
             )
@@ -153,16 +153,16 @@ def synthesised(run: str, layer: str, unit: int, activations: pd.DataFrame) -> N
     """Show the picture made to drive the unit, with its caveat: it misleads more easily than natural images."""
     st.subheader("An image made for it", anchor=False)
     seed = address.integer("drawn", 0, 10**6, 0, "seed")
-    found = _synthesised(run, layer, unit, seed)
+    made = _synthesised(run, layer, unit, seed)
     picture, words = st.columns([3, 4], vertical_alignment="center", gap="medium")
-    told = f"an image made to drive unit {unit} of {layer}"
-    source = thumbnails.uri(thumbnails.plain(found["pixels"]))
-    picture.html(f'<img class="selviz-picture" alt="{html.escape(told)}" src="{source}">')
+    caption = f"an image made to drive unit {unit} of {layer}"
+    source = thumbnails.uri(thumbnails.plain(made["pixels"]))
+    picture.html(f'<img class="selviz-picture" alt="{html.escape(caption)}" src="{source}">')
     largest = float(activations["value"].max())
     with words:
         st.markdown(
-            f"It reaches an activation of {numbers.number(found['activation'])}, from "
-            f"{numbers.number(found['at_start'])} for the noise it began with; the largest on "
+            f"It reaches an activation of {numbers.number(made['activation'])}, from "
+            f"{numbers.number(made['at_start'])} for the noise it began with; the largest on "
             f"{numbers.counted(len(activations), 'image')} of the data set is {numbers.number(largest)}."
         )
         st.button("Another one", icon=":material/casino:", on_click=address.update, kwargs={"drawn": seed + 1})

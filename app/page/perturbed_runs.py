@@ -91,36 +91,36 @@ def _made(folder: str, files: tuple, run: str, kind: str, name: str, level: floa
     image_numbers = range(first, first + SHOWN)
     clean, labels = dataset.eval_pixels[first : first + SHOWN], dataset.eval_labels[first : first + SHOWN]
     if kind == "corruption":
-        found = torch.from_numpy(corrupt(clean.numpy(), name, int(level), 0, image_numbers))
+        perturbed = torch.from_numpy(corrupt(clean.numpy(), name, int(level), 0, image_numbers))
     else:
-        found = adversarial(network, dataset, clean, labels, name, level)
+        perturbed = adversarial(network, dataset, clean, labels, name, level)
     answers = []
     with torch.no_grad():
-        for pixels in (clean, found):
+        for pixels in (clean, perturbed):
             chance = network.logits(dataset.normalise(pixels)).softmax(dim=1)
             answers.append([(int(p.argmax()), float(p.max())) for p in chance])
-    return clean.numpy(), found.float().numpy(), labels.tolist(), answers
+    return clean.numpy(), perturbed.float().numpy(), labels.tolist(), answers
 
 
 def _strip(run: str, kind: str, name: str, level: float, first: int) -> None:
-    clean, found, labels, answers = _made(reads.data(), reads.run_version(run), run, kind, name, level, first)
+    clean, perturbed, labels, answers = _made(reads.data(), reads.run_version(run), run, kind, name, level, first)
     names = reads.class_names(run)
-    change = found - clean
+    change = perturbed - clean
     top = level if kind == "attack" else float(np.abs(change).max()) or 1.0
     rows: list[list[str]] = [["clean"], ["the change"], ["perturbed"]]
     for number in range(len(labels)):
         shown = (
             (clean[number], answers[0][number], "clean"),
             (np.clip(127.5 + 127.5 * change[number] / max(top, 1e-9), 0, 255), None, "change"),
-            (np.clip(found[number], 0, 255), answers[1][number], "perturbed"),
+            (np.clip(perturbed[number], 0, 255), answers[1][number], "perturbed"),
         )
         for row, (pixels, answer, what) in zip(rows, shown):
             picture = thumbnails.uri(thumbnails.plain(np.rint(pixels).astype(np.uint8)))
             words = ""
             if answer is not None:
                 right = answer[0] == labels[number]
-                told = f"{html.escape(safe_text.short(names[answer[0]], 12))}, {100 * answer[1]:.0f} %"
-                words = f"{'✓' if right else '✗'} <span class='{'' if right else 'selviz-wrong'}'>{told}</span>"
+                caption = f"{html.escape(safe_text.short(names[answer[0]], 12))}, {100 * answer[1]:.0f} %"
+                words = f"{'✓' if right else '✗'} <span class='{'' if right else 'selviz-wrong'}'>{caption}</span>"
             alt = html.escape(f"image {first + number}, {what}, class {names[labels[number]]}", quote=True)
             row.append(f"<div><img alt='{alt}' src='{picture}'>{words}</div>")
     cells = "".join(f"<div>{row[0]}</div>{''.join(row[1:])}" for row in rows)
@@ -146,14 +146,14 @@ def gathered(
 ) -> tuple[pd.DataFrame, dict[str, dict[str, pd.DataFrame]], list[str]]:
     """Return the runs like this one that have the stage, their tables (run -> method -> table), and the others."""
     alike = siblings(reads.runs(), run)
-    store, found, without = reads.store(), {}, []
+    store, by_run, without = reads.store(), {}, []
     for name in alike["run"]:
         if not (store.run_path(name) / f"{stage}.duckdb").exists():
             without.append(name)
             continue
         with frame.show_errors():
-            found[name] = {read.__name__: read(store, name) for read in tables}
-    return alike[alike["run"].isin(found)], found, without
+            by_run[name] = {read.__name__: read(store, name) for read in tables}
+    return alike[alike["run"].isin(by_run)], by_run, without
 
 
 def told_missing(without: list[str], command: str) -> None:
@@ -170,20 +170,22 @@ def over_alpha(table: pd.DataFrame, value: str, keys: tuple[str, ...] = ()) -> p
     """Return mean of `value` over the seeds of each alpha (and of each of `keys`), low and high by selviz's rule, n."""
     rows = []
     for group, part in table.groupby(["alpha", *keys], sort=False, dropna=False):
-        found = over_seeds(part[value])
-        rows.append({**dict(zip(("alpha", *keys), group)), "mean": found.mean, "low": found.low, "high": found.high})
-        rows[-1]["n"] = found.n
+        estimate = over_seeds(part[value])
+        rows.append(
+            {**dict(zip(("alpha", *keys), group)), "mean": estimate.mean, "low": estimate.low, "high": estimate.high}
+        )
+        rows[-1]["n"] = estimate.n
     return pd.DataFrame(rows, columns=["alpha", *keys, "mean", "low", "high", "n"])
 
 
-def by_level(runs: pd.DataFrame, found: dict, kind: str, name: str | None) -> pd.DataFrame:
+def by_level(runs: pd.DataFrame, tables: dict, kind: str, name: str | None) -> pd.DataFrame:
     """Return accuracy of each alpha at each level of one corruption or attack, or of the mean over corruptions (None).
 
     Where an alpha has one network the interval is Wilson's for new images, with more it is over seeds.
     """
     parts = []
     for row in runs.to_dict("records"):
-        table = found[row["run"]]["robustness"]
+        table = tables[row["run"]]["robustness"]
         clean = table[table["kind"] == "clean"]
         part = table[(table["kind"] == kind) & ((table["name"] == name) if name else True)]
         if not name and kind == "corruption":

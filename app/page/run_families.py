@@ -41,8 +41,8 @@ def means(runs: pd.DataFrame, column: str) -> pd.DataFrame:
 
 def intervals(table: pd.DataFrame) -> str:
     """Return the kind of interval that a table of means has, in words."""
-    fewest, most = int(table["n"].min()), int(table["n"].max())
-    seeds = f"{most} seeds" if fewest == most else f"{fewest} to {most} seeds"
+    fewest, largest = int(table["n"].min()), int(table["n"].max())
+    seeds = f"{largest} seeds" if fewest == largest else f"{fewest} to {largest} seeds"
     kinds = [KINDS[kind] for kind in KINDS if kind in set(table["kind"])]
     if not kinds:
         return f"{seeds} for each alpha: too few for an interval, which needs {FEWEST_SEEDS}"

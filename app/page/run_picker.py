@@ -25,11 +25,11 @@ def pick_run() -> None:
     default = st.session_state.get("run")
     if default not in names:
         default = first_run(finished)
-    asked = address.get("run")
-    if asked in set(table["run"]) - set(names):
-        row = table[table["run"] == asked].iloc[0]
+    requested = address.get("run")
+    if requested in set(table["run"]) - set(names):
+        row = table[table["run"] == requested].iloc[0]
         st.warning(
-            f"Run {safe_text.code(asked)} is {row['state']}, so there is nothing to show of it yet. "
+            f"Run {safe_text.code(requested)} is {row['state']}, so there is nothing to show of it yet. "
             f"Shown instead: {safe_text.code(default)}.",
             icon=":material/hourglass:",
         )
@@ -38,7 +38,7 @@ def pick_run() -> None:
     else:
         chosen = address.choose("run", names, default)
     st.session_state["run"] = chosen
-    if asked != chosen:
+    if requested != chosen:
         address.update(run=chosen)
     rows = finished.set_index("run").to_dict("index")
     with st.sidebar:
@@ -72,7 +72,7 @@ def labels(rows: dict[str, dict]) -> dict[str, str]:
     and seed what is not the same in all. Streamlit tells options apart by their labels, so equal ones get the name."""
     parts = {"model": "{}", "dataset": "{}", "seed": "seed {}"}
     differing = [key for key in parts if len({str(row[key]) for row in rows.values()}) > 1]
-    told = {
+    by_run = {
         name: " · ".join(
             [
                 f"{colors.alpha_sign(row['alpha'])} {name if numbers.missing(row['alpha']) else numbers.run(row)}",
@@ -82,8 +82,8 @@ def labels(rows: dict[str, dict]) -> dict[str, str]:
         )
         for name, row in rows.items()
     }
-    shared = {label for label, count in pd.Series(told).value_counts().items() if count > 1}
-    return {name: f"{label} · {name}" if label in shared else label for name, label in told.items()}
+    shared = {label for label, count in pd.Series(by_run).value_counts().items() if count > 1}
+    return {name: f"{label} · {name}" if label in shared else label for name, label in by_run.items()}
 
 
 def remedy(row: dict) -> str:

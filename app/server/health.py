@@ -64,10 +64,10 @@ def _memory() -> str | None:
 
 def available_memory() -> int | None:
     """Return the bytes that this machine, or this container, has left; None where it does not say."""
-    found = []
+    limits = []
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
-        found += [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable")]
+        limits += [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable")]
     except (OSError, ValueError, IndexError):
         pass
     try:
@@ -78,10 +78,10 @@ def available_memory() -> int | None:
             for line in (group / "memory.stat").read_text().splitlines()
             if line.startswith("file ")
         ]
-        found.append(limit - used + sum(cached))
+        limits.append(limit - used + sum(cached))
     except (OSError, ValueError):  # no limit ("max"), or no control groups
         pass
-    return min(found, default=None)
+    return min(limits, default=None)
 
 
 def _store() -> str | None:

@@ -63,5 +63,5 @@ def _session() -> str | None:
 
 def _view() -> dict[str, str]:
     view = st.session_state.get("view")
-    told = view.now if isinstance(view, address.View) else {}
-    return {name[:40]: value[:LONGEST] for name, value in list(told.items())[:30] if name not in TYPED}
+    parameters = view.now if isinstance(view, address.View) else {}
+    return {name[:40]: value[:LONGEST] for name, value in list(parameters.items())[:30] if name not in TYPED}

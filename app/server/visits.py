@@ -39,8 +39,8 @@ def has_room() -> bool:
     if runtime is None:
         return True
     streamlit_server.end_expired(runtime)
-    active, gone = streamlit_server.visits(runtime)
-    over = active + gone + 1 - limits.max_visits()
-    if over > 0 and gone:
+    active, closed = streamlit_server.visits(runtime)
+    over = active + closed + 1 - limits.max_visits()
+    if over > 0 and closed:
         streamlit_server.end_expired(runtime, oldest=over)
     return active < limits.max_visits()

@@ -55,8 +55,8 @@ def class_names(run: str) -> list[str]:
 
 def runs() -> pd.DataFrame:
     """Return every run of the store, whatever its state, as the page found it when it began."""
-    found = st.session_state.get("runs")
-    return store().runs() if found is None else found
+    cached = st.session_state.get("runs")
+    return store().runs() if cached is None else cached
 
 
 @st.cache_resource(max_entries=4, show_spinner="Loading the network ...")

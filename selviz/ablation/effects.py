@@ -202,14 +202,14 @@ def controls(
 def balance(engine: Engine, units: Units, draws: int, stats: Statistics | None = None, seed: int = 0) -> dict[str, Any]:
     """Return how alike chosen and matched units are: {"balance": [{"layer", and the fields of matching.Balance}]}, or
     why there is no matched set: {"reason"}."""
-    found = _matchings(engine, units, stats)
-    sets = list(matched_sets(found, draws, seed))
+    matchings = _matchings(engine, units, stats)
+    sets = list(matched_sets(matchings, draws, seed))
     if not sets:
-        name = next((name for name, matching in found.items() if not matching.possible), next(iter(found)))
-        return {"reason": found[name].why_not(name)}
+        name = next((name for name, matching in matchings.items() if not matching.possible), next(iter(matchings)))
+        return {"reason": matchings[name].why_not(name)}
     rows = [
         {"layer": name, **row._asdict()}
-        for name, matching in found.items()
+        for name, matching in matchings.items()
         for row in matching.balance([drawn[name] for drawn in sets])
     ]
     return {"balance": rows}

@@ -78,7 +78,7 @@ class Matching:
 
     def why_not(self, layer: str) -> str:
         """Return the sentence that says that there is no matched control."""
-        lonely = [unit for unit, found in zip(self.chosen, self.candidates) if not found]
+        lonely = [unit for unit, candidates in zip(self.chosen, self.candidates) if not candidates]
         what = f"unit {lonely[0]} of {layer}" if lonely else f"all of the chosen units of {layer} at once"
         return (
             f"no other live units lie within {CALIPER:g} standard deviations of {what} in "
@@ -103,8 +103,8 @@ class Matching:
         from scipy.sparse.csgraph import maximum_bipartite_matching
 
         possible = np.zeros((len(self.chosen), len(self.covariates)), dtype=bool)
-        for place, found in enumerate(self.candidates):
-            possible[place, found] = True
+        for place, candidates in enumerate(self.candidates):
+            possible[place, candidates] = True
         return int((maximum_bipartite_matching(csr_matrix(possible), perm_type="column") >= 0).sum())
 
 
@@ -112,24 +112,24 @@ def matchings(
     network: UnitNetwork, units: Mapping[str, Sequence[int]], statistics: Mapping[str, tuple[Tensor, Tensor]]
 ) -> dict[str, Matching]:
     """Return the Matching of each layer of `units`; `statistics` are each layer's means and standard deviations [U]."""
-    found = {}
+    by_layer = {}
     for name, chosen in units.items():
         means, spreads = (torch.as_tensor(part) for part in statistics[name])
         live = ((means != 0) | (spreads != 0)).numpy()
-        found[name] = Matching(covariates(means, spreads, outgoing_weights(network, name)), chosen, live)
-    return found
+        by_layer[name] = Matching(covariates(means, spreads, outgoing_weights(network, name)), chosen, live)
+    return by_layer
 
 
-def matched_sets(found: Mapping[str, Matching], draws: int, seed: int = 0) -> Iterator[dict[str, list[int]]]:
+def matched_sets(matchings: Mapping[str, Matching], draws: int, seed: int = 0) -> Iterator[dict[str, list[int]]]:
     """Yield at most `draws` different sets of units that are matched in every layer; none where one has no match."""
-    if not all(matching.possible for matching in found.values()):
+    if not all(matching.possible for matching in matchings.values()):
         return
     generator = random.Random(seed)
     seen: set[tuple[tuple[int, ...] | None, ...]] = set()
     for _ in range(draws * MAX_TRIES):
         if len(seen) == draws:
             return
-        drawn = {name: matching.draw(generator) for name, matching in found.items()}
+        drawn = {name: matching.draw(generator) for name, matching in matchings.items()}
         if all(drawn.values()) and (key := tuple(drawn.values())) not in seen:
             seen.add(key)
             yield {name: list(numbers or ()) for name, numbers in drawn.items()}

@@ -138,7 +138,7 @@ def ablate(
 
     chosen = _run(run, store)
     named = parse_units(units) if isinstance(units, str) else {layer: list(part) for layer, part in units.items()}
-    found = run_ablation(
+    result = run_ablation(
         chosen.store, chosen.name, named, mode, fold, draws, seed,
         factor=factor, keep=keep, matched=matched, report=report,
     )  # fmt: skip
@@ -146,13 +146,13 @@ def ablate(
         run=chosen,
         units=named,
         mode=mode,
-        images=int(found["images"]),
-        accuracy_before=float(found["accuracy_before"]),
-        accuracy_after=float(found["accuracy_after"]),
-        mcnemar_p=float(found["mcnemar_p"]),
-        random=tuple(found["control"]["accuracies"]),
-        matched=tuple(found["matched"]["accuracies"]),
-        details=found,
+        images=int(result["images"]),
+        accuracy_before=float(result["accuracy_before"]),
+        accuracy_after=float(result["accuracy_after"]),
+        mcnemar_p=float(result["mcnemar_p"]),
+        random=tuple(result["control"]["accuracies"]),
+        matched=tuple(result["matched"]["accuracies"]),
+        details=result,
     )
 
 
@@ -208,8 +208,10 @@ def attribute(
     from selviz.studies.attribution import explain
 
     chosen = _run(run, store)
-    found = explain(chosen.store, chosen.name, image, layer, unit, label, method, baseline, faithful, **settings)
-    return Attribution(chosen, image, method, layer, unit, label, found["map"], found["values"], found)
+    explanation = explain(chosen.store, chosen.name, image, layer, unit, label, method, baseline, faithful, **settings)
+    return Attribution(
+        chosen, image, method, layer, unit, label, explanation["map"], explanation["values"], explanation
+    )
 
 
 def register(
@@ -231,13 +233,13 @@ def register(
 
     chosen = _run(run, store) if run is not None else None
     place = chosen.store if chosen else _store(store)
-    asked = {name.rstrip("_").replace("_", "-"): value for name, value in options.items()}
-    asked = {name: value if value is None else str(value) for name, value in asked.items()}
+    requested = {name.rstrip("_").replace("_", "-"): value for name, value in options.items()}
+    requested = {name: value if value is None else str(value) for name, value in requested.items()}
     if "smallest" in options:
-        asked["smallest"] = options["smallest"]
+        requested["smallest"] = options["smallest"]
     if chosen:
-        asked["run"] = chosen.name
-    record = registry.register(place, template, asked, study, planned, seed)
+        requested["run"] = chosen.name
+    record = registry.register(place, template, requested, study, planned, seed)
     return _claim(place, record)
 
 

@@ -225,8 +225,8 @@ class Attribution(Result):
         return _figures().attribution.pixel_map(self.map, dark)
 
     def sentence(self) -> str:
-        of = f"unit {self.unit} of {self.layer}" if self.unit is not None else f"the logit of {self.label}"
-        return f"{self.method} of {of} on image {self.image} of {self.run.name}: sum {self.map.sum():.3g}"
+        target = f"unit {self.unit} of {self.layer}" if self.unit is not None else f"the logit of {self.label}"
+        return f"{self.method} of {target} on image {self.image} of {self.run.name}: sum {self.map.sum():.3g}"
 
 
 @dataclass(frozen=True, repr=False)

@@ -44,9 +44,9 @@ def faithfulness(
     start = torch.as_tensor(baseline, dtype=image.dtype).expand_as(image)
     response = Response(network, target, image)
     value, nothing = target_values(response, torch.cat([image, start])).tolist()
-    found, share = map_infidelity(response, image, map_, start, samples, seed)
+    infidelity, share = map_infidelity(response, image, map_, start, samples, seed)
     curves = pixel_curves(response, image, map_, start, steps, orders, seed)
-    return {"value": value, "baseline_value": nothing, **curves, "infidelity": found, "infidelity_share": share}
+    return {"value": value, "baseline_value": nothing, **curves, "infidelity": infidelity, "infidelity_share": share}
 
 
 def pixel_curves(
@@ -144,5 +144,5 @@ def map_infidelity(
             )
 
     empty = fidelity(torch.zeros_like(spread), False)
-    found = fidelity(spread, True) if bool(map_.any()) else empty
-    return found, found / empty if empty > 0 else float("nan")
+    value = fidelity(spread, True) if bool(map_.any()) else empty
+    return value, value / empty if empty > 0 else float("nan")

@@ -19,7 +19,7 @@ def ablate(args: argparse.Namespace) -> None:
     settings = {name: getattr(args, name) for name in ("mode", "factor", "keep", "fold", "draws", "matched", "seed")}
     with Progress() as progress:
         result = run_ablation(
-            store, run, chosen, **settings, cache=cache, report=lambda news: progress({"stage": "draws", **news})
+            store, run, chosen, **settings, cache=cache, report=lambda event: progress({"stage": "draws", **event})
         )
     if result["recomputed"]:
         print("selviz: cached values take more than --cache-gb allows; parts were computed again", file=sys.stderr)

@@ -36,10 +36,10 @@ def sanity(args: argparse.Namespace) -> None:
     store, run = store_and_run(args)
     settings = _attribution_settings(args)
     with Progress() as progress:
-        found = run_sanity(
+        rows = run_sanity(
             store, run, args.method, args.layer, args.images, args.baseline, args.seed, args.again, progress, **settings
         )
-    frame = sanity_summary(found)
+    frame = sanity_summary(rows)
     show(args, frame, lambda: table(frame, SANITY_COLUMNS))
 
 

@@ -21,8 +21,10 @@ def groups(args: argparse.Namespace) -> None:
     if args.action in ("list", "add") and args.what:
         args.what = full_name(Store(args.data), args.what)
     if args.action == "list":
-        found = list_groups(args.data, args.what)
-        show(args, found, lambda: table(found) if len(found) else "No group has a name yet: selviz groups add --help")
+        listed = list_groups(args.data, args.what)
+        show(
+            args, listed, lambda: table(listed) if len(listed) else "No group has a name yet: selviz groups add --help"
+        )
     elif args.action == "add":
         _told(args, write_group(args.data, _units(args), args.name, args.what))
     elif args.action == "rename":

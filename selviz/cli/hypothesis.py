@@ -59,9 +59,9 @@ def _head(args: argparse.Namespace, store: Any) -> None:
 
     if not args.check:
         chain = read_chain(store.path)
-        found = {"head": chain.head, "records": len(chain.records), "problems": chain.problems}
+        head = {"head": chain.head, "records": len(chain.records), "problems": chain.problems}
         lines = [chain.head or "The ledger is empty.", *(f"Attention: {problem}" for problem in chain.problems), HEAD]
-        show(args, found, lambda: "\n".join(lines))
+        show(args, head, lambda: "\n".join(lines))
         return
     checked = registry.check_head(store, args.check)
     later = checked["records"] - checked["record"]
@@ -79,15 +79,15 @@ def _register(args: argparse.Namespace, store: Any) -> None:
     from selviz.hypotheses import registry
     from selviz.hypotheses.power import told_power
 
-    asked: dict[str, Any] = {name: getattr(args, name.replace("-", "_")) for name in OPTIONS}
-    asked |= {"smallest": args.smallest, "expected": args.expected}
+    requested: dict[str, Any] = {name: getattr(args, name.replace("-", "_")) for name in OPTIONS}
+    requested |= {"smallest": args.smallest, "expected": args.expected}
     if args.file:
         try:
-            asked["yaml"] = Path(args.file).read_text(encoding="utf-8")
+            requested["yaml"] = Path(args.file).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise SelvizError(f"Cannot read {args.file} ({error}); give a YAML file (docs/hypotheses.md).") from None
     make = registry.preview if args.dry_run else registry.register
-    record = make(store, args.what, asked, args.study or "", args.planned or 0, args.seed)
+    record = make(store, args.what, requested, args.study or "", args.planned or 0, args.seed)
 
     def text() -> str:
         names = ("statement", "quantity", "direction", "refuted", "controls", "statistic", "sample")

@@ -53,8 +53,8 @@ def export(args: argparse.Namespace) -> None:
             raise SelvizError("--format and --output are for a table; --to FILE.zip writes the whole run.")
         path = store.pack(run, args.to)
         size = path.stat().st_size
-        told = f"Wrote {path} ({size / 1e6:.1f} MB). In another store: selviz import --zip {path.name}"
-        show(args, {"run": run, "file": str(path), "bytes": size}, lambda: told)
+        message = f"Wrote {path} ({size / 1e6:.1f} MB). In another store: selviz import --zip {path.name}"
+        show(args, {"run": run, "file": str(path), "bytes": size}, lambda: message)
         return
     form = args.format or ("json" if args.json else "csv")
     if args.output is None and form == "parquet":

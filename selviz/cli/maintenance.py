@@ -33,10 +33,10 @@ def migrate(args: argparse.Namespace) -> None:
     """Copy a store of an older selviz in today's form, with checksums; the original stays as it is."""
     from selviz.maintenance.migration import migrate as library
 
-    found = library(Path(args.data), Path(args.to))
-    left = found[~found["done"]]
-    lines = [f"{row.run}: {row.told}" if row.done else f"{row.run}: left out: {row.told}" for row in found.itertuples()]
-    show(args, found, lambda: "\n".join([*lines, f"{len(found) - len(left)} of {len(found)} runs are in {args.to}"]))
+    rows = library(Path(args.data), Path(args.to))
+    left = rows[~rows["done"]]
+    lines = [f"{row.run}: {row.told}" if row.done else f"{row.run}: left out: {row.told}" for row in rows.itertuples()]
+    show(args, rows, lambda: "\n".join([*lines, f"{len(rows) - len(left)} of {len(rows)} runs are in {args.to}"]))
     if len(left):
         raise SelvizError(f"{len(left)} runs of {args.data} were left out, such as {left['run'].iloc[0]}: see above.")
 
@@ -50,8 +50,8 @@ def relink(args: argparse.Namespace) -> None:
     from selviz.runs.dataset_locations import relink as library
 
     store, run = store_and_run(args)
-    found = library(store, run, args.dataset)
-    show(args, found, lambda: f"{len(found['runs'])} runs now find their images in {found['dataset']}")
+    result = library(store, run, args.dataset)
+    show(args, result, lambda: f"{len(result['runs'])} runs now find their images in {result['dataset']}")
 
 
 def _relink_options(sub: argparse.ArgumentParser) -> None:

@@ -33,8 +33,8 @@ def publish(args: argparse.Namespace) -> None:
         "bytes": written.bytes,
         "units": written.units,
     }
-    told = f"{written.folder / 'index.html'}: {written.units:,} units, {written.files:,} files, "
-    show(args, result, lambda: f"{told}{written.bytes / 1e6:.1f} MB")
+    message = f"{written.folder / 'index.html'}: {written.units:,} units, {written.files:,} files, "
+    show(args, result, lambda: f"{message}{written.bytes / 1e6:.1f} MB")
 
 
 def _publish_options(sub: argparse.ArgumentParser) -> None:

@@ -46,12 +46,12 @@ def robustness(args: argparse.Namespace) -> None:
     attack = AttackSettings(args.steps or STEPS, args.restarts, not args.no_random_start, args.target)
     skipped = []
 
-    def tell(news: "ProgressEvent") -> None:
-        if "skipped" in news:
-            skipped.append(news["skipped"])
-            print(f"selviz: skipped: {news['skipped']}", file=sys.stderr)
+    def tell(event: "ProgressEvent") -> None:
+        if "skipped" in event:
+            skipped.append(event["skipped"])
+            print(f"selviz: skipped: {event['skipped']}", file=sys.stderr)
         else:
-            progress(news)
+            progress(event)
 
     with Progress() as progress:
         frame = run_robustness(
@@ -106,11 +106,11 @@ def dimensionality(args: argparse.Namespace) -> None:
     store, run = store_and_run(args)
     kinds = ("pgd",) if args.attack is None else [kind for kind in args.attack if kind != "none"]
 
-    def tell(news: "ProgressEvent") -> None:
-        if "skipped" in news:
-            print(f"selviz: skipped: {news['skipped']}", file=sys.stderr)
+    def tell(event: "ProgressEvent") -> None:
+        if "skipped" in event:
+            print(f"selviz: skipped: {event['skipped']}", file=sys.stderr)
         else:
-            progress(news)
+            progress(event)
 
     with Progress() as progress:
         frame = run_dimensionality(

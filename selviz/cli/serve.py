@@ -49,8 +49,8 @@ def serve(args: Namespace) -> None:
 
 def dashboard() -> Path | None:
     """Return the script that Streamlit runs, or None where the dashboard is not there."""
-    beside = Path(__file__).resolve().parents[2]
-    return next((path for name in PACKAGES if (path := beside / name / "serve.py").exists()), None)
+    repository = Path(__file__).resolve().parents[2]
+    return next((path for name in PACKAGES if (path := repository / name / "serve.py").exists()), None)
 
 
 def host_names(address: str, public: bool, named: Sequence[str] = ()) -> list[str]:

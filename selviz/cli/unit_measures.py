@@ -25,8 +25,12 @@ def metrics(args: argparse.Namespace) -> None:
     if args.layer:
         frame = store.unit_metrics(run, args.layer)
     if args.agreement:
-        found = agreement(frame)
-        show(args, {name: matrix.to_dict() for name, matrix in found.items()}, lambda: agreement_text(found))
+        correlations = agreement(frame)
+        show(
+            args,
+            {name: matrix.to_dict() for name, matrix in correlations.items()},
+            lambda: agreement_text(correlations),
+        )
         return
     frame = in_order(frame, args)
     show(args, frame, lambda: table(frame, METRIC_COLUMNS))
@@ -47,13 +51,13 @@ def _metrics_options(sub: argparse.ArgumentParser) -> None:
 
 def superclasses(specs: Sequence[str]) -> dict[str, list[str]] | None:
     """Return `["even=0,2", "odd=1,3"]` -> `{"even": ["0", "2"], "odd": ["1", "3"]}`; None for no specs."""
-    found: dict[str, list[str]] = {}
+    by_name: dict[str, list[str]] = {}
     for spec in specs:
         name, equals, members = spec.partition("=")
-        if not (name.strip() and equals and members.strip()) or name.strip() in found:
+        if not (name.strip() and equals and members.strip()) or name.strip() in by_name:
             raise SelvizError(f"'{spec}' is no superclass, or its name stands twice; write NAME=CLASS,CLASS.")
-        found[name.strip()] = [member.strip() for member in members.split(",")]
-    return found or None
+        by_name[name.strip()] = [member.strip() for member in members.split(",")]
+    return by_name or None
 
 
 def unit_map(args: argparse.Namespace) -> None:

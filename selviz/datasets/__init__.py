@@ -121,26 +121,26 @@ def files_digest(spec: str, train_folder: str = "", test_folder: str = "") -> st
 
 def _kept(key: tuple[object, ...], make: Callable[[], Dataset]) -> Dataset:
     with _lock:
-        found = _opened.get(key)
-    found = found or make()  # outside the lock: decoding takes long, and others want other data sets
+        dataset = _opened.get(key)
+    dataset = dataset or make()  # outside the lock: decoding takes long, and others want other data sets
     with _lock:
-        found = _opened.setdefault(key, found)
+        dataset = _opened.setdefault(key, dataset)
         _opened.move_to_end(key)
         while len(_opened) > _OPEN:
             _opened.popitem(last=False)
-    return found
+    return dataset
 
 
 def numbers(name: str, value: str | Sequence[float]) -> tuple[float, ...]:
     """Return "0.485,0.456,0.406" -> (0.485, 0.456, 0.406), numbers as they are; SelvizError for anything else."""
     try:
-        found = tuple(float(part) for part in (value.split(",") if isinstance(value, str) and value else value))
+        parsed = tuple(float(part) for part in (value.split(",") if isinstance(value, str) and value else value))
     except (ValueError, TypeError, OverflowError):
-        found = (float("nan"),)
-    if not all(np.isfinite(found)) or (name == "std" and not all(part > 0 for part in found)):
+        parsed = (float("nan"),)
+    if not all(np.isfinite(parsed)) or (name == "std" and not all(part > 0 for part in parsed)):
         above = " above 0" if name == "std" else ""
         raise SelvizError(f"{name} is {value!r}; give one number{above} a channel: --{name}=0.485,0.456,0.406")
-    return found
+    return parsed
 
 
 def _training_digest(parts: Parts) -> str | None:

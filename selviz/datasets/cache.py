@@ -61,22 +61,22 @@ def decoded(
     for stamp in stamps:
         digest.update(repr(stamp).encode(errors="surrogateescape"))
     entry = folder() / "pixels" / digest.hexdigest()[:20]
-    if (found := _read(entry)) is None:
+    if (cached := _read(entry)) is None:
         _write(entry, files, preparation, report)
-        found = _read(entry)
-    if found is None:
+        cached = _read(entry)
+    if cached is None:
         raise SelvizError(f"The decoded images in {entry} cannot be read; remove that folder and start again.")
-    return found
+    return cached
 
 
-def known_fingerprint(found: Decoded, labels: np.ndarray, class_names: Sequence[str]) -> str:
+def known_fingerprint(decoded_files: Decoded, labels: np.ndarray, class_names: Sequence[str]) -> str:
     """Return `fingerprint` of the pixels with these labels and names, computed once: gigabytes take seconds to read."""
     about = hashlib.sha256(repr(tuple(class_names)).encode() + np.ascontiguousarray(labels, np.int64).tobytes())
-    file = found.entry / f"fingerprint-{about.hexdigest()[:16]}"
+    file = decoded_files.entry / f"fingerprint-{about.hexdigest()[:16]}"
     with contextlib.suppress(OSError, UnicodeDecodeError):
         if re.fullmatch("[0-9a-f]{16}", text := file.read_text()):
             return text
-    value = fingerprint(found.pixels, labels, class_names)
+    value = fingerprint(decoded_files.pixels, labels, class_names)
     with contextlib.suppress(OSError):
         file.write_text(value)
     return value

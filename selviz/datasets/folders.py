@@ -116,9 +116,9 @@ def find(root: Path, train_folder: str = "", test_folder: str = "") -> Parts:
                 f"{root} has no training images; add a folder train/ with the same classes, or use --epochs 0 for "
                 "an untrained network."
             )
-        found = list_files(train, named_as_there(train, classes))
-        check_images(train, classes, found)
-        return found
+        files = list_files(train, named_as_there(train, classes))
+        check_images(train, classes, files)
+        return files
 
     shown = [str(folder.relative_to(root)) if folder != root else root.name for folder in (train, held_out) if folder]
     return Parts(_texts(classes), files, training, " and ".join(f"{name}/" for name in shown) + note)
@@ -233,19 +233,19 @@ def list_files(root: Path, classes: list[str]) -> Files:
     paths, labels, others = [], [], []
     for label, name in enumerate(classes):
         check_link(root, root / name)
-        found = []
+        images = []
         for base, folders, files in os.walk(root / name):
             folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
-            found += [os.path.join(base, file) for file in files if is_image(file)]
+            images += [os.path.join(base, file) for file in files if is_image(file)]
             others += [
                 OtherFile(os.path.relpath(os.path.join(base, file), root), label)
                 for file in sorted(files)
                 if not is_image(file) and not file.startswith(".") and file not in IGNORED
             ]
-        for file in found:
+        for file in images:
             check_link(root, file)
-        paths += sorted(found)
-        labels += [label] * len(found)
+        paths += sorted(images)
+        labels += [label] * len(images)
     return replace(files_of(root, paths, np.asarray(labels, np.int64)), others=tuple(others))
 
 

@@ -76,9 +76,9 @@ def imagenet(root: Path) -> Parts:
 def _train(folder: Path, classes: list[str]) -> Files:
     if not folder.is_dir():
         raise SelvizError(f"There are no training images in {folder}; unpack them there, or give --mean and --std.")
-    found = list_files(folder, classes)
-    check_images(folder, classes, found)
-    return found
+    files = list_files(folder, classes)
+    check_images(folder, classes, files)
+    return files
 
 
 def _labelled(root: Path, rows: list[tuple[Path, str]], classes: list[str]) -> Files:
@@ -92,12 +92,12 @@ def _labelled(root: Path, rows: list[tuple[Path, str]], classes: list[str]) -> F
 
 def _words(root: Path) -> dict[str, str]:
     """Return WordNet id -> words, of the files that come with either data set."""
-    found = {}
+    by_id = {}
     for name in ("words.txt", "LOC_synset_mapping.txt"):
         for line in _lines(root / name) if (root / name).is_file() else ():
             wnid, _, words = line.replace("\t", " ", 1).partition(" ")
-            found[wnid] = words.strip()
-    return found
+            by_id[wnid] = words.strip()
+    return by_id
 
 
 def _named(classes: list[str], words: dict[str, str]) -> tuple[str, ...]:

@@ -117,13 +117,13 @@ def _given(root: Path, name: str, option: str) -> Path | None:
 def role_of(name: str) -> str:
     """Return the part of a data set that a folder's name stands for, "" for none: `train` for `seg_train`."""
     words = [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name)]
-    found = {
+    roles = {
         "train" if part in TRAIN else part
         for word in words
         for part in (*TRAIN, *EVALUATION)
         if re.fullmatch(part + ENDINGS, word)
     }
-    return found.pop() if len(found) == 1 else ""
+    return roles.pop() if len(roles) == 1 else ""
 
 
 def _class_home(folder: Path) -> Path:
@@ -160,8 +160,8 @@ def _check_not_parts(root: Path, names: Sequence[str], classes: dict[str, tuple[
 def _check_same_classes(root: Path, roles: Iterable[str], classes: dict[str, tuple[str, ...]]) -> None:
     first, *others = roles
     for other in others:
-        mine, theirs = ({name.lower() for name in classes[part]} for part in (first, other))
-        if different := sorted(mine ^ theirs):
+        own, theirs = ({name.lower() for name in classes[part]} for part in (first, other))
+        if different := sorted(own ^ theirs):
             raise SelvizError(
                 f"{first}/ and {other}/ in {root} do not have the same class folders: {_listed(different)} "
                 f"{'is' if len(different) == 1 else 'are'} in one alone; make them the same, or {ASK}."

@@ -107,16 +107,16 @@ def confusion(counts: np.ndarray, class_names: list[str], difference: bool, dark
     diagonal = np.eye(classes, dtype=bool)
     if difference:
         good = np.where(diagonal, counts, -counts)
-        most = max(1, int(np.abs(counts).max()))
+        largest = max(1, int(np.abs(counts).max()))
         lost, none, gained = colors.CHANGE[dark]
-        scale, shade, ends = [[0, lost], [0.5, none], [1, gained]], good, (-most, most)
-        told = [[numbers.signed(int(value), 0) if value else "" for value in row] for row in counts]
+        scale, shade, ends = [[0, lost], [0.5, none], [1, gained]], good, (-largest, largest)
+        cell_texts = [[numbers.signed(int(value), 0) if value else "" for value in row] for row in counts]
     else:
         none, many = colors.COUNTS[dark]
         shade, ends = np.where(diagonal, 0, counts), (0, max(1, int(counts[~diagonal].max(initial=0))))
         scale = [[0, none], [1, many]]
-        told = [[str(value) if value else "" for value in row] for row in counts]
-    written = {"text": told, "texttemplate": "%{text}"} if classes <= MOST_WRITTEN else {}
+        cell_texts = [[str(value) if value else "" for value in row] for row in counts]
+    written = {"text": cell_texts, "texttemplate": "%{text}"} if classes <= MOST_WRITTEN else {}
     figure.add_heatmap(
         z=shade,
         x=names,
@@ -194,7 +194,7 @@ def atlas_map(effects: pd.DataFrame, title: str, dark: bool) -> go.Figure:
     names = [safe_text.label(name) for name in effects.sort_values("class_index")["class"].drop_duplicates()]
     figure = basics.empty(height=150 + 26 * min(len(names), 24))
     lost, none, gained = colors.CHANGE[dark]
-    most = max(1e-9, float(effects["value"].abs().max()))
+    largest = max(1e-9, float(effects["value"].abs().max()))
     size = max(5, min(20, int(860 / max(len(order), 1)), int(560 / max(len(names), 1))))
     figure.add_scattergl(
         x=effects["unit"].astype(str),
@@ -205,8 +205,8 @@ def atlas_map(effects: pd.DataFrame, title: str, dark: bool) -> go.Figure:
             "size": size,
             "color": effects["value"],
             "colorscale": [[0, lost], [0.5, none], [1, gained]],
-            "cmin": -most,
-            "cmax": most,
+            "cmin": -largest,
+            "cmax": largest,
             "colorbar": {"title": {"text": title}, "thickness": 12},
         },
         customdata=[[int(unit)] for unit in effects["unit"]],

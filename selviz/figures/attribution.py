@@ -33,14 +33,14 @@ def pixel_curves(table: pd.DataFrame, dark: bool) -> go.Figure:
 
 def pixel_map(values: np.ndarray, dark: bool) -> go.Figure:
     """Draw an attribution map [H, W]: what speaks for what is explained above 0, what against it below."""
-    most = float(np.abs(values).max()) or 1.0
+    largest = float(np.abs(values).max()) or 1.0
     height, width = values.shape
     lost, none, gained = palette.CHANGE[dark]
     figure = basics.empty(height=min(420, 80 + 16 * height))
     figure.add_heatmap(
         z=values,
-        zmin=-most,
-        zmax=most,
+        zmin=-largest,
+        zmax=largest,
         colorscale=[[0, lost], [0.5, none], [1, gained]],
         hovertemplate="row %{y}, column %{x}: %{z:.3g}<extra></extra>",
     )

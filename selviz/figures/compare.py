@@ -23,7 +23,7 @@ def accuracies(runs: pd.DataFrame, dark: bool) -> go.Figure:
     """Return accuracy of each network on the left, its difference from the baseline on the right, one row per network.
     Columns
     told, alpha, position, test_accuracy, low_share, high_share, change, change_low, change_high (shares, 0..1)."""
-    names = [safe_text.label(told) for told in runs["told"]]
+    names = [safe_text.label(label) for label in runs["told"]]
     traces = []
     for side, value, low, high, unit in (
         ("", "test_accuracy", "low_share", "high_share", "%"),
@@ -106,19 +106,19 @@ def profile(layers: pd.DataFrame, column: str, dark: bool) -> go.Figure:
     traces, own = [], []
     for _, part in layers.groupby("position", sort=True):
         row = part.iloc[0].to_dict()
-        colour, told = colors.alpha(row["alpha"], dark), safe_text.label(row["told"])
+        colour, label = colors.alpha(row["alpha"], dark), safe_text.label(row["told"])
         at = {"type": "scatter", "x": part["depth"], "text": [safe_text.label(name) for name in part["layer"]]}
         null = {
             "y": part["null_p95"],
             "mode": "lines",
             "showlegend": False,
             "line": {"color": colour, "width": 1.5, "dash": "dot"},
-            "hovertemplate": f"{told}, shuffled labels, %{{text}}: %{{y:.3f}}<extra></extra>",
+            "hovertemplate": f"{label}, shuffled labels, %{{text}}: %{{y:.3f}}<extra></extra>",
         }
         line = {
             "y": part[column],
             "mode": "lines+markers",
-            "name": told,
+            "name": label,
             "line": {"color": colour, "width": 3},
             "marker": _marker(row, dark, 11),
             "hovertemplate": "%{text}: mean SI %{y:.3f}",
@@ -169,17 +169,17 @@ def si_strips(units: pd.DataFrame, dark: bool) -> go.Figure:
         }
         traces.append(dots)
         if len(live):
-            found = {"null": float(live["null_p95"].median()), "mean": float(live["si"].mean())}
+            marks = {"null": float(live["null_p95"].median()), "mean": float(live["si"].mean())}
             words = {"null": "shuffled labels, 95th percentile", "mean": "mean of the live units"}
-            for name, value in found.items():
-                x, y, told = ticks[name]
+            for name, value in marks.items():
+                x, y, hover = ticks[name]
                 x += [value, value, None]
                 y += [height - 0.12, height + 0.72, None]
-                told += [f"{words[name]}: {value:.2f}"] * 3
+                hover += [f"{words[name]}: {value:.2f}"] * 3
     for name, colour in (("null", colors.ALPHA[dark][1]), ("mean", colors.INK[dark])):
-        x, y, told = ticks[name]
+        x, y, hover = ticks[name]
         line = {"type": "scatter", "x": x, "y": y, "mode": "lines", "line": {"color": colour, "width": 3}}
-        traces.append({**line, "text": told, "hovertemplate": "%{text}<extra></extra>"})
+        traces.append({**line, "text": hover, "hovertemplate": "%{text}<extra></extra>"})
     return basics.drawn(
         traces,
         height=90 + 78 * len(positions),
@@ -200,23 +200,23 @@ def matched(pairs: pd.DataFrame, nulls: dict[str, np.ndarray], class_names: list
     Columns run, layer, unit, si, preferred_class, preferred_index, match, match_class, correlation; customdata [run,
     layer, unit].
     """
-    found = pairs.dropna(subset="correlation")
-    low = min(0.0, float(found["correlation"].min()) - 0.03) if len(found) else 0.0
-    same = found["preferred_class"] == found["match_class"]
-    heights = _piles(found["correlation"], low, 1.0, top=1.4)
+    matched_pairs = pairs.dropna(subset="correlation")
+    low = min(0.0, float(matched_pairs["correlation"].min()) - 0.03) if len(matched_pairs) else 0.0
+    same = matched_pairs["preferred_class"] == matched_pairs["match_class"]
+    heights = _piles(matched_pairs["correlation"], low, 1.0, top=1.4)
     dots = {
         "type": "scatter",
-        "x": found["correlation"],
+        "x": matched_pairs["correlation"],
         "y": 0.1 + heights,
         "mode": "markers",
         "marker": {
             "size": 10,
             "symbol": basics.hollow(~same),
-            **basics.coloured(found["preferred_index"], len(class_names), dark),
+            **basics.coloured(matched_pairs["preferred_index"], len(class_names), dark),
             "line": {"width": np.where(same, 1, 2.5)},
         },
-        "text": [_pair(row) for row in found.to_dict("records")],
-        "customdata": found[["run", "layer", "unit"]].to_numpy(dtype=object),
+        "text": [_pair(row) for row in matched_pairs.to_dict("records")],
+        "customdata": matched_pairs[["run", "layer", "unit"]].to_numpy(dtype=object),
         "hovertemplate": "%{text}<extra></extra>",
         "unselected": {"marker": {"opacity": 1}},
     }

@@ -22,21 +22,21 @@ def curves(table: pd.DataFrame, along: str, dark: bool) -> go.Figure:
     traces, ends = [], []
     for alpha, part in table.groupby("alpha", dropna=False, sort=True):
         part = part.set_index("level").reindex(levels)
-        told, colour = safe_text.label(part["told"].dropna().iloc[0]), colors.alpha(alpha, dark)
+        label, colour = safe_text.label(part["told"].dropna().iloc[0]), colors.alpha(alpha, dark)
         y = 100 * part["accuracy"]
-        ends.append((float(y.iloc[-1]), told, colour))
+        ends.append((float(y.iloc[-1]), label, colour))
         line = {
             "type": "scatter",
             "x": list(range(len(levels))),
             "y": y,
             "mode": "lines+markers",
-            "name": told,
+            "name": label,
             "connectgaps": True,
             "line": {"color": colour, "width": 3},
             "marker": {"size": 9, "color": colour},
             "error_y": {**basics.whiskers(y, 100 * part["low"], 100 * part["high"], dark), "color": colour},
             "customdata": np.stack([100 * part["low"], 100 * part["high"], part["n"]], axis=1),
-            "hovertemplate": f"{told}, {along} %{{text}}: %{{y:.1f}} % (%{{customdata[0]:.1f}} to "
+            "hovertemplate": f"{label}, {along} %{{text}}: %{{y:.1f}} % (%{{customdata[0]:.1f}} to "
             "%{customdata[1]:.1f}, n = %{customdata[2]})<extra></extra>",
             "text": names,
         }
@@ -92,7 +92,7 @@ def against_si(runs: pd.DataFrame, what: str, dark: bool) -> go.Figure:
         "x": runs["mean_si"],
         "y": runs["value"],
         "mode": "markers+text" if len(runs) <= 12 else "markers",
-        "text": [safe_text.label(told) for told in runs["told"]],
+        "text": [safe_text.label(label) for label in runs["told"]],
         "textposition": "top center",
         "textfont": {"size": basics.FONT},
         "error_y": {**basics.whiskers(runs["value"], runs["low"], runs["high"], dark), "thickness": 1},
@@ -174,8 +174,8 @@ def profile(table: pd.DataFrame, title: str, dark: bool) -> go.Figure:
     traces, ends = [], []
     for alpha, part in table.groupby("alpha", dropna=False, sort=True):
         part = part.set_index("layer").reindex(order)
-        told, colour = safe_text.label(part["told"].dropna().iloc[0]), colors.alpha(alpha, dark)
-        ends.append((float(part["value"].iloc[-1]), told, colour))
+        label, colour = safe_text.label(part["told"].dropna().iloc[0]), colors.alpha(alpha, dark)
+        ends.append((float(part["value"].iloc[-1]), label, colour))
         if part["shuffled"].notna().any():
             null = {
                 "type": "scatter",
@@ -184,7 +184,7 @@ def profile(table: pd.DataFrame, title: str, dark: bool) -> go.Figure:
                 "mode": "lines",
                 "line": {"color": colour, "width": 1.5, "dash": "dot"},
                 "text": names,
-                "hovertemplate": f"{told}, each feature shuffled, %{{text}}: %{{y:.1f}}<extra></extra>",
+                "hovertemplate": f"{label}, each feature shuffled, %{{text}}: %{{y:.1f}}<extra></extra>",
             }
             traces.append(null)
         line = {
@@ -197,7 +197,7 @@ def profile(table: pd.DataFrame, title: str, dark: bool) -> go.Figure:
             "error_y": {**basics.whiskers(part["value"], part["low"], part["high"], dark), "color": colour},
             "text": names,
             "customdata": np.stack([part["low"], part["high"]], axis=1),
-            "hovertemplate": f"{told}, %{{text}}: %{{y:.2f}} (%{{customdata[0]:.2f}} to %{{customdata[1]:.2f}})"
+            "hovertemplate": f"{label}, %{{text}}: %{{y:.2f}} (%{{customdata[0]:.2f}} to %{{customdata[1]:.2f}})"
             "<extra></extra>",
         }
         traces.append(line)

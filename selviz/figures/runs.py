@@ -54,7 +54,7 @@ def accuracy_against_si(runs: pd.DataFrame, column: str, dark: bool) -> go.Figur
             "color": [colors.alpha(a, dark) for a in runs["alpha"]],
             "line": {"color": colors.INK[dark], "width": 1.5},
         },
-        "text": [safe_text.label(told) for told in runs["told"]],
+        "text": [safe_text.label(label) for label in runs["told"]],
         "textposition": _beside(x.to_numpy(), WIDTH * widest),
         "textfont": {"size": basics.FONT + 1},
         "customdata": [[safe_text.label(run), numbers.alpha(a)] for run, a in zip(runs["run"], runs["alpha"])],
@@ -81,7 +81,7 @@ def depth_profile(layers: pd.DataFrame, column: str, dark: bool) -> go.Figure:
     names = [safe_text.label(name) for name in order]
     traces = []
     for (alpha, run), part in layers.groupby(["alpha", "run"], sort=True, dropna=False):
-        colour, told = colors.alpha(alpha, dark), safe_text.label(part["told"].iloc[0])
+        colour, label = colors.alpha(alpha, dark), safe_text.label(part["told"].iloc[0])
         part = part.set_index("layer").reindex(order)
         null = {
             "type": "scatter",
@@ -89,14 +89,14 @@ def depth_profile(layers: pd.DataFrame, column: str, dark: bool) -> go.Figure:
             "y": part["null_p95"],
             "mode": "lines",
             "line": {"color": colour, "width": 1.5, "dash": "dot"},
-            "hovertemplate": f"{told}, shuffled labels, %{{x}}: %{{y:.3f}}<extra></extra>",
+            "hovertemplate": f"{label}, shuffled labels, %{{x}}: %{{y:.3f}}<extra></extra>",
         }
         line = {
             "type": "scatter",
             "x": names,
             "y": part[column],
             "mode": "lines+markers+text",
-            "text": [None] * (len(order) - 1) + [told],
+            "text": [None] * (len(order) - 1) + [label],
             "textposition": "middle right",
             "textfont": {"size": basics.FONT + 1},
             "line": {"color": colour, "width": 3},

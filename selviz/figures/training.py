@@ -74,16 +74,16 @@ def layers_over_time(table: pd.DataFrame, dark: bool) -> go.Figure:
     order = list(dict.fromkeys(table["layer"]))
     for number, layer in enumerate(order):
         part = table[table["layer"] == layer].sort_values("done")
-        colour, told = _depth(number, len(order), dark), safe_text.label(layer)
+        colour, label = _depth(number, len(order), dark), safe_text.label(layer)
         for column, name, width, dash in (
-            ("null_p95", f"{told}, shuffled labels", 1.2, "dot"),
-            ("mean_si_live", told, 2.5, "solid"),
+            ("null_p95", f"{label}, shuffled labels", 1.2, "dot"),
+            ("mean_si_live", label, 2.5, "solid"),
         ):
             figure.add_scatter(
                 x=part["done"],
                 y=part[column],
                 mode="lines+markers" if dash == "solid" else "lines",
-                name=told,
+                name=label,
                 showlegend=dash == "solid" and len(order) <= 12,
                 line={"color": colour, "width": width, "dash": dash},
                 marker={"size": 6, "color": colour},
@@ -149,12 +149,12 @@ def networks_over_time(epochs: pd.DataFrame, column: str, dark: bool) -> go.Figu
     scale = 100 if column == "test_accuracy" else 1
     dashes = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
     for number, (run, part) in enumerate(epochs.groupby("run", sort=False)):
-        colour, told = colors.alpha(part["alpha"].iloc[0], dark), safe_text.label(part["told"].iloc[0])
+        colour, label = colors.alpha(part["alpha"].iloc[0], dark), safe_text.label(part["told"].iloc[0])
         figure.add_scatter(
             x=part["epoch"],
             y=scale * part[column],
             mode="lines+markers",
-            name=told,
+            name=label,
             line={"color": colour, "width": 2.5, "dash": dashes[number % len(dashes)]},
             marker={"size": 7, "color": colour},
             hovertemplate=f"{safe_text.label(run)}<br>epoch %{{x}}: %{{y:.3f}}<extra></extra>",

@@ -44,8 +44,8 @@ def push(table: pd.DataFrame, dark: bool) -> go.Figure:
     _low and
     _high."""
     figure = basics.empty(height=260)
-    most = cast(int, table["removed"].abs().idxmax())
-    hues = colors.classes(len(table), dark, single_out=(int(table["class_index"][most]),))
+    strongest = cast(int, table["removed"].abs().idxmax())
+    hues = colors.classes(len(table), dark, single_out=(int(table["class_index"][strongest]),))
     names = [safe_text.label(name) for name in table["class"]]
     figure.add_bar(
         x=names,

@@ -193,12 +193,14 @@ def agreement(correlations: pd.DataFrame, dark: bool) -> go.Figure:
     """Rank correlations [M, M] of measures, -1..1, index and columns the measures' titles; NaN stays empty."""
     figure = basics.empty(height=140 + 34 * len(correlations))
     lost, none, gained = colors.CHANGE[dark]
-    told = [["" if pd.isna(value) else numbers.signed(value, 2) for value in row] for row in correlations.to_numpy()]
+    cell_texts = [
+        ["" if pd.isna(value) else numbers.signed(value, 2) for value in row] for row in correlations.to_numpy()
+    ]
     figure.add_heatmap(
         z=correlations,
         x=list(correlations.columns),
         y=list(correlations.index),
-        text=told,
+        text=cell_texts,
         texttemplate="%{text}",
         textfont={"size": basics.FONT - 1},
         colorscale=[[0, lost], [0.5, none], [1, gained]],
@@ -244,10 +246,10 @@ def _stack(units: pd.DataFrame, low: float, high: float) -> pd.DataFrame:
 
 
 def _unit_text(unit: dict[Hashable, Any]) -> str:
-    told = f"{safe_text.label(unit['layer'])} unit {unit['unit']}<br>"
+    text = f"{safe_text.label(unit['layer'])} unit {unit['unit']}<br>"
     if unit["dead"]:
-        return told + "dead: never active on these images"
+        return text + "dead: never active on these images"
     return (
-        f"{told}SI {numbers.si(unit['si'])}, null {numbers.si(unit['null_mean'])}"
+        f"{text}SI {numbers.si(unit['si'])}, null {numbers.si(unit['null_mean'])}"
         f"<br>prefers {safe_text.label(unit['preferred_class'])}"
     )

@@ -112,7 +112,7 @@ def profile(x: np.ndarray, draws: int = 100, shuffles: int = 3, seed: int = 0) -
     x = np.asarray(x)
     spectrum = eigenvalues(x)
     count, ratio = components(spectrum), participation_ratio(spectrum)
-    most = min(x.shape[0] - 1, x.shape[1])
+    max_components = min(x.shape[0] - 1, x.shape[1])
     half = (
         Z * bootstrap(x.astype(np.float64, copy=False), draws, seed).std(axis=0, ddof=1) if draws > 1 else (np.nan,) * 2
     )
@@ -123,7 +123,7 @@ def profile(x: np.ndarray, draws: int = 100, shuffles: int = 3, seed: int = 0) -
         ("participation", ratio, half[1], participation_ratio),
     ):
         row[name] = value
-        row[f"{name}_low"], row[f"{name}_high"] = max(value - width, 0.0), min(value + width, most)
+        row[f"{name}_low"], row[f"{name}_high"] = max(value - width, 0.0), min(value + width, max_components)
         row[f"{name}_shuffled"] = float(np.mean([measure(null) for null in nulls])) if nulls else np.nan
     return row
 

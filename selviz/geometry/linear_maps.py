@@ -73,8 +73,8 @@ def best_map(
     units = len(live)
     identity = torch.eye(units).unsqueeze(0)
     turned = _rotations(restarts - 1 + rotations, units, seed)
-    found = _ascend(values[fit], labels[fit], classes, torch.cat([identity, turned[: restarts - 1]]), steps)
-    maps = torch.cat([identity, turned[restarts - 1 :], found])
+    ascended = _ascend(values[fit], labels[fit], classes, torch.cat([identity, turned[: restarts - 1]]), steps)
+    maps = torch.cat([identity, turned[restarts - 1 :], ascended])
     kinds = np.repeat(BASES, [1, rotations, restarts])
     si_fit, si = (_mean_si(values[part], labels[part], classes, maps) for part in (fit, read))
     chosen = int(si_fit[-restarts:].argmax()) + 1 + rotations

@@ -70,13 +70,13 @@ def matches(one: ArrayLike, other: ArrayLike) -> pd.DataFrame:
     filled = np.where(np.isnan(table), -np.inf, table)
     match, back = filled.argmax(axis=1), filled.argmax(axis=0)
     best = filled.max(axis=1)
-    found = np.isfinite(best)
+    has_match = np.isfinite(best)
     return pd.DataFrame(
         {
             "unit": range(len(table)),
-            "match": np.where(found, match, -1),
-            "correlation": np.where(found, best, np.nan),
-            "mutual": found & (back[match] == np.arange(len(table))),
+            "match": np.where(has_match, match, -1),
+            "correlation": np.where(has_match, best, np.nan),
+            "mutual": has_match & (back[match] == np.arange(len(table))),
         }
     )
 
@@ -95,13 +95,13 @@ def match_null(
     dead = ~first.any(axis=0)
     alive = second[:, second.any(axis=0)]
     groups = [np.arange(len(first))] if labels is None else [np.flatnonzero(labels == c) for c in np.unique(labels)]
-    found = np.full((shuffles, first.shape[1]), np.nan)
+    nulls = np.full((shuffles, first.shape[1]), np.nan)
     for draw in range(shuffles if alive.shape[1] else 0):
         order = np.empty(len(first), dtype=np.intp)
         for group in groups:
             order[group] = generator.permutation(group)
-        found[draw] = np.where(dead, np.nan, (first.T @ alive[order]).max(axis=1))
-    return found
+        nulls[draw] = np.where(dead, np.nan, (first.T @ alive[order]).max(axis=1))
+    return nulls
 
 
 def _standard(values: ArrayLike) -> np.ndarray:

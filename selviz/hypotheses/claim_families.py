@@ -40,10 +40,10 @@ def key_of(record: Record) -> str:
 
 def networks(record: Record) -> set[str]:
     """Return what a claim's networks are known by: their weights where they have any, else their names."""
-    found: set[str] = set()
+    names: set[str] = set()
     for entry in record["runs"]:
-        found |= {entry["run"], *(entry[name] for name in ("weights", "network") if entry.get(name))}
-    return found
+        names |= {entry["run"], *(entry[name] for name in ("weights", "network") if entry.get(name))}
+    return names
 
 
 def alike(one: Record, other: Record) -> bool:
@@ -68,11 +68,11 @@ def same_subject(one: Record, other: Record) -> bool:
 
 def ends(records: Sequence[Record]) -> dict[str, Record]:
     """Return what became of each claim: its result, or the record that gave it up, by the claim's key."""
-    found: dict[str, Record] = {}
+    last_records: dict[str, Record] = {}
     for record in records:
         if record.get("kind") in ("result", "abandoned"):
-            found.setdefault(record[KEY], record)
-    return found
+            last_records.setdefault(record[KEY], record)
+    return last_records
 
 
 def opened(records: Sequence[Record]) -> set[str]:
@@ -107,17 +107,17 @@ def family_of(records: Sequence[Record], registered: Record) -> Family:
     """Return a claim's family as it is now, with p adjusted over all of its tests that were begun (1 without a p)."""
     group, finished, begun = members(records, registered), ends(records), opened(records)
     keys = [key_of(record) for record in group]
-    mine = key_of(registered) if registered.get("hash") else None
+    own_key = key_of(registered) if registered.get("hash") else None
     tested = [key for key in keys if finished.get(key, {}).get("kind") == "result"]
     abandoned = [key for key in keys if finished.get(key, {}).get("kind") == "abandoned"]
     looked_at = [key for key in keys if key in begun]
     holm = bh = verdict_holm = verdict_bh = None
-    if mine in tested:
-        result = finished[mine]
+    if own_key in tested:
+        result = finished[own_key]
         p = [float(finished[key]["p"]) if key in tested else 1.0 for key in looked_at]
         near = [_p_smallest(finished[key]) if key in tested else 1.0 for key in looked_at]
-        place = looked_at.index(mine)
-        found = {}
+        place = looked_at.index(own_key)
+        alike = {}
         for name, adjust in (("holm", statistics.holm), ("bh", statistics.benjamini_hochberg)):
             adjusted, smallest = float(adjust(p)[place]), float(adjust(near)[place])
             # At 0.05, not at the level of a study: what is adjusted for the family is not divided a second time.
@@ -125,14 +125,14 @@ def family_of(records: Sequence[Record], registered: Record) -> Family:
                 verdict = OPEN if result["verdict"] == SUPPORTED and adjusted > LEVEL else result["verdict"]
             else:
                 verdict = corrected_verdict(result["verdict"], adjusted, smallest, LEVEL)
-            found[name] = (adjusted, verdict)
-        (holm, verdict_holm), (bh, verdict_bh) = found["holm"], found["bh"]
+            alike[name] = (adjusted, verdict)
+        (holm, verdict_holm), (bh, verdict_bh) = alike["holm"], alike["bh"]
     return Family(
         registered=len(group),
         tested=len(tested),
         abandoned=len(abandoned),
         begun=len([key for key in looked_at if key not in finished]),
-        repeats=sum(same_subject(record, registered) for record in group) - (1 if mine in keys else 0),
+        repeats=sum(same_subject(record, registered) for record in group) - (1 if own_key in keys else 0),
         holm=holm,
         bh=bh,
         verdict_holm=verdict_holm,

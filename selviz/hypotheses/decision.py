@@ -168,10 +168,10 @@ def ranks(values: Array) -> Array:
     """Return ranks with mean 0 and length 1, whose products are Spearman's correlations; zeros if all are equal."""
     from scipy import stats
 
-    found = stats.rankdata(values)
-    found = found - found.mean()
-    length = math.sqrt(float(found @ found))
-    return found / length if length > 1e-9 else np.zeros(len(found))
+    centered = stats.rankdata(values)
+    centered = centered - centered.mean()
+    length = math.sqrt(float(centered @ centered))
+    return centered / length if length > 1e-9 else np.zeros(len(centered))
 
 
 def orders(values: Array, permutations: int, seed: int) -> Array:
@@ -199,5 +199,5 @@ def t_quantiles(degrees: float) -> Array:
     from scipy import special
 
     shares = (np.arange(SHOWN_QUANTILES) + 0.5) / SHOWN_QUANTILES
-    found: Array = special.ndtri(shares) if math.isinf(degrees) else special.stdtrit(max(degrees, 1), shares)
-    return found
+    quantiles: Array = special.ndtri(shares) if math.isinf(degrees) else special.stdtrit(max(degrees, 1), shares)
+    return quantiles

@@ -66,14 +66,14 @@ def number(value: Any, name: str) -> float:
     return number
 
 
-def count(value: Any, least: int, name: str, most: int | None = None, layer: str = "") -> int:
+def count(value: Any, least: int, name: str, max_count: int | None = None, layer: str = "") -> int:
     """Return a whole number in its range."""
     try:
         count = int(str(value))
     except ValueError:
         raise SelvizError(f"{name} is {value!r}; give a whole number.") from None
-    if most is not None and count > most:
-        raise SelvizError(f"{name} is {count}, and {layer} allows at most {most}.")
+    if max_count is not None and count > max_count:
+        raise SelvizError(f"{name} is {count}, and {layer} allows at most {max_count}.")
     if count < least:
         raise SelvizError(f"{name} is {count}; give at least {least}.")
     return count
@@ -85,16 +85,16 @@ def numbers(spec: Any, width: int, what: str) -> list[int]:
         parts = [part.strip() for part in spec.split(",") if part.strip()]
     else:
         parts = [str(part) for part in spec]
-    found: set[int] = set()
+    parsed: set[int] = set()
     for part in parts:
         match = re.fullmatch(r"(\d{1,7})(?:-(\d{1,7}))?", part)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if first > last or last >= width or last - first > 10_000:
             raise SelvizError(f"{part!r} is no part of {what}: numbers 0 to {width - 1}, such as 3,5,8-11.")
-        found.update(range(first, last + 1))
-    if not found:
+        parsed.update(range(first, last + 1))
+    if not parsed:
         raise SelvizError(f"No number of {what} is named; write 3,5,8-11.")
-    return sorted(found)
+    return sorted(parsed)
 
 
 def names(spec: Any) -> list[str]:

@@ -108,32 +108,32 @@ def supported_rate(
     return supported / draws
 
 
-def told_power(found: Mapping[str, Any], unit: str = "") -> str:
+def told_power(power: Mapping[str, Any], unit: str = "") -> str:
     """Return the power in words, and a warning where the test would most likely not tell."""
 
     def amount(value: float) -> str:
         return f"{100 * value:g} points" if unit == "points" else f"{value:g}"
 
-    share = f"{100 * found['power']:.0f} % of {found['draws']} simulated tests"
-    if "curve" not in found:  # registered under the first rules
-        return f"With an effect of {found['effect']:g} it was to be supported in {share}: {found['told']}."
-    if found["effect"]:
+    share = f"{100 * power['power']:.0f} % of {power['draws']} simulated tests"
+    if "curve" not in power:  # registered under the first rules
+        return f"With an effect of {power['effect']:g} it was to be supported in {share}: {power['told']}."
+    if power["effect"]:
         text = (
-            f"If the true effect is {amount(found['effect'])}, the claim is supported in {share}; supported means that "
-            f"the whole interval lies above {amount(found['smallest'])}."
+            f"If the true effect is {amount(power['effect'])}, the claim is supported in {share}; supported means that "
+            f"the whole interval lies above {amount(power['smallest'])}."
         )
-        others = ", ".join(f"{100 * p['power']:.0f} % at {amount(p['effect'])}" for p in found["curve"])
+        others = ", ".join(f"{100 * p['power']:.0f} % at {amount(p['effect'])}" for p in power["curve"])
         text += f" With other effects: {others}." if others else ""
     else:
         text = f"If there is no difference at all, the claim is supported in {share}."
-    source = "assumed values" if found["assumed"] else "values of the store"
-    text += f" Simulated from {source}: {found['model']}."
-    if found["two_folds"] is not None:
+    source = "assumed values" if power["assumed"] else "values of the store"
+    text += f" Simulated from {source}: {power['model']}."
+    if power["two_folds"] is not None:
         text += (
             f" The price of a sealed fold: with half of the images in place of a third it would be "
-            f"{100 * found['two_folds']:.0f} %."
+            f"{100 * power['two_folds']:.0f} %."
         )
-    if found["power"] < ENOUGH:
+    if power["power"] < ENOUGH:
         text += (
             f" That is below {100 * ENOUGH:.0f} %: this test may well not support an effect of this size, and an open "
             "verdict would say little."

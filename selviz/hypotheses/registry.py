@@ -60,25 +60,25 @@ def preview(
     records = read_chain(store.path).records
     family = _study(records, study, planned)
     level = ALPHA / family["planned"]
-    found = resolve(store, template, asked, level, seed)
-    runs = [run_identity.identity(store, run) for run in found.runs]
-    if problems := run_identity.tampered(store, found.runs):
+    resolved = resolve(store, template, asked, level, seed)
+    runs = [run_identity.identity(store, run) for run in resolved.runs]
+    if problems := run_identity.tampered(store, resolved.runs):
         raise SelvizError(f"{'; '.join(problems)}.")
     _check_networks(template, runs)
     content = {
         "kind": "registered",
         "rules": RULES,
         "template": template,
-        **TEMPLATES[template].words(found.settings),
-        "settings": found.settings,
+        **TEMPLATES[template].words(resolved.settings),
+        "settings": resolved.settings,
         "asked": {name: value for name, value in asked.items() if value not in (None, "", [], ())},
         "family": family,
         "level": level,
         "confidence": confidence(level),
         "rule": RULE,
-        "stored": found.stored,
-        "chosen": found.chosen,
-        "power": power(template, found.settings, found.facts),
+        "stored": resolved.stored,
+        "chosen": resolved.chosen,
+        "power": power(template, resolved.settings, resolved.facts),
         "runs": runs,
         "selviz": __version__,
         "versions": _versions(),
@@ -108,8 +108,8 @@ def resolve(store: Store, template: str, asked: Mapping[str, Any], level: float,
         needs = ", ".join(f"{name} ({text})" for name, _, text in kind.about.options if name in missing)
         raise SelvizError(f"{kind.about.title}: it needs {needs}.")
     common["smallest"] = option_parsing.smallest(asked.get("smallest", kind.about.smallest))
-    found = kind.resolve(store, asked, common)
-    return found._replace(settings={**common, **found.settings})
+    settings = kind.resolve(store, asked, common)
+    return settings._replace(settings={**common, **settings.settings})
 
 
 def run_test(store: Store, key: str, report: Report = silent) -> Record:

@@ -156,7 +156,7 @@ def _registered_rows(registered: Mapping[str, Any], kind: str) -> list[Block]:
 
 def _part_blocks(part: Mapping[str, Any], registered: Mapping[str, Any], unit: str) -> list[Block]:
     smallest = f", at least {part['smallest_p']:.3g} with this test" if part["smallest_p"] else ""
-    told = (
+    sentences = (
         f"{part['name'].capitalize()}: effect {_with_interval(part, registered['confidence'], unit)}; {part['test']}: "
         f"{p_value(part['p'])}{smallest} (n = {part['n']:,} {part['of']})."
     )
@@ -169,7 +169,7 @@ def _part_blocks(part: Mapping[str, Any], registered: Mapping[str, Any], unit: s
         "supports, one wholly left of it refutes."
     )
     return [
-        ("h3", told),
+        ("h3", sentences),
         ("svg", null_svg(part["null"], part["observed"], unit), how),
         ("svg", interval_svg(part, unit), below),
     ]
@@ -326,7 +326,7 @@ def _markdown(kind: str, *content: Any) -> str:
 
 
 def _escaped(text: Any) -> str:
-    found = html.escape(" ".join(str(text).split()), quote=False)
+    escaped = html.escape(" ".join(str(text).split()), quote=False)
     for sign in "\\`*_[]|#":
-        found = found.replace(sign, f"\\{sign}")
-    return found
+        escaped = escaped.replace(sign, f"\\{sign}")
+    return escaped

@@ -50,12 +50,12 @@ def images_of(store: Store, run: str, fold: int) -> Any:
 def image_counts(store: Store, run: str, fold: int, label: Mapping[str, Any] | None = None) -> dict[str, int]:
     """Return the numbers of images that a test reads: {"of_images"}, and "images" of the class if one is given."""
     labels = images_of(store, run, fold)["label_index"]
-    found = {"of_images": len(labels)}
+    counts = {"of_images": len(labels)}
     if label is not None:
-        found["images"] = int((labels == label["class_index"]).sum())
-        if not found["images"]:
+        counts["images"] = int((labels == label["class_index"]).sum())
+        if not counts["images"]:
             raise SelvizError(f"Class {label['class']} has no image on fold {fold}.")
-    return found
+    return counts
 
 
 def class_indices(values: Array, labels: Array, classes: int) -> tuple[Array, Array, Array]:
@@ -92,8 +92,8 @@ def test_engine(store: Store, run: str, fold: int) -> ablation.Engine:
 
 def lost(engine: ablation.Engine, units: Mapping[str, Sequence[int]]) -> Array:
     """Return 1 for each image [N] that is right only with the units, -1 for one right only without, else 0."""
-    (found,) = lost_by_each(engine, [units])
-    return found
+    (lost_share,) = lost_by_each(engine, [units])
+    return lost_share
 
 
 def lost_by_each(engine: ablation.Engine, sets: Sequence[Mapping[str, Sequence[int]]]) -> list[Array]:
@@ -143,8 +143,8 @@ def accuracy(store: Store, run: str, everything: bool) -> Array:
     network, dataset = load_network(store, run, sealed=everything)
     step, inputs, device = batch_size(network), dataset.view(), next(network.root.parameters()).device
     with torch.inference_mode():
-        found = [
+        accuracies = [
             network.logits(inputs[first : first + step].to(device)).argmax(dim=1).cpu()
             for first in range(0, len(inputs), step)
         ]
-    return np.array((torch.cat(found) == dataset.eval_labels).double().mean())
+    return np.array((torch.cat(accuracies) == dataset.eval_labels).double().mean())

@@ -154,10 +154,10 @@ def refuted(settings: Settings, effect: str, how: Callable[[float], str] = point
     return f"An interval of {effect} that lies wholly below {how(settings['smallest'])}."
 
 
-def listed(names: Sequence[Any], most: int = 4) -> str:
+def listed(names: Sequence[Any], max_names: int = 4) -> str:
     """Return the first names, and how many more there are."""
     texts = list(map(str, names))
-    return ", ".join(texts[:most]) + (f" and {len(texts) - most} more" if len(texts) > most else "")
+    return ", ".join(texts[:max_names]) + (f" and {len(texts) - max_names} more" if len(texts) > max_names else "")
 
 
 def images_text(settings: Settings) -> str:
@@ -176,11 +176,11 @@ def correlated(generator: np.random.Generator, settings: Settings, facts: Facts,
     return {"first": first, "second": second if settings["direction"] == "positive" else -second}
 
 
-def labels(settings: Settings, inside: int, of: int) -> Array:
+def labels(settings: Settings, inside: int, total: int) -> Array:
     """Return labels [of] of which the first `inside` are the claim's class."""
-    found = np.full(of, settings["class_index"] + 1)
-    found[:inside] = settings["class_index"]
-    return found
+    classes = np.full(total, settings["class_index"] + 1)
+    classes[:inside] = settings["class_index"]
+    return classes
 
 
 def pairs(generator: np.random.Generator, size: int, correlation: float) -> tuple[Array, Array]:

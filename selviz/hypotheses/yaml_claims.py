@@ -37,43 +37,43 @@ def read_own(text: str) -> dict[str, Any]:
     """Return the settings that the YAML `text` writes out, checked as far as that needs no store; SelvizError
     otherwise.
     """
-    found = _load(text)
-    if wrong := [name for name in found if name not in KNOWN]:
+    claim = _load(text)
+    if wrong := [name for name in claim if name not in KNOWN]:
         guess = near(wrong[0], KNOWN)
         hint = f" did you mean {guess[0]!r}?" if guess else ""
         raise SelvizError(f"The file has a key {wrong[0]!r} that is not known;{hint} Known keys: {', '.join(KNOWN)}.")
-    if missing := [name for name in NEEDED if found.get(name) in (None, "", [])]:
+    if missing := [name for name in NEEDED if claim.get(name) in (None, "", [])]:
         raise SelvizError(f"The file lacks {', '.join(missing)}; see docs/hypotheses.md for an example.")
     for name in ("claim", "table", "measure", "statistic", "direction"):
-        if not isinstance(found[name], str):
-            raise SelvizError(f"{name} in the file must be a text, not {type(found[name]).__name__}.")
-    if not isinstance(found.get("independent"), str):
+        if not isinstance(claim[name], str):
+            raise SelvizError(f"{name} in the file must be a text, not {type(claim[name]).__name__}.")
+    if not isinstance(claim.get("independent"), str):
         raise SelvizError(
             "Rows are not independent because they are rows: say what is, with independent: and the name of a column "
             "(run, layer, unit, image, ...), or independent: rows if each of them is."
         )
-    if len(found["claim"]) > 500:
+    if len(claim["claim"]) > 500:
         raise SelvizError("The claim has more than 500 characters; say it shorter.")
-    if found["statistic"] not in DIRECTIONS:
-        raise unknown("statistic", found["statistic"], list(DIRECTIONS))
-    if found["direction"] not in DIRECTIONS[found["statistic"]]:
-        raise unknown("direction", found["direction"], DIRECTIONS[found["statistic"]])
-    runs = [found["runs"]] if isinstance(found["runs"], str) else found["runs"]
+    if claim["statistic"] not in DIRECTIONS:
+        raise unknown("statistic", claim["statistic"], list(DIRECTIONS))
+    if claim["direction"] not in DIRECTIONS[claim["statistic"]]:
+        raise unknown("direction", claim["direction"], DIRECTIONS[claim["statistic"]])
+    runs = [claim["runs"]] if isinstance(claim["runs"], str) else claim["runs"]
     if not isinstance(runs, list) or not all(isinstance(run, str) for run in runs):
         raise SelvizError("runs in the file must be names of runs: runs: [A, B].")
-    correlation = found["statistic"] == "rank correlation"
-    if correlation != ("with" in found) or correlation == ("group" in found) or correlation == ("control" in found):
+    correlation = claim["statistic"] == "rank correlation"
+    if correlation != ("with" in claim) or correlation == ("group" in claim) or correlation == ("control" in claim):
         raise SelvizError(
             "A difference of means needs group and control; a rank correlation needs with, and no groups."
         )
-    if correlation and not isinstance(found["with"], str):
+    if correlation and not isinstance(claim["with"], str):
         raise SelvizError("with in the file must be the name of a column.")
-    settings = {name: found[name] for name in ("claim", "table", "measure", "statistic", "direction", "smallest")}
-    settings["independent"] = found["independent"]
-    settings |= {"runs": list(dict.fromkeys(runs)), "where": _conditions(found.get("where") or {}, "where")}
+    settings = {name: claim[name] for name in ("claim", "table", "measure", "statistic", "direction", "smallest")}
+    settings["independent"] = claim["independent"]
+    settings |= {"runs": list(dict.fromkeys(runs)), "where": _conditions(claim.get("where") or {}, "where")}
     if correlation:
-        return {**settings, "with": found["with"]}
-    return {**settings, **{name: _conditions(found[name], name) for name in ("group", "control")}}
+        return {**settings, "with": claim["with"]}
+    return {**settings, **{name: _conditions(claim[name], name) for name in ("group", "control")}}
 
 
 def _load(text: str) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def _load(text: str) -> dict[str, Any]:
     try:
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
             raise SelvizError("The file uses YAML aliases (*name); write the values out.")
-        found = yaml.safe_load(text)
+        content = yaml.safe_load(text)
     except yaml.YAMLError as error:
         reason = getattr(error, "problem", None) or first_line(error)
         mark = getattr(error, "problem_mark", None)
@@ -97,18 +97,20 @@ def _load(text: str) -> dict[str, Any]:
         ) from None
     except (ValueError, LookupError, AttributeError, OverflowError, RecursionError) as error:  # such as !!bool z
         raise SelvizError(f"The file cannot be read ({error}); see docs/hypotheses.md for an example.") from None
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise SelvizError("The file must hold keys and values, such as claim: ...; see docs/hypotheses.md.")
-    return found
+    return content
 
 
-def _conditions(found: Any, name: str) -> dict[str, list[Any]]:
+def _conditions(content: Any, name: str) -> dict[str, list[Any]]:
     """Return {column: [operation, value]} of `{column: value}` or `{column: {operation: value}}`."""
-    if not isinstance(found, dict) or (not found and name != "where"):
+    if not isinstance(content, dict) or (not content and name != "where"):
         raise SelvizError(f"{name} in the file must say which rows, such as {name}: {{si: {{above: 0.5}}}}.")
     conditions = {}
-    for column, asked in found.items():
-        operation, value = next(iter(asked.items())) if isinstance(asked, dict) and len(asked) == 1 else ("is", asked)
+    for column, values in content.items():
+        operation, value = (
+            next(iter(values.items())) if isinstance(values, dict) and len(values) == 1 else ("is", values)
+        )
         if operation not in OPERATIONS:
             raise unknown("operation", operation, OPERATIONS)
         if not isinstance(value, str | int | float | bool):

@@ -41,14 +41,16 @@ def packages(store: Store, report: Report) -> Iterator[Row]:
     wrong = []
     for requirement in needed():
         try:
-            found = version(requirement.name)
+            installed = version(requirement.name)
         except PackageNotFoundError:
             wrong.append((str(requirement), f"{requirement.name} is not installed"))
             continue
-        if not requirement.specifier.contains(found, prereleases=True):
-            wrong.append((str(requirement), f"{requirement.name} is {found}, and {requirement.specifier} is needed"))
-    for specifier, told in wrong:
-        yield _row("packages", "error", told, f"pip install '{specifier}'")
+        if not requirement.specifier.contains(installed, prereleases=True):
+            wrong.append(
+                (str(requirement), f"{requirement.name} is {installed}, and {requirement.specifier} is needed")
+            )
+    for specifier, message in wrong:
+        yield _row("packages", "error", message, f"pip install '{specifier}'")
     if not wrong:
         yield _row("packages", "ok", f"{len(needed())} packages are there and recent enough")
 
@@ -60,8 +62,8 @@ def needed() -> list[Requirement]:
 
         project = tomllib.loads(PROJECT.read_text())["project"]
         return [Requirement(text) for text in project["dependencies"] + project["optional-dependencies"]["app"]]
-    found = [Requirement(text) for text in requires("selviz") or ()]
-    return [part for part in found if part.marker is None or part.marker.evaluate({"extra": "app"})]
+    requirements = [Requirement(text) for text in requires("selviz") or ()]
+    return [part for part in requirements if part.marker is None or part.marker.evaluate({"extra": "app"})]
 
 
 def network(store: Store, report: Report) -> Iterator[Row]:
@@ -92,18 +94,20 @@ def disk(store: Store, report: Report) -> Iterator[Row]:
     for what, folder, other in (("store", store.path, "--data DIR"), ("cache", cache.folder(), "SELVIZ_CACHE=DIR")):
         place = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
         free = shutil.disk_usage(place).free
-        told = f"{folder}: {free / 1e9:.1f} GB are free"
+        message = f"{folder}: {free / 1e9:.1f} GB are free"
         try:
             with tempfile.TemporaryFile(dir=place):
                 pass
         except OSError as error:
-            told = f"{folder} cannot be written ({error.strerror}): what is stored can be looked at, and nothing added"
-            yield _row(what, "note", told, f"make it writable, or name another place: {other}")
+            message = (
+                f"{folder} cannot be written ({error.strerror}): what is stored can be looked at, and nothing added"
+            )
+            yield _row(what, "note", message, f"make it writable, or name another place: {other}")
             continue
         if free < LEAST_FREE:
-            yield _row(what, "error", told, f"free some space, or name another place: {other}")
+            yield _row(what, "error", message, f"free some space, or name another place: {other}")
         else:
-            yield _row(what, "ok", told)
+            yield _row(what, "ok", message)
 
 
 def runs(store: Store, report: Report) -> Iterator[Row]:
@@ -134,8 +138,8 @@ def networks(store: Store, report: Report) -> Iterator[Row]:
     problems = untrusted_files.network_problems(folders)
     for folder, problem in problems.items():
         if problem:
-            told = f"run {folder.name}: {problem}"
-            yield _row("networks", "mend", told, f"rm -r {shlex.quote(str(folder))}, then import it again")
+            message = f"run {folder.name}: {problem}"
+            yield _row("networks", "mend", message, f"rm -r {shlex.quote(str(folder))}, then import it again")
     if folders and not any(problems.values()):
         yield _row("networks", "ok", f"{len(folders)} imported networks run, each tried in a process of its own")
 
@@ -173,12 +177,12 @@ def work(store: Store, report: Report) -> Iterator[Row]:
     """Yield jobs that run, that failed, and claims that a process left behind."""
     stale = 0
     for claim in [*store.path.glob("runs/*/claim.json"), *store.path.glob("hypotheses/partial/*.claim")]:
-        found = holder(claim)
-        if found is None:
+        owner = holder(claim)
+        if owner is None:
             stale += 1
         else:
-            told = f"process {found.get('pid')} on {found.get('host')} works on {claim.parent.name}"
-            yield _row("work", "note", told)
+            message = f"process {owner.get('pid')} on {owner.get('host')} works on {claim.parent.name}"
+            yield _row("work", "note", message)
     for name in background_jobs.names(store.path):
         place = background_jobs.place(store.path, name)
         try:
@@ -190,8 +194,8 @@ def work(store: Store, report: Report) -> Iterator[Row]:
             yield _row("work", "note", f"job {name} is running")
         elif state == "failed":
             yield _row("work", "note", f"job {name} failed ({reason})", f"see {place}.log")
-    told = f"{stale} claims of processes that are gone; the next command takes them over"
-    yield _row("work", "ok", told if stale else "no claim is stale")
+    message = f"{stale} claims of processes that are gone; the next command takes them over"
+    yield _row("work", "ok", message if stale else "no claim is stale")
 
 
 def _row(what: str, state: str, told: str, fix: str = "") -> Row:

@@ -67,31 +67,33 @@ def find_activations(
     relations = _relations(root, nodes, shapes)
     composites, absorbed = _composites(root, nodes, relations, order)
     _own_modules(root, graph, nodes, relations, composites, absorbed)
-    found: dict[fx.Node, ActivationNode] = {}
+    activations: dict[fx.Node, ActivationNode] = {}
     left_out: list[LeftOut] = []
     for node in nodes:
         if node in absorbed:
             continue
         if node in composites:
-            found[node] = _composite(root, node, composites[node], shapes)
+            activations[node] = _composite(root, node, composites[node], shapes)
             continue
         name = _known(root, node)
         label = LABELS.get(name, name)
         if name in GATES:
             reason, product = _gate(root, node, relations, shapes, order)
-            if product is not None and product not in found:
+            if product is not None and product not in activations:
                 path = enclosing(product)[0]
-                found[product] = ActivationNode(product, _joined(path, plain_name(called(product))), "gated", True)
+                activations[product] = ActivationNode(
+                    product, _joined(path, plain_name(called(product))), "gated", True
+                )
             if reason:
                 left_out.append(LeftOut(_layer_name(root, node, name), reason))
                 continue
         if name:
             signed = SIGNED[name] if SIGNED[name] is not None else _signed(root, node, node.all_input_nodes[0], shapes)
-            found[node] = ActivationNode(node, _layer_name(root, node, name), label, bool(signed))
+            activations[node] = ActivationNode(node, _layer_name(root, node, name), label, bool(signed))
         elif step_name(root, node) in ("softmax", "log_softmax") or _is_softmax(root, node):
             left_out.append(LeftOut(_layer_name(root, node, "softmax"), "weights that sum to 1, as in attention"))
         elif (pieces := _pieces(root, node, shapes)) is not None:
-            found[node] = ActivationNode(
+            activations[node] = ActivationNode(
                 node, _joined(enclosing(node)[0], plain_name(called(node))), "maximum", True, pieces
             )
         elif _is_unknown(root, node):
@@ -100,7 +102,7 @@ def find_activations(
                     node.name, f"{step_name(root, node)} is not known as an activation function; --layers {node.name}"
                 )
             )
-    return sorted(found.values(), key=lambda entry: order[entry.node]), left_out
+    return sorted(activations.values(), key=lambda entry: order[entry.node]), left_out
 
 
 # ----------------------------------------------------------------------------------------- functions of single numbers

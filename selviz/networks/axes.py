@@ -92,9 +92,9 @@ class Axes:
             expected = (torch.arange(2 * rows) // after) % 2 == 0
             # Of an image's own rows some may stay the same; of the other image's none may move.
             if not bool((changed & ~expected).any()) and bool(changed.any()):
-                found = BatchAxis(axis, rows // after, after)
+                axis_found = BatchAxis(axis, rows // after, after)
                 if bool((changed == expected).all()):
-                    return found
+                    return axis_found
         return "how its rows belong to images could not be told"
 
     def _rows(self, node: fx.Node, axis: int) -> Tensor:
@@ -118,8 +118,8 @@ class Axes:
             return (axis,)
         if not self.tried:
             return None
-        found = self.mixed(node, batch)
-        return found if found is not None else (axis,) if plain and certain is not False else None
+        mixed = self.mixed(node, batch)
+        return mixed if mixed is not None else (axis,) if plain and certain is not False else None
 
     # ------------------------------------------------------------------------------------------------------ reading off
 
@@ -217,9 +217,9 @@ class Axes:
             if number >= MAX_TRIED:
                 break
             target = seen if self._order[source] <= self._order[seen] else node
-            found = self._moved_axes(source, name, parameter, target, batch)
-            if found is not None:
-                return found
+            moved = self._moved_axes(source, name, parameter, target, batch)
+            if moved is not None:
+                return moved
         return None
 
     def _parameters(self, node: fx.Node) -> Iterator[tuple[fx.Node, str, Tensor]]:

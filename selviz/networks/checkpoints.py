@@ -107,15 +107,15 @@ def _is_at(key: str, requested: str) -> bool:
 
 def _at_prefix(held: list[Weights], key: str) -> list[Weights]:
     """Return the tensors whose names begin with `key.`, without that."""
-    found = []
+    candidates = []
     for weights in held:
         start = key.removeprefix(weights.key).strip(".") if weights.key else key.strip(".")
         inner = {
             name[len(start) + 1 :]: value for name, value in weights.tensors.items() if name.startswith(f"{start}.")
         }
         if inner:
-            found.append(Weights(key, inner))
-    return found
+            candidates.append(Weights(key, inner))
+    return candidates
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -266,8 +266,8 @@ def misfit(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str
     if unexpected:
         parts.append(f"{_listed(unexpected)} unexpected")
     if shapes:
-        found, wanted = (list(side[shapes[0]].shape) for side in (weights, expected))
-        parts.append(f"{_listed(shapes)} mis-shaped ({found}, not {wanted})")
+        given_shape, wanted = (list(side[shapes[0]].shape) for side in (weights, expected))
+        parts.append(f"{_listed(shapes)} mis-shaped ({given_shape}, not {wanted})")
     if kinds:
         parts.append(f"{_listed(kinds)} of type {weights[kinds[0]].dtype}, not {expected[kinds[0]].dtype}")
     if broken:

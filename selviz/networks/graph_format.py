@@ -66,12 +66,12 @@ _PATH = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 @cache
 def functions() -> dict[str, object]:
     """Return the functions of tensors by qualified name, such as torch.nn.functional.relu."""
-    found: dict[str, object] = {f"operator.{name}": getattr(operator, name) for name in OPERATORS}
+    by_name: dict[str, object] = {f"operator.{name}": getattr(operator, name) for name in OPERATORS}
     for function, name in FUNCTION_NAMES.items():  # torch does not list all of them
         if getattr(torch.nn.functional, name, None) is function and not name.endswith("_"):
-            found[f"torch.nn.functional.{name}"] = function
+            by_name[f"torch.nn.functional.{name}"] = function
     # They take no tensor, so torch does not list them among those that may be overridden.
-    found |= {f"torch.{name}": getattr(torch, name) for name in FACTORIES}
+    by_name |= {f"torch.{name}": getattr(torch, name) for name in FACTORIES}
     homes = (torch, torch.nn.functional, torch.linalg, torch.fft, torch.special)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -80,8 +80,8 @@ def functions() -> dict[str, object]:
         for function in [*overridable.get(home, ()), *(overridable[torch.functional] if home is torch else ())]:
             name = getattr(function, "__name__", "")
             if _plain(name) and getattr(home, name, None) is function:
-                found[f"{home.__name__}.{name}"] = function
-    return found
+                by_name[f"{home.__name__}.{name}"] = function
+    return by_name
 
 
 @cache
@@ -171,15 +171,15 @@ def graph_document(traced: Traced) -> dict[str, Any]:
 
 def tensors_of(traced: Traced) -> dict[str, Tensor]:
     """Return every tensor that the graph's steps use, by its path, each with memory of its own."""
-    found: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     for node in traced.graph.nodes:
         if node.op == "get_attr":
-            found[node.target] = operator.attrgetter(node.target)(traced.root)
+            tensors[node.target] = operator.attrgetter(node.target)(traced.root)
         elif node.op == "call_module":
             module = traced.root.get_submodule(node.target)
             named = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
-            found |= {f"{node.target}.{name}": value for name, value in named}
-    return {name: value.detach().cpu().contiguous().clone() for name, value in found.items()}
+            tensors |= {f"{node.target}.{name}": value for name, value in named}
+    return {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
 
 
 def _module_entry(path: str, module: nn.Module) -> dict[str, Any]:
@@ -459,10 +459,10 @@ def _decoded(value: Any, made: Mapping[str, fx.Node]) -> Any:
     if kind == "dict":
         return {key: _decoded(part, made) for key, part in content.items()}
     if kind in ("dtype", "memory_format", "layout"):
-        found = getattr(torch, _identifier(content))
-        if type(found).__name__ != kind or content not in (*DTYPES, "strided", *MEMORY_FORMATS):
+        attribute = getattr(torch, _identifier(content))
+        if type(attribute).__name__ != kind or content not in (*DTYPES, "strided", *MEMORY_FORMATS):
             raise ValueError(f"the {kind} {content}")
-        return found
+        return attribute
     if kind == "device":
         return torch.device("cpu")
     if kind == "ellipsis":

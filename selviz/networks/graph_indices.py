@@ -32,16 +32,16 @@ def nodes_in(argument: Argument) -> list[fx.Node]:
 
 def from_image(graph: fx.Graph) -> set[fx.Node]:
     """Return the steps whose values depend on the pixels of the image, not on its shape alone."""
-    found: set[fx.Node] = set()
+    nodes: set[fx.Node] = set()
     for node in graph.nodes:
         attribute = node.op == "call_function" and node.target is getattr
         if (
             node.op == "placeholder"
-            or (not attribute and called(node) not in SHAPES and any(part in found for part in node.all_input_nodes))
-            or (attribute and node.args[1] in ("T", "mT") and node.args[0] in found)
+            or (not attribute and called(node) not in SHAPES and any(part in nodes for part in node.all_input_nodes))
+            or (attribute and node.args[1] in ("T", "mT") and node.args[0] in nodes)
         ):
-            found.add(node)
-    return found
+            nodes.add(node)
+    return nodes
 
 
 def check_indices(graph: fx.Graph) -> None:

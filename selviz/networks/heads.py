@@ -150,11 +150,11 @@ def _tensors(value: object, keys: tuple[str | int, ...] = ()) -> dict[tuple[str 
         inner = {item.name: getattr(value, item.name) for item in dataclasses.fields(value)}
     elif hasattr(value, "__dict__"):
         inner = {name: part for name, part in vars(value).items() if isinstance(part, Tensor)}
-    found: dict[tuple[str | int, ...], Tensor] = {}
+    tensors: dict[tuple[str | int, ...], Tensor] = {}
     for key, part in inner.items() if len(keys) < 3 else ():
         if isinstance(key, str | int):
-            found |= _tensors(part, (*keys, key))
-    return found
+            tensors |= _tensors(part, (*keys, key))
+    return tensors
 
 
 def _by_key(value: object) -> bool:

@@ -186,13 +186,13 @@ def _steps(run: PlainRun, traced: Traced, network: UnitNetwork, inputs: Tensor) 
     """Return for each layer the step of the plain network that has its values."""
     layers = {layer.name: traced.sources[layer.name] for layer in network.layers}
     values = ValueRecorder(network.root, network.graph, {source.node for source in layers.values()}).values(inputs)
-    found: dict[str, Step] = {}
+    steps: dict[str, Step] = {}
     near: dict[str, list[Step]] = {name: [] for name in layers}
 
     def look(step: Step, value: Tensor) -> None:
         for name, source in layers.items():
             known = values[source.node]
-            if name in found or not isinstance(known, Tensor) or known.shape != value.shape:
+            if name in steps or not isinstance(known, Tensor) or known.shape != value.shape:
                 continue
             exact = (step.path, step.function) == (source.path, source.function)
             if not exact and near[name] and (step.path != source.path or near[name][0].path == source.path):
@@ -200,23 +200,23 @@ def _steps(run: PlainRun, traced: Traced, network: UnitNetwork, inputs: Tensor) 
             if value.dtype != known.dtype or _off(value, known) > TOLERANCE:
                 continue
             if exact:
-                if step not in found.values():
-                    found[name] = step
+                if step not in steps.values():
+                    steps[name] = step
                     return
             else:
                 near[name].insert(0, step)
 
     run(inputs, look)
     for name in layers:
-        if name not in found:
-            free = [step for step in near[name] if step not in found.values()] or near[name]
+        if name not in steps:
+            free = [step for step in near[name] if step not in steps.values()] or near[name]
             if not free:
                 raise SelvizError(
                     f"The layer {name} of the traced network has values that do not come up in the network itself; "
                     "choose other layers: --layers NAME"
                 )
-            found[name] = free[0]
-    return found
+            steps[name] = free[0]
+    return steps
 
 
 def _alone(

@@ -89,17 +89,17 @@ def trace(
     graph.eliminate_dead_code()
     with_head(root, graph, head)
     one, three = (node_shapes(root, graph, example[:1].expand(images, *example.shape[1:])) for images in (1, 3))
-    found = find_layers(root, graph, example, one, three, specs)
-    if not found.layers:
-        seen = "; ".join(f"{entry.name}: {entry.reason}" for entry in found.left_out[:3])
+    layers = find_layers(root, graph, example, one, three, specs)
+    if not layers.layers:
+        seen = "; ".join(f"{entry.name}: {entry.reason}" for entry in layers.left_out[:3])
         raise SelvizError(
             "The network has no activation function between image and output, so it has no units"
             f"{f' (left out: {seen})' if seen else ''}. Name the modules whose outputs are units: --layers MODULE"
         )
     graph.lint()
-    moved = any(layer.node not in one for layer in found.layers)
+    moved = any(layer.node not in one for layer in layers.layers)
     shapes = node_shapes(root, graph, example[:1]) if moved else one
-    return Traced(root, graph, shapes, found.layers, found.sources, found.left_out)
+    return Traced(root, graph, shapes, layers.layers, layers.sources, layers.left_out)
 
 
 def _one_pass(model: nn.Module, example: Tensor) -> object:

@@ -72,8 +72,8 @@ class UnitNetwork:
 
     def observe(self, inputs: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return logits [N, C], and the activations [N, U] of every layer: each unit's mean over its positions."""
-        found: tuple[Tensor, list[Tensor]] = self._at_home(self.observer, inputs)
-        return found
+        observed: tuple[Tensor, list[Tensor]] = self._at_home(self.observer, inputs)
+        return observed
 
     def logits(self, inputs: Tensor) -> Tensor:
         """Return logits [N, C] of inputs [N, C, H, W]."""
@@ -185,17 +185,17 @@ class UnitNetwork:
         parameters).
         """
         end = self.layer(target).node if target else graph_nodes.result(self.graph).name
-        found: dict[str, list[Tensor]] = {}
+        weights: dict[str, list[Tensor]] = {}
         for node in reversed(self.graph.nodes):
-            if node.op not in ("call_module", "get_attr") or node.target in found:
+            if node.op not in ("call_module", "get_attr") or node.target in weights:
                 continue
             part = operator.attrgetter(node.target)(self.root)
             tensors = (
                 list(part.parameters()) if isinstance(part, nn.Module) else [part] * isinstance(part, nn.Parameter)
             )
             if tensors and (node.name == end or end in descendants(self.graph, [node.name])):
-                found[node.target] = tensors
-        return list(found.items())
+                weights[node.target] = tensors
+        return list(weights.items())
 
     def _nodes(self, names: Iterable[str]) -> list[str]:
         return [layer.node for layer in self.in_order(names)]

@@ -98,10 +98,10 @@ def corrupt(
         draws.begin(name, number, seed)
         if grey and name not in _ANY_CHANNELS:
             picture = picture.repeat(3, axis=-1)
-        found = np.asarray(function(picture, severity), dtype=np.float64)
-        if grey and found.shape[-1] == 3:
-            found = found.mean(axis=-1, keepdims=True)
-        np.rint(np.clip(found, 0, 255), out=results[row], casting="unsafe")
+        corrupted = np.asarray(function(picture, severity), dtype=np.float64)
+        if grey and corrupted.shape[-1] == 3:
+            corrupted = corrupted.mean(axis=-1, keepdims=True)
+        np.rint(np.clip(corrupted, 0, 255), out=results[row], casting="unsafe")
         report(row + 1)
     return result
 

@@ -97,10 +97,10 @@ def record(
 
 def _progress(path: Path) -> dict[str, Any] | None:
     try:
-        found = read_json(path)
+        progress = read_json(path)
     except SelvizError:  # a damaged file costs the chunks, not the run
         return None
-    return found if isinstance(found, dict) and isinstance(found.get("checks"), list) else None
+    return progress if isinstance(progress, dict) and isinstance(progress.get("checks"), list) else None
 
 
 def _array(path: Path, shape: tuple[int, int], fresh: bool) -> np.memmap:

@@ -24,15 +24,15 @@ def relink(store: Store, run: str, spec: str) -> dict[str, Any]:
     """
     about, spec = store.run(run), absolute_spec(spec)
     made_with = {name: about[name] for name in ("mean", "std") if about.get(name)}
-    found = datasets.load(spec, **{**image_settings(about), **made_with})
-    if found.fingerprint != about["fingerprint"]:
+    dataset = datasets.load(spec, **{**image_settings(about), **made_with})
+    if dataset.fingerprint != about["fingerprint"]:
         raise SelvizError(
-            f"The images in {spec} are not those of run {run} (fingerprint {found.fingerprint}, not "
+            f"The images in {spec} are not those of run {run} (fingerprint {dataset.fingerprint}, not "
             f"{about['fingerprint']}); name the folder that was moved, or a whole copy of it."
         )
-    write_json(_path(store.path, found.fingerprint), {"dataset": spec})
+    write_json(_path(store.path, dataset.fingerprint), {"dataset": spec})
     table = store.runs()
-    same = table["fingerprint"] == found.fingerprint
+    same = table["fingerprint"] == dataset.fingerprint
     return {"dataset": spec, "runs": table.loc[same, "run"].tolist()}
 
 

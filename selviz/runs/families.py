@@ -46,12 +46,12 @@ def groups(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
     finished = runs[runs["state"] == "finished"]
     table = families(finished)
     distinct = {tuple(row.values()): row for row in table}.values()
-    found = [(row, _alike(finished, table, row)) for row in distinct]
-    held = [set(members["run"]) for _, members in found]
-    found = [pair for pair, names in zip(found, held) if not any(names < other for other in held)]
+    pairs = [(row, _alike(finished, table, row)) for row in distinct]
+    held = [set(members["run"]) for _, members in pairs]
+    pairs = [pair for pair, names in zip(pairs, held) if not any(names < other for other in held)]
     named = {}
-    for row, members in sorted(found, key=lambda pair: -len(pair[1])):
-        near = [other for other, _ in found if all(other[name] == row[name] for name in ("dataset", "model"))]
+    for row, members in sorted(pairs, key=lambda pair: -len(pair[1])):
+        near = [other for other, _ in pairs if all(other[name] == row[name] for name in ("dataset", "model"))]
         words = [
             f"{name.replace('_', ' ')} {row[name]}"
             for name in row

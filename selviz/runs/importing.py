@@ -144,7 +144,7 @@ def import_run(
             return cast("dict[str, Any]", finished)
         raise SelvizError(f"The store has a run {name} already; give this one another name: --name {name[:190]}-2")
     source.check()
-    dataset = load_dataset(settings, lambda news: report({"run": name, **news}))
+    dataset = load_dataset(settings, lambda event: report({"run": name, **event}))
     read = read_network(source, dataset)
     on_read(read)
     return store_network(store, folder, facts, read, dataset, report, command)
@@ -176,7 +176,7 @@ def store_network(
             write_weights(folder / WEIGHTS, read.tensors)
             write_training(folder, [], provenance("cpu"))
             # A watched network has no `device`, which `capture_stage` and `batch_size` read.
-            capture_stage(store, folder, read.network, dataset, lambda news: report({"run": name, **news}))  # type: ignore[arg-type]
+            capture_stage(store, folder, read.network, dataset, lambda event: report({"run": name, **event}))  # type: ignore[arg-type]
             finish()
             more = {"left_out": [[entry.name, entry.reason] for entry in read.left_out], "head": read.head or None}
             summary = summarise(folder, {**facts, **more}, dataset)

@@ -44,9 +44,9 @@ def write(folder: Path, provenance: dict[str, Any]) -> None:
     paths = sorted((folder / "partial" / STAGE).glob("*.npz"))
     for number, path in enumerate(paths):
         # mypy infers no type for a lambda with a default.
-        found = kept(path, lambda path=path: _gone(path))  # type: ignore[misc]
+        snapshot = kept(path, lambda path=path: _gone(path))  # type: ignore[misc]
         for name in TABLES:
-            tables[name].append(found[name].assign(snapshot=number))
+            tables[name].append(snapshot[name].assign(snapshot=number))
     write_stage(folder, STAGE, {name: pd.concat(parts) for name, parts in tables.items()}, provenance)
 
 
@@ -56,13 +56,13 @@ def _gone(path: Path) -> NoReturn:
 
 def _tables(snapshot: Snapshot, dataset: Dataset) -> dict[str, pd.DataFrame]:
     labels, classes = dataset.eval_labels, len(dataset.class_names)
-    found = [unit_tables.layer_metrics(layer.cpu(), labels, classes) for layer in snapshot.activations]
+    tables = [unit_tables.layer_metrics(layer.cpu(), labels, classes) for layer in snapshot.activations]
     correct = (snapshot.predictions.cpu() == labels).double().mean()
     done = max(0.0, snapshot.epoch - 1 + snapshot.step / max(snapshot.steps, 1))
     about = {"epoch": snapshot.epoch, "step": snapshot.step, "done": done, "test_accuracy": float(correct)}
     columns = ["unit", "si", "null_p95", "preferred_class", "mean_activation", "dead"]
     return {
         "snapshots": pd.DataFrame([{**about, "images": len(labels)}]),
-        "snapshot_layers": pd.DataFrame([{"layer": at, **entry["layer"]} for at, entry in enumerate(found)]),
-        "snapshot_units": pd.concat([entry["units"][columns].assign(layer=at) for at, entry in enumerate(found)]),
+        "snapshot_layers": pd.DataFrame([{"layer": at, **entry["layer"]} for at, entry in enumerate(tables)]),
+        "snapshot_units": pd.concat([entry["units"][columns].assign(layer=at) for at, entry in enumerate(tables)]),
     }

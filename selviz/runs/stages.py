@@ -60,7 +60,7 @@ def capture_stage(
     if not again and stage_is_whole(folder, "capture") and stage_is_whole(folder, "metrics"):
         return
     classes = len(dataset.class_names)
-    found = record(
+    recorded = record(
         network,
         dataset.view(),
         classes,
@@ -68,7 +68,7 @@ def capture_stage(
         _capture_key(folder, dataset),
         lambda progress: tell({"stage": "capture", **progress}),
     )
-    _check_finite(found.logits, "outputs")
+    _check_finite(recorded.logits, "outputs")
     layers = pd.DataFrame(
         {
             "layer": range(len(network.layers)),
@@ -83,14 +83,14 @@ def capture_stage(
         {
             "image": range(len(dataset.eval_labels)),
             "label": dataset.eval_labels.int().numpy(),
-            "prediction": found.logits.argmax(axis=1).astype(np.int32),
+            "prediction": recorded.logits.argmax(axis=1).astype(np.int32),
             "fold": dataset.eval_folds.numpy(),
         }
     )
-    write_activations(folder, layers, images, enumerate(found.layers), provenance(str(network.device)))
+    write_activations(folder, layers, images, enumerate(recorded.layers), provenance(str(network.device)))
     measured, labels = [], dataset.without_sealed().eval_labels
-    for position, values in enumerate(found.layers):
-        tell({"stage": "metrics", "done": position, "of": len(found.layers)})
+    for position, values in enumerate(recorded.layers):
+        tell({"stage": "metrics", "done": position, "of": len(recorded.layers)})
         _check_finite(values, f"activations in layer {network.layers[position].name}")
         measured.append(unit_tables.layer_metrics(torch.from_numpy(values[: len(labels)]), labels, classes))
     tables = {
@@ -103,7 +103,7 @@ def capture_stage(
         "null_draws": pd.concat([entry["null"] for entry in measured]).groupby("draw", as_index=False).mean(),
     }
     write_stage(folder, "metrics", tables, {**provenance(str(network.device)), "shuffles": unit_tables.SHUFFLES})
-    found.discard()
+    recorded.discard()
 
 
 def _check_finite(values: np.ndarray, what: str) -> None:

@@ -220,8 +220,8 @@ def informedness(responses: Responses) -> Float[np.ndarray, "classes units"]:
     """
     _, at_least, of_class = responses.ranks
     inside = np.repeat(responses.counts, responses.counts)
-    found = of_class / inside - (at_least - of_class) / (responses.images - inside)
-    return responses.over_classes(np.maximum(np.maximum.reduceat(found, responses.starts, axis=1), 0))
+    informedness_at = of_class / inside - (at_least - of_class) / (responses.images - inside)
+    return responses.over_classes(np.maximum(np.maximum.reduceat(informedness_at, responses.starts, axis=1), 0))
 
 
 def d_prime(responses: Responses) -> Float[np.ndarray, "classes units"]:

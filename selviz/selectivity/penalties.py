@@ -65,8 +65,8 @@ def ccmas(sums: ClassSums) -> Tensor:
 
     Gale et al. 2020, arXiv 2007.01062. 0..1 for non-negative activations.
     """
-    found = _largest_class(sums)
-    return (found.mean - found.other_mean) / (found.mean + found.other_mean + index.EPS)
+    largest = _largest_class(sums)
+    return (largest.mean - largest.other_mean) / (largest.mean + largest.other_mean + index.EPS)
 
 
 def d_prime(sums: ClassSums) -> Tensor:
@@ -75,10 +75,10 @@ def d_prime(sums: ClassSums) -> Tensor:
 
     Variances are over n, and 1e-4 is added under the root, so that a unit with one activation has 0 (selviz's choice).
     """
-    found = _largest_class(sums)
-    assert found.mean_square is not None and found.other_mean_square is not None
-    variance = found.mean_square - found.mean.square() + found.other_mean_square - found.other_mean.square()
-    return (found.mean - found.other_mean) / (variance.clamp(min=0) / 2 + 1e-4).sqrt()
+    largest = _largest_class(sums)
+    assert largest.mean_square is not None and largest.other_mean_square is not None
+    variance = largest.mean_square - largest.mean.square() + largest.other_mean_square - largest.other_mean.square()
+    return (largest.mean - largest.other_mean) / (variance.clamp(min=0) / 2 + 1e-4).sqrt()
 
 
 def class_information(sums: ClassSums) -> Tensor:

@@ -106,13 +106,13 @@ def list_groups(data: StrPath, run: str | None = None) -> pd.DataFrame:
 
 def damaged_groups(data: StrPath) -> list[tuple[Path, str]]:
     """Return (file, what is wrong with it) of the groups that cannot be read."""
-    found = []
+    damaged = []
     for path in _files(data):
         try:
             read_group(data, path.stem)
         except SelvizError as error:
-            found.append((path, str(error)))
-    return found
+            damaged.append((path, str(error)))
+    return damaged
 
 
 def _files(data: StrPath) -> list[Path]:

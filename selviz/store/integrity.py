@@ -69,11 +69,11 @@ def check_run(store: "Store", run: str) -> list[Problem]:
         except OSError as error:
             problems.append(Problem(file, str(unreadable(file, error)).removesuffix(".")))
     if summary and not is_sealed(folder / "summary.json"):
-        told = f"run {run} was written by the first selviz: its settings, summary and weights have no checksum"
-        problems.append(Problem(folder, told, f"selviz migrate --data {store.path} --to NEW", note=True))
+        message = f"run {run} was written by the first selviz: its settings, summary and weights have no checksum"
+        problems.append(Problem(folder, message, f"selviz migrate --data {store.path} --to NEW", note=True))
     if not holder(folder / "claim.json"):
-        told = "was left by a process that was killed"
-        problems += [Problem(path, f"{path} {told}", f"rm {path}", note=True) for path in leftovers(folder, "**/.*")]
+        message = "was left by a process that was killed"
+        problems += [Problem(path, f"{path} {message}", f"rm {path}", note=True) for path in leftovers(folder, "**/.*")]
     return problems
 
 

@@ -21,20 +21,20 @@ def kept(path: Path, make: Callable[[], dict[str, pd.DataFrame]], again: bool = 
     """Return the tables of numbers at `path`; if they are not there, or `again`, those that `make` gives, kept at
     `path`.
     """
-    found = None if again else _finished(path)
-    if found is not None:
-        return found
-    found = make()
+    tables = None if again else _finished(path)
+    if tables is not None:
+        return tables
+    tables = make()
     temporary = path.with_name(f".{path.name}")
     arrays: dict[str, Any] = {
-        f"{name}:{column}": table[column].to_numpy() for name, table in found.items() for column in table
+        f"{name}:{column}": table[column].to_numpy() for name, table in tables.items() for column in table
     }
     with writing(path, temporary):
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
             np.savez(file, **arrays)
         move_into_place(temporary, path)
-    return found
+    return tables
 
 
 def _finished(path: Path) -> dict[str, pd.DataFrame] | None:

@@ -59,16 +59,16 @@ def row(data: Path, name: str) -> dict[str, Any]:
 
 def _stamp(folder: str) -> tuple[str | int | None, ...] | None:
     """Tell one content of a finished run's settings and summary from another; None where there is no summary."""
-    found: list[str | int | None] = [folder]
+    parts: list[str | int | None] = [folder]
     for name in ("summary.json", "config.json"):
         try:
             status = os.stat(os.path.join(folder, name))
-            found += [status.st_ino, status.st_mtime_ns, status.st_size]
+            parts += [status.st_ino, status.st_mtime_ns, status.st_size]
         except OSError:
             if name == "summary.json":
                 return None
-            found.append(None)
-    return tuple(found)
+            parts.append(None)
+    return tuple(parts)
 
 
 _finished: dict[tuple[str | int | None, ...], dict[str, Any]] = {}
@@ -120,8 +120,8 @@ def _cut_off(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
     if failure is not None:
         return {"state": "failed", "reason": str(failure.get("reason") or "it failed")}
     if not config and _hardly_begun(folder):
-        told = f"it was cut off before it began: type its command again, or remove {folder}"
-        return {"state": "unfinished", "reason": told}
+        message = f"it was cut off before it began: type its command again, or remove {folder}"
+        return {"state": "unfinished", "reason": message}
     if not config:
         return {"state": "failed", "reason": f"{folder} has no config.json, so nobody knows what it was: remove it"}
     return {"state": "unfinished", "reason": None}
@@ -145,18 +145,18 @@ def settings(folder: Path) -> dict[str, Any]:
     except SelvizError:
         pass
     try:
-        told = _object(folder / "summary.json")
+        summary = _object(folder / "summary.json")
     except SelvizError:
         return {}
-    if told.get("kind") == "imported":
-        return told
-    told = {field.name: told[field.name] for field in dataclasses.fields(RunConfig) if field.name in told}
+    if summary.get("kind") == "imported":
+        return summary
+    summary = {field.name: summary[field.name] for field in dataclasses.fields(RunConfig) if field.name in summary}
     # A summary has the mean and deviation that were used, whether or not they were given; the name tells.
-    used = {name: ",".join(map(str, told.get(name) or ())) for name in ("mean", "std")}
-    for found in ({**told, "mean": "", "std": ""}, {**told, **used}):
+    used = {name: ",".join(map(str, summary.get(name) or ())) for name in ("mean", "std")}
+    for candidate in ({**summary, "mean": "", "std": ""}, {**summary, **used}):
         with contextlib.suppress(SelvizError, TypeError):
-            if run_name(RunConfig(**found)) == folder.name:
-                return found
+            if run_name(RunConfig(**candidate)) == folder.name:
+                return candidate
     return {}
 
 

@@ -180,13 +180,13 @@ def _attach(
 def _fetch(connection: duckdb.DuckDBPyConnection, query: str, rows: int | None) -> pd.DataFrame:
     connection.execute(query)
     chunks: list[pd.DataFrame] = []
-    found, size = 0, 0
-    while rows is None or found < rows:
+    row_count, size = 0, 0
+    while rows is None or row_count < rows:
         chunk = connection.fetch_df_chunk(1)
         if chunk.empty and chunks:
             break
         chunks.append(chunk)
-        found += len(chunk)
+        row_count += len(chunk)
         size += int(chunk.memory_usage(deep=True).sum())
         if size > MOST_BYTES:
             raise SelvizError(

@@ -169,8 +169,8 @@ def _records(file: Path, size: int) -> list[dict[str, Any]]:
     """Return the records that fit a file of this size: its own, and that of a writer that died between the two
     renames.
     """
-    found = [read_json(record_path(file)), _pending(file)]
-    return [entry for entry in found if isinstance(entry, dict) and entry.get("bytes") == size]
+    records = [read_json(record_path(file)), _pending(file)]
+    return [entry for entry in records if isinstance(entry, dict) and entry.get("bytes") == size]
 
 
 def _pending(file: Path) -> dict[str, Any] | None:

@@ -106,14 +106,14 @@ class Store:
 
         with ThreadPoolExecutor(READERS) as readers:
             parts = list(readers.map(together, range(0, len(runs), AT_ONCE)))
-        found = pd.concat(parts).sort_values(["number", "layer"], kind="stable", ignore_index=True)
-        whole = len(found) == len(runs) * len(names)
-        if not whole or (found["units"].to_numpy() != np.tile(names["units"], len(runs))).any():
+        layers = pd.concat(parts).sort_values(["number", "layer"], kind="stable", ignore_index=True)
+        whole = len(layers) == len(runs) * len(names)
+        if not whole or (layers["units"].to_numpy() != np.tile(names["units"], len(runs))).any():
             raise SelvizError("These runs do not have the same layers.")
         repeated = pd.concat([names.drop(columns="units")] * len(runs), ignore_index=True)
-        found = found.assign(**{str(name): repeated[name] for name in repeated})
+        layers = layers.assign(**{str(name): repeated[name] for name in repeated})
         columns = list(self.layers(runs[0]))
-        return found[columns].assign(run=np.repeat(runs, len(names)))[["run", *columns]]
+        return layers[columns].assign(run=np.repeat(runs, len(names)))[["run", *columns]]
 
     def units(self, run: str, layer: str | None = None) -> pd.DataFrame:
         """Return every unit of the run or of one layer: si with its null, preferred_class, mean_activation, dead,
@@ -262,10 +262,10 @@ class Store:
 
     def unit(self, run: str, layer: str, unit: int) -> dict[str, Any]:
         """Return one unit as a dict: its row of `units`, with the run and its layer's depth and kind."""
-        found = self._layer(run, layer)
+        layer_row = self._layer(run, layer)
         table = self.units(run, layer)
-        row: Any = table[table["unit"] == _unit_number(found, unit)].iloc[0].to_dict()
-        facts = {name: found[name] for name in ("depth", "signed", "squeeze")}
+        row: Any = table[table["unit"] == _unit_number(layer_row, unit)].iloc[0].to_dict()
+        facts = {name: layer_row[name] for name in ("depth", "signed", "squeeze")}
         return {"run": run, **{name: _plain(value) for name, value in {**row, **facts}.items()}}
 
     def unit_measures(self, run: str) -> list[str]:
@@ -292,10 +292,10 @@ class Store:
         """Return one unit on every evaluation image: image, label, prediction, fold, label_index,
         prediction_index, value.
         """
-        found = self._layer(run, layer)
+        layer_row = self._layer(run, layer)
         images = self._reported_images(run)
         condition = "layer = ? AND unit = ? AND image < ?"
-        values = self._values(run, condition, (found["layer"], _unit_number(found, unit), images))
+        values = self._values(run, condition, (layer_row["layer"], _unit_number(layer_row, unit), images))
         table = self.images(run)
         if len(values) != len(table):
             raise self._damaged(run, f"it has {len(values)} activations of unit {unit} for {len(table)} images")
@@ -304,16 +304,16 @@ class Store:
 
     def ranks(self, run: str, layer: str, values: Sequence[float]) -> np.ndarray:
         """Return for each unit of a layer, the share 0..1 of images on which it is less active than in `values` [U]."""
-        found = self._layer(run, layer)
-        if len(values) != found["units"]:
-            raise SelvizError(f"Layer {layer} has {found['units']} units, and {len(values)} values were given.")
+        layer_row = self._layer(run, layer)
+        if len(values) != layer_row["units"]:
+            raise SelvizError(f"Layer {layer} has {layer_row['units']} units, and {len(values)} values were given.")
         # An image on which the unit is just as active counts half.
         query = (
             "SELECT avg((value < given[unit + 1])::INT + (value = given[unit + 1])::INT / 2) AS share "
             "FROM capture.activations, (SELECT ?::FLOAT[] AS given) WHERE layer = ? AND image < ? "
             "GROUP BY unit ORDER BY unit"
         )
-        parameters = (tuple(float(value) for value in values), found["layer"], self._reported_images(run))
+        parameters = (tuple(float(value) for value in values), layer_row["layer"], self._reported_images(run))
         return read_column(self._files(run, ("capture",)), query, parameters, self._fix(run))
 
     def matrix(self, run: str, layer: str) -> np.ndarray:
@@ -322,13 +322,13 @@ class Store:
 
     def _matrix(self, run: str, layer: str) -> np.ndarray:
         """Return the activations of one layer on all images, the sealed ones last, float32 [N, U]."""
-        found = self._layer(run, layer)
-        values = self._values(run, "layer = ?", (found["layer"],))
+        layer_row = self._layer(run, layer)
+        values = self._values(run, "layer = ?", (layer_row["layer"],))
         query = "SELECT count(*) AS images FROM capture.images"
         images = int(read(self._files(run, ("capture",)), query, (), self._fix(run))["images"][0])
-        if values.size != found["units"] * images:
+        if values.size != layer_row["units"] * images:
             raise self._damaged(run, f"it has {values.size} activations of layer {layer} for {images} images")
-        return values.reshape(found["units"], images).T
+        return values.reshape(layer_row["units"], images).T
 
     def thumbnails(self, run: str, images: Sequence[int]) -> dict[int, bytes]:
         """Return image number -> the bytes of a small picture that a browser shows; numbers that do not exist are
@@ -428,12 +428,12 @@ class Store:
         stages, order = stages_read(table), TABLES[table].order
         conditions, parameters = [], []
         if layer is not None:
-            found = self._layer(run, layer)
+            layer_row = self._layer(run, layer)
             conditions.append("t.layer = ?")
-            parameters.append(found["layer"])
+            parameters.append(layer_row["layer"])
             if unit is not None:
                 conditions.append("t.unit = ?")
-                parameters.append(_unit_number(found, unit))
+                parameters.append(_unit_number(layer_row, unit))
         query = f"{view_query(table, {stage: stage for stage in stages}, conditions)} ORDER BY {order}"
         return read(self._files(run, stages), query, tuple(parameters), self._fix(run, stages))
 
@@ -521,11 +521,13 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _unit_number(found: dict[str, Any], unit: Any) -> int:
+def _unit_number(layer_row: dict[str, Any], unit: Any) -> int:
     try:
         number = int(unit)
     except (TypeError, ValueError):
         number = -1
-    if not 0 <= number < found["units"]:
-        raise SelvizError(f"Unknown unit {str(unit)!r}: layer {found['name']} has the units 0 to {found['units'] - 1}.")
+    if not 0 <= number < layer_row["units"]:
+        raise SelvizError(
+            f"Unknown unit {str(unit)!r}: layer {layer_row['name']} has the units 0 to {layer_row['units'] - 1}."
+        )
     return number

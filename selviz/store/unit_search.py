@@ -121,8 +121,8 @@ def _measure(known: dict[str, str], name: str) -> str:
 def _condition(measure: str, wanted: Wanted) -> Query:
     parts: list[tuple[str, tuple[Any, ...]]] = []
     if wanted.find:
-        found = "contains(lower(l.name), lower(?)) OR ends_with(lower(l.name) || ':' || u.unit, lower(?))"
-        parts.append((f"({found} OR contains(lower(k.name), lower(?)))", (wanted.find,) * 3))
+        condition = "contains(lower(l.name), lower(?)) OR ends_with(lower(l.name) || ':' || u.unit, lower(?))"
+        parts.append((f"({condition} OR contains(lower(k.name), lower(?)))", (wanted.find,) * 3))
     if wanted.layer is not None:
         parts.append(("l.name = ?", (wanted.layer,)))
     if wanted.preferred_class is not None:

@@ -92,7 +92,7 @@ def network_problems(folders: Sequence[Path]) -> dict[Path, str | None]:
     Each runs in a process of its own kind, with limits of memory and time (`selviz.networks.first_run`): one that takes
     too much of either, or ends its process, is refused.
     """
-    found: dict[Path, str | None] = dict.fromkeys(folders)
+    problems: dict[Path, str | None] = dict.fromkeys(folders)
     left = [folder for folder in folders if (folder / NETWORK).exists()]
     while left:
         command = [sys.executable, "-P", "-m", "selviz.networks.first_run", *map(str, left)]
@@ -105,7 +105,9 @@ def network_problems(folders: Sequence[Path]) -> dict[Path, str | None]:
                     if "begins" in line:
                         under_way = Path(line["begins"])
                         continue
-                    found[Path(line["folder"])] = line["problem"] and f"its network cannot be used ({line['problem']})"
+                    problems[Path(line["folder"])] = (
+                        line["problem"] and f"its network cannot be used ({line['problem']})"
+                    )
                     left.remove(Path(line["folder"]))
                     under_way = None
             except TimeoutError:
@@ -116,12 +118,12 @@ def network_problems(folders: Sequence[Path]) -> dict[Path, str | None]:
             break
         if under_way is None:  # it never began: nothing was tried, so nothing is known to be sound
             return {
-                **found,
+                **problems,
                 **dict.fromkeys(left, "its network could not be tried: no process could be started for it"),
             }
-        found[under_way] = f"its network {why or f'ended the process that tried it (status {status})'}"
+        problems[under_way] = f"its network {why or f'ended the process that tried it (status {status})'}"
         left.remove(under_way)
-    return found
+    return problems
 
 
 def _lines(process: subprocess.Popen[bytes]) -> Iterator[dict[str, Any]]:

@@ -252,7 +252,7 @@ def map_summary(maps: pd.DataFrame) -> pd.DataFrame:
     """Return one row per layer: unit_si, rotation_si (a mean) and found_si on fold 1, nulls, draws."""
     rows = []
     for layer, part in maps.groupby("layer", sort=False):
-        units, found = part[part["basis"] == "units"].iloc[0], part[part["chosen"]].iloc[0]
+        units, best = part[part["basis"] == "units"].iloc[0], part[part["chosen"]].iloc[0]
         turned = part[part["basis"] == "rotation"]
         rows.append(
             {
@@ -260,9 +260,9 @@ def map_summary(maps: pd.DataFrame) -> pd.DataFrame:
                 "unit_si": units["si"],
                 "unit_null": units["null_mean"],
                 "rotation_si": turned["si"].mean(),
-                "found_si": found["si"],
-                "found_null": found["null_mean"],
-                "found_si_fit": found["si_fit"],
+                "found_si": best["si"],
+                "found_null": best["null_mean"],
+                "found_si_fit": best["si_fit"],
                 "restarts": int((part["basis"] == "found").sum()),
                 "rotations": len(turned),
             }

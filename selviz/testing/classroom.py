@@ -90,9 +90,9 @@ def _of_unit(store: Store, run: str, row: dict, about, engine, network, method: 
     from selviz.attribution import Target, attribute, faithfulness
 
     layer, unit = row["layer"], int(row["unit"])
-    found = run_ablation(store, run, {layer: [unit]}, draws=0, engine=engine)
-    after = number_text.share(found["accuracy_after"], found["images"])
-    silent = f"Accuracy goes from {number_text.percent(found['accuracy_before'])} to {after}"
+    effect = run_ablation(store, run, {layer: [unit]}, draws=0, engine=engine)
+    after = number_text.share(effect["accuracy_after"], effect["images"])
+    silent = f"Accuracy goes from {number_text.percent(effect['accuracy_before'])} to {after}"
     address = f"run={run}&layer={layer}&unit={unit}"
     numbers = {"SI": number_text.si(row["si"]), "Mean activation": number_text.number(row["mean_activation"])}
     values = store.activations(run, layer, unit).sort_values(["value", "image"], ascending=[False, True])
@@ -153,9 +153,9 @@ async def silence(visitor: Visitor, run: str, question: Question, counts: Counts
         counts.lost.append(f"{question.units} {question.mode}: {visitor.query}, {visitor.metrics()}")
         return
     counts.checked += 2
-    told = tuple(visitor.metrics()[f"Accuracy {when}"][0] for when in ("before", "after"))
-    if told != (question.before, question.after):
-        counts.wrong.append(f"{question.units} {question.mode}: {told}, not {question}")
+    accuracies = tuple(visitor.metrics()[f"Accuracy {when}"][0] for when in ("before", "after"))
+    if accuracies != (question.before, question.after):
+        counts.wrong.append(f"{question.units} {question.mode}: {accuracies}, not {question}")
     counts.errors += visitor.errors()
 
 
@@ -166,13 +166,13 @@ async def visit(address: str, runs: dict, end: float, think: float, counts: Coun
     async with Visitor(address) as visitor:
         while time.perf_counter() < end or not visitor.asked:
             run = generator.choice(list(runs))
-            actions, asked = runs[run]
+            actions, requests = runs[run]
             kind = generator.choices(list(OFTEN), OFTEN.values())[0]
             if kind == "link":
                 async with Visitor(address) as guest:
-                    await silence(guest, run, generator.choice(asked), counts, kind)
+                    await silence(guest, run, generator.choice(requests), counts, kind)
             elif kind == "silence":
-                await silence(visitor, run, generator.choice(asked), counts, kind)
+                await silence(visitor, run, generator.choice(requests), counts, kind)
             else:
                 await do(visitor, generator.choice([one for one in actions if one.kind == kind]), counts)
             await asyncio.sleep(generator.expovariate(1 / think))
@@ -200,9 +200,9 @@ async def greed(address: str, runs: dict, counts: Counts, seed: int) -> None:
     async with Visitor(address) as visitor:
         while True:
             run = generator.choice(list(runs))
-            actions, asked = runs[run]
-            await ask("ablation", f"run={run}&show=atlas&{generator.choice(asked).query()}")
-            await ask("ablation", f"run={run}&draws=1000&{generator.choice(asked).query()}")
+            actions, requests = runs[run]
+            await ask("ablation", f"run={run}&show=atlas&{generator.choice(requests).query()}")
+            await ask("ablation", f"run={run}&draws=1000&{generator.choice(requests).query()}")
             query = generator.choice([one for one in actions if one.kind == "unit"]).query
             await ask("unit", f"{query}&evidence=made&drawn={generator.randrange(10**6)}")
 
@@ -240,11 +240,11 @@ async def measure(address: str, server: int, runs: dict, options: Options) -> di
     """Warm the server up, lets the class in, waits until it has rested."""
     warm = Counts()
     async with Visitor(address) as visitor:
-        for run, (actions, asked) in runs.items():
+        for run, (actions, requests) in runs.items():
             once = [next(one for one in actions if one.kind == kind) for kind in ("unit", "attribution")]
             for action in [*(one for one in actions if one.kind == "page"), *once]:
                 await do(visitor, action, warm)
-            await silence(visitor, run, asked[0], warm, "silence")
+            await silence(visitor, run, requests[0], warm, "silence")
     await asyncio.sleep(options.rest)
     before, over_time, started = resident(server), [], time.perf_counter()
 
@@ -303,9 +303,9 @@ def visit_as_a_class(options: Options) -> dict:
             path.open("wb") as log,
             serving(place, started=servers.append, log=log, SELVIZ_NO_DEMO="0") as address,
         ):
-            found = asyncio.run(measure(address, servers[0].pid, runs, options))
+            measured = asyncio.run(measure(address, servers[0].pid, runs, options))
         logged = raised(path)
-        found["errors"] += len(logged)
-        found["examples"]["server_log"] = logged[:5]
+        measured["errors"] += len(logged)
+        measured["examples"]["server_log"] = logged[:5]
         settings = {name: value for name, value in asdict(options).items() if name not in ("data", "runs")}
-        return {**found, **settings, "runs": names, "modes": list(MODES)}
+        return {**measured, **settings, "runs": names, "modes": list(MODES)}

@@ -66,61 +66,63 @@ class Tally:
     def check(self, question: Question, before: str, after: str) -> None:
         self.answers += 1
         if (before, after) != (question.before, question.after):
-            told = f"{before} -> {after}, not {question.before} -> {question.after}"
-            self.wrong.append(f"{question.units} {question.mode}: {told}")
+            difference = f"{before} -> {after}, not {question.before} -> {question.after}"
+            self.wrong.append(f"{question.units} {question.mode}: {difference}")
 
 
 def questions(store: Store, run: str, selections: int, seed: int = 0) -> list[Question]:
     """Return random selections of one to six units, each in every mode, with what `run_ablation` says of them."""
     generator = random.Random(seed)
     sizes = store.units(run).groupby("layer", sort=False).size().to_dict()
-    engine, found = open_engine(store, run), []
-    while len(found) < selections * len(MODES):
+    engine, asked_questions = open_engine(store, run), []
+    while len(asked_questions) < selections * len(MODES):
         every = [(layer, unit) for layer, size in sizes.items() for unit in range(size)]
         chosen = set(generator.sample(every, generator.randint(1, 6)))
         units = {layer: [unit for unit in range(size) if (layer, unit) in chosen] for layer, size in sizes.items()}
         units = {layer: numbers for layer, numbers in units.items() if numbers}
         text = format_units(units)
-        if any(question.units == text for question in found):
+        if any(question.units == text for question in asked_questions):
             continue
         for mode in MODES:
             factor = FACTOR if mode == "scale" else None
             result = run_ablation(store, run, units, mode, factor=factor, draws=0, engine=engine)
             accuracies = (f"{100 * result[f'accuracy_{when}']:.1f} %" for when in ("before", "after"))
-            found.append(Question(text, mode, *accuracies))
+            asked_questions.append(Question(text, mode, *accuracies))
     engine.close()
-    return found
+    return asked_questions
 
 
-async def crowd(address: str, run: str, asked: list[Question], seconds: float, visitors: int, browsers: int) -> Tally:
+async def crowd(
+    address: str, run: str, questions: list[Question], seconds: float, visitors: int, browsers: int
+) -> Tally:
     """Return visitors without and with a browser, together, for that many seconds."""
     tally, people = Tally(), visitors + browsers
-    texts = list(dict.fromkeys(question.units for question in asked))
-    own = [[question for question in asked if texts.index(question.units) % people == i] for i in range(people)]
+    texts = list(dict.fromkeys(question.units for question in questions))
+    own = [[question for question in questions if texts.index(question.units) % people == i] for i in range(people)]
     end = time.perf_counter() + seconds
-    together = [visit(address, run, mine, end, tally, seed) for seed, mine in enumerate(own[:visitors])]
+    together = [visit(address, run, share, end, tally, seed) for seed, share in enumerate(own[:visitors])]
     if browsers:
         together.append(browse_all(address, run, own[visitors:], end, tally))
     await asyncio.gather(*together)
     return tally
 
 
-async def visit(address: str, run: str, asked: list[Question], end: float, tally: Tally, seed: int) -> None:
+async def visit(address: str, run: str, questions: list[Question], end: float, tally: Tally, seed: int) -> None:
     """Be one visitor without a browser: opens the page, then goes to other addresses or clicks another mode."""
     generator = random.Random(seed)
-    now = generator.choice(asked)
+    now = generator.choice(questions)
     async with Visitor(address) as visitor:
         await visitor.go("ablation", f"run={run}&{now.query()}")
         await _answered(visitor, now, tally)
         while time.perf_counter() < end or visitor.asked < 2:
             # Nobody clicks the mode that is lit: that may still be an older one than the one asked for last.
             lit = visitor.value("Set them to")
-            same = [question for question in asked if question.units == now.units and [MODES[question.mode]] != lit]
+            same = [question for question in questions if question.units == now.units and [MODES[question.mode]] != lit]
             if generator.random() < 0.5:
                 now = generator.choice(same)
                 await visitor.choose("Set them to", [MODES[now.mode]])
             else:
-                now = generator.choice([question for question in asked if question != now])
+                now = generator.choice([question for question in questions if question != now])
                 await visitor.go("ablation", now.query())
             if generator.random() < HURRY:
                 await asyncio.sleep(generator.uniform(0, 0.3))
@@ -156,9 +158,9 @@ def shows_something(visitor: Visitor, question: Question, alone: bool = False) -
     Which question it is, the page tells by its address, to which it adds the run. It does not where that is named
     already, as in a visitor's first request; so `alone`, that no older request is under way, has to be known then.
     """
-    told = dict(parse_qsl(visitor.query if alone or visitor.asked == 1 else visitor.told or ""))
-    asked = told.get("silence") == question.units and told.get("mode", "zero") == question.mode
-    return visitor.begun and asked and any(label.startswith("Accuracy after") for label in visitor.metrics())
+    parameters = dict(parse_qsl(visitor.query if alone or visitor.asked == 1 else visitor.told or ""))
+    is_question = parameters.get("silence") == question.units and parameters.get("mode", "zero") == question.mode
+    return visitor.begun and is_question and any(label.startswith("Accuracy after") for label in visitor.metrics())
 
 
 def shows_exactly(visitor: Visitor, question: Question, alone: bool = False) -> bool:
@@ -177,12 +179,14 @@ async def browse_all(
 
     async with async_playwright() as driver:
         browser = await driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        await asyncio.gather(*(browse(browser, address, run, mine, end, tally, i, think) for i, mine in enumerate(own)))
+        await asyncio.gather(
+            *(browse(browser, address, run, share, end, tally, i, think) for i, share in enumerate(own))
+        )
         await browser.close()
 
 
 async def browse(
-    browser, address: str, run: str, asked: list[Question], end: float, tally: Tally, seed: int, think: float
+    browser, address: str, run: str, questions: list[Question], end: float, tally: Tally, seed: int, think: float
 ) -> None:
     """Be one visitor in a browser, who types other addresses."""
     generator = random.Random(seed)
@@ -190,7 +194,7 @@ async def browse(
     tab = await context.new_page()
     tab.on("pageerror", lambda error: tally.errors.append(f"in the browser: {error}"))
     while time.perf_counter() < end or not tally.browser_settled:
-        now = generator.choice(asked)
+        now = generator.choice(questions)
         sent = time.perf_counter()
         await tab.goto(f"{address}/ablation?run={run}&{now.query()}", wait_until="commit")
         tally.requests += 1

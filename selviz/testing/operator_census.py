@@ -120,11 +120,11 @@ def census(names: list[str]) -> dict[str, dict[str, int] | dict[str, str]]:
     untraced: dict[str, str] = {}
     for name in names:
         for way in tracing.WAYS:
-            found, reason = trace_one(name, way)
-            if found is None:
+            seen, reason = trace_one(name, way)
+            if seen is None:
                 untraced[f"{name} by {way}"] = reason
                 continue
-            for kind, operator in set(operators(found)):
+            for kind, operator in set(operators(seen)):
                 counts[kind][operator] += 1
         print(name, file=sys.stderr, flush=True)
     return {kind: dict(sorted(counter.items())) for kind, counter in counts.items()} | {"untraced": untraced}

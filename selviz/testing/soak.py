@@ -36,24 +36,24 @@ def link(dice: random.Random, page: str, run: str, sizes: dict[str, int], images
     """Return a link to the page that a person might have."""
     layer = dice.choice(list(sizes))
     unit = str(dice.randrange(sizes[layer]))
-    told = {
+    parameters = {
         "unit": {"layer": layer, "unit": unit, "image": str(dice.randrange(images))},
         "ablation": {"silence": f"{layer}:{unit}", "mode": dice.choice(["zero", "mean"])},
         "units": {"layer": layer, "dead": dice.choice(["all", "live"])},
         "lesson": {"step": str(dice.randrange(1, 8))},
         "data": {"query": f"select * from units where unit = {unit} limit {dice.randrange(1, 50)}"},
     }
-    return {"run": run, **told.get(page, {})}
+    return {"run": run, **parameters.get(page, {})}
 
 
 def kinds(process: int) -> dict[str, int]:
     """Return what the file handles of a process are now: sockets, pipes, files by their ending, ... (Linux)."""
-    found = Counter()
+    counts = Counter()
     for handle in Path(f"/proc/{process}/fd").iterdir():
         with suppress(OSError):  # closed in between
             name = os.readlink(handle)
-            found[Path(name).suffix or name if name.startswith("/") else name.partition(":")[0]] += 1
-    return dict(found.most_common())
+            counts[Path(name).suffix or name if name.startswith("/") else name.partition(":")[0]] += 1
+    return dict(counts.most_common())
 
 
 def sample(process: int) -> dict[str, float]:
@@ -98,16 +98,16 @@ def slope(samples: list[dict], name: str) -> dict:
     """
     later = samples[int(len(samples) * SETTLED) :]
     x, y = np.array([one["visits"] for one in later]) / 1000, np.array([one[name] for one in later])
-    found = stats.linregress(x, y)
-    half = stats.t.ppf(0.975, len(x) - 2) * np.nan_to_num(found.stderr)  # NaN where the quantity never changed
-    low, high = found.slope - half, found.slope + half
+    regression = stats.linregress(x, y)
+    half = stats.t.ppf(0.975, len(x) - 2) * np.nan_to_num(regression.stderr)  # NaN where the quantity never changed
+    low, high = regression.slope - half, regression.slope + half
     level = float(np.median(y))
     return {
         "level": level,
-        "per_1000_visits": found.slope,
+        "per_1000_visits": regression.slope,
         "low": low,
         "high": high,
-        "a_day": found.slope * DAY / 1000,
+        "a_day": regression.slope * DAY / 1000,
         "a_day_high": high * DAY / 1000,
         "rounds": len(x),
         "flat": bool(low <= 0 or high * DAY / 1000 < SMALL * level),

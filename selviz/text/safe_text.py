@@ -30,9 +30,9 @@ def plain(text: object) -> str:
     return str(text) if re.fullmatch(r"[^\W_]+( [^\W_]+)*", str(text)) else code(text)
 
 
-def short(text: object, most: int = 14) -> str:
-    """Return at most `most` characters of a name, for places without room; not made safe for HTML or Markdown."""
-    return str(text) if len(str(text)) <= most else f"{str(text)[: most - 1]}…"
+def short(text: object, max_characters: int = 14) -> str:
+    """Return at most `max_characters` characters of a name where room is short; not made safe for HTML or Markdown."""
+    return str(text) if len(str(text)) <= max_characters else f"{str(text)[: max_characters - 1]}…"
 
 
 def label(text: object) -> str:

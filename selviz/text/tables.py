@@ -173,17 +173,17 @@ def ablation_text(result: Mapping[str, Any]) -> str:
     return "\n".join([*lines, "", table(classes, ["class", "images", "before", "after", "after_low", "after_high"])])
 
 
-def areas_text(areas: pd.DataFrame, of: str = "layer") -> str:
+def areas_text(areas: pd.DataFrame, label: str = "layer") -> str:
     """Return the areas under the curves that `interventions.run_curves` found, one line a layer, random orders as
     a range.
     """
     rows = []
-    for layer, part in areas.groupby(of, sort=False):
+    for layer, part in areas.groupby(label, sort=False):
         by_direction = {direction: curves["area"] for direction, curves in part.groupby("direction")}
         random = by_direction["random"]
         rows.append(
             {
-                of: layer,
+                label: layer,
                 **{name: float(by_direction[name].iloc[0]) for name in ("descending", "ascending")},
                 "random_mean": float(random.mean()),
                 "random_low": float(random.min()),
@@ -200,10 +200,10 @@ def early_text(areas: pd.DataFrame) -> str:
     return areas_text(areas, "epoch")
 
 
-def agreement_text(found: Mapping[str, pd.DataFrame]) -> str:
+def agreement_text(tables: Mapping[str, pd.DataFrame]) -> str:
     """Return the rank correlations of `unit_metrics.agreement`, a table a layer."""
     parts = []
-    for layer, matrix in found.items():
+    for layer, matrix in tables.items():
         heading = f"{layer}: Spearman's rank correlation over {matrix.attrs['units']} live units"
         parts.append(f"{heading}\n{table(matrix.rename_axis('metric').reset_index())}")
     return "\n\n".join(parts)
@@ -286,24 +286,24 @@ class Progress:
             self.bar.close()
         self.bar = None
 
-    def __call__(self, news: Mapping[str, Any]) -> None:
-        title = f"{news.get('run', '')} {news.get('stage', '')}".strip()
+    def __call__(self, event: Mapping[str, Any]) -> None:
+        title = f"{event.get('run', '')} {event.get('stage', '')}".strip()
         changed, self.title = title != self.title, title
-        done, total = _position(news)
-        measured = [f"{name} {news[name]:.3f}" for name in ("loss", "test_accuracy", "mean_si") if name in news]
-        if "layer" in news:
-            measured += [news["layer"], *([f"{done} of {total}"] if total and not sys.stderr.isatty() else [])]
-        if "epochs" in news and "epoch" in news:
-            measured.insert(0, f"epoch {news['epoch']}/{news['epochs']}")
+        done, total = _position(event)
+        measured = [f"{name} {event[name]:.3f}" for name in ("loss", "test_accuracy", "mean_si") if name in event]
+        if "layer" in event:
+            measured += [event["layer"], *([f"{done} of {total}"] if total and not sys.stderr.isatty() else [])]
+        if "epochs" in event and "epoch" in event:
+            measured.insert(0, f"epoch {event['epoch']}/{event['epochs']}")
         before, self.words = self.words, ", ".join(measured) or self.words
         if not sys.stderr.isatty():
-            if changed or "test_accuracy" in news or ("layer" in news and self.words != before):
+            if changed or "test_accuracy" in event or ("layer" in event and self.words != before):
                 print(f"{title}: {', '.join(measured)}" if measured else title, file=sys.stderr, flush=True)
             return
         if changed:
             self.__exit__()
-            if news.get("stage") != "finished":
-                self._new_bar(title, leave=news.get("stage") == "training")
+            if event.get("stage") != "finished":
+                self._new_bar(title, leave=event.get("stage") == "training")
         if self.bar is not None:
             self.bar.set_postfix_str(self.words, refresh=False)
             self.bar.update(max(0.0, done / total - self.bar.n) if total else 0)
@@ -320,17 +320,17 @@ SWEEP_COLUMNS = "run state epoch epochs loss accuracy mean_si dead".split()
 SWEEP_ROWS = 12
 
 
-def sweep_text(rows: Sequence[Mapping[Any, Any]], left: float | None = None, most: int | None = None) -> str:
+def sweep_text(rows: Sequence[Mapping[Any, Any]], left: float | None = None, max_rows: int | None = None) -> str:
     """Return how far a sweep is: one line, and a table of its runs (rows of `sweep.run_status`).
 
-    With `most`, only so many are listed: those that failed, are running, or wait, in this order.
+    With `max_rows`, only so many are listed: those that failed, are running, or wait, in this order.
     """
     count = {state: sum(row["state"] == state for row in rows) for state in ("finished", "running", "failed")}
     heading = f"{count['finished']} of {len(rows)} runs finished"
     heading += "".join(f", {count[state]} {state}" for state in ("running", "failed") if count[state])
     heading += f"; about {duration(left)} left" if left else ""
     order = ("failed", "running", "unfinished", "waiting", "finished")
-    listed = list(rows) if most is None else sorted(rows, key=lambda row: order.index(row["state"]))[:most]
+    listed = list(rows) if max_rows is None else sorted(rows, key=lambda row: order.index(row["state"]))[:max_rows]
     reasons = [f"{row['run']}: {row['reason']}" for row in listed if row["reason"]]
     return "\n".join([heading, table(pd.DataFrame(listed), SWEEP_COLUMNS), *reasons])
 
@@ -359,8 +359,8 @@ class SweepProgress:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def __call__(self, news: Mapping[str, Any]) -> None:
-        rows, left = news["runs"], news["left"]
+    def __call__(self, event: Mapping[str, Any]) -> None:
+        rows, left = event["runs"], event["left"]
         if sys.stderr.isatty():
             text = sweep_text(rows, left, SWEEP_ROWS)
             up = f"\x1b[{self.drawn}F" if self.drawn else ""
@@ -370,20 +370,22 @@ class SweepProgress:
         ended = {row["run"]: row for row in rows if row["state"] in ("finished", "failed")}
         for run, row in ended.items():
             if self.ended is not None and run not in self.ended:
-                told = f"accuracy {row['accuracy']:.3f}" if row["accuracy"] is not None else row["reason"]
+                label = f"accuracy {row['accuracy']:.3f}" if row["accuracy"] is not None else row["reason"]
                 after = f", about {duration(left)} left" if left else ""
-                print(f"{run} {row['state']}: {told} ({len(ended)} of {len(rows)}{after})", file=sys.stderr, flush=True)
+                print(
+                    f"{run} {row['state']}: {label} ({len(ended)} of {len(rows)}{after})", file=sys.stderr, flush=True
+                )
         self.ended = set(ended)
 
 
-def _position(news: Mapping[str, Any]) -> tuple[float, float]:
+def _position(event: Mapping[str, Any]) -> tuple[float, float]:
     """Return how far a stage is: (done, total); (0, 0) where the news do not say."""
     for name in ("done", "draw"):
-        if name in news and "of" in news:
-            return news[name], news["of"]
-    if "images" in news and "of" in news:
-        return news["images"], news["of"]
-    if "epoch" in news and "epochs" in news:
-        part = news["step"] / news["steps"] if news.get("steps") else 1
-        return news["epoch"] - 1 + part, news["epochs"]
+        if name in event and "of" in event:
+            return event[name], event["of"]
+    if "images" in event and "of" in event:
+        return event["images"], event["of"]
+    if "epoch" in event and "epochs" in event:
+        part = event["step"] / event["steps"] if event.get("steps") else 1
+        return event["epoch"] - 1 + part, event["epochs"]
     return 0, 0

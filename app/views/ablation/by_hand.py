@@ -51,8 +51,8 @@ def by_hand(run: str, sizes: dict[str, int]) -> Units:
     rows = _plot(run, layer, chosen) if way == "plot" else _table(run, table, chosen)
     picked = by_layer(rows)
     with st.container(horizontal=True, vertical_alignment="center"):
-        told = f"{numbers.counted(len(rows), 'unit')} marked" if len(rows) else "Mark units to silence them."
-        st.markdown(told)
+        label = f"{numbers.counted(len(rows), 'unit')} marked" if len(rows) else "Mark units to silence them."
+        st.markdown(label)
         both = {name: sorted({*chosen.get(name, ()), *picked.get(name, ())}) for name in sizes}
         st.button("Silence only these", disabled=not picked, on_click=put, args=(run, picked))
         st.button("Add them", disabled=not picked or not chosen, on_click=put, args=(run, both))
@@ -106,10 +106,10 @@ def _plot(run: str, layer: str, chosen: Units) -> pd.DataFrame:
     axes = {}
     for column, name, default in zip(st.columns(2), ("x", "y"), ("si", "mean_activation")):
         axes[name] = address.choose(name, list(known), default, f"{name} axis")
-        told = {"x": "Across", "y": "Upwards"}[name]
+        title = {"x": "Across", "y": "Upwards"}[name]
         with column:
-            address.widget(st.selectbox, told, list(known), name=name, value=axes[name], format_func=known.get)
-    silent = [unit in chosen.get(of, ()) for of, unit in zip(table["layer"], table["unit"])]
+            address.widget(st.selectbox, title, list(known), name=name, value=axes[name], format_func=known.get)
+    silent = [unit in chosen.get(layer_name, ()) for layer_name, unit in zip(table["layer"], table["unit"])]
     titles = {name: known[axis] for name, axis in axes.items()}
     figure = figures.units.unit_scatter(
         table.assign(x=table[axes["x"]], y=table[axes["y"]], silent=silent),
@@ -126,7 +126,7 @@ def _plot(run: str, layer: str, chosen: Units) -> pd.DataFrame:
         "Units", figure, how, table, "scatter", on_select="rerun", selection_mode=("lasso", "box", "points")
     )
     marked = {tuple(point["customdata"]) for point in event["selection"]["points"] if point.get("customdata")}
-    return table[[(of, unit) in marked for of, unit in zip(table["layer"], table["unit"])]]
+    return table[[(layer_name, unit) in marked for layer_name, unit in zip(table["layer"], table["unit"])]]
 
 
 def _table(run: str, table: pd.DataFrame, chosen: Units) -> pd.DataFrame:

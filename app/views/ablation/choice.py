@@ -102,11 +102,11 @@ def _most_preferred(units: pd.DataFrame, names: list[str]) -> str:
 
 
 def _layers(sizes: dict[str, int], default: list[str]) -> list[str]:
-    asked = [part for part in address.get("layers").split(",") if part]
-    for part in asked:
+    requested = [part for part in address.get("layers").split(",") if part]
+    for part in requested:
         if part not in sizes:
-            address.not_found("layer", part, "the others" if set(asked) & set(sizes) else default[-1])
-    layers = [layer for layer in sizes if layer in asked] or default
+            address.not_found("layer", part, "the others" if set(requested) & set(sizes) else default[-1])
+    layers = [layer for layer in sizes if layer in requested] or default
     address.widget(
         st.multiselect, "Layers", list(sizes), name="layers", value=layers, text=lambda picked: ",".join(picked)
     )
@@ -114,10 +114,10 @@ def _layers(sizes: dict[str, int], default: list[str]) -> list[str]:
 
 
 def _count(sizes: dict[str, int], layers: list[str]) -> int:
-    most = min(sizes[layer] for layer in layers)
-    count = address.integer("k", 1, most, min(5, most))
-    if most > 1:
-        address.widget(st.slider, "Units from each layer (k)", 1, most, name="k", value=count, width=260)
+    smallest = min(sizes[layer] for layer in layers)
+    count = address.integer("k", 1, smallest, min(5, smallest))
+    if smallest > 1:
+        address.widget(st.slider, "Units from each layer (k)", 1, smallest, name="k", value=count, width=260)
     return count
 
 

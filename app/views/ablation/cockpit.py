@@ -75,24 +75,24 @@ def tile_values(run: str) -> dict[str, Any]:
         if shown == "class":
             return {}
         options = ["all images", *names]
-        of = address.choose("cost", options, options[0], "class")
+        cost = address.choose("cost", options, options[0], "class")
         address.widget(
             st.selectbox,
             "Cost for",
             options,
             name="cost",
-            value=of,
+            value=cost,
             default=options[0],
             width=150,
             label_visibility="collapsed",
             format_func=safe_text.plain,
         )
         st.caption("purple: accuracy is lost when the unit alone is silent, green: gained", width="content")
-    if of == options[0]:
+    if cost == options[0]:
         effects = reads.store().atlas(run)
     else:
         effects = reads.store().atlas_classes(run)
-        effects = effects[effects["class_index"] == names.index(of)]
+        effects = effects[effects["class_index"] == names.index(cost)]
     units = reads.store().units(run)[["layer", "unit"]].merge(effects[["layer", "unit", "change"]], how="left")
     change = units["change"].fillna(0.0).to_numpy(dtype=float)
     scale = max(float(np.abs(change).max()), 1e-9)
@@ -152,12 +152,12 @@ def verdict(request: AblationRequest, result: Result, draws: int, how_sure: Delt
         controls = ablation_result.against_controls(
             request, result, draws, lambda progress: slot.markdown(f"{first} Comparing: {progress} …")
         )
-    told = " ".join(
+    sentences = " ".join(
         sentence
-        for name, found in controls.items()
-        if (sentence := _rank_in_words(name, found, result["accuracy_after"], request.keep))
+        for name, control in controls.items()
+        if (sentence := _rank_in_words(name, control, result["accuracy_after"], request.keep))
     )
-    slot.markdown(f"{first} {told}")
+    slot.markdown(f"{first} {sentences}")
 
 
 def _size(change: float) -> str:
@@ -176,11 +176,11 @@ def _worst_class(result: Result) -> str:
     )
 
 
-def _rank_in_words(name: str, found: Result, after: float, keep: bool) -> str:
-    draws = len(found["accuracies"])
+def _rank_in_words(name: str, result: Result, after: float, keep: bool) -> str:
+    draws = len(result["accuracies"])
     if not draws:
         return ""
-    worse = sum(accuracy <= after for accuracy in found["accuracies"])  # sets that break at least as much
+    worse = sum(accuracy <= after for accuracy in result["accuracies"])  # sets that break at least as much
     better = draws - worse
     kinds = {"control": "random sets of as many units", "matched": "sets of equally active units"}
     if keep:

@@ -71,10 +71,10 @@ def _groups(run: str, units: Units) -> None:
         there, _ = unit_lists.parse_existing_units(
             unit_lists.format_units(read_group(reads.data(), key)["units"]), sizes
         )
-        told = numbers.counted(sum(map(len, there.values())), "unit")
+        label = numbers.counted(sum(map(len, there.values())), "unit")
         with st.container(horizontal=True, gap="xsmall", vertical_alignment="center"):
             st.button(
-                f"{safe_text.plain(row['name'])} · {told}",
+                f"{safe_text.plain(row['name'])} · {label}",
                 key=f"group-{key}",
                 disabled=not there,
                 help=f"chosen in {safe_text.code(row['run'])}" if row["run"] and row["run"] != run else None,

@@ -33,28 +33,29 @@ def curves(run: str, layer: str) -> None:
     names = list(dict.fromkeys(table["layer"]))
     metrics = list(dict.fromkeys(table["metric"]))
     with st.container(horizontal=True):
-        of = address.choose("curve", names, layer if layer in names else names[0], "layer of the curves")
-        address.widget(st.selectbox, "Layer", names, name="curve", value=of, width=220)
+        curve_layer = address.choose("curve", names, layer if layer in names else names[0], "layer of the curves")
+        address.widget(st.selectbox, "Layer", names, name="curve", value=curve_layer, width=220)
         metric = address.choose("order", metrics, metrics[0], "metric of the curves")
         if len(metrics) > 1:
             address.widget(st.selectbox, "Ordered by", metrics, name="order", value=metric, width=220)
-    shown = table[(table["layer"] == of) & (table["metric"] == metric)]
-    found = areas[(areas["layer"] == of) & (areas["metric"] == metric)].set_index("direction")["area"]
-    random = found[["random"]].to_numpy()
+    shown = table[(table["layer"] == curve_layer) & (table["metric"] == metric)]
+    by_direction = areas[(areas["layer"] == curve_layer) & (areas["metric"] == metric)].set_index("direction")["area"]
+    random = by_direction[["random"]].to_numpy()
     images = int(shown["images"].iloc[0])
     tables.chart(
         f"Removing units in order of {metric}",
         figures.ablation.removal_curves(shown, theme.dark()),
-        f"Accuracy on fold 1 ({numbers.counted(images, 'image')}) while units of {of} are silenced, in an order taken "
+        f"Accuracy on fold 1 ({numbers.counted(images, 'image')}) while units of {curve_layer} are "
+        "silenced, in an order taken "
         f"on fold 0. Grey: the mean of {len(random)} random orders, and the band from their lowest to their highest.",
         shown[["direction", "draw", "removed", "images", "accuracy"]],
         "curves",
     )
     lines = []
     for direction, name in ORDERS.items():
-        rank = rank_among(float(found[direction]), random)
+        rank = rank_among(float(by_direction[direction]), random)
         lines.append(
-            f"- {name}: area under the curve {found[direction]:.3f}, random orders {random.min():.3f} to "
+            f"- {name}: area under the curve {by_direction[direction]:.3f}, random orders {random.min():.3f} to "
             f"{random.max():.3f} (n = {rank.draws}); rank test, two-sided: {numbers.p_value(rank.p)}, at least "
             f"{rank.smallest:.3f} with so few orders."
         )
@@ -71,16 +72,16 @@ def atlas(run: str, layer: str) -> None:
     units = units[units["layer"] == chosen]
     if whole:
         effects = reads.store().atlas_classes(run, chosen).assign(value=lambda table: 100 * table["change"])
-        title, told = "change, points", "accuracy {:+.1f} points"
+        title, hover = "change, points", "accuracy {:+.1f} points"
     else:
         st.markdown("**Estimate.** A first-order guess from one backward pass, until the exact effects are computed:")
         job_panels.study(run, "atlas", "Silences every single unit, exactly, and measures every class.")
         effects = _estimates(run, chosen)
-        title, told = "−loss, nats", "estimated change of the loss {:+.3g}, here with its sign turned"
+        title, hover = "−loss, nats", "estimated change of the loss {:+.3g}, here with its sign turned"
     effects = effects.assign(
         told=[
             f"unit {row.unit}, class {safe_text.label(row.class_)}: "
-            + told.format(row.value).replace("-", numbers.MINUS)
+            + hover.format(row.value).replace("-", numbers.MINUS)
             for row in effects.rename(columns={"class": "class_"}).itertuples()
         ]
     )
@@ -110,8 +111,8 @@ def _all_estimates(run: str) -> dict:
     def make() -> dict:
         from selviz.ablation import gradient_estimates
 
-        found = gradient_estimates(ablation.engine(run, None), len(reads.class_names(run)))
-        return {name: part.numpy() for name, part in found.items()}
+        estimates = gradient_estimates(ablation.engine(run, None), len(reads.class_names(run)))
+        return {name: part.numpy() for name, part in estimates.items()}
 
     key = ("estimates", reads.data(), reads.run_version(run), run)
     return scheduler.cached(key, make, "Estimating every unit's effect in one backward pass ...", long=True)
@@ -164,15 +165,15 @@ def _against_si(run: str, layer: str, units: pd.DataFrame, effects: pd.DataFrame
 def _correlations(run: str, layer: str, live: pd.DataFrame, exact: bool) -> None:
     rho = rank_correlation(live["si"], -live["value"])
     if math.isnan(rho):
-        told = f"no rank correlation, as one of the two does not vary (n = {len(live)} live units)"
+        sentence = f"no rank correlation, as one of the two does not vary (n = {len(live)} live units)"
     else:
         low, high = correlation_interval(rho, len(live))
-        told = (
+        sentence = (
             f"Spearman's ρ = {numbers.signed(rho, 2)} between SI and that loss (95 % interval "
             f"{numbers.signed(low, 2)} to {numbers.signed(high, 2)} for other units of the kind, n = {len(live)} live "
             "units)"
         )
-    st.markdown(f"Within layer {safe_text.code(layer)}: {told}.")
+    st.markdown(f"Within layer {safe_text.code(layer)}: {sentence}.")
     if exact:
         st.markdown("The same within each layer, and how well the one-pass gradient estimate orders the exact effects:")
         heads = {

@@ -71,12 +71,12 @@ def show() -> None:
 
     if searched:
         st.header("How selective is the best basis?", anchor=False, divider=True)
-        found, troubles = panels.summaries(searched)
+        summaries, troubles = panels.summaries(searched)
         for trouble in troubles[:3]:
             st.error("A run could not be read and is left out here; nothing was lost.", icon=":material/error:")
             st.code(trouble, language=None, wrap_lines=True)
-        if len(found):
-            panels.maps(found.merge(about, on="run"), order)
+        if len(summaries):
+            panels.maps(summaries.merge(about, on="run"), order)
             st.caption(
                 "If training only hid the selectivity, the best map brings a suppressed network back to the baseline's "
                 "level; if it is gone, the best map stays below. But the search has all linear maps through a ReLU, "

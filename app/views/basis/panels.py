@@ -37,8 +37,8 @@ def _similarities(folder: str, stamps: tuple, runs: tuple, baselines: tuple) -> 
 
 def summaries(runs: list[str]) -> tuple[pd.DataFrame, list[str]]:
     """Return one row per run and layer of the stored linear maps, and what could not be read."""
-    found, troubles = _summaries(reads.data(), tuple(map(reads.run_version, runs)), tuple(runs))
-    return found.copy(deep=False), troubles
+    read, troubles = _summaries(reads.data(), tuple(map(reads.run_version, runs)), tuple(runs))
+    return read.copy(deep=False), troubles
 
 
 @st.cache_data(max_entries=16, show_spinner="Reading what is stored ...")
@@ -92,18 +92,18 @@ def told(table: pd.DataFrame) -> str:
     lines = []
     by_run = table.groupby(["alpha", "run"])["ratio"].mean().reset_index()
     for alpha, part in by_run[by_run["alpha"] != 0].groupby("alpha"):
-        found = over_seeds(part["ratio"])
-        mean = f"- **α {numbers.alpha(alpha)}**: ratio {found.mean:.2f}, mean over layers"
-        if not found.kind:
-            lines.append(f"{mean} (n = {found.n}; {FEWEST_SEEDS} seeds are needed to tell it from 1).")
+        estimate = over_seeds(part["ratio"])
+        mean = f"- **α {numbers.alpha(alpha)}**: ratio {estimate.mean:.2f}, mean over layers"
+        if not estimate.kind:
+            lines.append(f"{mean} (n = {estimate.n}; {FEWEST_SEEDS} seeds are needed to tell it from 1).")
             continue
-        interval = f" (95 % interval over {found.n} seeds {found.low:.2f} to {found.high:.2f}). "
-        if found.low > 1:
+        interval = f" (95 % interval over {estimate.n} seeds {estimate.low:.2f} to {estimate.high:.2f}). "
+        if estimate.low > 1:
             meaning = (
                 "Farther from the baselines than another seed would be, whatever the basis: its layers were not merely "
                 "turned into another one."
             )
-        elif found.high < 1:
+        elif estimate.high < 1:
             meaning = "Nearer to the baselines than another seed would be."
         else:
             meaning = (
@@ -119,11 +119,11 @@ def maps(table: pd.DataFrame, order: list[str]) -> None:
     behind = "run alpha seed layer unit_si unit_null rotation_si found_si found_si_fit found_null restarts rotations"
     nulls = {"unit_si": "unit_null", "found_si": "found_null"}
     for place, (column, title) in zip(st.columns(2, gap="large"), BASES.items(), strict=True):
-        found = run_families.by_layer(table[["alpha", "layer", column]], column)
+        by_layer = run_families.by_layer(table[["alpha", "layer", column]], column)
         null = table.groupby("layer", sort=False)[nulls[column]].agg(low="min", high="max").reset_index()
         how = (
             f"Mean SI of the live units on fold 1, at the positions that the maps are fit on, with the "
-            f"{run_families.intervals(found)}. Grey: under shuffled labels, lowest to highest network."
+            f"{run_families.intervals(by_layer)}. Grey: under shuffled labels, lowest to highest network."
             if column == "unit_si"
             else f"The largest mean SI that gradient ascent found on fold 0 over linear maps through a ReLU "
             f"({int(table['restarts'].min())} restarts), read on fold 1: a lower bound of the maximum. Grey: the same "
@@ -132,7 +132,7 @@ def maps(table: pd.DataFrame, order: list[str]) -> None:
         with place:
             tables.chart(
                 title,
-                figures.sweep.layers(found, order, "mean SI", theme.dark(), null, span=(0, 1.02)),
+                figures.sweep.layers(by_layer, order, "mean SI", theme.dark(), null, span=(0, 1.02)),
                 how,
                 table[behind.split()],
                 column,
@@ -146,19 +146,19 @@ def told_of_maps(table: pd.DataFrame) -> str:
     by_run = table.groupby(["alpha", "run"])[NUMBERS].mean().reset_index()
     means = {alpha: {name: over_seeds(part[name]) for name in NUMBERS} for alpha, part in by_run.groupby("alpha")}
     lines = []
-    for alpha, found in means.items():
+    for alpha, estimate in means.items():
         line = (
-            f"- **α {numbers.alpha(alpha)}** (n = {found['unit_si'].n}): units {_si(found['unit_si'])}, random "
-            f"rotations {_si(found['rotation_si'])}, best map found {_si(found['found_si'])}, null of that map "
-            f"{found['found_null'].mean:.2f}"
+            f"- **α {numbers.alpha(alpha)}** (n = {estimate['unit_si'].n}): units {_si(estimate['unit_si'])}, random "
+            f"rotations {_si(estimate['rotation_si'])}, best map found {_si(estimate['found_si'])}, null of that map "
+            f"{estimate['found_null'].mean:.2f}"
         )
         if alpha != 0 and 0.0 in means:
-            kept = {name: found[name].mean / means[0.0][name].mean for name in ("unit_si", "found_si")}
+            kept = {name: estimate[name].mean / means[0.0][name].mean for name in ("unit_si", "found_si")}
             line += f". Of the baseline's: units {100 * kept['unit_si']:.0f} %, best map {100 * kept['found_si']:.0f} %"
         lines.append(line + ".")
     return "\n".join(lines)
 
 
-def _si(found: OverSeeds) -> str:
-    interval = f" ({found.low:.2f} to {found.high:.2f})" if found.kind else ""
-    return f"{found.mean:.2f}{interval}"
+def _si(estimate: OverSeeds) -> str:
+    interval = f" ({estimate.low:.2f} to {estimate.high:.2f})" if estimate.kind else ""
+    return f"{estimate.mean:.2f}{interval}"

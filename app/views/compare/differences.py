@@ -29,9 +29,9 @@ def chosen(finished: dict[str, dict], current: str) -> list[str]:
     """Return the runs that the address names, at most six; else those last compared; else those like the current
     one.
     """
-    asked = [name for name in dict.fromkeys(address.get("runs").split(",")) if name]
-    names = [name for name in asked if name in finished]
-    for name in [name for name in asked if name not in finished][:3]:
+    requested = [name for name in dict.fromkeys(address.get("runs").split(",")) if name]
+    names = [name for name in requested if name in finished]
+    for name in [name for name in requested if name not in finished][:3]:
         address.not_found("run", name, ", ".join(names) or "runs of this store")
     if len(names) > MOST:
         st.warning(f"This link names {len(names)} runs; the first {MOST} are compared.", icon=":material/link_off:")
@@ -58,11 +58,11 @@ def baseline(rows: dict[str, dict]) -> str:
     """Return the run that the others are compared with: the address's, else the one last used, else one with alpha
     0.
     """
-    asked = address.get("baseline")
+    requested = address.get("baseline")
     default = next((name for name, row in rows.items() if row["alpha"] == 0 and row["epochs"] != 0), next(iter(rows)))
-    if asked and asked not in set(reads.runs()["run"]):
-        address.not_found("baseline", asked, default)
-    return next((name for name in (asked, st.session_state.get("baseline")) if name in rows), default)
+    if requested and requested not in set(reads.runs()["run"]):
+        address.not_found("baseline", requested, default)
+    return next((name for name in (requested, st.session_state.get("baseline")) if name in rows), default)
 
 
 def remember(names: list[str], base: str) -> None:
@@ -85,9 +85,9 @@ def told(rows: dict[str, dict]) -> dict[str, str]:
     return {name: f"{numbers.run(row)} · {name}" for name, row in rows.items()}
 
 
-def plain(told: str) -> str:
+def plain(label: str) -> str:
     """Return what a run is called, in a sentence: as it is unless it holds a name that Markdown would read."""
-    return told if re.fullmatch(r"[^\W_]([^\W_]|[ ·.()−])*", told) else safe_text.code(told)
+    return label if re.fullmatch(r"[^\W_]([^\W_]|[ ·.()−])*", label) else safe_text.code(label)
 
 
 def same_images(rows: dict[str, dict], one: str, other: str) -> bool:
@@ -97,11 +97,11 @@ def same_images(rows: dict[str, dict], one: str, other: str) -> bool:
 
 def read(rows: dict[str, dict]) -> dict[str, dict[str, pd.DataFrame]]:
     """Return the images, layers and units of each run; one with a damaged file is told and left out."""
-    store, found = reads.store(), {}
+    store, details = reads.store(), {}
     for name in rows:
         with frame.show_errors():
-            found[name] = {"images": store.images(name), "layers": store.layers(name), "units": store.units(name)}
-    return found
+            details[name] = {"images": store.images(name), "layers": store.layers(name), "units": store.units(name)}
+    return details
 
 
 def accuracies(rows: dict[str, dict], base: str) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -112,15 +112,15 @@ def accuracies(rows: dict[str, dict], base: str) -> tuple[pd.DataFrame, pd.DataF
     called[base] += " (baseline)"
     runs, classes = [], []
     for position, (name, row) in enumerate(rows.items()):
-        who = {"run": name, "told": called[name], "alpha": row["alpha"], "position": position}
+        network = {"run": name, "told": called[name], "alpha": row["alpha"], "position": position}
         low, high = wilson(round(row["test_accuracy"] * row["images"]), row["images"])
         shares = {"test_accuracy": row["test_accuracy"], "low_share": float(low), "high_share": float(high)}
         change = dict.fromkeys(TESTED, np.nan)
         if name != base and same_images(rows, base, name):
             changes = _changes(reads.data(), (reads.run_version(base), reads.run_version(name)), base, name)
             change = changes.iloc[0][TESTED].to_dict()
-            classes.append(changes.iloc[1:].assign(**who))
-        runs.append({**who, "images": row["images"], **shares, **change})
+            classes.append(changes.iloc[1:].assign(**network))
+        runs.append({**network, "images": row["images"], **shares, **change})
     tables = [pd.DataFrame(runs).astype(dict.fromkeys(TESTED, float)), *([pd.concat(classes)] if classes else [])]
     for table in tables:
         table["p_holm"] = holm(table["p"])
@@ -144,17 +144,17 @@ def _changes(folder: str, stamps: tuple, base: str, other: str) -> pd.DataFrame:
 
 def joined(tables: dict[str, pd.DataFrame], runs: pd.DataFrame) -> pd.DataFrame:
     """Return a table of each run as one, each row with its run, what it is called, its alpha and position."""
-    who = runs.set_index("run")[["told", "alpha", "position"]].to_dict("index")
-    return pd.concat([tables[name].assign(run=name, **facts) for name, facts in who.items()], ignore_index=True)
+    networks = runs.set_index("run")[["told", "alpha", "position"]].to_dict("index")
+    return pd.concat([tables[name].assign(run=name, **facts) for name, facts in networks.items()], ignore_index=True)
 
 
 def of_layer(read: dict, base: str, at: str) -> dict[str, pd.DataFrame]:
     """Return the units of the baseline's layer and of its counterparts, by run."""
-    found = {}
+    by_run = {}
     for name, tables in read.items():
         own = counterpart(at, read[base]["layers"], tables["layers"])
-        found[name] = tables["units"][tables["units"]["layer"] == own]
-    return found
+        by_run[name] = tables["units"][tables["units"]["layer"] == own]
+    return by_run
 
 
 def python(base: str, names: list[str]) -> str:
@@ -199,11 +199,11 @@ def layer(read: dict, base: str) -> str:
     """Return the layer of the baseline that the address names, or the counterpart of a layer that another network
     has.
     """
-    layers, asked = read[base]["layers"], address.get("layer")
+    layers, requested = read[base]["layers"], address.get("layer")
     names = layers["layer"].tolist()
     for tables in read.values():
-        if asked not in names and asked in set(tables["layers"]["layer"]):
-            return counterpart(asked, tables["layers"], layers)
+        if requested not in names and requested in set(tables["layers"]["layer"]):
+            return counterpart(requested, tables["layers"], layers)
     return address.choose("layer", names, names[-1])
 
 
@@ -216,16 +216,16 @@ def pairs(one: str, other: str, at: str, other_at: str) -> tuple[pd.DataFrame, d
     )
     ours, theirs = reads.store().units(one), reads.store().units(other)
     ours, theirs = ours[ours["layer"] == at], theirs[theirs["layer"] == other_at]
-    found = matches.assign(run=one, layer=at).merge(
+    matched = matches.assign(run=one, layer=at).merge(
         ours[["unit", "si", "preferred_class", "preferred_index", "dead"]], on="unit"
     )
     facts = theirs[["unit", "si", "preferred_class"]]
     facts = facts.set_axis(["match", "match_si", "match_class"], axis=1)
-    found = found.merge(facts, on="match", how="left")
+    matched = matched.merge(facts, on="match", how="left")
     for kind, values in nulls.items():
         with np.errstate(all="ignore"):
-            found[f"null_{kind}"] = np.quantile(values, 0.95, axis=0)
-    return found, nulls
+            matched[f"null_{kind}"] = np.quantile(values, 0.95, axis=0)
+    return matched, nulls
 
 
 @st.cache_data(max_entries=32, show_spinner="Matching units ...")

@@ -62,8 +62,8 @@ def show() -> None:
     rows = {name: rows[name] for name in read}
     panels.strangers(rows, base)
     runs, by_class = differences.accuracies(rows, base)
-    told = runs.set_index("run")["told"].to_dict()
-    panels.settings(rows, told)
+    labels = runs.set_index("run")["told"].to_dict()
+    panels.settings(rows, labels)
     left, right = st.columns(2, gap="large")
     with left:
         panels.accuracy(runs)
@@ -81,4 +81,4 @@ def show() -> None:
         panels.depth(differences.joined({name: tables["layers"] for name, tables in read.items()}, runs), COLUMN[which])
     with right:
         panels.units(differences.joined(differences.of_layer(read, base, layer), runs), layer)
-    panels.matches(rows, read, told, base, layer)
+    panels.matches(rows, read, labels, base, layer)

@@ -36,12 +36,12 @@ def strangers(rows: dict[str, dict], base: str) -> None:
         )
 
 
-def settings(rows: dict[str, dict], told: dict[str, str]) -> None:
+def settings(rows: dict[str, dict], labels: dict[str, str]) -> None:
     """Show the settings of all networks, by default only those that differ."""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader("What was set differently", anchor=False, width="stretch")
         which = address.segmented("Settings", WHICH, "settings", label_visibility="collapsed")
-        table = differences.settings(rows, told, which == "all")
+        table = differences.settings(rows, labels, which == "all")
         tables.saving("settings", table.reset_index())
     if len(table):
         st.dataframe(table, height="content")
@@ -81,8 +81,8 @@ def classes(by_class: pd.DataFrame) -> None:
     """Show which classes a network gains and loses against the baseline."""
     if by_class.empty:
         return
-    beyond, most = int((by_class["p_holm"] < 0.05).sum()), figures.compare.MOST_CLASSES
-    cut = f" Shown are the {most} classes that differ most." if by_class["class"].nunique() > most else ""
+    beyond, max_classes = int((by_class["p_holm"] < 0.05).sum()), figures.compare.MOST_CLASSES
+    cut = f" Shown are the {max_classes} classes that differ most." if by_class["class"].nunique() > max_classes else ""
     tables.chart(
         "Class by class",
         figures.compare.class_differences(by_class, theme.dark()),
@@ -123,7 +123,7 @@ def units(table: pd.DataFrame, layer: str) -> None:
     _open(clicked)
 
 
-def matches(rows: dict[str, dict], read: dict, told: dict[str, str], base: str, layer: str) -> None:
+def matches(rows: dict[str, dict], read: dict, labels: dict[str, str], base: str, layer: str) -> None:
     """Show each unit of the baseline's layer beside the unit of another network that behaves most like it."""
     st.subheader("Which units do the same in both?", anchor=False)
     same = [name for name in read if name != base and differences.same_images(rows, base, name)]
@@ -132,52 +132,52 @@ def matches(rows: dict[str, dict], read: dict, told: dict[str, str], base: str, 
         return
     other = same[0] if address.get("with") in rows and address.get("with") not in same else None
     other = other or address.choose("with", same, same[0], "run")
-    options = {"format_func": lambda name: differences.plain(told[name]), "required": True}
+    options = {"format_func": lambda name: differences.plain(labels[name]), "required": True}
     address.widget(
         st.segmented_control, "Match its units with", same, name="with", value=other, default=same[0], **options
     )
     other_layer = differences.counterpart(layer, read[base]["layers"], read[other]["layers"])
-    found, nulls = differences.pairs(base, other, layer, other_layer)
+    pairs, nulls = differences.pairs(base, other, layer, other_layer)
     left, right = st.columns(2, gap="large")
     with left:
         named = {differences.NULLS[kind]: values for kind, values in nulls.items()}
         clicked = tables.chart(
             f"Matches of {safe_text.plain(layer)}",
-            figures.compare.matched(found, named, reads.class_names(base), theme.dark()),
+            figures.compare.matched(pairs, named, reads.class_names(base), theme.dark()),
             "A dot is a unit of the baseline at its correlation (Pearson, over images) with the unit of the other "
             "network that correlates most with it; it has the colour of its preferred class and is hollow if the match "
             "prefers another. Grey: the best match once the other network's images are shuffled, within classes (what "
             "is left is the taste for classes) or altogether, 5th to 95th percentile.",
-            found,
+            pairs,
             "matches",
             on_select="rerun",
         )
         _open(clicked)
     with right:
-        st.markdown(_summary(found, len(nulls["within"]), rows, base, other, layer, other_layer))
-        _match_table(found, base, other, layer, other_layer)
+        st.markdown(_summary(pairs, len(nulls["within"]), rows, base, other, layer, other_layer))
+        _match_table(pairs, base, other, layer, other_layer)
 
 
-def _summary(found: pd.DataFrame, shuffles: int, rows: dict, base: str, other: str, layer: str, at: str) -> str:
-    live = found.dropna(subset="correlation")
+def _summary(pairs: pd.DataFrame, shuffles: int, rows: dict, base: str, other: str, layer: str, at: str) -> str:
+    live = pairs.dropna(subset="correlation")
     beyond = int((live["correlation"] > live["null_within"]).sum())
-    told = (
+    sentence = (
         f"For {beyond} of {numbers.counted(len(live), 'live unit')} the match correlates more than the best match "
         f"does in 95 % of {shuffles} shuffles within classes; by chance that would be about {0.05 * len(live):.0f}. "
         f"{numbers.counted(int(live['mutual'].sum()), 'unit')} and their matches are each other's best. "
     )
     if at != layer:
-        return told + f"The other network has no such layer; {safe_text.code(at)} is nearest in depth."
+        return sentence + f"The other network has no such layer; {safe_text.code(at)} is nearest in depth."
     if all(rows[base][key] == rows[other][key] for key in ("seed", "model", "kind")):
         own = int((live["match"] == live["unit"]).sum())
-        told += (
+        sentence += (
             f"Both began with the same weights (seed {rows[base]['seed']}): {own} match the unit of their own number."
         )
-    return told
+    return sentence
 
 
-def _match_table(found: pd.DataFrame, base: str, other: str, layer: str, other_layer: str) -> None:
-    table = found.sort_values("correlation", ascending=False, na_position="last")
+def _match_table(pairs: pd.DataFrame, base: str, other: str, layer: str, other_layer: str) -> None:
+    table = pairs.sort_values("correlation", ascending=False, na_position="last")
     for side, run, at, unit_column in (("baseline", base, layer, "unit"), ("other", other, other_layer, "match")):
         place = urlencode({"run": run, "layer": at})
         table[side] = [f"unit?{place}&unit={number}" if number >= 0 else None for number in table[unit_column]]

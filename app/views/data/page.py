@@ -67,12 +67,12 @@ def show_result(result: dict, query: str, limit: int) -> None:
     else:
         st.info("No row fits this question.", icon=":material/filter_alt_off:")
     if left_out := result["left_out"]:
-        told = "; ".join(
+        sentence = "; ".join(
             f"{safe_text.code(run)} ({safe_text.code(reason.replace(f'{reads.store().run_path(run)}/', ''))})"
             for run, reason in list(left_out.items())[:3]
         )
         more = f" and {len(left_out) - 3} more" if len(left_out) > 3 else ""
-        st.caption(f"{numbers.counted(len(left_out), 'run')} left out: {told}{more}")
+        st.caption(f"{numbers.counted(len(left_out), 'run')} left out: {sentence}{more}")
 
 
 def show() -> None:
@@ -92,7 +92,7 @@ def show() -> None:
         sql_console.python(query, runs, limit),
         sql_console.shell(query, runs, limit),
     )
-    box, beside = st.columns([3, 2], gap="large")
+    box, side_column = st.columns([3, 2], gap="large")
     with box:
         address.widget(
             st.multiselect,
@@ -122,7 +122,7 @@ def show() -> None:
         with st.container(horizontal=True, vertical_alignment="bottom"):
             st.button("Ask", type="primary", icon=":material/play_arrow:")
             address.segmented("Rows at most", ROWS, "rows")
-    with beside, st.container(height=400, border=False):
+    with side_column, st.container(height=400, border=False):
         side(worked)
     show_result(sql_console.answer(query, runs, limit), query, limit)
 

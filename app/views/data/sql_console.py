@@ -87,15 +87,15 @@ def answer(query: str, runs: list[str], limit: int) -> dict[str, Any]:
     """
     names = runs or reads.store().names()
     key = (reads.data(), tuple(reads.run_version(name) for name in names), query, tuple(runs), limit)
-    found: dict[str, Any] | None = _answers().get(key)
-    if found is None:
+    result: dict[str, Any] | None = _answers().get(key)
+    if result is None:
         with st.spinner("Asking the store ..."):
             try:
-                found = _ask(query, tuple(runs) or None, limit)
+                result = _ask(query, tuple(runs) or None, limit)
             except TransientError as error:
                 return {"error": str(error)}
-        _answers().put(key, found)
-    return found
+        _answers().put(key, result)
+    return result
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

@@ -106,17 +106,17 @@ def silencing(run: str) -> None:
         )
     with right:
         rows = []
-        for number, found in areas.groupby("epoch"):
-            by = {direction: part["area"] for direction, part in found.groupby("direction")}
-            most, random = float(by["descending"].iloc[0]), by["random"]
+        for number, areas_of_epoch in areas.groupby("epoch"):
+            by = {direction: part["area"] for direction, part in areas_of_epoch.groupby("direction")}
+            selective_first, random = float(by["descending"].iloc[0]), by["random"]
             rows.append(
                 {
                     "epoch": int(number),
-                    "most selective first": most,
+                    "most selective first": selective_first,
                     "least selective first": float(by["ascending"].iloc[0]),
                     "random, mean": float(random.mean()),
                     "random, range": f"{random.min():.3f} to {random.max():.3f}",
-                    "more harmful than": f"{(random > most).sum()} of {len(random)}",
+                    "more harmful than": f"{(random > selective_first).sum()} of {len(random)}",
                 }
             )
         st.markdown("**Mean accuracy along each curve**")
@@ -139,14 +139,14 @@ def beside(run: str) -> None:
         return
     same = table[(table["dataset"] == about["dataset"].iloc[0]) & (table["model"] == about["model"].iloc[0])]
     rows = same.set_index("run").to_dict("index")
-    asked = [name for name in address.get("beside").split(",") if name in rows and name != run][: MOST - 1]
+    requested = [name for name in address.get("beside").split(",") if name in rows and name != run][: MOST - 1]
     st.subheader("Beside other networks", anchor=False)
     address.widget(
         st.multiselect,
         "Networks of the same kind",
         [name for name in rows if name != run],
         name="beside",
-        value=asked,
+        value=requested,
         default=[],
         text=",".join,
         format_func=run_picker.labels(rows).get,
@@ -154,7 +154,7 @@ def beside(run: str) -> None:
         placeholder="None chosen",
     )
     parts = []
-    for name in [run, *asked]:
+    for name in [run, *requested]:
         row = rows[name]
         parts.append(reads.store().epochs(name).assign(run=name, alpha=row["alpha"], told=told(row)))
     epochs = pd.concat(parts)

@@ -15,10 +15,10 @@ def show() -> None:
     """Draw the page."""
     run = run_picker.require_run()["name"]
     key = address.get("hypothesis")
-    found = None
+    key_found = None
     if key:
         try:
-            found = registry.find(reads.store(), key)[0]["hypothesis"]
+            key_found = registry.find(reads.store(), key)[0]["hypothesis"]
         except SelvizError:
             address.not_found("hypothesis", key, "the ledger")
     data = shlex.quote(reads.data())
@@ -27,11 +27,13 @@ def show() -> None:
         "A claim is registered before anything is computed: what is measured, in which direction, and what would "
         "refute it. Then it is tested, and the verdict can go either way.",
         "store.hypotheses()",
-        f"selviz hypothesis list --data {data}" if not found else f"selviz hypothesis report {found} --data {data}",
+        f"selviz hypothesis list --data {data}"
+        if not key_found
+        else f"selviz hypothesis report {key_found} --data {data}",
     )
-    views = {"ledger": "Ledger", "register": "Register a claim"} | ({"one": f"Claim {found}"} if found else {})
-    asked = address.get("do") or ("one" if found else "ledger")
-    view = asked if asked in views else "one" if found else "ledger"
+    views = {"ledger": "Ledger", "register": "Register a claim"} | ({"one": f"Claim {key_found}"} if key_found else {})
+    requested = address.get("do") or ("one" if key_found else "ledger")
+    view = requested if requested in views else "one" if key_found else "ledger"
     address.widget(
         st.segmented_control, "Show", list(views), name="do", value=view, format_func=views.get, required=True,
         label_visibility="collapsed",
@@ -39,6 +41,6 @@ def show() -> None:
     if view == "register":
         claims.form(run)
     elif view == "one":
-        claims.one(found)
+        claims.one(key_found)
     else:
         claims.ledger()

@@ -57,8 +57,8 @@ def baseline(run: dict) -> str | None:
         return None
     table = reads.runs()
     same = (table["dataset"] == run["dataset"]) & (table["model"] == run["model"]) & (table["state"] == "finished")
-    found = table[same & (table["alpha"] == 0) & (table["epochs"] != 0)]["run"]
-    return found.iloc[0] if len(found) else None
+    candidates = table[same & (table["alpha"] == 0) & (table["epochs"] != 0)]["run"]
+    return candidates.iloc[0] if len(candidates) else None
 
 
 def selective(lesson: Lesson) -> int:
@@ -135,8 +135,8 @@ def hurt(lesson: Lesson) -> str:
 def worst_classes(run: str, layer: str) -> pd.DataFrame:
     """Return each unit's class with the largest loss when it is silent alone: unit, worst (its index), change."""
     key = ("worst classes", reads.data(), reads.run_version(run), run, layer)
-    told = "Silencing every unit of the layer ..."
-    return scheduler.cached(key, partial(_silence_each, run, layer), told, long=True)
+    label = "Silencing every unit of the layer ..."
+    return scheduler.cached(key, partial(_silence_each, run, layer), label, long=True)
 
 
 def _silence_each(run: str, layer: str) -> pd.DataFrame:

@@ -21,8 +21,8 @@ from .measures import DRAWS, HIGH, Lesson, many, selective, size, told_apart, wo
 def pictures(lesson: Lesson) -> None:
     unit = int(lesson.unit["unit"])
     activations = reads.store().activations(lesson.run, lesson.layer, unit)
-    most = activations.sort_values(["value", "image"], ascending=[False, True])["image"].head(9)
-    st.html(gallery.strip(lesson.run, most.tolist()))
+    top_images = activations.sort_values(["value", "image"], ascending=[False, True])["image"].head(9)
+    st.html(gallery.strip(lesson.run, top_images.tolist()))
     st.caption(f"The nine images that drive unit {unit} of {safe_text.plain(lesson.layer)} most, strongest first.")
 
 
@@ -97,7 +97,7 @@ def knob(lesson: Lesson, guess: str | None) -> None:
     )
     best = runs.loc[runs["test_accuracy"].idxmax()]
     apart, tested = told_apart(lesson)
-    most = runs.loc[runs["mean_si_live"].idxmax()]
+    most_selective = runs.loc[runs["mean_si_live"].idxmax()]
     st.markdown(
         f"The best single result is {numbers.share(best['test_accuracy'], best['images'])} at alpha "
         f"{numbers.alpha(best['alpha'])}. Tested on the same images (McNemar's exact test, Holm-corrected for "
@@ -106,8 +106,9 @@ def knob(lesson: Lesson, guess: str | None) -> None:
         + "; networks that are not told apart need not be equally good, and overlapping intervals are no "
         "test. The most "
         f"selective network (alpha "
-        f"{numbers.alpha(most['alpha'])}, mean SI {numbers.si(most['mean_si_live'])}) has "
-        f"{numbers.share(most['test_accuracy'], most['images'])}. One network a setting is an illustration, not "
+        f"{numbers.alpha(most_selective['alpha'])}, mean SI {numbers.si(most_selective['mean_si_live'])}) has "
+        f"{numbers.share(most_selective['test_accuracy'], most_selective['images'])}. One network a "
+        "setting is an illustration, not "
         "evidence: the published study trained about twenty."
         if len(runs) > 1
         else "There is only one network of this kind in the store; train others with: `selviz demo`."
@@ -118,9 +119,9 @@ def knob(lesson: Lesson, guess: str | None) -> None:
 
 
 def many_shown(lesson: Lesson, guess: str | None) -> None:
-    asked = many(lesson)
-    result = ablation.ablate(asked)
-    ablation_result.against_controls(asked, result, DRAWS)
+    effect = many(lesson)
+    result = ablation.ablate(effect)
+    ablation_result.against_controls(effect, result, DRAWS)
     st.markdown(
         f"The units were chosen on one half of the images and judged on the other ({result['images']} images). The "
         "verdict says *not told apart* unless the rank test against random sets has p at most 0.05, which does "
@@ -201,13 +202,13 @@ def _claim(lesson: Lesson) -> None:
     key = address.get("claim")
     if key:
         try:
-            found = registry.find(reads.store(), key)[0]
+            claim = registry.find(reads.store(), key)[0]
         except SelvizError:
             address.not_found("hypothesis", key, "the claims to choose from")
         else:
-            st.markdown(f"You registered: *{claims.sentence(found['statement'])}*")
-            claims.verdict(found["hypothesis"])
-            query = {"hypothesis": found["hypothesis"], "run": lesson.run}
+            st.markdown(f"You registered: *{claims.sentence(claim['statement'])}*")
+            claims.verdict(claim["hypothesis"])
+            query = {"hypothesis": claim["hypothesis"], "run": lesson.run}
             st.page_link(page_at("hypotheses"), label="Open your claim", icon=":material/gavel:", query_params=query)
             return
     options = _claims(lesson)
@@ -223,9 +224,9 @@ def _claim(lesson: Lesson) -> None:
         st.code(failed, language=None, wrap_lines=True)
 
 
-def _registered(template: str, asked: dict) -> None:
+def _registered(template: str, requested: dict) -> None:
     try:
-        record = registry.register(reads.store(), template, asked)
+        record = registry.register(reads.store(), template, requested)
     except SelvizError as error:
         st.session_state["not registered"] = str(error)
     else:

@@ -40,8 +40,10 @@ def _one_class(lesson: Lesson) -> str | None:
     return st.radio("Your guess", lesson.names, format_func=safe_text.plain, **options)
 
 
-def _number(lesson: Lesson, most: Callable[[Lesson], float], unit: str, step: float) -> float | None:
-    return st.number_input(unit, 0.0, float(most(lesson)), value=None, step=step, placeholder="your guess", width=240)
+def _number(lesson: Lesson, max_value: Callable[[Lesson], float], unit: str, step: float) -> float | None:
+    return st.number_input(
+        unit, 0.0, float(max_value(lesson)), value=None, step=step, placeholder="your guess", width=240
+    )
 
 
 def _one_of(lesson: Lesson, options: Callable[[Lesson], list[str]]) -> str | None:
@@ -85,7 +87,7 @@ STEPS = (
             f"network has {len(lesson.units)} units, and nothing in its training asked for selectivity."
         ),
         lambda lesson: f"How many of the {len(lesson.units)} units have an SI over {HIGH}?",
-        partial(_number, most=lambda lesson: len(lesson.units), unit="units", step=1.0),
+        partial(_number, max_value=lambda lesson: len(lesson.units), unit="units", step=1.0),
         measures.selective,
         told=lambda value: f"{float(value):g} units",
         show=views.histogram,
@@ -99,7 +101,7 @@ STEPS = (
             "silencing it should hurt. Commit to a number before you see it."
         ),
         lambda lesson: "By how many points does the accuracy fall when this unit is silent?",
-        partial(_number, most=lambda lesson: 100, unit="points", step=0.5),
+        partial(_number, max_value=lambda lesson: 100, unit="points", step=0.5),
         measures.drop,
         told=_points,
         before=views.pictures,
@@ -114,7 +116,7 @@ STEPS = (
         lambda lesson: (
             "A random unit of the same layer: by how many points does the accuracy fall (median of 100 draws)?"
         ),
-        partial(_number, most=lambda lesson: 100, unit="points", step=0.5),
+        partial(_number, max_value=lambda lesson: 100, unit="points", step=0.5),
         measures.random_drop,
         told=_points,
         before=views.silenced,

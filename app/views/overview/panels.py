@@ -36,10 +36,10 @@ def with_own_null(table: pd.DataFrame, column: str) -> pd.DataFrame:
 
 def accuracy(runs: pd.DataFrame) -> None:
     """Show accuracy by alpha, every seed a point."""
-    found = run_families.means(runs[["alpha", "test_accuracy"]], "test_accuracy")
-    figure = figures.sweep.by_alpha(runs, found, "test_accuracy", "test accuracy, %", 100, 2, theme.dark())
+    means = run_families.means(runs[["alpha", "test_accuracy"]], "test_accuracy")
+    figure = figures.sweep.by_alpha(runs, means, "test_accuracy", "test accuracy, %", 100, 2, theme.dark())
     how = (
-        f"A point is one network, a dash the mean of its alpha, the whiskers its {run_families.intervals(found)}: for "
+        f"A point is one network, a dash the mean of its alpha, the whiskers its {run_families.intervals(means)}: for "
     )
     how += f"other seeds on these {numbers.whole(runs['images'].max())} images."
     tables.chart("Accuracy against alpha", figure, how, runs[SHOWN], "accuracy-alpha")
@@ -104,13 +104,13 @@ def layers(runs: pd.DataFrame, column: str) -> None:
     if table.empty:
         return
     table = with_own_null(table.merge(runs[["run", "alpha", "seed"]], on="run"), column)
-    found = run_families.by_layer(table[["alpha", "layer", column]], column)
+    by_layer = run_families.by_layer(table[["alpha", "layer", column]], column)
     null = table.groupby("layer", sort=False).agg(low=("null_mean", "min"), high=("null_p95", "max")).reset_index()
     order = list(dict.fromkeys(table["layer"]))
     tables.chart(
         "Selectivity by layer",
-        figures.sweep.layers(found, order, "mean SI", theme.dark(), null),
-        f"A line is an alpha, each point the mean over its networks with its {run_families.intervals(found)}. Grey: "
+        figures.sweep.layers(by_layer, order, "mean SI", theme.dark(), null),
+        f"A line is an alpha, each point the mean over its networks with its {run_families.intervals(by_layer)}. Grey: "
         "what shuffled labels give, up to the largest 95th percentile.",
         table[["run", "alpha", "seed", "layer", "units", "mean_si", "mean_si_live", "null_mean", "null_p95", "dead"]],
         "depth",
@@ -120,13 +120,13 @@ def layers(runs: pd.DataFrame, column: str) -> None:
 def dead(runs: pd.DataFrame) -> None:
     """Show the share of dead units by alpha."""
     runs = runs.assign(dead_share=runs["dead"].astype(float) / runs["units"].astype(float))
-    found = run_families.means(runs[["alpha", "dead_share"]], "dead_share")
-    found = found.assign(low=found["low"].clip(lower=0), high=found["high"].clip(upper=1))  # t knows of no bounds
+    means = run_families.means(runs[["alpha", "dead_share"]], "dead_share")
+    means = means.assign(low=means["low"].clip(lower=0), high=means["high"].clip(upper=1))  # t knows of no bounds
     tables.chart(
         "Dead units",
-        figures.sweep.by_alpha(runs, found, "dead_share", "dead units, %", 100, 1, theme.dark()),
+        figures.sweep.by_alpha(runs, means, "dead_share", "dead units, %", 100, 1, theme.dark()),
         f"The share of {numbers.whole(runs['units'].max())} units that are never active on the evaluation images; a "
-        f"point is one network, with the {run_families.intervals(found)}. A dead unit has SI 0, so compare mean SI "
+        f"point is one network, with the {run_families.intervals(means)}. A dead unit has SI 0, so compare mean SI "
         "with and without them.",
         runs[["run", "alpha", "seed", "dead", "units", "dead_share"]],
         "dead",
@@ -144,7 +144,7 @@ def loss(runs: pd.DataFrame) -> None:
     names = {f"{alpha:g}": alpha for alpha in others}
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         chosen = address.choose("alpha", list(names), f"{default:g}", "alpha")
-        told = {name: f"α {numbers.alpha(alpha)}" for name, alpha in names.items()}
+        labels = {name: f"α {numbers.alpha(alpha)}" for name, alpha in names.items()}
         address.widget(
             st.selectbox,
             "Compared with alpha 0",
@@ -152,7 +152,7 @@ def loss(runs: pd.DataFrame) -> None:
             name="alpha",
             value=chosen,
             default=f"{default:g}",
-            format_func=told.get,
+            format_func=labels.get,
             width=200,
         )
         margin = address.choose("margin", list(MARGINS), "1")
@@ -180,35 +180,36 @@ def loss(runs: pd.DataFrame) -> None:
 @st.cache_data(max_entries=64, show_spinner=False)
 def verdict(first: tuple, base: tuple, margin: float, alpha: float) -> str:
     """Return what the equivalence test of accuracies at an alpha and at 0 says, and what it could have said."""
-    found = equivalence(first, base, margin, LEVEL)
+    test = equivalence(first, base, margin, LEVEL)
     bound = f"{100 * margin:g} point{'' if margin == 0.01 else 's'}"
-    difference = numbers.signed(100 * found.difference, 2)
+    difference = numbers.signed(100 * test.difference, 2)
     change = f"mean accuracy at α {numbers.alpha(alpha)} minus that at α 0: **{difference} points**"
-    seeds = f"n = {found.n[0]} and {found.n[1]} seeds"
-    if math.isnan(found.p):
+    seeds = f"n = {test.n[0]} and {test.n[1]} seeds"
+    if math.isnan(test.p):
         return f"{change} ({seeds}). No test: the accuracy is the same for every seed."
-    interval = f"90 % interval {numbers.signed(100 * found.low, 2)} to {numbers.signed(100 * found.high, 2)}"
-    halves = f"loss below the margin {numbers.p_value(found.p_not_lower)}, gain below it "
-    halves += numbers.p_value(found.p_not_higher)
-    if found.p < LEVEL:
+    interval = f"90 % interval {numbers.signed(100 * test.low, 2)} to {numbers.signed(100 * test.high, 2)}"
+    halves = f"loss below the margin {numbers.p_value(test.p_not_lower)}, gain below it "
+    halves += numbers.p_value(test.p_not_higher)
+    if test.p < LEVEL:
         answer = f"**Yes**: the two are equivalent within ±{bound}."
-    elif found.p_not_lower < LEVEL:
+    elif test.p_not_lower < LEVEL:
         answer = f"**Yes, the loss is smaller than {bound}**; a gain of more than {bound} is not excluded."
-    elif found.high < -margin:
+    elif test.high < -margin:
         answer = f"**No**: the loss is larger than {bound}."
     else:
         answer = f"**Not decided**: neither a loss below {bound} nor a larger one is shown."
     spread = (float(np.std(first, ddof=1)), float(np.std(base, ddof=1)))
-    power = equivalence_power(margin, spread, *found.n)
-    told = f"With the spread that these seeds have (standard deviations {100 * spread[0]:.2f} and "
-    told += f"{100 * spread[1]:.2f} points), so many seeds show equivalence within ±{bound} with probability "
-    told += f"{power:.2f}, if there is no difference at all."
+    power = equivalence_power(margin, spread, *test.n)
+    sentence = f"With the spread that these seeds have (standard deviations {100 * spread[0]:.2f} and "
+    sentence += f"{100 * spread[1]:.2f} points), so many seeds show equivalence within ±{bound} with probability "
+    sentence += f"{power:.2f}, if there is no difference at all."
     if power < ENOUGH:
         need = next((n for n in range(3, MOST_SEEDS + 1) if equivalence_power(margin, spread, n, n) >= ENOUGH), None)
-        told += f" {need} seeds each would make it {ENOUGH}." if need else f" Over {MOST_SEEDS} would be needed."
+        sentence += f" {need} seeds each would make it {ENOUGH}." if need else f" Over {MOST_SEEDS} would be needed."
     return (
         f"{answer} {change[0].upper()}{change[1:]} ({interval}, {seeds}). Two one-sided t tests (TOST, Welch), level "
-        f"{LEVEL}: {halves}; equivalence {numbers.p_value(found.p)}.\n\n{told} The interval is for other seeds on the "
+        f"{LEVEL}: {halves}; equivalence {numbers.p_value(test.p)}.\n\n{sentence} The interval is for "
+        "other seeds on the "
         f"same evaluation images; it does not say what other images would give."
     )
 

@@ -30,8 +30,8 @@ def show() -> None:
     kind, name, level = "corruption", "gaussian_noise", 3.0
     with frame.show_errors():  # without its weights a network has no pictures, but it has its stored numbers
         kind, name, level = perturbed_runs.samples(run)
-    runs, found, without = perturbed_runs.gathered(run, "robustness", Store.robustness, Store.robustness_summary)
-    if run not in found:
+    runs, tables, without = perturbed_runs.gathered(run, "robustness", Store.robustness, Store.robustness_summary)
+    if run not in tables:
         job_panels.study(
             run,
             "robustness",
@@ -42,12 +42,12 @@ def show() -> None:
 
     part = address.segmented("Look at", PARTS, "part")
     if part == "curves":
-        panels.curves(run, runs, found, kind, name)
+        panels.curves(run, runs, tables, kind, name)
     elif part == "grid":
-        panels.families(found, run)
-        panels.grid(runs, found)
+        panels.families(tables, run)
+        panels.grid(runs, tables)
     elif part == "selectivity":
-        panels.selectivity(run, runs, found)
+        panels.selectivity(run, runs, tables)
     else:
-        panels.units(run, found, kind, name, level)
+        panels.units(run, tables, kind, name, level)
     perturbed_runs.told_missing(without, "robustness")

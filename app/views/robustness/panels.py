@@ -18,12 +18,12 @@ SCALES = {"relative": "Relative to clean", "plain": "Accuracy"}
 Found = dict[str, dict[str, pd.DataFrame]]
 
 
-def curves(run: str, runs: pd.DataFrame, found: Found, kind: str, name: str) -> None:
+def curves(run: str, runs: pd.DataFrame, by_run: Found, kind: str, name: str) -> None:
     """Show accuracy by severity of the chosen corruption, or of the mean over corruptions; beside it, by epsilon."""
-    mine = found[run]["robustness"]
-    stored = set(mine.loc[mine["kind"] == "corruption", "name"])
-    attacks = mine.loc[mine["kind"] == "attack", "name"].unique().tolist()
-    told = _told(runs, mine)
+    own = by_run[run]["robustness"]
+    stored = set(own.loc[own["kind"] == "corruption", "name"])
+    attacks = own.loc[own["kind"] == "attack", "name"].unique().tolist()
+    sentence = _told(runs, own)
     shown = "all"
     if kind == "corruption" and name in stored:
         choices = {"one": safe_text.short(perturbed_runs.called(name), 24), "all": "mean over corruptions"}
@@ -31,12 +31,12 @@ def curves(run: str, runs: pd.DataFrame, found: Found, kind: str, name: str) -> 
     left, right = st.columns(2, gap="large")
     with left:
         if stored:
-            table = perturbed_runs.by_level(runs, found, "corruption", name if shown == "one" else None)
+            table = perturbed_runs.by_level(runs, by_run, "corruption", name if shown == "one" else None)
             what = perturbed_runs.called(name) if shown == "one" else "corruptions, their mean"
             tables.chart(
                 "Accuracy by severity",
                 figures.robustness.curves(table, "severity", theme.dark()),
-                f"Accuracy under {what}; a line for each alpha. {told}",
+                f"Accuracy under {what}; a line for each alpha. {sentence}",
                 table,
                 "severity",
             )
@@ -45,12 +45,12 @@ def curves(run: str, runs: pd.DataFrame, found: Found, kind: str, name: str) -> 
     with right:
         if attacks:
             attack = name if name in attacks else attacks[-1]
-            table = perturbed_runs.by_level(runs, found, "attack", attack)
+            table = perturbed_runs.by_level(runs, by_run, "attack", attack)
             tables.chart(
                 "Accuracy under attack",
                 figures.robustness.curves(table, "largest change of a pixel, of 255", theme.dark()),
                 f"Accuracy under {perturbed_runs.called(attack)}; a line for each alpha. The axis is not to scale. "
-                f"{told}",
+                f"{sentence}",
                 table,
                 "attack",
             )
@@ -58,11 +58,11 @@ def curves(run: str, runs: pd.DataFrame, found: Found, kind: str, name: str) -> 
             st.info("No attack is stored for this network: `selviz robustness RUN --attack pgd`.")
 
 
-def grid(runs: pd.DataFrame, found: Found) -> None:
+def grid(runs: pd.DataFrame, by_run: Found) -> None:
     """Show mean accuracy over severities of each alpha's networks under each corruption."""
     alphas = runs.set_index("run")["alpha"]
     parts = [
-        stored["robustness"].query("kind == 'corruption'").assign(alpha=alphas[name]) for name, stored in found.items()
+        stored["robustness"].query("kind == 'corruption'").assign(alpha=alphas[name]) for name, stored in by_run.items()
     ]
     cells = pd.concat(parts).groupby(["alpha", "name"], as_index=False, dropna=False)["accuracy"].mean()
     if cells.empty:
@@ -78,15 +78,15 @@ def grid(runs: pd.DataFrame, found: Found) -> None:
     )
 
 
-def families(found: Found, run: str) -> None:
+def families(by_run: Found, run: str) -> None:
     """Show mean accuracy of this network under each family of corruptions."""
-    table = _families(found[run])
+    table = _families(by_run[run])
     if table.empty:
         return
     st.subheader("Which kind of corruption hurts this network?", anchor=False)
     shares = {
-        name: st.column_config.NumberColumn(told, format="%.1f")
-        for name, told in (("accuracy", "accuracy, %"), ("relative", "of clean, %"))
+        name: st.column_config.NumberColumn(label, format="%.1f")
+        for name, label in (("accuracy", "accuracy, %"), ("relative", "of clean, %"))
     }
     between = {"interval": "95 % interval", "relative_interval": "95 % interval, of clean"}
     columns = ["family", "corruptions", "severities", "images", "accuracy", "interval", "relative", "relative_interval"]
@@ -108,26 +108,26 @@ def _families(stored: dict[str, pd.DataFrame]) -> pd.DataFrame:
     return table
 
 
-def selectivity(run: str, runs: pd.DataFrame, found: Found) -> None:
+def selectivity(run: str, runs: pd.DataFrame, by_run: Found) -> None:
     """Show robustness against mean SI, and against alpha over seeds."""
-    mine = found[run]["robustness"]
+    own = by_run[run]["robustness"]
     st.subheader("Does selectivity go with robustness?", anchor=False)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        of = address.segmented("Robustness to", MEASURES, "against")
+        measure = address.segmented("Robustness to", MEASURES, "against")
         scale = address.segmented("Measured as", SCALES, "scale")
-        attack, epsilon = _strength(mine) if of == "attack" else ("", "")
-        family = _family(found[run]) if of == "corruption" else "all"
-    points = _points(runs, found, of, scale, attack, epsilon, family)
+        attack, epsilon = _strength(own) if measure == "attack" else ("", "")
+        family = _family(by_run[run]) if measure == "corruption" else "all"
+    points = _points(runs, by_run, measure, scale, attack, epsilon, family)
     if points.empty:
         st.info("Nothing of this kind is stored for these networks: `selviz robustness RUN`.")
         return
     kinds = "corruption" if family == "all" else family
     under = f"accuracy under {perturbed_runs.called(attack)} {epsilon}"
-    what = f"mean {kinds} accuracy" if of == "corruption" else under
+    what = f"mean {kinds} accuracy" if measure == "corruption" else under
     what += " / clean" if scale == "relative" else ""
     left, right = st.columns(2, gap="large")
     with left:
-        of_accuracy = ", of the accuracy under attack alone" if (of, scale) == ("attack", "relative") else ""
+        of_accuracy = ", of the accuracy under attack alone" if (measure, scale) == ("attack", "relative") else ""
         tables.chart(
             "Against selectivity",
             figures.robustness.against_si(points, what, theme.dark()),
@@ -157,11 +157,11 @@ def selectivity(run: str, runs: pd.DataFrame, found: Found) -> None:
         )
 
 
-def units(run: str, found: Found, kind: str, name: str, level: float) -> None:
+def units(run: str, by_run: Found, kind: str, name: str, level: float) -> None:
     """Show how far each unit of a layer moves under the chosen perturbation, and whether selective ones move more."""
     st.subheader("Which units move most?", anchor=False)
-    mine = found[run]["robustness"]
-    levels = mine.loc[(mine["kind"] == kind) & (mine["name"] == name), "level"]
+    own = by_run[run]["robustness"]
+    levels = own.loc[(own["kind"] == kind) & (own["name"] == name), "level"]
     if levels.empty:
         more = f"--corruption {name} --attack none" if kind == "corruption" else f"--attack {name}"
         st.info(f"{safe_text.code(name)} is not stored for this network; this measures it:")
@@ -198,16 +198,16 @@ def units(run: str, found: Found, kind: str, name: str, level: float) -> None:
         st.caption(f"Units of {safe_text.code(layer)} under {at}, those that move most first.")
 
 
-def _told(runs: pd.DataFrame, mine: pd.DataFrame) -> str:
+def _told(runs: pd.DataFrame, own: pd.DataFrame) -> str:
     seeds = int(runs.groupby("alpha", dropna=False).size().max())
     if seeds == 1:
-        return f"Whiskers: 95 % Wilson interval for new images ({numbers.whole(mine['images'].max())} images each)."
+        return f"Whiskers: 95 % Wilson interval for new images ({numbers.whole(own['images'].max())} images each)."
     return f"Means over up to {seeds} seeds; whiskers: 95 % intervals over seeds, from three seeds on."
 
 
-def _strength(mine: pd.DataFrame) -> tuple[str, str]:
+def _strength(own: pd.DataFrame) -> tuple[str, str]:
     """Return the attack and its epsilon that networks are compared by."""
-    stored = mine.loc[(mine["kind"] == "attack") & (mine["level"] > 0), ["name", "level"]]
+    stored = own.loc[(own["kind"] == "attack") & (own["level"] > 0), ["name", "level"]]
     if stored.empty:
         return "attack", "0"
     attack = "pgd" if (stored["name"] == "pgd").any() else stored["name"].iloc[0]
@@ -231,12 +231,12 @@ def _family(stored: dict[str, pd.DataFrame]) -> str:
 
 
 def _points(
-    runs: pd.DataFrame, found: Found, of: str, scale: str, attack: str, epsilon: str, family: str
+    runs: pd.DataFrame, tables: Found, measure: str, scale: str, attack: str, epsilon: str, family: str
 ) -> pd.DataFrame:
     rows = []
     for row in runs.to_dict("records"):
-        stored = found[row["run"]]
-        if of == "corruption":
+        stored = tables[row["run"]]
+        if measure == "corruption":
             part = stored["robustness_summary"].query("kind == 'corruption' and family == @family")
             columns = (
                 ["relative", "relative_low", "relative_high"] if scale == "relative" else ["accuracy", "low", "high"]

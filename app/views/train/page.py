@@ -25,9 +25,9 @@ def show() -> None:
     job_panels.reading_only()
     form, watched = st.columns([1, 2], gap="large")
     with form:
-        asked = panels.settings()
-        if asked is not None:
-            configs, words = asked
+        requested = panels.settings()
+        if requested is not None:
+            configs, words = requested
             new = background_jobs.place(reads.data(), panels.sweep_name(configs)).name
             busy = panels.another(new)
             count = f"{len(configs)} network" + ("" if len(configs) == 1 else "s")

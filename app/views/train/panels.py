@@ -37,7 +37,7 @@ def settings() -> tuple[list[RunConfig], list[str]] | None:
     one, two = st.columns(2)
     dataset = one.selectbox("Data set", names, key="train-dataset")
     model = two.selectbox("Network", networks, key="train-model")
-    asked = {name: st.text_input(_title(name), value, key=f"train-{name}", help=_help(name))
+    typed = {name: st.text_input(_title(name), value, key=f"train-{name}", help=_help(name))
              for name, value in FIRST.items()}  # fmt: skip
     with st.expander("More settings", key="train-more", on_change="rerun") as box:
         if box.open:
@@ -45,11 +45,11 @@ def settings() -> tuple[list[RunConfig], list[str]] | None:
                 default = str(SETTINGS[name].default)
                 if choices := SETTINGS[name].choices:
                     chosen = st.multiselect(_title(name), choices, [default], key=f"train-{name}", help=_help(name))
-                    asked[name] = ",".join(chosen)
+                    typed[name] = ",".join(chosen)
                 else:
-                    asked[name] = st.text_input(_title(name), default, key=f"train-{name}", help=_help(name))
+                    typed[name] = st.text_input(_title(name), default, key=f"train-{name}", help=_help(name))
     try:
-        values = {name: parse_values(name, text.replace(" ", "")) for name, text in asked.items()}
+        values = {name: parse_values(name, text.replace(" ", "")) for name, text in typed.items()}
         configs = grid({"model": [model], "dataset": [dataset], **values})
         if len(configs) > MOST_RUNS:
             raise SelvizError(f"That would be {len(configs):,} runs; {MOST_RUNS} are as many as this page starts.")
@@ -57,7 +57,7 @@ def settings() -> tuple[list[RunConfig], list[str]] | None:
         st.code(str(error), language=None, wrap_lines=True)
         return None
     words = ["sweep", f"--model={model}", f"--dataset={dataset}"]
-    for name, text in asked.items():
+    for name, text in typed.items():
         if name in FIRST or text != str(SETTINGS[name].default):
             words.append(f"{SETTINGS[name].sweep_option}={text.replace(' ', '')}")
     return configs, words
@@ -154,9 +154,9 @@ def _buttons(name: str, state: str) -> None:
 def _current(rows: list[dict]) -> dict | None:
     """Return the run to look at: one that trains, else the last that has begun."""
     for state in ("running", "unfinished", "finished"):
-        found = [row for row in rows if row["state"] == state]
-        if found:
-            return found[0] if state == "running" else found[-1]
+        rows_in_state = [row for row in rows if row["state"] == state]
+        if rows_in_state:
+            return rows_in_state[0] if state == "running" else rows_in_state[-1]
     return None
 
 
@@ -222,7 +222,7 @@ def _title(name: str) -> str:
 
 
 def _help(name: str) -> str:
-    told = SETTINGS[name].help.partition(", write --alpha")[0]
+    help_text = SETTINGS[name].help.partition(", write --alpha")[0]
     numeric = SETTINGS[name].type in (int, float)
     several = "One value or several, with commas between them" if numeric or name == "penalty_layers" else "One or more"
-    return f"{told[0].upper()}{told[1:]}. {several}; a network is trained for each combination."
+    return f"{help_text[0].upper()}{help_text[1:]}. {several}; a network is trained for each combination."

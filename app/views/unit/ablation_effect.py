@@ -17,10 +17,10 @@ from ...state.navigation import page_at
 def where_and_what_breaks(run: str, layer: str, unit: int, able: bool) -> None:
     """Draw the board with this unit marked, and at its outputs what silencing it alone does to each class."""
     slot, words = st.container(key="unit-board"), st.container()
-    result, told = None, ""
+    result, note = None, ""
     if able:
         with words, frame.show_errors():
-            result, told = _silenced(run, layer, unit)
+            result, note = _silenced(run, layer, unit)
     outcome = silencing.of_result(result) if result else silencing.untouched(run)
     view = board.View(
         {},
@@ -45,13 +45,13 @@ def where_and_what_breaks(run: str, layer: str, unit: int, able: bool) -> None:
         )
     with words:
         if result:
-            _in_words(run, layer, unit, result, told)
+            _in_words(run, layer, unit, result, note)
 
 
 def _silenced(run: str, layer: str, unit: int) -> tuple[Result, str]:
-    max_images, told = ablation.image_limit(run)
+    max_images, note = ablation.image_limit(run)
     units = unit_lists.format_units({layer: [unit]})
-    return ablation.ablate(AblationRequest(run, units, max_images=max_images)), told
+    return ablation.ablate(AblationRequest(run, units, max_images=max_images)), note
 
 
 def _in_words(run: str, layer: str, unit: int, result: Result, which_images: str) -> None:

@@ -53,9 +53,9 @@ def attribution(run: str, layer: str, unit: int, image: int, activations: pd.Dat
         label = None
         if explained != "unit":
             predicted = row["prediction"]
-            asked = address.choose("answer", names, predicted, "class")
-            address.widget(st.selectbox, "Class", names, name="answer", value=asked, default=predicted, width=120)
-            label = names.index(asked)
+            requested = address.choose("answer", names, predicted, "class")
+            address.widget(st.selectbox, "Class", names, name="answer", value=requested, default=predicted, width=120)
+            label = names.index(requested)
         smooth = False
         if method not in ("feature_ablation", "occlusion"):
             smooth = address.choose("smooth", ["off", "on"], "off") == "on"
@@ -69,8 +69,8 @@ def attribution(run: str, layer: str, unit: int, image: int, activations: pd.Dat
     )
     target = (None, None, label) if explained == "class" else (layer, unit, label)
     copies = COPIES if smooth else 0
-    found = _attribution(run, target, image, method, copies)
-    flat, delta, settings = found
+    result = _attribution(run, target, image, method, copies)
+    flat, delta, settings = result
     pixels = thumbnails.decoded(reads.store().thumbnails(run, [image]))[image]
     top = float(np.quantile(np.abs(flat), BRIGHT))
     shown = (
@@ -84,10 +84,10 @@ def attribution(run: str, layer: str, unit: int, image: int, activations: pd.Dat
             st.caption(title)
     what = {"unit": "this unit's activation", "class": f"the logit of class {safe_text.plain(names[label or 0])}"}
     what["through"] = f"{what['class']} by way of this unit alone"
-    told = ", ".join(f"{name} {value}" for name, value in settings.items() if value not in (None, 0, 0.0))
+    settings_text = ", ".join(f"{name} {value}" for name, value in settings.items() if value not in (None, 0, 0.0))
     st.caption(
         f"{METHODS[method]} (Captum) of {what[explained]}, against a black image, summed over colour channels; both "
-        f"maps share one scale. Settings: {told or 'none'}. "
+        f"maps share one scale. Settings: {settings_text or 'none'}. "
         + (
             f"The pixels account for a change of {numbers.number(float(flat.sum()))}; the true one differs by "
             f"{numbers.number(delta)} (completeness delta)."
@@ -108,10 +108,10 @@ def _parts(run: str, image: int) -> tuple[Any, Any, Any]:
     return network, inputs, dataset.normalise(torch.zeros_like(dataset.eval_pixels[:1]))
 
 
-def _attribution(run: str, *asked: Any) -> tuple[np.ndarray, float | None, dict[str, Any]]:
+def _attribution(run: str, *request: Any) -> tuple[np.ndarray, float | None, dict[str, Any]]:
     """Return (map [H, W], completeness delta or None, settings); `asked` is target, image, method, copies."""
-    key = ("attribution", reads.data(), reads.run_version(run), run, *asked)
-    return scheduler.cached(key, partial(_compute, run, *asked), "Computing the map ...")
+    key = ("attribution", reads.data(), reads.run_version(run), run, *request)
+    return scheduler.cached(key, partial(_compute, run, *request), "Computing the map ...")
 
 
 def _compute(
@@ -120,15 +120,15 @@ def _compute(
     from selviz.attribution import Target, attribute
 
     network, inputs, black = _parts(run, image)
-    found = attribute(network, Target(*target), inputs, method, baseline=black, smooth=smooth)
-    delta = None if found.delta is None else float(found.delta[0])
-    return found.maps[0].numpy(), delta, found.parameters
+    result = attribute(network, Target(*target), inputs, method, baseline=black, smooth=smooth)
+    delta = None if result.delta is None else float(result.delta[0])
+    return result.maps[0].numpy(), delta, result.parameters
 
 
-def _faithfulness(run: str, *asked: Any) -> dict[str, Any]:
-    flat, _, _ = _attribution(run, *asked)
-    key = ("faithfulness", reads.data(), reads.run_version(run), run, *asked)
-    return scheduler.cached(key, partial(_take_away, run, flat, *asked), "Taking pixels away in the map's order ...")
+def _faithfulness(run: str, *request: Any) -> dict[str, Any]:
+    flat, _, _ = _attribution(run, *request)
+    key = ("faithfulness", reads.data(), reads.run_version(run), run, *request)
+    return scheduler.cached(key, partial(_take_away, run, flat, *request), "Taking pixels away in the map's order ...")
 
 
 def _take_away(run: str, flat: np.ndarray, target: tuple, image: int, method: str, smooth: int) -> dict:
@@ -142,8 +142,8 @@ def _take_away(run: str, flat: np.ndarray, target: tuple, image: int, method: st
 
 def _faithful(run: str, target: tuple, image: int, method: str, smooth: int) -> None:
     """Show deletion, insertion and infidelity of the map that is shown."""
-    found = _faithfulness(run, target, image, method, smooth)
-    table = pd.DataFrame({"share": found["share"], **{way: found[way]["curve"] for way in ("deletion", "insertion")}})
+    scores = _faithfulness(run, target, image, method, smooth)
+    table = pd.DataFrame({"share": scores["share"], **{way: scores[way]["curve"] for way in ("deletion", "insertion")}})
     tables.chart(
         "How faithful is this map?",
         figures.attribution.pixel_curves(table, theme.dark()),
@@ -154,16 +154,16 @@ def _faithful(run: str, target: tuple, image: int, method: str, smooth: int) -> 
     )
     told = []
     for way, better in (("deletion", "lower"), ("insertion", "higher")):
-        areas, own = np.array(found[way]["random_areas"]), found[way]["area"]
+        areas, own = np.array(scores[way]["random_areas"]), scores[way]["area"]
         ahead = int((areas > own).sum() if better == "lower" else (areas < own).sum())
         told.append(
             f"{way}: area {numbers.number(own)}, {better} than {ahead} of {len(areas)} random orders "
-            f"({numbers.p_value(found[way]['p'])}, at least {smallest_p(len(areas)):.3f} with so few)"
+            f"({numbers.p_value(scores[way]['p'])}, at least {smallest_p(len(areas)):.3f} with so few)"
         )
     told = "; ".join(told)
-    share = found["infidelity_share"]
+    share = scores["infidelity_share"]
     st.markdown(
-        f"{told[0].upper()}{told[1:]}. Infidelity {numbers.number(found['infidelity'])}"
+        f"{told[0].upper()}{told[1:]}. Infidelity {numbers.number(scores['infidelity'])}"
         + ("." if numbers.missing(share) else f", {numbers.number(share)} of what an empty map has (0 is best).")
     )
 
@@ -183,11 +183,11 @@ def _sane(run: str, layer: str | None, method: str) -> None:
         )
         return
     at_end = table[table["step"] == table["step"].max()]
-    told, worst = [], 0.0
+    sentences, worst = [], 0.0
     for name, title in (("rank_correlation", "rank correlation"), ("ssim", "SSIM")):
         values = at_end[name].dropna()
         low, high = mean_interval(values.mean(), values.std(), len(values))
-        told.append(
+        sentences.append(
             f"{title} {numbers.signed(values.mean(), 2)} (95 % interval {numbers.signed(low, 2)} to "
             f"{numbers.signed(high, 2)}, {numbers.counted(len(values), 'image')})"
         )
@@ -195,7 +195,8 @@ def _sane(run: str, layer: str | None, method: str) -> None:
     verdict = "yes" if worst < YES else "in part" if worst < PART else "hardly: it may not show what was learned"
     st.markdown(
         f"**{verdict[0].upper()}{verdict[1:]}.** With all weights before it random, its maps still resemble the true "
-        f"ones by {told[0]} and {told[1]}. (Yes: both below {YES}; in part: below {PART}. These bounds are selviz's.)"
+        f"ones by {sentences[0]} and {sentences[1]}. (Yes: both below {YES}; in part: below {PART}. These "
+        "bounds are selviz's.)"
     )
 
 

@@ -36,9 +36,9 @@ def response(run: str, layer: str, picture: Image.Image, mend: bool = False) -> 
     except ValueError as error:
         raise SelvizError(f"This picture cannot be used: {error}.") from error
     usual = own_input.usual(run)
-    found = own_input.faults(pixels.numpy(), usual)
+    faults = own_input.faults(pixels.numpy(), usual)
     if mend and usual is not None:
-        pixels = torch.from_numpy(own_input.mended(pixels.numpy(), found, usual).copy())
+        pixels = torch.from_numpy(own_input.mended(pixels.numpy(), faults, usual).copy())
     with torch.no_grad():
         logits, activations = network.observe(dataset.normalise(pixels[None]))
     position = [entry.name for entry in network.layers].index(layer)
@@ -46,7 +46,7 @@ def response(run: str, layer: str, picture: Image.Image, mend: bool = False) -> 
     units = pd.DataFrame({"unit": np.arange(len(values)), "activation": values})
     units["percentile"] = 100 * reads.store().ranks(run, layer, values)
     return {
-        "faults": found,
+        "faults": faults,
         "pixels": pixels.numpy(),
         "probabilities": logits[0].softmax(dim=0).numpy(),
         "units": units,
@@ -64,25 +64,25 @@ def show(run: str, layer: str, unit: int) -> None:
     given = st.file_uploader("A picture", kinds, key="own-image", max_upload_size=10, **job_panels.writing_control())
     if given is None or read_only():
         return
-    found = response(run, layer, decode(given.getvalue()), mend=st.session_state.get("mend-own", False))
-    if found["faults"]:
-        words = "; ".join(own_input.FAULTS[fault] for fault in found["faults"])
+    answer = response(run, layer, decode(given.getvalue()), mend=st.session_state.get("mend-own", False))
+    if answer["faults"]:
+        words = "; ".join(own_input.FAULTS[fault] for fault in answer["faults"])
         st.warning(f"The network knows no image like this one: it is {words}.", icon=":material/healing:")
         st.toggle("Mend it", key="mend-own")
     names, about = reads.class_names(run), reads.store().units(run, layer)
-    seen, told = st.columns([1, 3], gap="medium")
+    seen, text_column = st.columns([1, 3], gap="medium")
     with seen:
-        picture = thumbnails.uri(thumbnails.plain(found["pixels"]))
+        picture = thumbnails.uri(thumbnails.plain(answer["pixels"]))
         st.html(f'<img class="selviz-picture" alt="the picture as the network sees it" src="{picture}">')
         st.caption("as the network sees it")
-    with told:
-        best = np.argsort(-found["probabilities"], kind="stable")[:3]
+    with text_column:
+        best = np.argsort(-answer["probabilities"], kind="stable")[:3]
         st.markdown(f"The network says **{safe_text.plain(names[best[0]])}**.")
         shares = [
-            f"{safe_text.plain(names[label])}: {numbers.percent(found['probabilities'][label])}" for label in best
+            f"{safe_text.plain(names[label])}: {numbers.percent(answer['probabilities'][label])}" for label in best
         ]
         st.caption("Softmax, not a calibrated probability: " + ", ".join(shares))
-        own = found["units"].iloc[unit]
+        own = answer["units"].iloc[unit]
         st.metric(
             f"Unit {unit}: activation",
             numbers.number(float(own["activation"])),
@@ -91,7 +91,7 @@ def show(run: str, layer: str, unit: int) -> None:
             delta_arrow="off",
             help="Share of the evaluation images on which this unit was less active; equal ones count half.",
         )
-    table = found["units"].merge(about[["unit", "preferred_class", "si", "dead"]], on="unit")
+    table = answer["units"].merge(about[["unit", "preferred_class", "si", "dead"]], on="unit")
     table = table[~table["dead"]].sort_values(["percentile", "activation"], ascending=False).head(SHOWN)
     st.markdown(f"Units of {safe_text.code(layer)} that respond most, by percentile")
     st.dataframe(

@@ -158,5 +158,5 @@ def strip(units: pd.DataFrame, row: dict) -> None:
         ),
     )
     columns = st.container(key="strip").columns(len(cells))
-    for column, (name, value, beside, why) in zip(columns, cells):
-        column.metric(name, value, delta=beside, delta_color="off", delta_arrow="off", help=why)
+    for column, (name, value, comparison, why) in zip(columns, cells):
+        column.metric(name, value, delta=comparison, delta_color="off", delta_arrow="off", help=why)

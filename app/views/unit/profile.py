@@ -96,8 +96,8 @@ def spread(activations: pd.DataFrame, names: list[str], preferred: int) -> None:
 
 def outgoing(run: str, layer: str, unit: int) -> None:
     """Show which classes' logits the unit pushes."""
-    most, told = ablation.image_limit(run)
-    table = _push(reads.data(), reads.run_version(run), run, layer, unit, most)
+    max_images, note = ablation.image_limit(run)
+    table = _push(reads.data(), reads.run_version(run), run, layer, unit, max_images)
     table = table.assign(**{"class": reads.class_names(run)})
     for name in ("removed", "slope"):
         low, high = mean_interval(table[name], table[f"{name}_std"], table["images"])
@@ -107,17 +107,17 @@ def outgoing(run: str, layer: str, unit: int) -> None:
         figures.unit.push(table, theme.dark()),
         "A bar is how much the unit raises a class's logit, averaged over images, with the 95 % interval (t) for "
         "new images: what is lost when it is silent. A hollow mark: what a small change of its map would do (gradient "
-        f"times activation); where the two differ, later layers bend.{told}",
+        f"times activation); where the two differ, later layers bend.{note}",
         table[["class", "removed", "removed_low", "removed_high", "slope", "slope_low", "slope_high", "images"]],
         "push",
     )
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
-def _push(folder: str, files: tuple, run: str, layer: str, unit: int, most: int | None) -> pd.DataFrame:
+def _push(folder: str, files: tuple, run: str, layer: str, unit: int, max_images: int | None) -> pd.DataFrame:
     from selviz.ablation import push
 
-    return push(ablation.engine(run, None, most), layer, unit)
+    return push(ablation.engine(run, None, max_images), layer, unit)
 
 
 def alike(run: dict, layer: str, unit: int) -> None:
@@ -170,15 +170,17 @@ def _told(run: str, layer: str, row: dict, units: pd.DataFrame) -> str:
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
-def _correlated(folder: str, files: tuple, run: str, layer: str, unit: int, other: str, of: str) -> pd.DataFrame | None:
+def _correlated(
+    folder: str, files: tuple, run: str, layer: str, unit: int, other: str, other_layer: str
+) -> pd.DataFrame | None:
     """Return unit, correlation (Pearson, over images) of a layer's units with one unit, highest first; None for a
     constant.
     """
     from selviz.geometry.matching import correlations
 
     values = reads.store().matrix(run, layer)[:, unit : unit + 1]
-    found = correlations(values, reads.store().matrix(other, of))[0]
-    table = pd.DataFrame({"unit": range(len(found)), "correlation": found}).dropna()
+    correlation = correlations(values, reads.store().matrix(other, other_layer))[0]
+    table = pd.DataFrame({"unit": range(len(correlation)), "correlation": correlation}).dropna()
     return table.sort_values("correlation", ascending=False, kind="stable") if len(table) else None
 
 

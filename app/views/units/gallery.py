@@ -34,7 +34,7 @@ def leave() -> None:
 
 def network(filters: Filters) -> None:
     """Draw the board; units that the filters leave out recede, and brightness is the measure sorted by."""
-    run, found = filters.run, board.read(filters.run)
+    run, content = filters.run, board.read(filters.run)
     shown, strength = _seen(filters)
     outcome = silencing.untouched(run)
     view = board.View(
@@ -52,7 +52,7 @@ def network(filters: Filters) -> None:
         run,
         view,
         key="network",
-        height=290 if len(found.si) <= 2000 else 330,
+        height=290 if len(content.si) <= 2000 else 330,
         on_open=lambda layer, unit: open_unit(run, layer, unit),
         on_class=lambda name: address.update(**{"class": name}),
     )
@@ -75,7 +75,7 @@ def _seen(filters: Filters) -> tuple[np.ndarray | None, np.ndarray | None]:
     return (None if shown.all() else shown), strength
 
 
-def cards(filters: Filters, count: int, told: str) -> None:
+def cards(filters: Filters, count: int, caption: str) -> None:
     """Draw a page of cards, and next to its controls what is told of them."""
     run = filters.run
     pages = -(-count // PAGE)
@@ -96,7 +96,7 @@ def cards(filters: Filters, count: int, told: str) -> None:
                 label_visibility="collapsed",
             )
             st.caption(f"page {page} of {pages}", width="content")
-        st.caption(told, width="content")
+        st.caption(caption, width="content")
     units = filters.units(PAGE, (page - 1) * PAGE)
     groups: dict[str, list[unit_cards.Card]] = {}
     tuning = _tuning(run, units)
@@ -114,12 +114,12 @@ def cards(filters: Filters, count: int, told: str) -> None:
 
 def _tuning(run: str, units: pd.DataFrame) -> dict[tuple[str, int], np.ndarray]:
     """Return the mean activation on each class of these units [C]."""
-    found = {}
+    tuning = {}
     for layer, part in units.groupby("layer", sort=False):
         means = reads.store().class_means(run, str(layer))
         wide = means[means["unit"].isin(part["unit"])].pivot(index="unit", columns="class_index", values="mean")
-        found.update({(str(layer), int(unit)): row.to_numpy() for unit, row in wide.iterrows()})
-    return found
+        tuning.update({(str(layer), int(unit)): row.to_numpy() for unit, row in wide.iterrows()})
+    return tuning
 
 
 def _card(row: dict, metric: str, tuning: dict[tuple[str, int], np.ndarray], hues: list[str]) -> unit_cards.Card:

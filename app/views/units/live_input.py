@@ -82,14 +82,14 @@ def _pixels(run: str, kind: str) -> np.ndarray | None:
 def _mended(run: str, pixels: np.ndarray) -> np.ndarray:
     """Say in what the input differs from the images that the network knows, and offer to put it right."""
     usual = own_input.usual(run)
-    found = own_input.faults(pixels, usual)
-    if usual is None or not found:
+    faults = own_input.faults(pixels, usual)
+    if usual is None or not faults:
         return pixels
     st.markdown(
-        f":material/healing: Unlike the images that it knows: **{', '.join(found)}**.",
-        help="It is " + "; ".join(FAULTS[fault] for fault in found) + ".",
+        f":material/healing: Unlike the images that it knows: **{', '.join(faults)}**.",
+        help="It is " + "; ".join(FAULTS[fault] for fault in faults) + ".",
     )
-    return own_input.mended(pixels, found, usual) if st.toggle("Mend it", key="mend-input") else pixels
+    return own_input.mended(pixels, faults, usual) if st.toggle("Mend it", key="mend-input") else pixels
 
 
 def _board(run: str, pixels: np.ndarray | None) -> None:

@@ -25,8 +25,8 @@ def show() -> None:
     frame.page("Which units are there, and what are they like?", "", f"store.units({run!r})")
     board_slot = st.container(key="network-board")
     filters = unit_filters.choose(run)
-    found = reads.store().count_units(run, filters.wanted)
-    if not found["units"]:
+    counts_found = reads.store().count_units(run, filters.wanted)
+    if not counts_found["units"]:
         st.info("No unit fits these filters.", icon=":material/filter_alt_off:")
         st.button("Clear the filters", on_click=unit_filters.clear, args=(run,))
         return
@@ -40,36 +40,36 @@ def show() -> None:
         view = address.segmented("Seen as", SEEN, "seen", clears=("page",), label_visibility="collapsed")
         actions = st.container(width="content")
         tables.saving("units", filters.units)
-    frame.unbounded(run, found["layers"])
-    marked = seen_as(view, filters, found)
+    frame.unbounded(run, counts_found["layers"])
+    marked = seen_as(view, filters, counts_found)
     with actions:
         if len(marked):
             use(run, len(marked), marked.head, f"Use {numbers.counted(len(marked), 'marked unit')}")
         else:
-            use(run, found["units"], filters.units, "Use")
+            use(run, counts_found["units"], filters.units, "Use")
     gallery.leave()
 
 
-def counts(run: str, found: dict[str, Any]) -> str:
+def counts(run: str, count: dict[str, Any]) -> str:
     """Return how many units the filters leave, in words."""
     every = int(reads.store().layers(run)["units"].sum())
-    return f"{numbers.counted(found['units'], 'unit')} of {numbers.whole(every)}, {found['dead']} dead."
+    return f"{numbers.counted(count['units'], 'unit')} of {numbers.whole(every)}, {count['dead']} dead."
 
 
-def seen_as(view: str, filters: Filters, found: dict[str, Any]) -> pd.DataFrame:
+def seen_as(view: str, filters: Filters, count: dict[str, Any]) -> pd.DataFrame:
     """Draw the units in one of the ways to see them; return the rows that were marked."""
     nothing = filters.units(0)
     if view == "cards":
-        gallery.cards(filters, found["units"], counts(filters.run, found))
+        gallery.cards(filters, count["units"], counts(filters.run, count))
         return nothing
-    st.caption(counts(filters.run, found))
+    st.caption(counts(filters.run, count))
     if view == "table":
-        table(filters, found["units"])
+        table(filters, count["units"])
         return nothing
-    told = panels.VIEWS[view][1](filters.run, filters.wanted, found, filters.largest)
-    if clicked := told.get("open"):
+    figure = panels.VIEWS[view][1](filters.run, filters.wanted, count, filters.largest)
+    if clicked := figure.get("open"):
         gallery.open_unit(filters.run, *clicked)
-    return told.get("marked", nothing)
+    return figure.get("marked", nothing)
 
 
 def table(filters: Filters, count: int) -> None:

@@ -29,9 +29,9 @@ SORTS = {"class": "preferred class, then SI", "si": "SI", "unit": "layer and num
 View = Callable[[str, Wanted, dict, bool], dict]
 
 
-def histograms(run: str, wanted: Wanted, found: dict, largest: bool) -> dict:
+def histograms(run: str, wanted: Wanted, count: dict, largest: bool) -> dict:
     """Return SI, layer by layer."""
-    layers = _layers(run, found)
+    layers = _layers(run, count)
     shown = reads.store().find_units(run, wanted, order="unit")
     if len(layers) > MOST_LAYERS:
         shown = shown[shown["layer"].isin(layers[:MOST_LAYERS])]
@@ -50,16 +50,16 @@ def histograms(run: str, wanted: Wanted, found: dict, largest: bool) -> dict:
     return _opened(clicked)
 
 
-def scatter(run: str, wanted: Wanted, found: dict, largest: bool) -> dict:
+def scatter(run: str, wanted: Wanted, count: dict, largest: bool) -> dict:
     """Show any two measures against each other."""
     known = measures.known(run)
     axes = {}
-    for column, name, told, default in zip(
+    for column, name, label, default in zip(
         st.columns(2), ("x", "y"), ("Across", "Upwards"), ("si", "mean_activation"), strict=True
     ):
         axes[name] = address.choose(name, list(known), default, f"{name} axis")
         with column:
-            address.widget(st.selectbox, told, list(known), name=name, value=axes[name], format_func=known.get)
+            address.widget(st.selectbox, label, list(known), name=name, value=axes[name], format_func=known.get)
     units = reads.store().find_units(run, wanted, descending=largest, limit=MOST_MARKS)
     shown = units.assign(x=units[axes["x"]], y=units[axes["y"]], silent=False)
     names = reads.class_names(run)
@@ -69,17 +69,17 @@ def scatter(run: str, wanted: Wanted, found: dict, largest: bool) -> dict:
         "Two measures",
         figure,
         "A mark is a unit in the colour of the class that it prefers, hollow if dead. Draw around units to use them."
-        + _cut(found["units"], "the table's order"),
+        + _cut(count["units"], "the table's order"),
         "scatter",
     )
 
 
-def tuning(run: str, wanted: Wanted, found: dict, largest: bool) -> dict:
+def tuning(run: str, wanted: Wanted, count: dict, largest: bool) -> dict:
     """Return units by classes."""
     names = reads.class_names(run)
     order = address.choose("order", list(SORTS), "class", "order of the map")
     fit = max(1, min(MOST_UNITS, MOST_MARKS // len(names)))
-    pages = -(-found["units"] // fit)
+    pages = -(-count["units"] // fit)
     at = address.integer("at", 1, pages, 1, "page of the map")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         address.widget(
@@ -117,9 +117,9 @@ def tuning(run: str, wanted: Wanted, found: dict, largest: bool) -> dict:
     return _opened(clicked)
 
 
-def plane(run: str, wanted: Wanted, found: dict, largest: bool) -> dict:
+def plane(run: str, wanted: Wanted, count: dict, largest: bool) -> dict:
     """Return units on a map by their tuning."""
-    layers = _layers(run, found)
+    layers = _layers(run, count)
     layer = address.choose("plane", layers, layers[-1], "layer of the map")
     stored = measures.stored(run, "unit_map")
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -137,7 +137,7 @@ def plane(run: str, wanted: Wanted, found: dict, largest: bool) -> dict:
         st.info(f"t-SNE lays out 5 to 2,000 units, and this layer has {numbers.whole(len(places))}. Use PCA.")
         return {}
     in_layer = reads.store().count_units(run, wanted._replace(layer=layer))["units"]
-    told = (
+    sentence = (
         "the first two principal components of the units' tuning"
         if method == "pca"
         else "t-SNE of the units' tuning, seed 0; distances between far groups mean little"
@@ -147,7 +147,7 @@ def plane(run: str, wanted: Wanted, found: dict, largest: bool) -> dict:
         units,
         "Units that respond alike",
         figure,
-        f"A mark is a unit of {safe_text.plain(layer)}, near those with a like tuning over classes: {told}. Draw "
+        f"A mark is a unit of {safe_text.plain(layer)}, near those with a like tuning over classes: {sentence}. Draw "
         f"around units to use them.{_cut(in_layer, 'the order of the table')}",
         "plane",
         shown[["layer", "unit", "preferred_class", "si", "x", "y"]],
@@ -163,12 +163,12 @@ def _pca(folder: str, files: tuple, run: str, layer: str) -> pd.DataFrame:
     return pd.DataFrame({"layer": layer, "unit": means.index, "pca_x": places[:, 0], "pca_y": places[:, 1]})
 
 
-def agreement(run: str, wanted: Wanted, found: dict, largest: bool) -> dict:
+def agreement(run: str, wanted: Wanted, count: dict, largest: bool) -> dict:
     """Return whether the measures of selectivity agree, layer by layer."""
     if not measures.stored(run, "unit_metrics"):
         job_panels.study(run, "metrics", "Computes every measure of class selectivity beside SI for every unit.")
         return {}
-    layers = _layers(run, found)
+    layers = _layers(run, count)
     layer = address.choose("plane", layers, layers[-1], "layer")
     if len(layers) > 1:
         address.widget(st.selectbox, "Layer", layers, name="plane", value=layer, width=220)
@@ -207,9 +207,9 @@ VIEWS: dict[str, tuple[str, View]] = {
 }
 
 
-def _layers(run: str, found: dict) -> list[str]:
+def _layers(run: str, count: dict) -> list[str]:
     """Return the layers of these units in forward order."""
-    there = set(found["layers"])
+    there = set(count["layers"])
     return [layer for layer in reads.store().layers(run)["layer"] if layer in there]
 
 

@@ -106,7 +106,7 @@ def measure(store: Store, settings: Settings, work: Work) -> Sample:
     """Return the test accuracies of both groups of networks, computed from their weights."""
     runs = [*settings["baseline_runs"], *settings["other_runs"]]
     everything = settings["fold"] == samples.SEALED
-    found = []
+    measured = []
     for number, run in enumerate(samples.with_progress(runs, work)):
         _check_settings(store, run, settings, number < len(settings["baseline_runs"]))
 
@@ -114,9 +114,9 @@ def measure(store: Store, settings: Settings, work: Work) -> Sample:
             return {"accuracy": samples.accuracy(store, run, everything)}
 
         value = work.keep(f"run-{number}", make)
-        found.append(float(value["accuracy"]))
+        measured.append(float(value["accuracy"]))
     first = len(settings["baseline_runs"])
-    return {"baseline": found[:first], "other": found[first:]}
+    return {"baseline": measured[:first], "other": measured[first:]}
 
 
 def _check_settings(store: Store, run: str, settings: Settings, baseline: bool) -> None:
@@ -132,7 +132,7 @@ def judge(sample: Sample, settings: Settings) -> list[Part]:
     baseline, other = np.asarray(sample["baseline"], float), np.asarray(sample["other"], float)
     margin = settings["smallest"]
     # (name, first, second, boundary): against a difference first - second of at most the boundary.
-    asked = {
+    requested = {
         "cost": [("accuracy is lost", baseline, other, 0.0, margin)],
         "no cost": [("less than the margin is lost", other, baseline, -margin, -margin)],
         "equivalent": [
@@ -141,14 +141,14 @@ def judge(sample: Sample, settings: Settings) -> list[Part]:
         ],
     }[settings["claim"]]
     parts = []
-    for name, first, second, boundary, smallest in asked:
+    for name, first, second, boundary, smallest in requested:
         estimate = statistics.welch_estimate(first, second)
         _, _, _, p = statistics.welch(first, second, boundary)
         null = boundary + estimate.error * decision.t_quantiles(estimate.degrees)
         parts.append(
             part(
                 name, "Welch's t over seeds, one-sided", estimate, settings, n=len(first) + len(second), of="networks",
-                null=null, p=p, boundary=boundary, margin=smallest, parts=len(asked),
+                null=null, p=p, boundary=boundary, margin=smallest, parts=len(requested),
             )
         )  # fmt: skip
     return parts
@@ -163,13 +163,13 @@ def simulate(generator: np.random.Generator, settings: Settings, facts: Facts, e
 def details(settings: Settings, sample: Sample, parts: Sequence[Part]) -> dict[str, Any]:
     """Return all accuracies; where one is far below the best, also medians and a rank test."""
     groups = {name: [float(value) for value in sample[name]] for name in ("baseline", "other")}
-    found: dict[str, Any] = dict(groups)
+    facts: dict[str, Any] = dict(groups)
     collapsed = {name: statistics.collapse(values, 0.0) for name, values in groups.items()}
     if any(entry.collapsed for entry in collapsed.values()):
-        found |= {f"networks of the {name} alpha that collapsed": e.collapsed for name, e in collapsed.items()}
-        found |= {f"median of the {name} alpha": entry.median for name, entry in collapsed.items()}
-        found["p of Mann and Whitney's rank test"] = statistics.rank_test(groups["baseline"], groups["other"])
-    return found
+        facts |= {f"networks of the {name} alpha that collapsed": e.collapsed for name, e in collapsed.items()}
+        facts |= {f"median of the {name} alpha": entry.median for name, entry in collapsed.items()}
+        facts["p of Mann and Whitney's rank test"] = statistics.rank_test(groups["baseline"], groups["other"])
+    return facts
 
 
 def _spread(accuracies: Any) -> float | None:

@@ -127,12 +127,12 @@ def measure(store: Store, settings: Settings, work: Work) -> Sample:
                 for other in settings["others"]
             ],
         }
-        response, found = Response(network, target, image), {}
+        response, drops = Response(network, target, image), {}
         for kind in settings["controls"]:
             every = torch.stack([maps[place], *made[kind]])
             area, *areas = deletion_areas(response, image, every, start, STEPS, settings["seed"] + place)
-            found[kind] = np.array(((areas > area).sum() + (areas == area).sum() / 2) / len(areas))
-        return found
+            drops[kind] = np.array(((areas > area).sum() + (areas == area).sum() / 2) / len(areas))
+        return drops
 
     rows = []
     for place in range(len(numbers)):
@@ -204,8 +204,8 @@ def simulate(generator: np.random.Generator, settings: Settings, facts: Facts, e
 
 def details(settings: Settings, sample: Sample, parts: Sequence[Part]) -> dict[str, Any]:
     """Return each image's correlation and places."""
-    found = {"correlation with the map of random weights": [_number(value) for value in sample["correlation"]]}
-    return found | {f"share of {CONTROLS[kind]} that lower the unit less": np.asarray(shares).tolist()
+    facts = {"correlation with the map of random weights": [_number(value) for value in sample["correlation"]]}
+    return facts | {f"share of {CONTROLS[kind]} that lower the unit less": np.asarray(shares).tolist()
                     for kind, shares in sample["worse"].items()}  # fmt: skip
 
 

@@ -20,7 +20,7 @@ def say(s: Settings) -> dict[str, str]:
     least = template.points(s["smallest"])
     matched = s["against"] == "matched"
     others = "matched units" if matched else "other live units of the layer"
-    who = (
+    subject = (
         f"the {len(s['controls'])} live units of the layer nearest to it within {statistics.CALIPER:g} standard "
         "deviations in mean activation, its standard deviation and outgoing weight (fold 0)"
         if matched
@@ -34,7 +34,7 @@ def say(s: Settings) -> dict[str, str]:
         "the unit (mode zero) turns from right to wrong, minus those it turns from wrong to right",
         "direction": f"a larger drop, by {least} or more",
         "refuted": template.refuted(s, f"the drop beyond that of {others}, or beyond that of other classes,"),
-        "controls": f"{who}; the other classes' images",
+        "controls": f"{subject}; the other classes' images",
         "statistic": f"rank of the drop among the drops of {others}; permutation of the images' classes; "
         "both must hold",
         "sample": f"{s['of_images']} images of {template.images_text(s)}, {s['images']} of the class; intervals are "
@@ -134,19 +134,19 @@ def beyond_other_classes(change: Array, inside: Array, settings: Settings, parts
 
 def simulate(generator: np.random.Generator, settings: Settings, facts: Facts, effect: float) -> Sample:
     """Return a sample in which the unit loses so much more than its controls."""
-    n, of = facts["images"], facts["of_images"]
+    n, total = facts["images"], facts["of_images"]
     if facts.get("drops"):
         typical = generator.choice(np.clip(facts["drops"], 0, 1), facts["controls"])
     else:
         typical = np.minimum(generator.exponential(facts["spread"], facts["controls"]), 1)
-    controls = np.zeros((facts["controls"], of), dtype=np.int8)
+    controls = np.zeros((facts["controls"], total), dtype=np.int8)
     controls[:, :n] = generator.random((facts["controls"], n)) < typical[:, None]
-    chance = np.full(of, min(facts["spread"], 1.0))
+    chance = np.full(total, min(facts["spread"], 1.0))
     chance[:n] = min(1.0, facts["spread"] + effect)
     return {
-        "unit": generator.random(of) < chance,
+        "unit": generator.random(total) < chance,
         "controls": controls,
-        "labels": template.labels(settings, n, of),
+        "labels": template.labels(settings, n, total),
     }
 
 
@@ -162,8 +162,8 @@ def _spread(store: Store, run: str, layer: str, label: Mapping[str, Any]) -> dic
         table = store.atlas_classes(run, layer)
         drops = -table[table["class_index"] == label["class_index"]]["change"]
         drops = drops.clip(lower=0)
-        found = {"drops": drops.tolist(), "shape": "as the layer's units in the atlas", "assumed": False}
-        return {**found, "spread": max(float(drops.mean()), 1e-3)}
+        spread = {"drops": drops.tolist(), "shape": "as the layer's units in the atlas", "assumed": False}
+        return {**spread, "spread": max(float(drops.mean()), 1e-3)}
     return {"spread": 0.01, "shape": "exponentially", "assumed": True}
 
 

@@ -110,8 +110,8 @@ def measure(store: Store, settings: Settings, work: Work) -> Sample:
         if kind == "random":
             drawn = list(ablation.random_sets(engine.network, units, number, seed))
         else:
-            found = samples.matching(store, settings["run"], layer, settings["units"])
-            drawn = [{layer: other} for other in found.sets(number, seed)]
+            matching = samples.matching(store, settings["run"], layer, settings["units"])
+            drawn = [{layer: other} for other in matching.sets(number, seed)]
         rows[kind] = samples.lost_by_sets(engine, drawn, kind, work, tell)
     engine.close()
     return {**rows, "labels": engine.labels.numpy()}
@@ -139,14 +139,14 @@ def judge(sample: Sample, settings: Settings) -> list[Part]:
 
 def simulate(generator: np.random.Generator, settings: Settings, facts: Facts, effect: float) -> Sample:
     """Return a sample in which the set loses so much more than control sets."""
-    n, of = facts["images"], facts["of_images"]
-    found: dict[str, Any] = {"labels": template.labels(settings, n, of)}
+    n, total = facts["images"], facts["of_images"]
+    simulated: dict[str, Any] = {"labels": template.labels(settings, n, total)}
     for kind, number in settings["sets"].items():
         typical = np.clip(generator.normal(facts["drop"], facts["spread"], number), 0, 1)
-        found[kind] = generator.random((number, of)) < typical[:, None]
-    chance = np.full(of, facts["drop"])
+        simulated[kind] = generator.random((number, total)) < typical[:, None]
+    chance = np.full(total, facts["drop"])
     chance[:n] = min(1.0, facts["drop"] + effect)
-    return {**found, "units": generator.random(of) < chance}
+    return {**simulated, "units": generator.random(total) < chance}
 
 
 def details(settings: Settings, sample: Sample, parts: Sequence[Part]) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def measure(store: Store, settings: Settings, work: Work) -> Sample:
 
     run, layer, unit, label = (settings[name] for name in ("run", "layer", "unit", "class_index"))
     first, _, _ = samples.activations(store, run, layer, samples.CHOOSING)
-    found, units = [], []
+    measured, units = [], []
     for name in [run, *settings["others"]]:
         match, correlation = unit, 1.0
         if name != run:
@@ -88,10 +88,10 @@ def measure(store: Store, settings: Settings, work: Work) -> Sample:
             if match < 0:
                 raise SelvizError(f"No unit of {layer} in {name} can be matched: unit {unit} of {run} never changes.")
         values, labels, _ = samples.activations(store, name, layer, settings["fold"])
-        found.append(contrasts(values[:, match], labels, label, settings["permutations"], settings["seed"]))
+        measured.append(contrasts(values[:, match], labels, label, settings["permutations"], settings["seed"]))
         units.append({"run": name, "unit": match, "correlation": correlation})
-        work.report({"run": name, "done": len(found), "of": 1 + len(settings["others"])})
-    observed, null, resampled = zip(*found)
+        work.report({"run": name, "done": len(measured), "of": 1 + len(settings["others"])})
+    observed, null, resampled = zip(*measured)
     names = [f"unit {row['unit']} in {row['run']}" for row in units]
     return {
         "names": names, "observed": np.array(observed), "null": np.stack(null), "resampled": np.stack(resampled),
@@ -128,18 +128,18 @@ def _scaled(contrast: Any) -> Any:
 
 def simulate(generator: np.random.Generator, settings: Settings, facts: Facts, effect: float) -> Sample:
     """Return activations of a unit that is so selective in every network, as contrasts."""
-    n, of, classes, label = facts["images"], facts["of_images"], facts["classes"], settings["class_index"]
-    labels = np.concatenate([np.full(n, label), np.resize(np.delete(np.arange(classes), label), of - n)])
+    n, total, classes, label = facts["images"], facts["of_images"], facts["classes"], settings["class_index"]
+    labels = np.concatenate([np.full(n, label), np.resize(np.delete(np.arange(classes), label), total - n)])
     mean = np.where(labels == label, (1 + effect) / (1 - effect), 1.0)
     shape = 1 / max(facts["spread"], 0.05) ** 2
-    found = [
+    simulated = [
         contrasts(generator.gamma(shape, mean / shape), labels, label, settings["permutations"], 0, 199)
         for _ in range(facts["networks"])
     ]
-    observed, null, resampled = zip(*found)
-    names = [f"network {number}" for number in range(len(found))]
+    observed, null, resampled = zip(*simulated)
+    names = [f"network {number}" for number in range(len(simulated))]
     sample = {"names": names, "observed": observed, "null": np.stack(null), "resampled": np.stack(resampled)}
-    return {**sample, "images": of, "of_class": n}
+    return {**sample, "images": total, "of_class": n}
 
 
 def details(settings: Settings, sample: Sample, parts: Sequence[Part]) -> dict[str, Any]:

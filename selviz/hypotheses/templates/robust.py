@@ -126,12 +126,12 @@ def _accuracies(store: Store, run: str, settings: Settings) -> Array:
         logits, _ = observe(network, dataset.normalise(pictures))
         return float((logits.argmax(dim=1) == labels).double().mean()) - chance(labels.numpy())
 
-    found = [right(pixels)]
+    accuracies = [right(pixels)]
     for severity in range(1, 6):
-        found.append(right(torch.from_numpy(corruptions.corrupt(pixels.numpy(), name, severity))))
-    if found[0] <= 0:
+        accuracies.append(right(torch.from_numpy(corruptions.corrupt(pixels.numpy(), name, severity))))
+    if accuracies[0] <= 0:
         raise SelvizError(f"{run} is not above chance on the tested images; leave it out.")
-    return np.array(found)
+    return np.array(accuracies)
 
 
 def details(settings: Settings, sample: Sample, parts: Sequence[decision.Part]) -> dict[str, Any]:

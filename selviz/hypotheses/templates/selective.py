@@ -45,11 +45,11 @@ def resolve(store: Store, requested: Mapping[str, Any], common: Mapping[str, Any
     chosen = {layer: _top(store, run, layer, k) for layer in layers}
     alike, balance, why_not = [], [], ""
     for position, layer in enumerate(layers):
-        found = samples.matching(store, run, layer, chosen[layer])
-        alike.append(list(found.sets(draws, common["seed"] + position)))
-        why_not = why_not or ("" if alike[-1] else found.why_not(layer))
+        matching = samples.matching(store, run, layer, chosen[layer])
+        alike.append(list(matching.sets(draws, common["seed"] + position)))
+        why_not = why_not or ("" if alike[-1] else matching.why_not(layer))
         if alike[-1]:
-            balance += [{"layer": layer, **row._asdict()} for row in found.balance(alike[-1])]
+            balance += [{"layer": layer, **row._asdict()} for row in matching.balance(alike[-1])]
     sets, unmatched = set_controls(requested, common, draws, alike, why_not)
     images = samples.image_counts(store, run, fold)
     settings = {
@@ -83,8 +83,8 @@ def measure(store: Store, settings: Settings, work: Work) -> Sample:
             if kind == "random":
                 sets = list(ablation.random_sets(engine.network, {layer: units}, number, seed))
             else:
-                found = samples.matching(store, run, layer, units)
-                sets = [{layer: other} for other in found.sets(number, seed)]
+                matching = samples.matching(store, run, layer, units)
+                sets = [{layer: other} for other in matching.sets(number, seed)]
             lost = samples.lost_by_sets(engine, sets, f"{position}-{kind}", work, tell)
             drops[kind].append(lost.mean(axis=1))
             typical[kind].append(lost.mean(axis=0))
@@ -120,16 +120,16 @@ def judge(sample: Sample, settings: Settings) -> list[Part]:
 
 def simulate(generator: np.random.Generator, settings: Settings, facts: Facts, effect: float) -> Sample:
     """Return a sample in which the selective units lose so much more than control sets."""
-    of, layers = facts["of_images"], facts["layers"]
+    total, layers = facts["of_images"], facts["layers"]
     drops = {}
     for kind, number in settings["sets"].items():
         chance = np.clip(generator.normal(facts["drop"], facts["spread"], (number, layers)), 0, 1)
-        drops[kind] = generator.binomial(of, chance) / of
-    change = generator.random((layers, of)) < min(1.0, facts["drop"] + effect)
+        drops[kind] = generator.binomial(total, chance) / total
+    change = generator.random((layers, total)) < min(1.0, facts["drop"] + effect)
     return {
         "change": change,
         "drops": drops,
-        "typical": {kind: np.full((layers, of), sets.mean()) for kind, sets in drops.items()},
+        "typical": {kind: np.full((layers, total), sets.mean()) for kind, sets in drops.items()},
     }
 
 

@@ -137,14 +137,14 @@ def simulate(generator: np.random.Generator, settings: Settings, facts: Facts, e
     """Return a unit and a readout that are equally good but for the effect."""
     from scipy import special
 
-    n, of = facts["images"], facts["of_images"]
+    n, total = facts["images"], facts["of_images"]
     shift = math.sqrt(2) * float(special.ndtri(facts["area"]))
-    shared, alike = generator.normal(size=of), facts["alike"]
-    own = generator.normal(size=(2, of))
+    shared, alike = generator.normal(size=total), facts["alike"]
+    own = generator.normal(size=(2, total))
     unit, readout = np.sqrt(alike) * shared + np.sqrt(1 - alike) * own
     unit[:n] += shift
     readout[:n] += math.sqrt(2) * float(special.ndtri(min(facts["area"] - effect, 0.9999)))
-    return {"unit": unit, "readout": readout, "labels": template.labels(settings, n, of)}
+    return {"unit": unit, "readout": readout, "labels": template.labels(settings, n, total)}
 
 
 ABOUT = About(

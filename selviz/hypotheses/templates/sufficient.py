@@ -81,8 +81,8 @@ def measure(store: Store, settings: Settings, work: Work) -> Sample:
 
     def called(units: Sequence[int]) -> Array:
         rest = ablation.complement(engine.network, {layer: units})
-        found: Array = (engine.logits(ablation.changes(engine, rest)).argmax(dim=1) == label).numpy()
-        return found.astype(np.int8)
+        is_called: Array = (engine.logits(ablation.changes(engine, rest)).argmax(dim=1) == label).numpy()
+        return is_called.astype(np.int8)
 
     rows: list[Array] = []
     for name, block in blocks([settings["units"], *sets]):
@@ -128,11 +128,11 @@ def judge(sample: Sample, settings: Settings) -> list[Part]:
 
 def simulate(generator: np.random.Generator, settings: Settings, facts: Facts, effect: float) -> Sample:
     """Return a sample in which the set keeps so much more than random sets."""
-    n, of = facts["images"], facts["of_images"]
+    n, total = facts["images"], facts["of_images"]
     mean, variance = facts["kept"], facts["spread"] ** 2
     size = max(mean * (1 - mean) / variance - 1, 0.1)
     recall = generator.beta(mean * size, (1 - mean) * size, settings["draws"])
-    chance = np.full((2 + settings["draws"], of), 0.05)
+    chance = np.full((2 + settings["draws"], total), 0.05)
     chance[0, :n], chance[1:-1, :n] = min(mean + effect, 1.0), recall[:, None]
     chance[-1], chance[-1, :n] = 0.005, facts["intact"]
     called = generator.random(chance.shape) < chance
@@ -140,7 +140,7 @@ def simulate(generator: np.random.Generator, settings: Settings, facts: Facts, e
         "called": called[0],
         "controls": called[1:-1],
         "intact": called[-1],
-        "labels": template.labels(settings, n, of),
+        "labels": template.labels(settings, n, total),
     }
 
 

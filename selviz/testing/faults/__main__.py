@@ -68,14 +68,14 @@ def main() -> None:
             "tmpfs": lambda: mounted(bench, "tmpfs", free),
             "damage": lambda: damage(bench, places),
         }
-        found = {}
+        results = {}
         for name, experiment in experiments.items():
             if name in chosen:
                 begun = time.monotonic()
-                found[name] = {**experiment(), "seconds": round(time.monotonic() - begun, 1)}
-                print(name, found[name], bench.wrong, file=sys.stderr)
-    found |= {"wrong": bench.wrong, "seed": args.seed, "seconds": round(time.monotonic() - started, 1)}
-    print(json.dumps(found, indent=1))
+                results[name] = {**experiment(), "seconds": round(time.monotonic() - begun, 1)}
+                print(name, results[name], bench.wrong, file=sys.stderr)
+    results |= {"wrong": bench.wrong, "seed": args.seed, "seconds": round(time.monotonic() - started, 1)}
+    print(json.dumps(results, indent=1))
 
 
 if __name__ == "__main__":

@@ -87,8 +87,8 @@ class Bench:
         self.base = {True: folder / "empty", False: folder / "base"}
         self.base[True].mkdir(parents=True)
         self.must(TRAIN, self.base[False])
-        asked = f"hypothesis register selective --run {RUN} --k 3 --layer relu4 --json"
-        self.key = json.loads(self.must(asked, self.base[False]))["hypothesis"]
+        command = f"hypothesis register selective --run {RUN} --k 3 --layer relu4 --json"
+        self.key = json.loads(self.must(command, self.base[False]))["hypothesis"]
         self.expected, self.took, self.files = {}, {}, {}
         for stage in stages:
             started = time.monotonic()
@@ -123,19 +123,19 @@ class Bench:
             raise SystemExit(f"selviz {text} ended with {status}: {printed}")
         return printed[printed.index("{") :] if "--json" in text else printed
 
-    def after(self, stage: str, told: str) -> None:
+    def after(self, stage: str, label: str) -> None:
         """Check that the store opens, shows nothing partial as complete, and the same command ends where it should."""
-        self.wrong += [f"{told}: {trouble}" for trouble in unsound(self.store(stage), self.expected[stage])]
+        self.wrong += [f"{label}: {trouble}" for trouble in unsound(self.store(stage), self.expected[stage])]
         status, printed = self.run(COMMANDS[stage], self.store(stage))
         if status != 0:
-            self.wrong.append(f"{told}: the same command again ended with {status}: {printed[-400:]}")
+            self.wrong.append(f"{label}: the same command again ended with {status}: {printed[-400:]}")
             return
-        found = content(self.store(stage))
+        digests = content(self.store(stage))
         expected = self.expected[stage]
-        if different := [key for key in {*found, *expected} if found.get(key) != expected.get(key)]:
-            self.wrong.append(f"{told}: afterwards other {', '.join(sorted(different))}")
+        if different := [key for key in {*digests, *expected} if digests.get(key) != expected.get(key)]:
+            self.wrong.append(f"{label}: afterwards other {', '.join(sorted(different))}")
         if left := sorted(names(self.store(stage)) - self.files[stage]):
-            self.wrong.append(f"{told}: left behind {', '.join(left)}")
+            self.wrong.append(f"{label}: left behind {', '.join(left)}")
 
 
 def one_sentence(status: int, printed: str, start: str = "") -> str | None:

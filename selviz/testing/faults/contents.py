@@ -15,18 +15,18 @@ def content(data: Path) -> dict[str, str]:
     """Return a digest of each table, file of weights, summary and hypothesis of the store, without times."""
     from selviz.store import Store, read_json
 
-    store, found = Store(data), {}
+    store, digests = Store(data), {}
     for run in store.names():
         folder = store.run_path(run)
         summary = {key: value for key, value in (read_json(folder / "summary.json") or {}).items() if key not in TIMES}
-        found[f"{run} summary"] = json.dumps(summary, sort_keys=True)
+        digests[f"{run} summary"] = json.dumps(summary, sort_keys=True)
         for file in sorted(folder.rglob("*.safetensors")):
-            found[f"{run} {file.name}"] = hashlib.sha256(file.read_bytes()).hexdigest()
+            digests[f"{run} {file.name}"] = hashlib.sha256(file.read_bytes()).hexdigest()
         for file in sorted(folder.glob("*.duckdb")):
-            found |= {f"{run} {file.stem}.{table}": digest for table, digest in tables(file).items()}
+            digests |= {f"{run} {file.stem}.{table}": digest for table, digest in tables(file).items()}
     for row in store.hypotheses().to_dict("records"):
-        found[f"hypothesis {row['statement']}"] = str({key: row[key] for key in row if key not in TIMES})
-    return found
+        digests[f"hypothesis {row['statement']}"] = str({key: row[key] for key in row if key not in TIMES})
+    return digests
 
 
 def tables(file: Path) -> dict[str, str]:
@@ -35,13 +35,13 @@ def tables(file: Path) -> dict[str, str]:
 
     with duckdb.connect() as connection:
         connection.execute(f"ATTACH '{file}' AS f (READ_ONLY)")
-        listed, found = "SELECT table_name FROM duckdb_tables() WHERE database_name = 'f'", {}
+        listed, digests = "SELECT table_name FROM duckdb_tables() WHERE database_name = 'f'", {}
         for (name,) in connection.execute(listed).fetchall():
             table = connection.execute(f'SELECT * FROM f."{name}"').df()
             table = table.drop(columns=[column for column in table if column in TIMES])
             rows = pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes()
-            found[name] = hashlib.sha256(rows + str(list(table)).encode()).hexdigest()
-        return found
+            digests[name] = hashlib.sha256(rows + str(list(table)).encode()).hexdigest()
+        return digests
 
 
 def unsound(data: Path, expected: dict[str, str]) -> list[str]:
@@ -105,12 +105,12 @@ def readings(store, run: str) -> dict:
         "weights": weights,
         "hypotheses": hypotheses,
     }
-    found = {}
+    digests = {}
     for name, call in calls.items():
         try:
             table = call()
             rows = pd.util.hash_pandas_object(table.astype(str), index=False).to_numpy()
-            found[name] = hashlib.sha256(rows).hexdigest()
+            digests[name] = hashlib.sha256(rows).hexdigest()
         except SelvizError as error:
-            found[name] = f"refused: {error}"
-    return found
+            digests[name] = f"refused: {error}"
+    return digests

@@ -20,7 +20,7 @@ def kills(bench: Bench, number: int) -> dict:
     """Return `number` SIGKILLs at random moments of the commands; every second one hits the command that was to
     resume.
     """
-    found = {stage: {"kills": 0, "seconds_undisturbed": round(bench.took[stage], 2)} for stage in bench.stages}
+    counts = {stage: {"kills": 0, "seconds_undisturbed": round(bench.took[stage], 2)} for stage in bench.stages}
     done, tries = 0, 0
     while done < number and tries < 3 * number:
         stage = bench.stages[tries % len(bench.stages)]
@@ -37,11 +37,11 @@ def kills(bench: Bench, number: int) -> dict:
                 bench.took[stage] = min(bench.took[stage], time.monotonic() - begun)
                 continue
             done += 1
-            found[stage]["kills"] += 1
-            told = f"{stage}, killed after {moment:.2f} s"
-            bench.wrong += [f"{told}: {trouble}" for trouble in unsound(bench.store(stage), bench.expected[stage])]
+            counts[stage]["kills"] += 1
+            label = f"{stage}, killed after {moment:.2f} s"
+            bench.wrong += [f"{label}: {trouble}" for trouble in unsound(bench.store(stage), bench.expected[stage])]
         bench.after(stage, f"{stage}, killed")
-    return {"kills": done, "stages": found}
+    return {"kills": done, "stages": counts}
 
 
 def disk_full(bench: Bench, limits: tuple[int, ...]) -> dict:
@@ -51,7 +51,7 @@ def disk_full(bench: Bench, limits: tuple[int, ...]) -> dict:
         for limit in limits:
             data = bench.fresh(stage)
             status, printed = bench.run(COMMANDS[stage], data, limit)
-            told = f"{stage} with files of at most {limit:,} bytes"
+            label = f"{stage} with files of at most {limit:,} bytes"
             if status == 0:
                 fitted += 1
             else:
@@ -60,8 +60,8 @@ def disk_full(bench: Bench, limits: tuple[int, ...]) -> dict:
                     # A sweep tells of each run that failed, and its own end.
                     failed = stage == "sweep" and "Traceback" not in printed and "cannot be written" in printed.lower()
                     if not failed and not (stage == "sweep" and "Cannot write" in printed and status in (1, 2)):
-                        bench.wrong.append(f"{told}: {trouble}")
-            bench.after(stage, told)
+                        bench.wrong.append(f"{label}: {trouble}")
+            bench.after(stage, label)
     return {"how": "RLIMIT_FSIZE", "refused_in_one_sentence": refused, "fitted": fitted}
 
 
@@ -136,25 +136,25 @@ def damage(bench: Bench, places: int) -> dict:
         for how, content in spoilt:
             file.write_bytes(content)
             done += 1
-            told = f"{file.relative_to(data)} {how}"
+            label = f"{file.relative_to(data)} {how}"
             problems = [p for p in (*check_run(store, RUN), *check_rest(store)) if not p.note]
             stems = {problem.file.stem for problem in problems}
             if file.stem in stems and any(problem.fix for problem in problems):
                 caught += 1
             else:
-                missed.append(told)
+                missed.append(label)
             seen = readings(store, RUN)
             refused += any(v.startswith("refused") and not whole[RUN][k].startswith("refused") for k, v in seen.items())
             lies = [k for k, v in seen.items() if not v.startswith("refused") and v != whole[RUN][k] and k != "runs"]
             if lies:
-                bench.wrong.append(f"{told}: shown with other numbers: {', '.join(lies)}")
+                bench.wrong.append(f"{label}: shown with other numbers: {', '.join(lies)}")
             shared = {"runs"} if file.is_relative_to(store.run_path(RUN)) else SHARED
             if how == "cut" and [
                 k for k, v in readings(store, other).items() if v != whole[other][k] and k not in shared
             ]:
-                bench.wrong.append(f"{told}: another run cannot be read")
+                bench.wrong.append(f"{label}: another run cannot be read")
         file.write_bytes(before)
-    bench.wrong += [f"{told}: not found" for told in missed]
+    bench.wrong += [f"{label}: not found" for label in missed]
     return {"files": len(files), "damages": done, "found_and_named": caught, "refused_by_a_page": refused}
 
 

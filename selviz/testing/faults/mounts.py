@@ -30,9 +30,9 @@ def mounted(bench: Bench, kind: str, free: tuple[int, ...]) -> dict:
     done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
     if done.returncode:
         return {"skipped": (done.stderr.strip().splitlines() or ["may not mount here"])[-1]}
-    found = json.loads(done.stdout)
-    bench.wrong += found.pop("wrong")
-    return found
+    result = json.loads(done.stdout)
+    bench.wrong += result.pop("wrong")
+    return result
 
 
 def inside(kind: str, folder: Path) -> dict:
@@ -54,16 +54,16 @@ def inside(kind: str, folder: Path) -> dict:
                 left = os.statvfs(place).f_bavail * os.statvfs(place).f_frsize - free
                 os.posix_fallocate(file.fileno(), 0, max(left, 1))
             status, printed = bench.run(COMMANDS[stage], data)
-            told = f"{stage} on a disk with {free:,} bytes free"
+            label = f"{stage} on a disk with {free:,} bytes free"
             if status == 0:
                 fitted += 1
             else:
                 refused += 1
                 trouble = one_sentence(status, printed)
                 if trouble and not (stage == "sweep" and "Traceback" not in printed and "the disk is full" in printed):
-                    bench.wrong.append(f"{told}: {trouble}")
+                    bench.wrong.append(f"{label}: {trouble}")
             (place / "balloon").unlink()
-            bench.after(stage, told)
+            bench.after(stage, label)
     return {"how": "tmpfs of 20 MB", "refused_in_one_sentence": refused, "fitted": fitted, "wrong": bench.wrong}
 
 

@@ -128,8 +128,8 @@ def troubles(test: Any) -> Iterator[str]:
     for raised in test.exception:
         yield f"nobody foresaw {str(raised.message)[:200]!r} {raised.stack_trace[-2:] if raised.stack_trace else ''}"
     for text in words_of(test):
-        if found := NEVER.search(text):
-            yield f"says {found[0]!r}: {text[:200]!r}"
+        if match := NEVER.search(text):
+            yield f"says {match[0]!r}: {text[:200]!r}"
 
 
 def forget() -> None:

@@ -45,9 +45,9 @@ def main() -> int:
     if args.only:
         counts = {args.only: counts[args.only]}
     with tempfile.TemporaryDirectory(prefix="selviz-fuzz-") as folder:
-        told = tried(make_room(Path(folder)), args.seed, counts, args.first, args.quick)
-    print(json.dumps(told, indent=1))
-    return 1 if told["problems"] else 0
+        results = tried(make_room(Path(folder)), args.seed, counts, args.first, args.quick)
+    print(json.dumps(results, indent=1))
+    return 1 if results["problems"] else 0
 
 
 def make_room(root: Path, store=None) -> Room:
@@ -64,7 +64,7 @@ def make_room(root: Path, store=None) -> Room:
     if store is not None:
         shutil.copytree(store.path, root / "store")
     else:
-        train_run(Store(root / "store"), RunConfig("digits", "cnn", alpha=-1, epochs=1), lambda news: None)
+        train_run(Store(root / "store"), RunConfig("digits", "cnn", alpha=-1, epochs=1), lambda event: None)
     return Room(root, Store(root / "store").names()[0])
 
 
@@ -72,12 +72,12 @@ def tried(room: Room, seed: str, counts: dict[str, int], first: int = 0, togethe
     """Return what was seen, by surface. `together`: the surfaces without a server share one process, which saves its start."""
     started = time.perf_counter()
     plain = [[name, first, first + count] for name, count in counts.items() if name in SURFACES]
-    found: dict[str, list[dict]] = {name: [] for name in counts}
+    trials: dict[str, list[dict]] = {name: [] for name in counts}
     for plan in [plain] if together and plain else [[part] for part in plain]:
-        in_a_process(room, seed, plan, found)
+        in_a_process(room, seed, plan, trials)
     if network := {name: counts[name] for name in OVER_THE_NETWORK if name in counts}:
-        asyncio.run(over_the_network(room, seed, network, first, found))
-    surfaces = {name: summary(results) for name, results in found.items()}
+        asyncio.run(over_the_network(room, seed, network, first, trials))
+    surfaces = {name: summary(results) for name, results in trials.items()}
     return {
         "seed": seed,
         "inputs": sum(surface["inputs"] for surface in surfaces.values()),
@@ -101,7 +101,7 @@ def summary(results: list[dict]) -> dict:
     }
 
 
-def in_a_process(room: Room, seed: str, plan: list, found: dict[str, list[dict]]) -> None:
+def in_a_process(room: Room, seed: str, plan: list, results: dict[str, list[dict]]) -> None:
     """Try the inputs of the plan; where the process dies or hangs, says so and goes on with the next one."""
     settings = {**os.environ, **room.environment(), "PYTHONPATH": str(ROOT)}
     while plan:
@@ -110,7 +110,7 @@ def in_a_process(room: Room, seed: str, plan: list, found: dict[str, list[dict]]
             process = subprocess.Popen(
                 words, cwd=room.root / "cwd", env=settings, stdout=subprocess.PIPE, stderr=errors
             )
-            begun, why = _listen(process, found)
+            begun, why = _listen(process, results)
             if why is None and begun is None and process.returncode == 0:
                 return
             errors.seek(0)
@@ -119,13 +119,13 @@ def in_a_process(room: Room, seed: str, plan: list, found: dict[str, list[dict]]
             raise SystemExit(f"The watched process did not start: {' '.join(words)}")
         name, number = begun
         seen = [why or f"ends the process ({process.returncode}): {' '.join(words)[:200]}"]
-        found[name].append({"number": number, "end": "died", "seen": seen, "ms": 0})
+        results[name].append({"number": number, "end": "died", "seen": seen, "ms": 0})
         at = [part[0] for part in plan].index(name)
         plan = [[name, number + 1, plan[at][2]], *plan[at + 1 :]]
         plan = [part for part in plan if part[1] < part[2]]
 
 
-def _listen(process, found) -> tuple[list | None, str | None]:
+def _listen(process, results) -> tuple[list | None, str | None]:
     """Return the input at which the process died or hung, and why if it hung."""
     begun = None
     with selectors.DefaultSelector() as waiting:
@@ -135,12 +135,12 @@ def _listen(process, found) -> tuple[list | None, str | None]:
                 process.kill()
                 process.wait()
                 return begun, f"hangs: no end after {PATIENCE:g} s"
-            told = json.loads(line)
-            if "begins" in told:
-                begun = told["begins"]
+            message = json.loads(line)
+            if "begins" in message:
+                begun = message["begins"]
             else:
-                name, number = told.pop("ended")
-                found[name].append({"number": number, **told})
+                name, number = message.pop("ended")
+                results[name].append({"number": number, **message})
                 begun = None
     process.wait()
     return begun, None
@@ -152,18 +152,18 @@ def _line(process, waiting, patience: float) -> bytes | None:
     return process.stdout.readline() if waiting.select(patience) else None
 
 
-async def over_the_network(room: Room, seed: str, counts: dict[str, int], first: int, found) -> None:
+async def over_the_network(room: Room, seed: str, counts: dict[str, int], first: int, results) -> None:
     """Send links, paths and messages to a dashboard that is watched, and whether it is still there afterwards."""
     known = server.make_hostile_store(room)
     watch, secret = Watch(room.canaries), (room.canaries / "secret.txt").read_text()
-    with server.serving(room) as (where, process, told):
+    with server.serving(room) as (where, process, seen_file):
 
         def hears(name):
             def hear(number, seen, seconds):
                 seen = [*seen, *watch.opened_canaries()]
                 if process.poll() is not None:
                     seen.append(f"ended the server ({process.returncode})")
-                found[name].append({"number": number, "seen": seen, "ms": round(1000 * seconds, 1)})
+                results[name].append({"number": number, "seen": seen, "ms": round(1000 * seconds, 1)})
 
             return hear
 
@@ -177,13 +177,13 @@ async def over_the_network(room: Room, seed: str, counts: dict[str, int], first:
             hears("paths")(number, seen, time.perf_counter() - started)
         if "messages" in counts:
             await server.babble(where, seed, range(first, last["messages"]), hears("messages"))
-        seen = [json.loads(line) for line in told.read_text().splitlines()]
+        seen = [json.loads(line) for line in seen_file.read_text().splitlines()]
         alive = ["is gone"]
         if process.poll() is None:
             alive = await asyncio.to_thread(server.ask, where, room, secret, seed, 0)
         if seen or alive:
             name = next(iter(counts))
-            found[name].append({"number": None, "seen": [*dict.fromkeys(seen), *alive], "ms": 0})
+            results[name].append({"number": None, "seen": [*dict.fromkeys(seen), *alive], "ms": 0})
 
 
 if __name__ == "__main__":

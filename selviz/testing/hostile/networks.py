@@ -99,8 +99,12 @@ def _schema(packet: str, overload: str):
 def _overloads(packet: str) -> list[str]:
     import torch
 
-    found = getattr(torch.ops.aten, packet, None)
-    return [] if found is None else [name for name in found.overloads() if not getattr(found, name)._schema.is_mutable]
+    packet_object = getattr(torch.ops.aten, packet, None)
+    return (
+        []
+        if packet_object is None
+        else [name for name in packet_object.overloads() if not getattr(packet_object, name)._schema.is_mutable]
+    )
 
 
 def _like(dice: random.Random, kind: str, names: list[dict]):

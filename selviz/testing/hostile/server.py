@@ -38,8 +38,16 @@ PATIENCE = 60.0
 @contextmanager
 def serving(room: Room) -> Iterator[tuple[str, subprocess.Popen, Path]]:
     """Yield (address, process, the file of what was seen) of the dashboard over the room's store."""
-    port, told = free_port(), room.root / "seen.jsonl"
-    command = [sys.executable, "-m", "selviz.testing.hostile.server", str(room.root), room.run, str(port), str(told)]
+    port, seen_file = free_port(), room.root / "seen.jsonl"
+    command = [
+        sys.executable,
+        "-m",
+        "selviz.testing.hostile.server",
+        str(room.root),
+        room.run,
+        str(port),
+        str(seen_file),
+    ]
     settings = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
@@ -52,7 +60,7 @@ def serving(room: Room) -> Iterator[tuple[str, subprocess.Popen, Path]]:
     )
     where = f"http://127.0.0.1:{port}"
     with answering(process, f"{where}/_stcore/health"):
-        yield where, process, told
+        yield where, process, seen_file
 
 
 def make_hostile_store(room: Room) -> dict[str, list[str]]:
@@ -83,7 +91,7 @@ def make_hostile_store(room: Room) -> dict[str, list[str]]:
             "hypothesis": hypotheses, "do": ["register", "one", "ledger"], "side": ["tables"]}  # fmt: skip
 
 
-async def links(where: str, room: Room, seed: str, numbers: range, known: dict, told) -> None:
+async def links(where: str, room: Room, seed: str, numbers: range, known: dict, seen_file) -> None:
     """Open hostile addresses, one after another in one visit; `told(number, sentences, seconds)` hears of each."""
     visitor = None
     for number in numbers:
@@ -98,7 +106,7 @@ async def links(where: str, room: Room, seed: str, numbers: range, known: dict, 
         except Exception as error:  # whatever ends the visit is the finding
             seen.append(f"ends the visit: {type(error).__name__} {error}"[:200])
             visitor = None
-        told(
+        seen_file(
             number,
             [f"{sentence} at {page}?{urlencode(query, errors='replace')[:300]}" for sentence in seen],
             time.perf_counter() - started,
@@ -109,18 +117,18 @@ async def links(where: str, room: Room, seed: str, numbers: range, known: dict, 
 
 def injected(visitor: Visitor) -> list[str]:
     """Return markup of a stranger that a page would draw as markup."""
-    found = []
+    markup = []
     for kind in {drawn.element.WhichOneof("type") for drawn in visitor._drawn.values()} - {None, *PLAIN}:
         for element in visitor.elements(kind):
             for text in _strings(element):
                 if kind == "html" or getattr(element, "allow_html", False):
                     if match := HTML.search(text):
-                        found.append(
+                        markup.append(
                             f"draws {match[0]!r} in {kind}: {text[max(0, match.start() - 60) : match.end() + 60]!r}"
                         )
                 elif match := MARKDOWN.search(SPAN.sub("", text)):
-                    found.append(f"draws {match[0]!r} in {kind}: {text[:160]!r}")
-    return found
+                    markup.append(f"draws {match[0]!r} in {kind}: {text[:160]!r}")
+    return markup
 
 
 def _strings(message) -> Iterator[str]:
@@ -167,7 +175,7 @@ def ask(where: str, room: Room, secret: str, seed: str, number: int) -> list[str
     return seen
 
 
-async def babble(where: str, seed: str, numbers: range, told) -> None:
+async def babble(where: str, seed: str, numbers: range, seen_file) -> None:
     """Send messages over the WebSocket that are none, or of another origin."""
     for number in numbers:
         dice, seen, started = random.Random(f"{seed} messages {number}"), [], time.perf_counter()
@@ -191,13 +199,13 @@ async def babble(where: str, seed: str, numbers: range, told) -> None:
             pass
         except OSError as error:
             seen.append(f"is not there any more ({error})")
-        told(number, seen, time.perf_counter() - started)
+        seen_file(number, seen, time.perf_counter() - started)
 
 
-def main(root: str, run: str, port: str, told: str) -> None:
-    """Run the watched dashboard itself; each thing that must not be is a line in the file `told`."""
+def main(root: str, run: str, port: str, seen_file: str) -> None:
+    """Run the watched dashboard itself; each thing that must not be is a line in the file `seen_file`."""
     room = Room(Path(root), run)
-    handle = os.open(told, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    handle = os.open(seen_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     watch = Watch(room.canaries, sockets=True)
     watch.allow([room.root / "cwd", room.root / "home"], [room.store, room.root / "cache", room.root / "tmp"])
     from streamlit.web import cli

@@ -254,8 +254,8 @@ class Folders(Surface):
     def use(self, thing):
         from selviz import datasets
 
-        found = datasets.load(f"folder:{self.room.root / 'images'}", max_images=5 * ((thing or 0) % 2))
-        json.dumps([found.class_names, found.origin])
+        dataset = datasets.load(f"folder:{self.room.root / 'images'}", max_images=5 * ((thing or 0) % 2))
+        json.dumps([dataset.class_names, dataset.origin])
 
     def _scatter(self, root, dice, thing):
         root.mkdir()

@@ -65,8 +65,8 @@ def word(dice: random.Random, place: Path) -> str:
 def address(dice: random.Random, place: Path, known: dict[str, list[str]]) -> tuple[str, dict[str, str]]:
     """Return (page, parameters): some that a real link may have, from `known`, and hostile ones."""
     names = dice.sample(PARAMETERS, dice.randrange(1, 9))
-    told = {name: dice.choice(known[name]) for name in known if dice.random() < 0.6}
-    return dice.choice(PAGES), told | {name: word(dice, place) for name in names}
+    parameters = {name: dice.choice(known[name]) for name in known if dice.random() < 0.6}
+    return dice.choice(PAGES), parameters | {name: word(dice, place) for name in names}
 
 
 READERS = "read_text read_csv read_csv_auto read_blob read_json read_json_auto read_parquet parquet_scan parquet_metadata sniff_csv read_ndjson glob".split()  # fmt: skip
