@@ -101,4 +101,5 @@ def unknown(noun: str, name: object, known: Sequence[str], fix: str = "") -> Sel
 
 
 def _plural(noun: str) -> str:
-    return f"{noun}es" if noun.endswith(("s", "x", "ch")) else f"{noun}s"
+    word, of, whole = noun.partition(" of ")
+    return (f"{word}es" if word.endswith(("s", "x", "ch")) else f"{word}s") + of + whole

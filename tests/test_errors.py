@@ -14,6 +14,7 @@ def test_an_unknown_name_comes_with_the_near_ones_the_known_ones_and_the_fix():
 
 def test_a_name_that_resembles_none_gets_the_list_alone():
     assert str(unknown("class", "zzz", ["cat", "dog"])) == "Unknown class 'zzz'. Known classes: cat, dog."
+    assert "Known options of single: class." in str(unknown("option of single", "zzz", ["class"]))
     assert str(unknown("run", "zzz", [])) == "Unknown run 'zzz'."
 
 
