@@ -234,17 +234,17 @@ def _inputs(template: str, run: str) -> dict[str, object]:
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
-def _preview(folder: str, stamp: tuple, template: str, requested: tuple, study: str, planned: int) -> dict:
+def _preview(folder: str, stamp: tuple, template: str, requested: tuple, study: str, planned: int) -> registry.Record:
     return registry.preview(reads.Store(folder), template, dict(requested), study, planned)
 
 
-def _stamp() -> tuple:
+def _stamp() -> tuple[object, ...]:
     """Return what changes when a run or a record is added."""
     store = reads.store()
     return (*((run, reads.run_version(run)) for run in store.names()), len(store.hypotheses()))
 
 
-def _frozen(values: dict) -> tuple:
+def _frozen(values: dict[str, object]) -> tuple[tuple[str, object], ...]:
     return tuple(sorted((name, value) for name, value in values.items() if value not in (None, "")))
 
 

@@ -138,7 +138,7 @@ def alone(figure: Any, dark: bool = False) -> Any:
     return free.update_layout(**look, **colour)
 
 
-def told(title: str, how: str, about: dict[str, str], dark: bool = False, stem: str = "") -> dict:
+def told(title: str, how: str, about: dict[str, str], dark: bool = False, stem: str = "") -> dict[str, str | list[str]]:
     """Return what figure.js writes beside a figure that it saves as SVG or PNG, and what the file is called."""
     lines = [f"{key}: {value}" for key, value in about.items()]
     return {

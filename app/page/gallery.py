@@ -2,6 +2,7 @@
 
 import base64
 import html
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -173,8 +174,8 @@ def synthesised(run: str, layer: str, unit: int, activations: pd.DataFrame) -> N
     )
 
 
-def _synthesised(run: str, layer: str, unit: int, seed: int) -> dict:
-    def make() -> dict:
+def _synthesised(run: str, layer: str, unit: int, seed: int) -> dict[str, Any]:
+    def make() -> dict[str, Any]:
         from selviz.studies.feature_visualization import run_visualisation
 
         return run_visualisation(reads.store(), run, layer, unit, seed, reads.network(run))

@@ -1,5 +1,7 @@
 """The run that all pages show: `pick_run()` draws its picker, `require_run()` returns it or stops the page."""
 
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 
@@ -93,7 +95,7 @@ def remedy(row: dict) -> str:
     )
 
 
-def require_run() -> dict:
+def require_run() -> dict[str, Any]:
     """Return the chosen run, a dict of the columns of `reads.runs()`; without any run say how to get one, and stop."""
     name = st.session_state.get("run")
     if name is None:

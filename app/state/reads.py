@@ -33,7 +33,7 @@ def store() -> Store:
     return Store(data())
 
 
-def run_version(run: str) -> tuple:
+def run_version(run: str) -> tuple[str, ...]:
     """Return what changes when a file of the run changes: name, inode, time, size of each, as one text, which
     hashes fast.
     """

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -107,8 +108,8 @@ def _estimates(run: str, layer: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["unit", "class", "class_index", "value"])
 
 
-def _all_estimates(run: str) -> dict:
-    def make() -> dict:
+def _all_estimates(run: str) -> dict[str, np.ndarray]:
+    def make() -> dict[str, np.ndarray]:
         from selviz.ablation import gradient_estimates
 
         estimates = gradient_estimates(ablation.engine(run, None), len(reads.class_names(run)))

@@ -7,7 +7,7 @@ from selviz import figures
 from selviz.config import SETTINGS, TRAINING_SETTINGS, RunConfig, config_from_dict, parse_values
 from selviz.errors import SelvizError
 from selviz.runs import background_jobs
-from selviz.runs.sweep import done_share, grid, run_status, sweep_name
+from selviz.runs.sweep import RunStatus, done_share, grid, run_status, sweep_name
 from selviz.store import read_json
 from selviz.system.write_access import read_only
 from selviz.text import numbers, safe_text
@@ -151,7 +151,7 @@ def _buttons(name: str, state: str) -> None:
         )  # fmt: skip
 
 
-def _current(rows: list[dict]) -> dict | None:
+def _current(rows: list[RunStatus]) -> RunStatus | None:
     """Return the run to look at: one that trains, else the last that has begun."""
     for state in ("running", "unfinished", "finished"):
         rows_in_state = [row for row in rows if row["state"] == state]

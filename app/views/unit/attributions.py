@@ -131,7 +131,7 @@ def _faithfulness(run: str, *request: Any) -> dict[str, Any]:
     return scheduler.cached(key, partial(_take_away, run, flat, *request), "Taking pixels away in the map's order ...")
 
 
-def _take_away(run: str, flat: np.ndarray, target: tuple, image: int, method: str, smooth: int) -> dict:
+def _take_away(run: str, flat: np.ndarray, target: tuple, image: int, method: str, smooth: int) -> dict[str, Any]:
     import torch
 
     from selviz.attribution import Target, faithfulness

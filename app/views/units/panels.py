@@ -1,12 +1,12 @@
 """Many units seen together: `VIEWS["scatter"]` draws those that are wanted, each a function of four things.
 
-run; wanted, a `selviz.store.Wanted`; found, what `Store.count_units` says of them; and whether those with the largest
+run; wanted, a `selviz.store.Wanted`; count, what `Store.count_units` says of them; and whether those with the largest
 value come first. Each asks the store for the rows that it draws, and no more. What a visitor marks or clicks comes
-back as {"open": (layer, unit)} or {"marked": rows}.
+back as `Picked`.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypedDict
 
 import pandas as pd
 import streamlit as st
@@ -26,10 +26,18 @@ MOST_LAYERS = 24  # histograms below one another
 WIDE = ("tuning", "agreement")  # views that need the whole width
 SORTS = {"class": "preferred class, then SI", "si": "SI", "unit": "layer and number"}
 
-View = Callable[[str, Wanted, dict, bool], dict]
+
+class Picked(TypedDict, total=False):
+    """What a visitor clicks or marks in a view."""
+
+    open: tuple[str, int]
+    marked: pd.DataFrame
 
 
-def histograms(run: str, wanted: Wanted, count: dict, largest: bool) -> dict:
+View = Callable[[str, Wanted, dict[str, Any], bool], Picked]
+
+
+def histograms(run: str, wanted: Wanted, count: dict[str, Any], largest: bool) -> Picked:
     """Return SI, layer by layer."""
     layers = _layers(run, count)
     shown = reads.store().find_units(run, wanted, order="unit")
@@ -50,7 +58,7 @@ def histograms(run: str, wanted: Wanted, count: dict, largest: bool) -> dict:
     return _opened(clicked)
 
 
-def scatter(run: str, wanted: Wanted, count: dict, largest: bool) -> dict:
+def scatter(run: str, wanted: Wanted, count: dict[str, Any], largest: bool) -> Picked:
     """Show any two measures against each other."""
     known = measures.known(run)
     axes = {}
@@ -74,7 +82,7 @@ def scatter(run: str, wanted: Wanted, count: dict, largest: bool) -> dict:
     )
 
 
-def tuning(run: str, wanted: Wanted, count: dict, largest: bool) -> dict:
+def tuning(run: str, wanted: Wanted, count: dict[str, Any], largest: bool) -> Picked:
     """Return units by classes."""
     names = reads.class_names(run)
     order = address.choose("order", list(SORTS), "class", "order of the map")
@@ -117,7 +125,7 @@ def tuning(run: str, wanted: Wanted, count: dict, largest: bool) -> dict:
     return _opened(clicked)
 
 
-def plane(run: str, wanted: Wanted, count: dict, largest: bool) -> dict:
+def plane(run: str, wanted: Wanted, count: dict[str, Any], largest: bool) -> Picked:
     """Return units on a map by their tuning."""
     layers = _layers(run, count)
     layer = address.choose("plane", layers, layers[-1], "layer of the map")
@@ -163,7 +171,7 @@ def _pca(folder: str, files: tuple, run: str, layer: str) -> pd.DataFrame:
     return pd.DataFrame({"layer": layer, "unit": means.index, "pca_x": places[:, 0], "pca_y": places[:, 1]})
 
 
-def agreement(run: str, wanted: Wanted, count: dict, largest: bool) -> dict:
+def agreement(run: str, wanted: Wanted, count: dict[str, Any], largest: bool) -> Picked:
     """Return whether the measures of selectivity agree, layer by layer."""
     if not measures.stored(run, "unit_metrics"):
         job_panels.study(run, "metrics", "Computes every measure of class selectivity beside SI for every unit.")
@@ -207,7 +215,7 @@ VIEWS: dict[str, tuple[str, View]] = {
 }
 
 
-def _layers(run: str, count: dict) -> list[str]:
+def _layers(run: str, count: dict[str, Any]) -> list[str]:
     """Return the layers of these units in forward order."""
     there = set(count["layers"])
     return [layer for layer in reads.store().layers(run)["layer"] if layer in there]
@@ -226,7 +234,7 @@ def _opened(clicked: Any) -> dict[str, Any]:
 
 def _marked(
     units: pd.DataFrame, title: str, figure: Any, how: str, key: str, behind: pd.DataFrame | None = None
-) -> dict[str, Any]:
+) -> Picked:
     event = tables.chart(
         title,
         figure,
