@@ -12,7 +12,7 @@ from selviz.errors import SelvizError
 from selviz.hypotheses import registry, report
 from selviz.hypotheses.claim_families import family_of, told_family
 from selviz.hypotheses.decision import OPEN, OUTCOMES, REFUTED, RULES, SMALLER, SUPPORTED
-from selviz.hypotheses.power import ENOUGH, told_power
+from selviz.hypotheses.power import ENOUGH, power_sentence
 from selviz.hypotheses.template import CONTROLS, About
 from selviz.hypotheses.templates import TEMPLATES
 from selviz.store import read_chain
@@ -353,7 +353,7 @@ def _registration(registration: dict, statement: bool = True) -> None:
     rows.append((kind, registration["why"]))
     st.subheader("What is registered", anchor=False)
     _facts(rows)
-    title = sentence(told_power(registration["power"], TEMPLATES[registration["template"]].about.unit))
+    title = sentence(power_sentence(registration["power"], TEMPLATES[registration["template"]].about.unit))
     if registration["power"]["power"] < ENOUGH:
         st.warning(title, icon=":material/speed:")
     else:

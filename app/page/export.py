@@ -117,7 +117,8 @@ def page(figure: Any, title: str, how: str, about: dict[str, str], dark: bool = 
         div_id="figure",
         config={"displaylogo": False, "responsive": True},
     )
-    facts = json.dumps(told(title, how, about, dark, stem)).replace("<", "\\u003c")  # so that no text ends the script
+    # so that no text ends the script
+    facts = json.dumps(save_facts(title, how, about, dark, stem)).replace("<", "\\u003c")
     return PAGE.substitute(
         title=html.escape(title),
         ink=colors.INK[dark],
@@ -138,7 +139,9 @@ def alone(figure: Any, dark: bool = False) -> Any:
     return free.update_layout(**look, **colour)
 
 
-def told(title: str, how: str, about: dict[str, str], dark: bool = False, stem: str = "") -> dict[str, str | list[str]]:
+def save_facts(
+    title: str, how: str, about: dict[str, str], dark: bool = False, stem: str = ""
+) -> dict[str, str | list[str]]:
     """Return what figure.js writes beside a figure that it saves as SVG or PNG, and what the file is called."""
     lines = [f"{key}: {value}" for key, value in about.items()]
     return {

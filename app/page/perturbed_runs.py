@@ -156,7 +156,7 @@ def gathered(
     return alike[alike["run"].isin(by_run)], by_run, without
 
 
-def told_missing(without: list[str], command: str) -> None:
+def missing_notice(without: list[str], command: str) -> None:
     """Show how many runs like this one were not tested yet, and the command that does it."""
     if without:
         st.caption(

@@ -11,7 +11,7 @@ from ..state import address, reads
 KINDS = {"t": "Student's t", "bootstrap": "bootstrap"}
 
 
-def of(run: str) -> tuple[str, pd.DataFrame]:
+def family_of(run: str) -> tuple[str, pd.DataFrame]:
     """Return the name and the runs of the family that a run belongs to."""
     families = groups(reads.runs())
     name = next(name for name, members in families.items() if run in set(members["run"]))

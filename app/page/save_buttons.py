@@ -60,7 +60,7 @@ def _control() -> Callable[..., Any]:
 
 
 def pictures(figure: Any, facts: dict[str, Any], key: str) -> None:
-    """Show the two buttons for a Plotly figure; `facts` are `files.told`."""
+    """Show the two buttons for a Plotly figure; `facts` are `export.save_facts`."""
     folder = served.declare_component("plotly", path=Path(plotly.__file__).parent / "package_data")
     base = (st.get_option("server.baseUrlPath") or "").strip("/")
     source = f"{'/' if base else ''}{base}/component/{folder.name}/plotly.min.js"

@@ -52,7 +52,7 @@ def downloads(name: str, behind: pd.DataFrame, figure: Any = None, title: str = 
         if figure is not None:
             save_buttons.pictures(
                 export.alone(figure, theme.dark()),
-                export.told(title, how, about, theme.dark(), stem),
+                export.save_facts(title, how, about, theme.dark(), stem),
                 f"pictures-{name}",
             )
 

@@ -26,11 +26,11 @@ def groups(args: argparse.Namespace) -> None:
             args, listed, lambda: table(listed) if len(listed) else "No group has a name yet: selviz groups add --help"
         )
     elif args.action == "add":
-        _told(args, write_group(args.data, _units(args), args.name, args.what))
+        _print_group(args, write_group(args.data, _units(args), args.name, args.what))
     elif args.action == "rename":
-        _told(args, rename_group(args.data, args.what, args.name))
+        _print_group(args, rename_group(args.data, args.what, args.name))
     elif args.action == "show":
-        _told(args, args.what)
+        _print_group(args, args.what)
     else:
         group = read_group(args.data, args.what)
         delete_group(args.data, args.what)
@@ -48,7 +48,7 @@ def _units(args: argparse.Namespace) -> dict[str, list[int]]:
     return chosen
 
 
-def _told(args: argparse.Namespace, key: str) -> None:
+def _print_group(args: argparse.Namespace, key: str) -> None:
     group = {"group": key, **read_group(args.data, key)}
     units = " ".join(f"--units {layer}:{','.join(map(str, numbers))}" for layer, numbers in group["units"].items())
     lines = [f"{key}  {group['name']}", units, f"silence it with: selviz ablate {group['run'] or 'RUN'} {units}"]

@@ -77,7 +77,7 @@ def _head(args: argparse.Namespace, store: Any) -> None:
 
 def _register(args: argparse.Namespace, store: Any) -> None:
     from selviz.hypotheses import registry
-    from selviz.hypotheses.power import told_power
+    from selviz.hypotheses.power import power_sentence
 
     requested: dict[str, Any] = {name: getattr(args, name.replace("-", "_")) for name in OPTIONS}
     requested |= {"smallest": args.smallest, "expected": args.expected}
@@ -94,7 +94,7 @@ def _register(args: argparse.Namespace, store: Any) -> None:
         lines = [f"{name + ':':<11} {record[name]}" for name in names]
         kind = "confirmatory" if record["confirmatory"] else "exploratory"
         lines += [f"kind:       {kind}: {record['why']}", f"level:      {record['level']:.3g}"]
-        lines += [f"power:      {told_power(record['power'], TEMPLATES[record['template']].about.unit)}"]
+        lines += [f"power:      {power_sentence(record['power'], TEMPLATES[record['template']].about.unit)}"]
         end = "Not registered (--dry-run)." if args.dry_run else (
             f"Registered as {record['hypothesis']}. Test it with: selviz hypothesis test {record['hypothesis']}"
         )  # fmt: skip

@@ -55,7 +55,7 @@ def accuracy_against_si(runs: pd.DataFrame, column: str, dark: bool) -> go.Figur
             "line": {"color": colors.INK[dark], "width": 1.5},
         },
         "text": [safe_text.label(label) for label in runs["told"]],
-        "textposition": _beside(x.to_numpy(), WIDTH * widest),
+        "textposition": _text_positions(x.to_numpy(), WIDTH * widest),
         "textfont": {"size": basics.FONT + 1},
         "customdata": [[safe_text.label(run), numbers.alpha(a)] for run, a in zip(runs["run"], runs["alpha"])],
         "hovertemplate": "%{customdata[0]}<br>alpha %{customdata[1]}<br>mean SI %{x:.3f}<br>%{y:.1f} %<extra></extra>",
@@ -114,7 +114,7 @@ def depth_profile(layers: pd.DataFrame, column: str, dark: bool) -> go.Figure:
     )
 
 
-def _beside(x: np.ndarray, room: float) -> list[str]:
+def _text_positions(x: np.ndarray, room: float) -> list[str]:
     """Return where each point's label goes: right of it, or left where only there is room."""
     sides = []
     for value in x:

@@ -108,7 +108,7 @@ def supported_rate(
     return supported / draws
 
 
-def told_power(power: Mapping[str, Any], unit: str = "") -> str:
+def power_sentence(power: Mapping[str, Any], unit: str = "") -> str:
     """Return the power in words, and a warning where the test would most likely not tell."""
 
     def amount(value: float) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from selviz.hypotheses.claim_families import family_of, told_family
 from selviz.hypotheses.decision import OPEN, REFUTED, RULES, SMALLER, SUPPORTED
-from selviz.hypotheses.power import told_power
+from selviz.hypotheses.power import power_sentence
 from selviz.hypotheses.registry import changed_runs, find, level_sentence
 from selviz.hypotheses.templates import TEMPLATES
 from selviz.store import Store, read_chain
@@ -117,7 +117,7 @@ def _blocks(store: Store, key: str) -> tuple[str, list[Block]]:
     for problem in [*chain.problems, *changed_runs(store, registered)]:
         blocks.append(("p", f"Attention: {problem}."))
     blocks += [("h2", "What was registered"), ("table", ("", ""), _registered_rows(registered, kind))]
-    blocks.append(("p", told_power(registered["power"], unit)))
+    blocks.append(("p", power_sentence(registered["power"], unit)))
     if verdict:
         blocks.append(("h2", "What was found"))
         for part in done["parts"]:

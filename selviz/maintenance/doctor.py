@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 from selviz.datasets import cache
 from selviz.errors import SelvizError
 from selviz.runs import background_jobs
-from selviz.runs.dataset_locations import placed
+from selviz.runs.dataset_locations import resolve_location
 from selviz.store import Store, untrusted_files
 from selviz.store.files import NETWORK
 from selviz.store.integrity import check_rest, check_run
@@ -151,7 +151,7 @@ def datasets(store: Store, report: Report) -> Iterator[Row]:
     missing = set()
     for row in table.to_dict("records"):
         try:
-            spec = placed(store.path, {"dataset": row["dataset"]}, row.get("fingerprint"))["dataset"]
+            spec = resolve_location(store.path, {"dataset": row["dataset"]}, row.get("fingerprint"))["dataset"]
         except SelvizError as error:
             yield _row("data sets", "error", str(error))
             continue

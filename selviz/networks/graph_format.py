@@ -33,7 +33,7 @@ from selviz.networks.graph_indices import check_indices
 from selviz.networks.graph_nodes import node_shapes
 from selviz.networks.graph_operators import OPERATORS, REVIEWED_MODULES, TRACED_MODULES, allowed
 from selviz.networks.tracing import Traced
-from selviz.networks.unit_layers import UnitLayer, placed
+from selviz.networks.unit_layers import UnitLayer, with_depths
 
 FORMAT = 1
 MOST_NODES = 100_000
@@ -284,7 +284,7 @@ def rebuilt(document: Any, tensors: Mapping[str, Tensor], example: Tensor) -> Tr
         if not 1 <= axis < len(shape):
             raise _damaged("a layer has no units")
         layers.append(UnitLayer(name, shape[axis], axis, 0.0, shape=shape, node=node, **facts))
-    return Traced(root, graph, shapes, placed(layers))
+    return Traced(root, graph, shapes, with_depths(layers))
 
 
 def check_sizes(root: nn.Module, graph: fx.Graph, example: Tensor) -> None:

@@ -15,7 +15,7 @@ from selviz.networks.activation_nodes import unique_names
 from selviz.networks.axes import BatchAxis, grown_axis, moved_axes, nudged
 from selviz.networks.heads import Head, find_head
 from selviz.networks.plain_run import PlainRun, Step
-from selviz.networks.unit_layers import SQUEEZE_CLASSES, UnitLayer, matching_names, placed
+from selviz.networks.unit_layers import SQUEEZE_CLASSES, UnitLayer, matching_names, with_depths
 
 MAX_TRIED = 12  # parameters before a watched module that are tried for its unit axis
 
@@ -77,7 +77,7 @@ class WatchedNetwork:
                     activation=kind.__name__,
                 )
             )
-        self.layers = placed(layers)
+        self.layers = with_depths(layers)
 
     @property
     def device(self) -> torch.device:

@@ -157,7 +157,7 @@ def find_layers(
                 activation=entry.activation,
             )
         )
-    return FoundLayers(placed(layers), sources, tuple(left_out))
+    return FoundLayers(with_depths(layers), sources, tuple(left_out))
 
 
 def _axes_of(axes: Axes, entry: ActivationNode) -> tuple[BatchAxis, tuple[int, ...]] | str:
@@ -198,7 +198,7 @@ def _size(axes: Axes, node: fx.Node, batch: BatchAxis, units: tuple[int, ...]) -
     return count
 
 
-def placed(layers: Sequence[UnitLayer]) -> tuple[UnitLayer, ...]:
+def with_depths(layers: Sequence[UnitLayer]) -> tuple[UnitLayer, ...]:
     """Return the layers in forward order with their depth, from 0 (first) to 1 (last)."""
     last = max(len(layers) - 1, 1)
     return tuple(replace(layer, depth=position / last) for position, layer in enumerate(layers))
@@ -215,7 +215,7 @@ def choose(layers: Sequence[UnitLayer], specs: Sequence[str]) -> tuple[UnitLayer
         if not (matching := matching_names(names, spec)):
             raise unknown("layer", spec, names, fix="Write a name, a glob such as 'layer3*', first:5 or last:5.")
         chosen.update(matching)
-    return placed([layer for layer in layers if layer.name in chosen]) if specs else tuple(layers)
+    return with_depths([layer for layer in layers if layer.name in chosen]) if specs else tuple(layers)
 
 
 def matching_names(names: Sequence[str], spec: str) -> list[str]:

@@ -40,7 +40,7 @@ class UnitNetwork:
         self._take(tracing.trace(model, example))
 
     @classmethod
-    def of(cls, traced: Traced) -> "UnitNetwork":
+    def from_traced(cls, traced: Traced) -> "UnitNetwork":
         """Return the network of a graph that was traced before; its layers may be fewer than the graph has."""
         network = cls.__new__(cls)
         network._take(traced)

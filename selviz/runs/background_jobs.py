@@ -36,14 +36,14 @@ def start(place: Path, arguments: Sequence[str], data: str | Path, what: str) ->
     However many callers there are, the claim lets one of them through.
     """
     try:
-        token = Claim.create(_beside(place, ".lock"), what)
+        token = Claim.create(_sibling(place, ".lock"), what)
     except SelvizError:
-        if holder(_beside(place, ".lock")):
+        if holder(_sibling(place, ".lock")):
             return False
         raise
     try:
-        _beside(place, ".stopped").unlink(missing_ok=True)
-        with open(_beside(place, ".log"), "ab") as log:
+        _sibling(place, ".stopped").unlink(missing_ok=True)
+        with open(_sibling(place, ".log"), "ab") as log:
             subprocess.Popen(
                 [sys.executable, "-m", "selviz", *arguments, "--data", str(Path(data).resolve())],
                 stdin=subprocess.DEVNULL,
@@ -53,7 +53,7 @@ def start(place: Path, arguments: Sequence[str], data: str | Path, what: str) ->
                 env={**environment(), TOKEN: token},  # the app's folder is not on the child's path
             )
     except OSError as error:
-        release(_beside(place, ".lock"), token)
+        release(_sibling(place, ".lock"), token)
         raise SelvizError(
             f"Work cannot be started ({error}); run it in a shell: selviz {' '.join(arguments)}"
         ) from error
@@ -62,24 +62,24 @@ def start(place: Path, arguments: Sequence[str], data: str | Path, what: str) ->
 
 def stop(place: Path) -> None:
     """Ask the job to stop, wherever it runs; what is finished stays."""
-    write_json(_beside(place, ".stopped"), {"reason": "stopped"})
+    write_json(_sibling(place, ".stopped"), {"reason": "stopped"})
 
 
 def is_stopped(place: Path) -> bool:
     """Return whether the job was asked to stop, or ended with an error."""
-    return _beside(place, ".stopped").exists()
+    return _sibling(place, ".stopped").exists()
 
 
 def running(place: Path) -> bool:
     """Return whether a live process works on the job."""
-    return holder(_beside(place, ".lock")) is not None
+    return holder(_sibling(place, ".lock")) is not None
 
 
 def state(place: Path, finished: bool) -> tuple[str, str | None]:
     """Return (running, finished, stopped, failed or absent; the reason of a failure). Absent: never started, or
     cut off.
     """
-    stopped = read_json(_beside(place, ".stopped"))
+    stopped = read_json(_sibling(place, ".stopped"))
     reason = (stopped or {}).get("reason")
     if running(place):
         return "running", None
@@ -97,11 +97,11 @@ def working(place: Path, what: str) -> Iterator[Callable[[], None]]:
     Raises SelvizError if another process is at it. What ends it leaves its reason for `state`.
     """
     token = os.environ.pop(TOKEN, None)
-    lock = _beside(place, ".lock")
+    lock = _sibling(place, ".lock")
     claim = Claim.adopt(lock, token, what) if token else Claim(lock, what)
     with claim:
         if not token:
-            _beside(place, ".stopped").unlink(missing_ok=True)
+            _sibling(place, ".stopped").unlink(missing_ok=True)
 
         def look() -> None:
             if is_stopped(place) or claim.lost:
@@ -110,25 +110,25 @@ def working(place: Path, what: str) -> Iterator[Callable[[], None]]:
         try:
             yield look
         except Exception as error:
-            write_json(_beside(place, ".stopped"), {"reason": str(error) or type(error).__name__})
+            write_json(_sibling(place, ".stopped"), {"reason": str(error) or type(error).__name__})
             raise
 
 
 def describe(place: Path, about: dict[str, Any]) -> None:
     """Keep what was asked of the job."""
-    write_json(_beside(place, ".json"), about)
+    write_json(_sibling(place, ".json"), about)
 
 
 def about(place: Path) -> dict[str, Any] | None:
     """Return what `describe` kept; None if nothing."""
-    record: dict[str, Any] | None = read_json(_beside(place, ".json"))
+    record: dict[str, Any] | None = read_json(_sibling(place, ".json"))
     return record
 
 
 def log(place: Path) -> str:
     """Return the end of what the job wrote."""
     try:
-        with open(_beside(place, ".log"), "rb") as file:
+        with open(_sibling(place, ".log"), "rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - LAST))
             return file.read().decode(errors="replace").replace("\r", "\n")
     except OSError:
@@ -141,5 +141,5 @@ def names(data: str | Path) -> list[str]:
     return [file.stem for file in sorted(files, key=lambda file: file.stat().st_mtime, reverse=True)]
 
 
-def _beside(place: Path, suffix: str) -> Path:
+def _sibling(place: Path, suffix: str) -> Path:
     return place.with_name(place.name + suffix)

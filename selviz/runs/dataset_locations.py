@@ -1,4 +1,5 @@
-"""Where a data set's folder is now: `relink(Store("data"), run, "folder:/new/place")`, `placed(data, settings, about)`.
+"""Where a data set's folder is now: `relink(Store("data"), run, "folder:/new/place")`, `resolve_location(data,
+settings, about)`.
 
 A run's files never change, so a folder of images that was moved is noted beside them, once for all runs that were made
 with the same images: `data/places/<fingerprint>.json`.
@@ -37,11 +38,12 @@ def relink(store: Store, run: str, spec: str) -> dict[str, Any]:
 
 
 def named_here(data: str | Path, run: str, settings: Mapping[str, Any], fingerprint: str | None) -> dict[str, Any]:
-    """Return `placed` of a run; SelvizError where the place is what another store's run says, and nobody here named it.
+    """Return `resolve_location` of a run; SelvizError where the place is what another store's run says, and nobody
+    here named it.
 
     A zip comes from somebody else, and could name any folder of this machine to be read.
     """
-    where = placed(data, settings, fingerprint)
+    where = resolve_location(data, settings, fingerprint)
     kind, colon, _ = str(where["dataset"]).partition(":")
     if (
         colon
@@ -56,7 +58,7 @@ def named_here(data: str | Path, run: str, settings: Mapping[str, Any], fingerpr
     return where
 
 
-def placed(data: str | Path, settings: Mapping[str, Any], fingerprint: str | None) -> dict[str, Any]:
+def resolve_location(data: str | Path, settings: Mapping[str, Any], fingerprint: str | None) -> dict[str, Any]:
     """Return a run's settings with the place where its data set is now."""
     moved = read_json(_path(data, fingerprint)) if fingerprint else None
     spec = moved.get("dataset") if isinstance(moved, dict) else None

@@ -291,7 +291,7 @@ def _check_classes(classes: int, dataset: Dataset) -> None:
 
 def _read_back(document: dict[str, Any], tensors: Mapping[str, Tensor], example: Tensor) -> UnitNetwork:
     traced = graph_format.rebuilt(json.loads(json.dumps(document)), tensors, example)
-    return UnitNetwork.of(traced).for_inference()
+    return UnitNetwork.from_traced(traced).for_inference()
 
 
 def _same(stored: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:

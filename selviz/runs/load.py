@@ -77,7 +77,7 @@ def network_of(
         )
     if (document := read_json(folder / NETWORK)) is not None:
         tensors = read_weights(folder, folder / WEIGHTS, "import the run again")
-        return UnitNetwork.of(graph_format.rebuilt(document, tensors, dataset.example)).for_inference(device)
+        return UnitNetwork.from_traced(graph_format.rebuilt(document, tensors, dataset.example)).for_inference(device)
     weights = weights or folder / WEIGHTS
     model = models.build(settings["model"], len(dataset.class_names), dataset.channels)
     tensors = read_weights(folder, weights)

@@ -44,13 +44,13 @@ def write(folder: Path, provenance: dict[str, Any]) -> None:
     paths = sorted((folder / "partial" / STAGE).glob("*.npz"))
     for number, path in enumerate(paths):
         # mypy infers no type for a lambda with a default.
-        snapshot = kept(path, lambda path=path: _gone(path))  # type: ignore[misc]
+        snapshot = kept(path, lambda path=path: _raise_missing(path))  # type: ignore[misc]
         for name in TABLES:
             tables[name].append(snapshot[name].assign(snapshot=number))
     write_stage(folder, STAGE, {name: pd.concat(parts) for name, parts in tables.items()}, provenance)
 
 
-def _gone(path: Path) -> NoReturn:
+def _raise_missing(path: Path) -> NoReturn:
     raise OSError(f"{path} was removed while the run was being written; train it again")
 
 

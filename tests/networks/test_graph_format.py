@@ -63,7 +63,7 @@ def test_a_network_comes_back_from_its_document_the_same(name):
     document = json.loads(json.dumps(graph_format.graph_document(traced)))
     again = graph_format.rebuilt(document, graph_format.tensors_of(traced), inputs[:1])
     assert again.layers == traced.layers
-    network = UnitNetwork.of(again)
+    network = UnitNetwork.from_traced(again)
     with torch.no_grad():
         torch.testing.assert_close(network.logits(inputs), model(inputs), rtol=0, atol=0)
         last = network.layers[-1].name
@@ -86,7 +86,7 @@ assert "torchvision" not in sys.modules
 folder = pathlib.Path({str(tmp_path)!r})
 stored = torch.load(folder / "stored.pt")
 again = graph_format.rebuilt(json.loads((folder / "graph.json").read_text()), stored["tensors"], stored["inputs"][:1])
-torch.save(UnitNetwork.of(again).logits(stored["inputs"]), folder / "logits.pt")
+torch.save(UnitNetwork.from_traced(again).logits(stored["inputs"]), folder / "logits.pt")
 """
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
     with torch.no_grad():
@@ -146,7 +146,7 @@ def test_what_is_written_in_place_is_read_where_it_was_written():
     with torch.no_grad():
         expected = model(inputs)
     for way in tracing.WAYS:
-        network = UnitNetwork.of(tracing.trace(model, inputs[:1], way))
+        network = UnitNetwork.from_traced(tracing.trace(model, inputs[:1], way))
         with torch.no_grad():
             torch.testing.assert_close(network.logits(inputs), expected)
             torch.testing.assert_close(model(inputs), expected)

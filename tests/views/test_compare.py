@@ -193,7 +193,7 @@ def rows(**different) -> dict[str, dict]:
     ],
 )
 def test_a_network_is_called_by_as_little_as_tells_it_from_the_others(different, called):
-    assert list(differences.told(rows(**different)).values()) == called
+    assert list(differences.run_labels(rows(**different)).values()) == called
 
 
 def test_a_layer_that_the_other_network_lacks_is_compared_with_the_nearest_in_depth():

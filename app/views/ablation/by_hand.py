@@ -76,7 +76,7 @@ def listed(sizes: dict[str, int]) -> Units:
 def _list(run: str, table: pd.DataFrame, layer: str, chosen: Units) -> None:
     known = table.sort_values("si", ascending=False).set_index("unit").to_dict("index")
 
-    def told(unit: int) -> str:
+    def label(unit: int) -> str:
         row = known[unit]
         return f"{unit} · " + ("dead" if row["dead"] else f"{row['preferred_class']} · SI {numbers.si(row['si'])}")
 
@@ -87,7 +87,7 @@ def _list(run: str, table: pd.DataFrame, layer: str, chosen: Units) -> None:
         key="picked",
         value=chosen.get(layer, []),
         on_change=lambda picked: put(run, {**chosen, layer: picked}),
-        format_func=told,
+        format_func=label,
         placeholder="Type a class or a number",
         help="The most selective units come first. Units of other layers stay silent when you change the layer.",
     )

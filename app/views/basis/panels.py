@@ -83,11 +83,11 @@ def distances(table: pd.DataFrame, order: list[str]) -> None:
             table[behind],
             "cka",
         )
-    st.markdown(told(table[["alpha", "run", "ratio"]]))
+    st.markdown(similarity_sentence(table[["alpha", "run", "ratio"]]))
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
-def told(table: pd.DataFrame) -> str:
+def similarity_sentence(table: pd.DataFrame) -> str:
     """Return what the ratios of `similarity.beside_null` mean, an alpha a line."""
     lines = []
     by_run = table.groupby(["alpha", "run"])["ratio"].mean().reset_index()
@@ -137,11 +137,11 @@ def maps(table: pd.DataFrame, order: list[str]) -> None:
                 table[behind.split()],
                 column,
             )
-    st.markdown(told_of_maps(table[["alpha", "run", *NUMBERS]]))
+    st.markdown(maps_sentence(table[["alpha", "run", *NUMBERS]]))
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
-def told_of_maps(table: pd.DataFrame) -> str:
+def maps_sentence(table: pd.DataFrame) -> str:
     """Return what units, rotations and the best maps found have, an alpha a line: means over layers and seeds."""
     by_run = table.groupby(["alpha", "run"])[NUMBERS].mean().reset_index()
     means = {alpha: {name: over_seeds(part[name]) for name in NUMBERS} for alpha, part in by_run.groupby("alpha")}

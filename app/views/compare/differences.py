@@ -72,7 +72,7 @@ def remember(names: list[str], base: str) -> None:
         address.update(runs=",".join(names), baseline=base)
 
 
-def told(rows: dict[str, dict]) -> dict[str, str]:
+def run_labels(rows: dict[str, dict]) -> dict[str, str]:
     """Return what each run is called beside its dot: its alpha, and as little more as tells it from the others."""
     kinds = {"seed": "seed {}", "model": "{}", "dataset": "{}"}
     for keys in (keys for size in range(4) for keys in itertools.combinations(kinds, size)):
@@ -108,7 +108,7 @@ def accuracies(rows: dict[str, dict], base: str) -> tuple[pd.DataFrame, pd.DataF
     """Return one row per run: accuracy with its interval, and its change from the baseline where both saw the same
     images; and
     the same change for each class. p values are Holm-corrected over the rows of each table (p_holm)."""
-    called = told(rows)
+    called = run_labels(rows)
     called[base] += " (baseline)"
     runs, classes = [], []
     for position, (name, row) in enumerate(rows.items()):

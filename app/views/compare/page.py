@@ -34,7 +34,7 @@ def show() -> None:
             name="runs",
             value=names,
             text=",".join,
-            format_func=differences.told(finished).get,
+            format_func=differences.run_labels(finished).get,
             max_selections=differences.MOST,
         )
         address.widget(
@@ -43,7 +43,7 @@ def show() -> None:
             names,
             name="baseline",
             value=base,
-            format_func=differences.told(rows).get,
+            format_func=differences.run_labels(rows).get,
             width=260,
         )
     if len(rows) < 2:

@@ -80,7 +80,7 @@ def show() -> None:
     run = run_picker.require_run()["name"]
     layers = reads.store().layers(run)["layer"]
     worked = examples.examples(run, layers.iloc[-1])
-    query = sql_console.asked(next(iter(worked.values())))
+    query = sql_console.requested_query(next(iter(worked.values())))
     limit = int(address.choose("rows", list(ROWS), "1000", "number of rows"))
     table = reads.runs()
     finished = table[table["state"] == "finished"].set_index("run").to_dict("index")

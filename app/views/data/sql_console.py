@@ -25,7 +25,7 @@ CACHE_MB = 60
 MARK = "too-long-"
 
 
-def asked(default: str) -> str:
+def requested_query(default: str) -> str:
     """Return the query that the address names; else the one last asked; else the default, which is put into the
     address.
     """

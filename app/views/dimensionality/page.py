@@ -42,5 +42,5 @@ def show() -> None:
             "Over whole maps there are more features than images, and no more directions than images less one can be "
             "seen: read these counts against each other, not by themselves."
         )
-    perturbed_runs.told_missing(without, "dimensionality")
+    perturbed_runs.missing_notice(without, "dimensionality")
     panels.gradients(study)

@@ -44,8 +44,8 @@ def show() -> None:
             icon=":material/visibility_off:",
         )
         if elsewhere:
-            panels.beside(run)
+            panels.comparison(run)
             return
         again = resume_command(reads.store().path, {**about, "snapshots": 4})
         st.code(again or shlex.join(["selviz", "train", "--snapshots", "4"]), language="bash", wrap_lines=True)
-    panels.beside(run)
+    panels.comparison(run)

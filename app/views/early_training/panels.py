@@ -128,7 +128,7 @@ def silencing(run: str) -> None:
         )
 
 
-def beside(run: str) -> None:
+def comparison(run: str) -> None:
     """Show other networks of the same kind, epoch by epoch: for instance alpha from the start against alpha from
     epoch 5.
     """
@@ -156,7 +156,7 @@ def beside(run: str) -> None:
     parts = []
     for name in [run, *requested]:
         row = rows[name]
-        parts.append(reads.store().epochs(name).assign(run=name, alpha=row["alpha"], told=told(row)))
+        parts.append(reads.store().epochs(name).assign(run=name, alpha=row["alpha"], told=label(row)))
     epochs = pd.concat(parts)
     left, right = st.columns(2, gap="large")
     for place, column, title in (
@@ -177,7 +177,7 @@ def beside(run: str) -> None:
     )
 
 
-def told(row: dict) -> str:
+def label(row: dict) -> str:
     """Return a run beside its line: alpha, and its schedule where it has one."""
     text = numbers.run(row)
     first, last, ramp = (row.get(name) for name in ("alpha_from", "alpha_until", "alpha_ramp"))

@@ -50,4 +50,4 @@ def show() -> None:
         panels.selectivity(run, runs, tables)
     else:
         panels.units(run, tables, kind, name, level)
-    perturbed_runs.told_missing(without, "robustness")
+    perturbed_runs.missing_notice(without, "robustness")

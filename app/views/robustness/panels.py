@@ -23,7 +23,7 @@ def curves(run: str, runs: pd.DataFrame, by_run: Found, kind: str, name: str) ->
     own = by_run[run]["robustness"]
     stored = set(own.loc[own["kind"] == "corruption", "name"])
     attacks = own.loc[own["kind"] == "attack", "name"].unique().tolist()
-    sentence = _told(runs, own)
+    sentence = _sentence(runs, own)
     shown = "all"
     if kind == "corruption" and name in stored:
         choices = {"one": safe_text.short(perturbed_runs.called(name), 24), "all": "mean over corruptions"}
@@ -198,7 +198,7 @@ def units(run: str, by_run: Found, kind: str, name: str, level: float) -> None:
         st.caption(f"Units of {safe_text.code(layer)} under {at}, those that move most first.")
 
 
-def _told(runs: pd.DataFrame, own: pd.DataFrame) -> str:
+def _sentence(runs: pd.DataFrame, own: pd.DataFrame) -> str:
     seeds = int(runs.groupby("alpha", dropna=False).size().max())
     if seeds == 1:
         return f"Whiskers: 95 % Wilson interval for new images ({numbers.whole(own['images'].max())} images each)."

@@ -64,7 +64,7 @@ def actions(run: str, choice: Choice) -> None:
 
 def alpha(run: str) -> None:
     """Draw a slider over the networks that differ from this one by alpha alone, where there are several."""
-    _, family = run_families.of(run)
+    _, family = run_families.family_of(run)
     by_alpha = family.sort_values(["alpha", "seed"]).drop_duplicates("alpha")
     own = family.loc[family["run"] == run].iloc[0]
     by_alpha = by_alpha[by_alpha["alpha"] != own["alpha"]]

@@ -133,7 +133,7 @@ def alike(run: dict, layer: str, unit: int) -> None:
     units = reads.store().units(name).query("layer == @layer").set_index("unit")
     st.markdown(
         f"In its layer, by correlation over {numbers.counted(len(own), 'image')}: "
-        + ", ".join(_told(name, layer, row, units) for row in table.to_dict("records"))
+        + ", ".join(_sentence(name, layer, row, units) for row in table.to_dict("records"))
         + "."
     )
     runs = reads.runs()
@@ -155,14 +155,14 @@ def alike(run: dict, layer: str, unit: int) -> None:
         row = match.iloc[0].to_dict()
         st.markdown(
             f"Best match in its layer {safe_text.code(layer)} of {len(match)} units: "
-            f"{_told(other, layer, row, units)}. The best of many correlates by chance and by class alone too: the "
+            f"{_sentence(other, layer, row, units)}. The best of many correlates by chance and by class alone too: the "
             "Compare page gives the null."
         )
         query = {"run": other, "layer": layer, "unit": str(int(row["unit"]))}
         st.page_link(page_at("unit"), label="Open the match", icon=":material/adjust:", query_params=query)
 
 
-def _told(run: str, layer: str, row: dict, units: pd.DataFrame) -> str:
+def _sentence(run: str, layer: str, row: dict, units: pd.DataFrame) -> str:
     unit = int(row["unit"])
     about = units.loc[unit]
     likes = "dead" if about["dead"] else f"prefers {safe_text.plain(about['preferred_class'])}"

@@ -13,7 +13,7 @@ from selviz.hypotheses.template import Template
 ORDER = ("necessary", "necessary_units", "sufficient", "selective", "predicts", "alpha")  # others follow by name
 
 
-def _found() -> dict[str, Template]:
+def _discover() -> dict[str, Template]:
     names = sorted(module.name for module in pkgutil.iter_modules(__path__))
     ordered = [name for name in ORDER if name in names] + [name for name in names if name not in ORDER]
     modules = {name: importlib.import_module(f"{__name__}.{name}") for name in ordered}
@@ -23,4 +23,4 @@ def _found() -> dict[str, Template]:
     }
 
 
-TEMPLATES: dict[str, Template] = _found()
+TEMPLATES: dict[str, Template] = _discover()
