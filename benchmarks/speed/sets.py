@@ -29,7 +29,7 @@ from benchmarks.speed.ablation import BATCH, CLASSES, convolution_times, hooked,
 from selviz import ablation
 from selviz.ablation import Engine
 from selviz.ablation.many_sets import set_accuracies
-from selviz.ablation.matching import matched_sets
+from selviz.ablation.matching import matched_sets, matchings
 from selviz.ablation.modes import random_sets
 from selviz.networks import models
 from selviz.networks.unit_network import UnitNetwork
@@ -63,7 +63,7 @@ def sets_figures(network_name: str, images: int, sets: int, rounds: int) -> dict
         chosen = {layer.name: list(range(5))}
         drawn = [
             *random_sets(network, chosen, few // 2, 0),
-            *matched_sets(network, chosen, {layer.name: engine.statistics(layer.name)[0]}, few // 2, 0),
+            *matched_sets(matchings(network, chosen, {layer.name: engine.statistics(layer.name)}), few // 2, 0),
         ]
         list(set_accuracies(engine, drawn[:2]))
         hook, alone, together = [], [], []

@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from selviz.networks.graph_nodes import output
+from selviz.networks.position_mean import mean_over_positions
 from selviz.networks.unit_edit import edited
 from selviz.networks.unit_layers import UnitLayer
 
@@ -25,7 +26,7 @@ def observing(graph: fx.Graph, layers: Sequence[UnitLayer]) -> fx.Graph:
         node = nodes[layer.node]
         positions = tuple(d for d in range(1, len(layer.shape)) if d != layer.axis)
         with graph.inserting_after(node):
-            means.append(graph.call_method("mean", (node,), {"dim": positions}) if positions else node)
+            means.append(graph.call_function(mean_over_positions, (node, positions)) if positions else node)
     end.args = ((end.args[0], means),)
     return graph
 
