@@ -5,24 +5,22 @@ Nothing is drawn here; `app/page/job_panels.py` shows what is going on.
 
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 import tempfile
 from functools import partial
-from typing import IO, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 import streamlit as st
 
 from selviz.runs import background_jobs, demo
-from selviz.system.processes import environment
+from selviz.system.processes import detached, environment, low_priority
 from selviz.system.write_access import read_only
 from selviz.text import safe_text
 
 from ..state import reads
 from . import scheduler
-
-NICE = ("nice", "-n", "10") if shutil.which("nice") else ()
 
 
 class Study(NamedTuple):
@@ -39,10 +37,11 @@ class Study(NamedTuple):
 
 
 class StudyProcess(NamedTuple):
-    """The process of a study, and the file that it writes its messages to."""
+    """The process of a study, and the file that it writes its messages to, in a folder that goes with this object."""
 
     process: subprocess.Popen[bytes]
-    messages: IO[bytes]
+    messages: Path
+    folder: tempfile.TemporaryDirectory[str]
 
 
 def demo_allowed() -> bool:
@@ -81,17 +80,19 @@ def begin(study: Study) -> None:
 
 def _compute(processes: dict[Study, StudyProcess], study: Study) -> None:
     """Run the command to its end, after everybody else where the processor is busy."""
-    messages = tempfile.TemporaryFile()  # noqa: SIM115  (read as long as somebody asks how it went)
+    folder = tempfile.TemporaryDirectory(prefix="selviz-", ignore_cleanup_errors=True)  # until nobody asks how it went
+    messages = Path(folder.name, "messages")
     command = [study.command, study.run, *study.options, "--data", study.data, "--json"]
-    process = subprocess.Popen(
-        [*NICE, sys.executable, "-m", "selviz", *command],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=messages,
-        start_new_session=True,
-        env=environment(),
-    )
-    processes[study] = StudyProcess(process, messages)
+    with messages.open("wb") as written:
+        process = subprocess.Popen(
+            [*low_priority(), sys.executable, "-m", "selviz", *command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=written,
+            **detached(low_priority=True),
+            env=environment(),
+        )
+    processes[study] = StudyProcess(process, messages, folder)
     process.wait()
 
 
@@ -106,7 +107,8 @@ def last_message(study: Study) -> str:
     started = study_processes().get(study)
     if started is None:
         return ""
-    size = os.fstat(started.messages.fileno()).st_size
-    written = os.pread(started.messages.fileno(), 2000, max(0, size - 2000)).decode(errors="replace")
+    with started.messages.open("rb") as file:
+        file.seek(max(0, started.messages.stat().st_size - 2000))
+        written = file.read().decode(errors="replace")
     lines = [line.strip() for line in written.replace("\r", "\n").splitlines() if line.strip()]
     return safe_text.code(lines[-1]) if lines else ""

@@ -8,6 +8,8 @@ import time
 from collections import deque
 from pathlib import Path
 
+import psutil
+
 from selviz.errors import SelvizError
 from selviz.store import Store
 from selviz.store.queries import opened
@@ -66,10 +68,10 @@ def available_memory() -> int | None:
     """Return the bytes that this machine, or this container, has left; None where it does not say."""
     limits = []
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
         limits += [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable")]
-    except (OSError, ValueError, IndexError):
-        pass
+    except (OSError, ValueError, IndexError):  # no Linux
+        limits.append(int(psutil.virtual_memory().available))
     try:
         group = Path("/sys/fs/cgroup")
         limit, used = (int((group / f"memory.{name}").read_text()) for name in ("max", "current"))

@@ -3,6 +3,8 @@
 import os
 from contextlib import suppress
 
+import psutil
+
 MAX_INCOMING_MB = 2  # of a message of a visitor's; the values of a page's widgets and its address are a few kB
 MAX_OUTGOING_MB = 50  # of a message to a visitor
 MAX_BEFORE_LOGIN = 64_000  # bytes of a message of a visitor who has not logged in
@@ -31,12 +33,15 @@ def handles() -> tuple[int, int]:
     try:
         import resource
 
-        return len(os.listdir("/proc/self/fd")), resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    except (ImportError, FileNotFoundError):
+        allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    except ImportError:  # Windows has no such limit
         return 0, 0
+    try:
+        return len(os.listdir("/proc/self/fd")), allowed
+    except FileNotFoundError:  # no Linux
+        return psutil.Process().num_fds(), allowed
     except OSError:  # not even that folder can be opened
-        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        return limit, limit
+        return allowed, allowed
 
 
 def max_visits() -> int:

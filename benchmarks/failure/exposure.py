@@ -186,7 +186,7 @@ def visit(replicas: dict, chromium: str) -> dict[str, bool]:
 
 def connections(port: int) -> int:
     """How many connections to the port are established (Linux)."""
-    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text(encoding="utf-8").splitlines()[1:]]
     return sum(line[1].endswith(f":{port:04X}") and line[3] == "01" for line in lines)
 
 

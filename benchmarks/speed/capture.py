@@ -203,7 +203,7 @@ class PeakMemory:
 
     @staticmethod
     def _now() -> int:
-        status = Path("/proc/self/status").read_text()
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
         return 1024 * int(status.partition("RssAnon:")[2].split()[0])
 
 

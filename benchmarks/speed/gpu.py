@@ -172,7 +172,7 @@ def measure(folder: Path, minutes: float, small: bool, dataset: str | None) -> d
 
     def sweep() -> int:
         rows = sweep_rows(used, config, str(device), end - 10, 6 if small else 10_000)
-        with open(folder / "gpu.csv", "w", newline="") as file:
+        with open(folder / "gpu.csv", "w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, list(rows[0]))
             writer.writeheader()
             writer.writerows(rows)

@@ -6,6 +6,7 @@ they run.
 
 import argparse
 import contextlib
+import io
 import os
 import sys
 import textwrap
@@ -75,6 +76,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Returns 0, 1 where a check found something, 2 after one sentence on stderr, 130 after Ctrl-C."""
     argv = sys.argv[1:] if argv is None else list(argv)
     end_soon()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a console of Windows may lack ± or α: no reason to stop
+            stream.reconfigure(errors="replace")
     try:
         if not argv:
             print(FIRST_STEPS)

@@ -10,6 +10,7 @@ from pathlib import Path
 from selviz.cli.common import Commands, positive
 from selviz.errors import SelvizError
 from selviz.system import embedding
+from selviz.system.processes import replace_process
 from selviz.system.write_access import VARIABLE
 
 # Beside selviz: `app` in the repository, `selviz_app` where it was installed from a wheel.
@@ -21,7 +22,7 @@ HERE = ("localhost", "127.0.0.1", "::1")
 EVERYWHERE = ("0.0.0.0", "::")
 
 
-def serve(args: Namespace) -> None:
+def serve(args: Namespace) -> int:
     """Open the dashboard in a server for this machine, or with --public for others: log-in, reading only, limits."""
     script = dashboard()
     if script is None or importlib.util.find_spec("streamlit") is None:
@@ -42,9 +43,7 @@ def serve(args: Namespace) -> None:
     flags = [part for name, value in settings.items() for part in (f"--{name}", value)]
     for host in host_names(address, args.public, args.host):
         flags += ["--server.allowedHosts", host]
-    sys.stdout.flush()
-    # In this process's place, so that a signal to it reaches the server.
-    os.execve(sys.executable, [sys.executable, "-m", "streamlit", "run", str(script), *flags], environment)
+    return replace_process([sys.executable, "-m", "streamlit", "run", str(script), *flags], environment)
 
 
 def dashboard() -> Path | None:

@@ -22,6 +22,7 @@ from selviz.datasets.dataset import channel_counts, fingerprint
 from selviz.datasets.decoding import Skipped, decode
 from selviz.datasets.preparation import Preparation
 from selviz.errors import SelvizError
+from selviz.system.durable_files import rename
 from selviz.system.progress import Report
 
 VERSION = 1  # of what decoding makes of the same file; another number decodes again
@@ -127,7 +128,7 @@ def _write(entry: Path, files: Sequence[Path], preparation: Preparation, report:
         if entry.exists() and _read(entry) is None:
             shutil.rmtree(entry, ignore_errors=True)
         try:
-            os.rename(temporary, entry)
+            rename(temporary, entry)
         except OSError:
             if _read(entry) is None:  # another process was first
                 raise

@@ -3,7 +3,6 @@
 What the first selviz wrote lacks the checksums of settings, summaries and weights, and opens without them.
 """
 
-import os
 import secrets
 import shutil
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from selviz.store import Store, read_json, write_json
 from selviz.store.files import is_sealed
 from selviz.store.images import image_folder
 from selviz.store.integrity import LISTED, check_run, checksums
+from selviz.system.durable_files import rename
 
 WHOLE = ("hypotheses", "groups", "places")  # folders of small files that are copied as they are
 
@@ -74,7 +74,7 @@ def _copy_folder(source: Path, final: Path, change: Callable[[Path], None] = lam
         left_out = shutil.ignore_patterns("partial", "claim.json*", ".*")
         shutil.copytree(source, temporary, ignore=left_out)
         change(temporary)
-        os.rename(temporary, final)
+        rename(temporary, final)
     except OSError as error:
         raise SelvizError(f"Cannot copy {source} to {final} ({error.strerror or error}); free some space.") from error
     finally:

@@ -23,8 +23,8 @@ from selviz.networks.graph_format import rebuilt
 from selviz.networks.graph_indices import indices
 from selviz.networks.graph_nodes import called
 from selviz.networks.tracing import Traced
+from selviz.system.processes import TRIAL_MEMORY
 
-MEMORY = 4 * 2**30  # bytes beyond those of a process that has imported torch
 MAX_S_PER_IMAGE = 10.0  # processor time of one pass over one image
 SIDES = (32, 28, 224, 64, 8, 96, 128, 256, 299)  # of images whose size a document of an older selviz does not say
 MAX_CLASSES = 10**6  # that one_hot may make
@@ -127,12 +127,12 @@ def run(traced: Traced, example: Tensor) -> None:
 
 
 def bound() -> None:
-    """Take no more memory than MEMORY from here on (Linux), and write no file."""
+    """Take no more memory than TRIAL_MEMORY from here on (Linux; elsewhere the parent looks), and write no file."""
     with contextlib.suppress(ImportError, ValueError, OSError):
         import resource
 
-        now = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_DATA, (now + MEMORY, now + MEMORY))
+        now = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[5]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_DATA, (now + TRIAL_MEMORY, now + TRIAL_MEMORY))
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 

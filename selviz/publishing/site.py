@@ -7,7 +7,6 @@ All texts are escaped, nothing is fetched from elsewhere.
 
 import html
 import json
-import os
 import re
 import secrets
 import shutil
@@ -26,6 +25,7 @@ from selviz.errors import SelvizError
 from selviz.publishing import board as boards
 from selviz.publishing.citation import citation
 from selviz.store import Store
+from selviz.system.durable_files import replace
 from selviz.text import numbers
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -96,7 +96,7 @@ def publish(
         size = sum(path.stat().st_size for path in files)
         if final.exists():
             shutil.rmtree(final)
-        os.replace(temporary, final)
+        replace(temporary, final)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return Published(final, len(files), size, len(site.units))

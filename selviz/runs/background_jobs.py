@@ -15,7 +15,7 @@ from typing import Any
 from selviz.errors import SelvizError
 from selviz.store.files import check_name, read_json, write_json
 from selviz.system.locks import Claim, holder, release
-from selviz.system.processes import environment
+from selviz.system.processes import detached, environment
 
 TOKEN = "SELVIZ_JOB_TOKEN"
 LAST = 20_000  # bytes of a log that are shown
@@ -49,7 +49,7 @@ def start(place: Path, arguments: Sequence[str], data: str | Path, what: str) ->
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,
+                **detached(),
                 env={**environment(), TOKEN: token},  # the app's folder is not on the child's path
             )
     except OSError as error:

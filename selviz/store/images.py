@@ -1,6 +1,5 @@
 """The evaluation images of a data set, once for all its runs: `write_images(data, fingerprint, thumbnails, ...)`."""
 
-import os
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from selviz.store.files import StrPath, check_name, write_json, writing
 from selviz.store.stage_files import make_record, record_path, stage_is_whole, write_tables
-from selviz.system.durable_files import move_into_place
+from selviz.system.durable_files import move_into_place, replace
 from selviz.system.locks import Claim, holder
 
 
@@ -46,7 +45,7 @@ def write_images(
             rows = write_tables(file, "images", tables)
             write_json(record_path(file), make_record(file, "images", rows, {"fingerprint": fingerprint}))
             if final.exists() and not _whole(final):  # damaged: out of the way, so that the new one can take its place
-                os.replace(final, temporary / "damaged")
+                replace(final, temporary / "damaged")
             try:
                 move_into_place(temporary, final)
             except OSError:

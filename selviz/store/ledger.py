@@ -90,8 +90,7 @@ def _publish(temporary: Path, final: Path) -> None:
             raise
         # A file system without hard links: the record is copied to a file that only one writer can make.
         content = temporary.read_bytes()
-        handle = os.open(final, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        with open(handle, "wb") as file:
+        with open(final, "xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -24,7 +24,7 @@ from selviz.store import untrusted_files
 from selviz.store.files import StrPath, check_name, file_sha256, is_name, read_json, sealed, write_json, writing
 from selviz.store.images import image_folder
 from selviz.store.stage_files import record, record_path
-from selviz.system.durable_files import move_into_place
+from selviz.system.durable_files import move_into_place, replace
 
 FORMAT = 1
 MANIFEST = "selviz-run.json"
@@ -130,7 +130,7 @@ def _add(archive: zipfile.ZipFile, name: str, file: Path) -> dict[str, Any]:
 
 def portable(file: Path) -> str:
     """Return the settings or the summary of a run as they travel: without the folders above that of the data set."""
-    text = file.read_text()
+    text = file.read_text(encoding="utf-8")
     value = read_json(file)
     kind, colon, path = str(value.get("dataset") if isinstance(value, dict) else "").partition(":")
     if not (colon and os.path.isabs(path)):
@@ -280,7 +280,7 @@ def _place_images(final: Path, temporary: Path, path: Path) -> None:
                 raise _refused(path, "its images are not those that the store has of this data set")
             return
         if final.exists():
-            os.replace(final, temporary / "damaged")
+            replace(final, temporary / "damaged")
         with contextlib.suppress(OSError):  # another process was faster
             move_into_place(temporary, final)
             shutil.rmtree(final / "damaged", ignore_errors=True)

@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from selviz.errors import SelvizError, TransientError, first_line, system_problem
 from selviz.store.store import Store
-from selviz.system.processes import environment
+from selviz.system.processes import environment, takes_more_than
 
 POLL_S = 0.05  # polling interval of whether anybody still waits for the answer
 START_S = 20.0  # beyond the query's own time, in which Python starts on a busy machine and the result is sent
@@ -85,6 +85,11 @@ def _wait(
             given = b""
             if time.monotonic() > deadline:
                 raise
+            if takes_more_than(child, MEMORY):
+                child.kill()
+                child.wait()
+                child.returncode = NO_MEMORY
+                return b"", b""
         while_waiting()
 
 
@@ -97,7 +102,7 @@ def _took_too_long(seconds: float) -> TransientError:
 
 def _ended(status: int, seconds: float) -> TransientError:
     """Return the error of a process that did not come to its end: nobody can say that it would not another time."""
-    if status == -signal.SIGXCPU:
+    if status == -getattr(signal, "SIGXCPU", 0) != 0:
         return _took_too_long(seconds)
     how = f"ended by signal {-status}" if status < 0 else f"ended with status {status}"
     cause = "" if status == NO_MEMORY else f", or its process was {how} from outside"
@@ -108,14 +113,17 @@ def _ended(status: int, seconds: float) -> TransientError:
 
 
 def _limit_resources(seconds: float) -> None:
-    """Take no more memory than MEMORY from here on (Linux), end also where nobody waits any more, and come last."""
+    """Take no more memory than MEMORY from here on, end also where nobody waits any more, and come last.
+
+    What limits itself is Linux; elsewhere `run_sql_in_subprocess` looks how much is taken.
+    """
     with contextlib.suppress(OSError, AttributeError):
         os.nice(NICENESS)
     with contextlib.suppress(ImportError, ValueError, OSError):
         import resource
 
         resource.setrlimit(resource.RLIMIT_CPU, (int(seconds + START_S), int(seconds + START_S)))
-        now = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
+        now = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[5]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_DATA, (now + MEMORY, now + MEMORY))
 
 

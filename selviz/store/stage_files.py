@@ -9,7 +9,6 @@ import contextlib
 import datetime
 import itertools
 import json
-import os
 import shutil
 import tempfile
 import time
@@ -37,7 +36,7 @@ from selviz.store.files import (
     writing,
 )
 from selviz.store.schema import stored_columns
-from selviz.system.durable_files import move_into_place
+from selviz.system.durable_files import move_into_place, replace
 
 # Rows per row group. DuckDB's own 122,880 leave a third of every second block empty for floats (4.2 bytes a row instead
 # of 3.9); larger ones gain nothing more and leave less for several threads to share.
@@ -73,7 +72,7 @@ def write_stage(run_dir: StrPath, stage: str, tables: Mapping[str, StageTable], 
         rows = write_tables(temporary, stage, tables)
         pending = write_json(record_path(temporary), make_record(temporary, stage, rows, provenance))
         move_into_place(temporary, final)
-        os.replace(pending, record_path(final))
+        replace(pending, record_path(final))
     return final
 
 
@@ -141,7 +140,7 @@ def settle(file: Path) -> None:
     pending = record_path(file.parent / "partial" / file.name)
     left = _pending(file)
     if left is not None and file.exists() and left.get("sha256") == file_sha256(file):
-        os.replace(pending, record_path(file))
+        replace(pending, record_path(file))
 
 
 def clear_partial(run_dir: Path) -> None:

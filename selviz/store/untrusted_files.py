@@ -7,13 +7,14 @@ stored network is run for the first time in a process of its own: `network_probl
 
 import contextlib
 import json
-import os
-import selectors
+import queue
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, cast
 
 import duckdb
 import safetensors
@@ -25,10 +26,11 @@ from selviz.store.integrity import LISTED
 from selviz.store.queries import CONFIG
 from selviz.store.schema import stored_columns
 from selviz.store.stage_files import record, stage_is_whole
-from selviz.system.processes import environment
+from selviz.system.processes import TRIAL_MEMORY, environment, takes_more_than
 
 OPTIONAL = (WEIGHTS, NETWORK)  # the second is data too, and checked step by step each time it is opened
 TRIAL_S = 90.0  # for a network to be tried
+POLL_S = 0.1  # polling interval of the memory that the process takes
 START_S = 300.0  # until its process has imported torch, on a machine that is busy
 UNFIT = "does not fit its record"
 OTHERS = """
@@ -113,6 +115,9 @@ def network_problems(folders: Sequence[Path]) -> dict[Path, str | None]:
             except TimeoutError:
                 why = f"took more than {TRIAL_S:g} s"
                 process.kill()
+            except MemoryError:
+                why = f"took more than {TRIAL_MEMORY / 2**30:g} GB of memory"
+                process.kill()
             status = process.wait()
         if not left:
             break
@@ -127,20 +132,35 @@ def network_problems(folders: Sequence[Path]) -> dict[Path, str | None]:
 
 
 def _lines(process: subprocess.Popen[bytes]) -> Iterator[dict[str, Any]]:
-    """Yield the JSON lines that a process writes until it ends; TimeoutError where it writes none for TRIAL_S
-    seconds.
+    """Yield the JSON lines that a process writes until it ends.
+
+    TimeoutError where it writes none for TRIAL_S seconds; MemoryError where it takes too much and cannot limit itself.
     """
     assert process.stdout is not None
-    pending, patience = b"", START_S
-    with selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ)
-        while selector.select(patience):
-            if not (part := os.read(process.stdout.fileno(), 65536)):
-                return
-            patience = TRIAL_S
-            *whole, pending = (pending + part).split(b"\n")
-            yield from map(json.loads, whole)
+    lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    # A thread that reads: Windows cannot wait for a pipe.
+    reader = threading.Thread(target=_read_lines, args=(process.stdout, lines), daemon=True)
+    reader.start()
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        try:
+            line = lines.get(timeout=POLL_S)
+        except queue.Empty:
+            if takes_more_than(process, TRIAL_MEMORY):
+                raise MemoryError from None
+            continue
+        if not line:
+            return
+        deadline = time.monotonic() + TRIAL_S
+        yield json.loads(line)
     raise TimeoutError
+
+
+def _read_lines(pipe: IO[bytes], lines: queue.SimpleQueue[bytes]) -> None:
+    """Hand over each line of a pipe, and an empty one at its end."""
+    for line in pipe:
+        lines.put(line)
+    lines.put(b"")
 
 
 def files_problem(files: list[Path]) -> str | None:

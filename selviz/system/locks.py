@@ -6,7 +6,6 @@ taken over.
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import secrets
@@ -17,12 +16,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
+import psutil
+from filelock import FileLock
+
 from selviz.errors import SelvizError, TransientError, system_problem, unreadable
+from selviz.system.durable_files import WINDOWS, replace
 from selviz.system.write_access import check_writing
 
 HEARTBEAT_S = 5.0  # between two heartbeats
 STALE_S = 60.0  # without a heartbeat after which a claim whose process cannot be looked up is stale
-
+GUARD_S = 120.0  # to wait for those who look at the same claim, which takes each some milliseconds
 
 _held_here: set[str | None] = set()  # the tokens of the claims that this process holds
 
@@ -180,28 +183,18 @@ def _held(record: ClaimRecord, path: Path, what: str) -> SelvizError:
 def _guard(path: Path) -> Iterator[float]:
     """Let one process at a time look at a claim and change it; the lock dies with its process. Yields the time.
 
-    It is that of the file system, by which the heartbeats of all machines are dated. The lock file is removed by
-    whoever holds it, so a lock taken on a file that is no longer there is taken again.
+    It is that of the file system, by which the heartbeats of all machines are dated. Whoever holds the lock removes its
+    file; filelock takes a lock on a file that is no longer there again (on Windows it removes the file itself).
     """
     lock = path.with_name(path.name + ".lock")
-    while True:
-        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    with FileLock(lock, timeout=GUARD_S, poll_interval=0.005, fallback_to_soft=False):
+        os.utime(lock)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            try:
-                if os.stat(lock).st_ino != os.fstat(handle).st_ino:
-                    continue
-            except FileNotFoundError:
-                continue
-            os.utime(handle)
-            try:
-                yield os.fstat(handle).st_mtime
-            finally:
+            yield os.stat(lock).st_mtime
+        finally:
+            if not WINDOWS:
                 with contextlib.suppress(OSError):
                     os.unlink(lock)
-            return
-        finally:
-            os.close(handle)
 
 
 def _record(token: str, started: float | None = None) -> ClaimRecord:
@@ -220,11 +213,11 @@ def _create(path: Path, record: ClaimRecord) -> bool:
     other's locks.
     """
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        file = open(path, "x", encoding="utf-8")  # noqa: SIM115  (what fails to open is not ours to remove)
     except FileExistsError:
         return False
     try:
-        with open(handle, "w") as file:  # os.write may stop half-way on a full disk and say nothing
+        with file:
             file.write(json.dumps(record))
     except OSError:
         os.unlink(path)
@@ -236,7 +229,7 @@ def _replace(path: Path, record: ClaimRecord) -> None:
     temporary = path.with_name(f".{path.name}.{record['token']}")
     try:
         temporary.write_text(json.dumps(record))
-        os.replace(temporary, path)
+        replace(temporary, path)
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
@@ -245,7 +238,7 @@ def _replace(path: Path, record: ClaimRecord) -> None:
 def _read(path: Path) -> ClaimRecord | None:
     """Return the record at `path`, None if there is none; one that cannot be read is as old as its file."""
     try:
-        text, modified = path.read_text(), path.stat().st_mtime
+        text, modified = path.read_text(encoding="utf-8"), path.stat().st_mtime
     except (FileNotFoundError, NotADirectoryError):
         return None
     except UnicodeDecodeError:
@@ -274,25 +267,27 @@ def _here(record: ClaimRecord) -> bool:
 def _born(pid: Any) -> str | None:
     """Return when process `pid` of this host started, in a form to compare; None if there is no such process."""
     try:
-        state, *fields = Path(f"/proc/{int(pid)}/stat").read_text().rpartition(")")[2].split()
+        state, *fields = Path(f"/proc/{int(pid)}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
         return None if state in "ZX" else fields[18]  # a killed process that its parent has not yet noticed is gone
     except (FileNotFoundError, ProcessLookupError):
         if Path("/proc/self/stat").exists():
             return None
     except (OSError, ValueError, TypeError, IndexError):
         pass
-    try:
-        os.kill(int(pid), 0)
-    except (ProcessLookupError, ValueError, TypeError):
+    try:  # where there is no /proc; with one, its number of ticks does not move when the clock is set
+        process = psutil.Process(int(pid))
+        return None if process.status() == psutil.STATUS_ZOMBIE else str(process.create_time())
+    except (psutil.NoSuchProcess, ValueError, TypeError, OverflowError):
         return None
-    except PermissionError:
-        pass
-    return ""
+    except psutil.AccessDenied:  # it is there, and another user's
+        return ""
 
 
 def _pid_space() -> str:
-    """Return Pids are comparable within one boot of one machine and one container."""
+    """Return what tells boots of machines and containers apart: pids are comparable within one."""
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip() + os.readlink("/proc/self/ns/pid")
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip() + os.readlink(
+            "/proc/self/ns/pid"
+        )
     except OSError:
         return ""

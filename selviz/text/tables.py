@@ -47,8 +47,9 @@ def plain(value: object) -> object:
 
 
 def as_json(value: object) -> str:
-    """Return one JSON document (RFC 8259: no NaN)."""
-    return json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
+    """Return one JSON document (RFC 8259: no NaN); what stdout cannot print is escaped."""
+    readable = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    return json.dumps(plain(value), indent=2, ensure_ascii=not readable, allow_nan=False)
 
 
 def points(difference: float) -> str:

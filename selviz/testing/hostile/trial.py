@@ -32,7 +32,7 @@ def main(root: str, run: str, seed: str, plan: str) -> None:
     for name, first, last in json.loads(plan):
         surface = SURFACES[name](room)
         watch.allow([room.root / "images"], [*places, *([room.root / "images"] if name == "folders" else [])])
-        data = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
+        data = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[5]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_DATA, (data + MEMORY, resource.RLIM_INFINITY))
         surface.lay_out(surface.good())
         surface.use(surface.good())  # what is imported at first use is not an input's doing
