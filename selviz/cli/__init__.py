@@ -18,6 +18,7 @@ from selviz.cli import (
     basis,
     browse,
     common,
+    completion,
     groups,
     hypothesis,
     import_export,
@@ -50,6 +51,7 @@ COMMANDS: common.Commands = {
     **serve.COMMANDS,
     **publish.COMMANDS,
     **maintenance.COMMANDS,
+    **completion.COMMANDS,
 }
 # How `selviz --help` lists them; each command stands in one group.
 GROUPS = {
@@ -60,7 +62,7 @@ GROUPS = {
     "Explain units": ("attribute", "sanity"),
     "Bad images, attackers, other bases": ("corruptions", "robustness", "dimensionality", "basis"),
     "Test claims": ("hypothesis",),
-    "Tables, files, the store": ("sql", "export", "publish", "doctor", "migrate", "relink"),
+    "Tables, files, the store": ("sql", "export", "publish", "doctor", "migrate", "relink", "completion"),
 }
 FIRST_STEPS = """selviz shows what single units of an image classifier respond to, and whether that matters.
 

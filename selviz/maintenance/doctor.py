@@ -5,13 +5,17 @@ A row has `what` was looked at, `state` (ok, note: works as it is, error: to be 
 `fix`, the command for it.
 """
 
+import json
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
+from typing import NamedTuple
 
 from packaging.requirements import Requirement
 
@@ -23,16 +27,63 @@ from selviz.store import Store, untrusted_files
 from selviz.store.files import NETWORK
 from selviz.store.integrity import check_rest, check_run
 from selviz.system.locks import holder
+from selviz.system.processes import environment
 from selviz.system.progress import Report, silent
 
 LEAST_FREE = 2**30  # bytes: a run of the demo takes 5 MB, one of 10,000 images up to 200
 PROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
 Row = dict[str, str]
+# The build for desktops, which corrupt-tta brings, needs libraries that servers lack.
+OPENCV = "pip uninstall -y opencv-python && pip install opencv-python-headless"
+IMPORT = """
+import importlib, json, sys
+for name in sys.argv[1:]:
+    try:
+        importlib.import_module(name)
+        problem = ""
+    except BaseException as error:
+        problem = f"{type(error).__name__}: {error}".splitlines()[0]
+    print(json.dumps([name, problem]), file=sys.__stdout__, flush=True)
+"""
+
+
+class Need(NamedTuple):
+    """What commands import when they run, and the extra of selviz that brings it."""
+
+    commands: str
+    modules: tuple[str, ...]
+    extra: str = ""
+
+
+NEEDS = (
+    Need(
+        "runs, layers, units, unit, groups, sql, export, migrate, relink, doctor, completion",
+        ("duckdb", "pandas", "pyarrow", "scipy.stats", "filelock", "psutil", "shtab", "selviz.store",
+         "selviz.maintenance.migration"),
+    ),
+    Need(
+        "demo, train, sweep, import, capture",
+        ("torch", "torchvision", "lightning_fabric", "safetensors.torch", "joblib", "selviz.runs.demo",
+         "selviz.runs.importing", "selviz.runs.sweep"),
+    ),
+    Need(
+        "ablate, curves, atlas, early, basis, metrics, map",
+        ("sklearn.manifold", "sklearn.metrics", "selviz.studies.ablation", "selviz.studies.early_training",
+         "selviz.studies.basis", "selviz.studies.unit_measures"),
+    ),
+    Need("attribute, sanity, publish", ("captum.attr", "selviz.studies.attribution", "selviz.publishing.site")),
+    Need("hypothesis", ("yaml", "selviz.hypotheses")),
+    Need("serve", ("streamlit", "plotly.graph_objects", "selviz.figures"), "app"),
+    Need("corruptions, robustness, dimensionality --corruption", ("corrupt_tta.corruptions",), "robustness"),
+    Need("sweep --backend ray", ("ray",), "ray"),
+    Need("sweep --backend dask", ("dask", "distributed"), "dask"),
+    Need("import --model timm:...", ("timm",), "timm"),
+)  # fmt: skip
 
 
 def examine(store: Store, report: Report = silent) -> list[Row]:
     """Return every finding, in the order of the checks; every file of the store is read, and nothing is changed."""
-    checks = (packages, network, disk, runs, networks, datasets, records, work)
+    checks = (packages, imports, network, disk, runs, networks, datasets, records, work)
     return [row for check in checks for row in check(store, report)]
 
 
@@ -64,6 +115,42 @@ def needed() -> list[Requirement]:
         return [Requirement(text) for text in project["dependencies"] + project["optional-dependencies"]["app"]]
     requirements = [Requirement(text) for text in requires("selviz") or ()]
     return [part for part in requirements if part.marker is None or part.marker.evaluate({"extra": "app"})]
+
+
+def imports(store: Store, report: Report) -> Iterator[Row]:
+    """Yield what cannot be imported although a command needs it, and which extras are not installed."""
+    problems = import_problems([module for need in NEEDS for module in need.modules])
+    sound = True
+    for need in NEEDS:
+        module, problem = next(((name, problems[name]) for name in need.modules if name in problems), ("", ""))
+        if not problem:
+            continue
+        package = f"'selviz[{need.extra}]'" if need.extra else "selviz"
+        if need.extra and problem == f"ModuleNotFoundError: No module named {module.partition('.')[0]!r}":
+            yield _row("imports", "note", f"{need.commands}: not installed", f"pip install {package}")
+            continue
+        sound = False
+        fix = OPENCV if need.extra == "robustness" else f"pip install --force-reinstall {package}"
+        yield _row("imports", "error", f"{need.commands}: {module} cannot be imported ({problem})", fix)
+    if sound:
+        yield _row(
+            "imports", "ok", "what the commands need can be imported, each library tried in a process of its own"
+        )
+
+
+def import_problems(modules: Sequence[str]) -> dict[str, str]:
+    """Import each module in a process of its own kind; return what went wrong, one line for each that cannot be."""
+    problems = {}
+    left = list(modules)
+    while left:
+        command = [sys.executable, "-P", "-c", IMPORT, *left]
+        done = subprocess.run(command, capture_output=True, env=environment(), stdin=subprocess.DEVNULL)
+        tried = [json.loads(line) for line in done.stdout.splitlines() if line.startswith(b'["')]
+        problems.update({name: problem for name, problem in tried if problem})
+        left = left[len(tried) :]
+        if left:  # a library that is made for another processor, for instance, ends the process
+            problems[left.pop(0)] = f"it ends the process that imports it (status {done.returncode})"
+    return problems
 
 
 def network(store: Store, report: Report) -> Iterator[Row]:

@@ -145,13 +145,16 @@ def _library() -> tuple[ModuleType, _Draws]:
 
     The library draws from numpy's global generator, which belongs to every thread of the process, and, by way of
     scikit-image's random_noise, from one that nobody can seed. It also reads frost's pictures again for each image.
-    Raises SelvizError where OpenCV, which it needs, cannot be loaded.
+    Raises SelvizError where it is not installed, or OpenCV, which it needs, cannot be loaded.
     """
     draws = _Draws()
     try:
         spec = importlib.util.find_spec("corrupt_tta.corruptions")
-        if spec is None or spec.loader is None:
-            raise ImportError("corrupt_tta has no module corruptions")
+    except ModuleNotFoundError:
+        spec = None
+    if spec is None or spec.loader is None:
+        raise SelvizError("Corruptions need the package corrupt-tta: pip install 'selviz[robustness]'")
+    try:
         library: Any = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(library)
     except ImportError as error:

@@ -7,9 +7,10 @@ import datetime
 import json
 import math
 import numbers
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import pandas as pd
@@ -108,7 +109,7 @@ def cell(value: object, digits: int = 3) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def table(frame: pd.DataFrame, columns: Sequence[str] | None = None) -> str:
+def table(frame: pd.DataFrame, columns: Sequence[str] | None = None, width: int | None = None) -> str:
     """Return `frame` as aligned text: numbers to the right, words to the left; of `columns`, those that it has."""
     names = [name for name in columns if name in frame.columns] if columns else list(frame.columns)
     lines = []
@@ -119,9 +120,24 @@ def table(frame: pd.DataFrame, columns: Sequence[str] | None = None) -> str:
         width = max(map(len, cells))
         right = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
         parts.append([text.rjust(width) if right else text.ljust(width) for text in cells])
-    for row in zip(*parts, strict=True):
+    width = terminal_width(sys.stdout) if width is None else width
+    shown = _columns_that_fit([len(cells[0]) for cells in parts], width)
+    for row in zip(*parts[:shown], strict=True):
         lines.append("  ".join(row).rstrip())
+    if shown < len(names):
+        lines.append(f"(not shown at this width: {', '.join(map(str, names[shown:]))}; all are in --json)")
     return "\n".join(lines)
+
+
+def terminal_width(stream: TextIO) -> int:
+    """Return how many characters a line of the terminal has; of a file or a pipe, more than any line."""
+    return shutil.get_terminal_size().columns if stream.isatty() else sys.maxsize
+
+
+def _columns_that_fit(widths: Sequence[int], width: int) -> int:
+    """Return how many columns, two spaces apart, stand in a line; at least one."""
+    taken = [sum(widths[: number + 1]) + 2 * number for number in range(len(widths))]
+    return max(1, sum(end <= width for end in taken)) if widths else 0
 
 
 def _cells(column: pd.Series) -> list[str]:
@@ -319,12 +335,17 @@ class Progress:
 
 SWEEP_COLUMNS = "run state epoch epochs loss accuracy mean_si dead".split()
 SWEEP_ROWS = 12
+SWEEP_NUMBERS = 58  # characters of its other columns
+SHORTEST_RUN = 16
 
 
-def sweep_text(rows: Sequence[Mapping[Any, Any]], left: float | None = None, max_rows: int | None = None) -> str:
+def sweep_text(
+    rows: Sequence[Mapping[Any, Any]], left: float | None = None, max_rows: int | None = None, width: int | None = None
+) -> str:
     """Return how far a sweep is: one line, and a table of its runs (rows of `sweep.run_status`).
 
-    With `max_rows`, only so many are listed: those that failed, are running, or wait, in this order.
+    With `max_rows`, only so many are listed: those that failed, are running, or wait, in this order. With `width`, names of
+    runs are shortened in the middle, and every line is cut there.
     """
     count = {state: sum(row["state"] == state for row in rows) for state in ("finished", "running", "failed")}
     heading = f"{count['finished']} of {len(rows)} runs finished"
@@ -333,7 +354,19 @@ def sweep_text(rows: Sequence[Mapping[Any, Any]], left: float | None = None, max
     order = ("failed", "running", "unfinished", "waiting", "finished")
     listed = list(rows) if max_rows is None else sorted(rows, key=lambda row: order.index(row["state"]))[:max_rows]
     reasons = [f"{row['run']}: {row['reason']}" for row in listed if row["reason"]]
-    return "\n".join([heading, table(pd.DataFrame(listed), SWEEP_COLUMNS), *reasons])
+    if width is None:
+        return "\n".join([heading, table(pd.DataFrame(listed), SWEEP_COLUMNS), *reasons])
+    room = max(SHORTEST_RUN, width - SWEEP_NUMBERS)
+    lines = table(pd.DataFrame([{**row, "run": middle(row["run"], room)} for row in listed]), SWEEP_COLUMNS, width)
+    return "\n".join(line[:width] for line in "\n".join([heading, lines, *reasons]).splitlines())
+
+
+def middle(text: str, room: int) -> str:
+    """Return `text` with its middle left out where it is longer than `room` characters."""
+    if len(text) <= room:
+        return text
+    end = (room - 1) // 2
+    return f"{text[: room - 1 - end]}…{text[len(text) - end :]}"
 
 
 def duration(seconds: float) -> str:
@@ -363,7 +396,7 @@ class SweepProgress:
     def __call__(self, event: Mapping[str, Any]) -> None:
         rows, left = event["runs"], event["left"]
         if sys.stderr.isatty():
-            text = sweep_text(rows, left, SWEEP_ROWS)
+            text = sweep_text(rows, left, SWEEP_ROWS, terminal_width(sys.stderr) - 1)
             up = f"\x1b[{self.drawn}F" if self.drawn else ""
             print(f"{up}\x1b[J{text}", file=sys.stderr, flush=True)
             self.drawn = text.count("\n") + 1

@@ -2,10 +2,11 @@
 
 import json
 import os
+import re
 
 import pytest
 
-from selviz.cli import main
+from selviz.cli import COMMANDS, main
 from selviz.maintenance import doctor
 from selviz.store import Store
 
@@ -16,7 +17,7 @@ def test_a_sound_store_has_nothing_to_mend(tiny_store, capsys):
     found = json.loads(capsys.readouterr().out)
     assert found["errors"] == found["mend"] == 0
     assert {row["what"] for row in found["findings"]} == {
-        "packages", "torch", "GPU", "store", "cache", "runs", "data sets", "records", "work"
+        "packages", "imports", "torch", "GPU", "store", "cache", "runs", "data sets", "records", "work"
     }  # fmt: skip
     assert {path: path.stat().st_mtime_ns for path in tiny_store.path.rglob("*")} == before
 
@@ -65,3 +66,28 @@ def test_a_package_that_is_missing_or_too_old_names_what_installs_it(tmp_path, m
 def test_a_full_disk_is_to_mend(tmp_path, monkeypatch):
     monkeypatch.setattr(doctor, "LEAST_FREE", 2**60)
     assert [row["state"] for row in doctor.disk(Store(tmp_path), print)] == ["error", "error"]
+
+
+def test_every_command_has_its_libraries_imported():
+    named = {word for need in doctor.NEEDS for word in re.findall(r"[a-z]+", need.commands)}
+    assert set(COMMANDS) <= named
+
+
+def test_what_cannot_be_imported_names_the_commands_and_what_mends_it(tmp_path, monkeypatch):
+    (tmp_path / "crashing_library.py").write_text("import os\nos._exit(11)\n")
+    (tmp_path / "broken_library.py").write_text("raise OSError('libGL.so.1: cannot open shared object file')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(
+        doctor,
+        "NEEDS",
+        (
+            doctor.Need("train", ("crashing_library", "json")),
+            doctor.Need("corruptions", ("broken_library",), "robustness"),
+            doctor.Need("sweep --backend ray", ("a_library_that_is_not_there",), "ray"),
+        ),
+    )
+    rows = list(doctor.imports(None, None))
+    assert [row["state"] for row in rows] == ["error", "error", "note"]
+    assert "train: crashing_library cannot be imported (it ends the process" in rows[0]["told"]
+    assert "libGL" in rows[1]["told"] and rows[1]["fix"].endswith("pip install opencv-python-headless")
+    assert rows[2]["fix"] == "pip install 'selviz[ray]'"

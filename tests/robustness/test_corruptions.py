@@ -2,6 +2,7 @@
 
 # ruff: noqa: NPY002  (numpy's global generator is what some of these tests are about)
 
+import re
 import sys
 import threading
 import zlib
@@ -179,6 +180,15 @@ def test_the_table_of_changes_says_what_is_skipped_and_why():
     pixels = photographs(8, 1)
     expected = mean_change(pixels, corrupt(pixels, "fog", 2)).mean()
     assert table.loc["fog", "severity_2"] == pytest.approx(expected)
+
+
+def test_without_the_extra_one_sentence_says_what_installs_it(monkeypatch):
+    for name in [name for name in sys.modules if name.split(".")[0] == "corrupt_tta"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "corrupt_tta", None)
+    sentence = re.escape("Corruptions need the package corrupt-tta: pip install 'selviz[robustness]'")
+    with pytest.raises(SelvizError, match=f"^{sentence}$"):
+        corrupt(np.zeros((1, 3, 16, 16), np.uint8), "fog", 1)
 
 
 def test_an_opencv_that_cannot_be_loaded_is_one_sentence_with_the_command(monkeypatch):
