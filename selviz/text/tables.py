@@ -345,7 +345,7 @@ def sweep_text(
     """Return how far a sweep is: one line, and a table of its runs (rows of `sweep.run_status`).
 
     With `max_rows`, only so many are listed: those that failed, are running, or wait, in this order. With `width`,
-    of runs are shortened in the middle, and every line is cut there.
+    names of runs are shortened in the middle, and every line is cut there.
     """
     count = {state: sum(row["state"] == state for row in rows) for state in ("finished", "running", "failed")}
     heading = f"{count['finished']} of {len(rows)} runs finished"

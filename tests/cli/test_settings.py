@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from selviz.cli import parser
-from selviz.cli.reference import settings_page
+from selviz.cli import parser, reference
 from selviz.config import IMAGE_SETTINGS, SETTINGS, TRAINING_SETTINGS, RunConfig, parse_values
 from selviz.errors import SelvizError
 
@@ -29,9 +28,10 @@ def test_sweep_takes_several_values_of_every_setting_of_training(name):
     assert parse_values(name, getattr(args, name)) == [SETTINGS[name].type(value)]
 
 
-def test_the_reference_page_is_that_of_the_code():
-    page = (ROOT / "docs" / "settings.md").read_text()
-    assert page == settings_page(), "write it again: python -m selviz.cli.reference docs/settings.md"
+@pytest.mark.parametrize("name", reference.PAGES)
+def test_each_reference_page_is_that_of_the_code(name):
+    page = (ROOT / "docs" / name).read_text()
+    assert page == reference.PAGES[name](), "write them again: python -m selviz.cli.reference docs"
 
 
 @pytest.mark.parametrize(("text", "values"), [("-1,0.5", [-1.0, 0.5]), (" 2 , 3", [2.0, 3.0]), ("1e-1", [0.1])])
