@@ -1,6 +1,7 @@
 """`selviz completion`: what makes a shell complete the commands."""
 
 import argparse
+from collections.abc import Mapping
 
 from selviz.cli.common import Commands
 
@@ -34,10 +35,11 @@ def script(shell: str) -> str:
                 parsers += action.choices.values()
             elif completes := _values(action, shtab.FILE, shtab.DIRECTORY):
                 action.complete = completes  # type: ignore[attr-defined]  # where shtab looks for it
-    return str(shtab.complete(top, shell, preamble=PREAMBLE))
+    return str(shtab.complete(top, shell, preamble=PREAMBLE.get(shell, "")))
 
 
-def _values(action: argparse.Action, files: dict[str, str], folders: dict[str, str]) -> dict[str, str] | None:
+def _values(action: argparse.Action, files: Mapping[str, object], folders: Mapping[str, object]) -> object:
+    """Return what shtab is to complete an action's values by, None where nothing is known of them."""
     if action.metavar == "RUN":
         return RUNS
     if action.metavar in FOLDERS:

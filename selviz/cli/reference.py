@@ -8,7 +8,7 @@ from pathlib import Path
 
 from selviz.config import SETTINGS, Setting
 from selviz.store.schema import STAGES, TABLES, column_meaning, stages_read, table_meaning
-from selviz.store.schema.declaration import Column
+from selviz.store.schema.declaration import Column, Derived
 
 HEAD = """# Settings of a run
 
@@ -122,8 +122,9 @@ def _columns(table: str) -> list[tuple[str, str]]:
     from selviz.store.schema.listing import HYPOTHESES, RUNS
 
     declared = {"runs": RUNS, "hypotheses": HYPOTHESES, **TABLES}[table]
-    columns = []
-    for column in (*declared.columns, *declared.derived):
+    columns: list[tuple[str, str]] = []
+    everything: tuple[Column | Derived, ...] = (*declared.columns, *declared.derived)
+    for column in everything:
         is_name = isinstance(column, Column) and (column.is_class or column.name == "layer")
         type_ = "text" if is_name else column.type.lower() if isinstance(column, Column) else "computed"
         columns.append((column.name, type_))
