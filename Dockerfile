@@ -10,7 +10,7 @@ FROM python:3.12-slim AS build
 # app: the dashboard. With robustness too, corruptions are shown live: --build-arg EXTRAS=app,robustness
 ARG EXTRAS=app
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
-# The processor's build of torch, 0.2 GB to download instead of 2.5 GB with CUDA.
+# The processor's build of torch, without the 4.3 GB of CUDA's libraries.
 ENV PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
 RUN python -m venv /venv
 COPY . /src
