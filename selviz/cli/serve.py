@@ -15,7 +15,8 @@ from selviz.system.write_access import VARIABLE
 
 # Beside selviz: `app` in the repository, `selviz_app` where it was installed from a wheel.
 PACKAGES = ("app", "selviz_app")
-SETTINGS = {"server.headless": "true", "server.fileWatcherType": "none", "logger.hideWelcomeMessage": "true",
+SETTINGS = {"global.developmentMode": "false",  # which is on where Streamlit lies in no folder of the usual name
+            "server.headless": "true", "server.fileWatcherType": "none", "logger.hideWelcomeMessage": "true",
             "logger.level": "error", "server.maxMessageSize": "2", "client.showErrorDetails": "none",
             "client.showErrorLinks": "false"}  # fmt: skip
 HERE = ("localhost", "127.0.0.1", "::1")
