@@ -117,9 +117,9 @@ def table(frame: pd.DataFrame, columns: Sequence[str] | None = None, width: int 
     for position, name in enumerate(names):
         column = frame[name] if columns else frame.iloc[:, position]
         cells = [str(name), *_cells(column)]
-        width = max(map(len, cells))
+        widest = max(map(len, cells))
         right = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
-        parts.append([text.rjust(width) if right else text.ljust(width) for text in cells])
+        parts.append([text.rjust(widest) if right else text.ljust(widest) for text in cells])
     width = terminal_width(sys.stdout) if width is None else width
     shown = _columns_that_fit([len(cells[0]) for cells in parts], width)
     for row in zip(*parts[:shown], strict=True):
