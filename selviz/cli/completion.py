@@ -33,9 +33,19 @@ def script(shell: str) -> str:
         for action in part._actions:
             if isinstance(action, argparse._SubParsersAction):
                 parsers += action.choices.values()
+                _make_public(action)
             elif completes := _values(action, shtab.FILE, shtab.DIRECTORY):
                 action.complete = completes  # type: ignore[attr-defined]  # where shtab looks for it
     return str(shtab.complete(top, shell, preamble=PREAMBLE.get(shell, "")))
+
+
+def _make_public(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Have shtab complete all commands: it leaves out those without a help of their own, which `--help` groups."""
+    known = {action.dest for action in commands._choices_actions}
+    for name, sub in commands.choices.items():
+        if name not in known:
+            about = (sub.description or "").partition(".")[0].partition(":")[0]
+            commands._choices_actions.append(commands._ChoicesPseudoAction(name, [], about))  # type: ignore[attr-defined]
 
 
 def _values(action: argparse.Action, files: Mapping[str, object], folders: Mapping[str, object]) -> object:

@@ -86,7 +86,7 @@ def test_selviz_alone_says_what_to_do_first(capsys):
 def test_the_completion_of_each_shell_knows_every_command(shell, capsys):
     assert main(["completion", shell]) == 0
     script = capsys.readouterr().out
-    assert all(name in script for name in COMMANDS) and "--max-images" in script
+    assert all(name in script for name in COMMANDS) and "max-images" in script
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
