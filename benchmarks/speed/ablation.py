@@ -2,8 +2,9 @@
 
 resnet20 and 1,000 images of CIFAR-10's size, random but not trivial: batch norms hold the images' statistics, and the
 head is scaled so that predictions vary. The plain way is a forward hook that zeroes the channel and a full pass over
-the images by the untouched network, in batches of 250, or all at once if that is faster; the two take turns in one
-process. Differences and moves of logits are in units of their standard deviation. Times are of answers from cached
+the images by the untouched network, in batches of 250, or all at once if that is faster, in a process of its own that
+never loads selviz's engine; the two take turns. The atlas is many single units of a layer together, as `selviz atlas`
+does it. Differences and moves of logits are in units of their standard deviation. Times are of answers from cached
 values; `cold_first_estimate_ms` computes them first. Figures that end in `_cpu` are ratios of processor time, which
 other work on the machine disturbs less. `plain_64_over_plain` is the time of the plain way in batches of 64, over that
 in the batches that it takes here. `convolutions_ms` is the time of the convolutions after a layer that resuming cannot
@@ -16,6 +17,7 @@ import contextlib
 import copy
 import json
 import math
+import multiprocessing
 import os
 import statistics
 import sys
@@ -31,6 +33,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from selviz import ablation
 from selviz.ablation.engine import Engine
+from selviz.ablation.many_sets import set_logits
 from selviz.networks import models
 from selviz.networks.unit_network import UnitNetwork
 
@@ -68,6 +71,37 @@ def hooked(model: nn.Module, layer: str, unit: int):
 @torch.inference_mode()
 def plain(model: nn.Module, inputs: torch.Tensor, batch: int) -> torch.Tensor:
     return torch.cat([model(part) for part in inputs.split(batch)])
+
+
+class PlainWay:
+    """The plain way in a process of its own: selviz changes how the memory of its own process is kept."""
+
+    def __init__(self, images: int):
+        context = multiprocessing.get_context("spawn")
+        self._here, there = context.Pipe()
+        self._process = context.Process(target=_answer, args=(there, images), daemon=True)
+        self._process.start()
+        self._here.recv()
+
+    def __call__(self, batch: int, layer: str = "", unit: int = 0) -> tuple[tuple[float, float], torch.Tensor]:
+        """Return ((seconds, seconds of processor time), logits), with a unit of a layer silent if one is named."""
+        self._here.send((batch, layer, unit))
+        seconds, logits = self._here.recv()
+        return seconds, torch.from_numpy(logits)
+
+    def close(self) -> None:
+        self._here.send(None)
+        self._process.join()
+
+
+def _answer(connection, images: int) -> None:
+    model, inputs = network_and_images(images)
+    connection.send(True)
+    while (request := connection.recv()) is not None:
+        batch, layer, unit = request
+        with hooked(model, layer, unit) if layer else contextlib.nullcontext():
+            seconds, logits = timed(lambda batch=batch: plain(model, inputs, batch))
+        connection.send((seconds, logits.numpy()))
 
 
 def timed(function):
@@ -114,7 +148,7 @@ def convolution_times(model: nn.Module, inputs: torch.Tensor, batch: int) -> lis
             for _ in range(runs):
                 module._conv_forward(image, module.weight, None)
 
-        times.append(min(timed(alone)[0][0] for _ in range(5)) * len(inputs) / (runs * batch))
+        times.append(statistics.median(timed(alone)[0][0] for _ in range(5)) * len(inputs) / (runs * batch))
 
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
@@ -130,11 +164,11 @@ def figures(images: int, repeats: int, units_a_layer: int) -> dict:
     network = UnitNetwork(copy.deepcopy(model), inputs[:1]).for_inference()
     labels = torch.arange(images) % CLASSES
     engine = Engine(network, inputs, labels)
-    batches = (BATCH, images)
-    times = {batch: min(timed(lambda b=batch: plain(model, inputs, b))[0][0] for _ in range(2)) for batch in batches}
+    plain_way = PlainWay(images)
+    times = {batch: min(plain_way(batch)[0][0] for _ in range(2)) for batch in (BATCH, images)}
     batch = min(times, key=times.get)
-    small = min(timed(lambda: plain(model, inputs, 64))[0][0] for _ in range(3)) / times[batch]
-    intact = plain(model, inputs, batch)
+    small = min(plain_way(64)[0][0] for _ in range(3)) / times[batch]
+    intact = plain_way(batch)[1]
     std = float(intact.std())
     rows, difference, mismatches, least_moved = [], 0.0, 0, []
     estimates, cold = [], []
@@ -151,18 +185,14 @@ def figures(images: int, repeats: int, units_a_layer: int) -> dict:
         for turn in range(repeats):
             unit = units[turn % len(units)]
 
-            def plainly(layer=layer, unit=unit):
-                with hooked(model, layer.name, unit):
-                    return plain(model, inputs, batch)
-
             def ours(layer=layer, unit=unit):
                 return engine.logits(ablation.changes(engine, {layer.name: [unit]}))
 
             # Each of the two goes first in half of the turns.
             if turn % 2:
-                (mine, resumed), (its, brute) = timed(ours), timed(plainly)
+                (mine, resumed), (its, brute) = timed(ours), plain_way(batch, layer.name, unit)
             else:
-                (its, brute), (mine, resumed) = timed(plainly), timed(ours)
+                (its, brute), (mine, resumed) = plain_way(batch, layer.name, unit), timed(ours)
             ratios.append(its[0] / mine[0])
             plain_times.append(its)
             our_times.append(mine)
@@ -174,9 +204,12 @@ def figures(images: int, repeats: int, units_a_layer: int) -> dict:
         plain_wall, plain_cpu = zip(*plain_times, strict=True)
         our_wall, our_cpu = zip(*our_times, strict=True)
         plain_atlas += statistics.mean(plain_wall) * layer.units
-        ours_atlas += statistics.mean(our_wall) * layer.units
         plain_atlas_cpu += statistics.mean(plain_cpu) * layer.units
-        ours_atlas_cpu += statistics.mean(our_cpu) * layer.units
+        alone_sets = layer.units if engine.tail([layer.name]).linear else repeats
+        sets = [{layer.name: [layer.units * k // alone_sets]} for k in range(alone_sets)]
+        together, _ = timed(lambda sets=sets: list(set_logits(engine, sets)))
+        ours_atlas += together[0] / len(sets) * layer.units
+        ours_atlas_cpu += together[1] / len(sets) * layer.units
         alone = sum(convolutions[position + 2 :])
         rows.append(
             {
@@ -187,12 +220,14 @@ def figures(images: int, repeats: int, units_a_layer: int) -> dict:
                 "resumed_ms": 1e3 * statistics.median(our_wall),
                 "convolutions_ms": 1e3 * alone,
                 "bound": statistics.median(plain_wall) / alone if alone else None,
+                "fraction_of_bound": alone / statistics.median(our_wall) if alone else None,
                 "flop_share": after[position],
                 "flop_share_left": left[position],
                 "speedup_over_limit": speedup * after[position],
             }
         )
         print(f"{layer.name}: {speedup:.1f}", file=sys.stderr, flush=True)
+    plain_way.close()
     return {
         **summary([row["speedup"] for row in rows], ""),
         **summary([row["speedup_cpu"] for row in rows], "_cpu"),

@@ -20,6 +20,7 @@ import platform
 import statistics
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -36,21 +37,20 @@ def ablation_ratios(quick: bool) -> Iterator[tuple[str, list[float]]]:
     """One silenced unit against a hook and a full pass, by thirds of resnet20's depth."""
     from benchmarks.speed.ablation import figures
 
-    rounds = [figures(200 if quick else 1000, repeats=1, units_a_layer=1) for _ in range(3 if quick else 5)]
+    rounds = [figures(200 if quick else 1000, repeats=1, units_a_layer=1) for _ in range(3)]
     for key in ("median_speedup", "last_third_speedup", "min_speedup", "atlas_speedup"):
         yield f"ablation/{key}", [each[key] for each in rounds]
 
 
-def set_ratios(quick: bool) -> Iterator[tuple[str, list[float]]]:
+def set_ratios(network: str, quick: bool) -> Iterator[tuple[str, list[float]]]:
     """A set among many against a hook and a full pass, and against sets one by one."""
-    from benchmarks.speed.sets import NETWORKS, sets_figures
+    from benchmarks.speed.sets import sets_figures
 
-    images, sets, rounds = (200, 200, 5) if quick else (1000, 2000, 7)
-    for network in NETWORKS:
-        figures = sets_figures(network, images, sets, rounds)
-        for layer in ("first", "middle", "last"):
-            for key in ("over_hook", "over_one_by_one"):
-                yield f"sets/{network}/{layer}/{key}", figures[layer]["ratios"][key]
+    images, sets, rounds = (200, 200, 5) if quick else (1000, 2000, 5)
+    figures = sets_figures(network, images, sets, rounds)
+    for layer in ("first", "middle", "last"):
+        for key in ("over_hook", "over_one_by_one"):
+            yield f"sets/{network}/{layer}/{key}", figures[layer]["ratios"][key]
 
 
 def cut_ratios(quick: bool) -> Iterator[tuple[str, list[float]]]:
@@ -70,7 +70,8 @@ def training_ratios(quick: bool) -> Iterator[tuple[str, list[float]]]:
 
 MEASUREMENTS: dict[str, Callable[[bool], Iterator[tuple[str, list[float]]]]] = {
     "ablation": ablation_ratios,
-    "sets": set_ratios,
+    "sets/demo": partial(set_ratios, "demo"),
+    "sets/resnet20": partial(set_ratios, "resnet20"),
     "cut": cut_ratios,
     "training": training_ratios,
 }

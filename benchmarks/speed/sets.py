@@ -5,7 +5,7 @@ half of them random and half matched, at the first, the middle and the last laye
 full pass for one set over that of a set among many; `over_one_by_one`: the time of a set asked for alone over that
 (its own cached values are there in both); `over_convolutions`: the time of a set among many over that of the
 convolutions after the layer that it cannot spare (null where none is left). Each is the median over rounds in which the
-ways take turns. `last_layer_2000_s` is how long 2,000 sets at the last layer take.
+ways take turns. `last_layer_2000_s` is how long 2,000 sets at the last layer take. `--only` measures one part.
 
 `from_cut_over_pixels`: a resnet56, a layer of its last stage that nobody silenced before: the time to the exact answer
 from the pixels over that from values at the end of a stage on disk. `--quick` takes 200 images and fewer sets.
@@ -59,7 +59,7 @@ def sets_figures(network_name: str, images: int, sets: int, rounds: int) -> dict
     figures: dict = {}
     for name, position in (("first", 0), ("middle", len(layers) // 2), ("last", len(layers) - 1)):
         layer = layers[position]
-        few = sets if engine.tail([layer.name]).linear else max(sets // 40, 8)
+        few = sets if engine.tail([layer.name]).linear else max(sets // 100, 8)
         chosen = {layer.name: list(range(5))}
         drawn = [
             *random_sets(network, chosen, few // 2, 0),
@@ -125,14 +125,17 @@ def cut_figures(images: int, rounds: int) -> dict:
     }
 
 
-def figures(quick: bool) -> dict:
+def figures(quick: bool, only: str | None) -> dict:
     images, sets, rounds = (200, 200, 3) if quick else (1000, 2000, 5)
-    document: dict = {name: sets_figures(name, images, sets, rounds) for name in NETWORKS}
-    document["cut"] = cut_figures(200 if quick else 2000, rounds)
+    document: dict = {name: sets_figures(name, images, sets, rounds) for name in NETWORKS if only in (None, name)}
+    if only in (None, "cut"):
+        document["cut"] = cut_figures(200 if quick else 2000, rounds)
     return {**document, "images": images, "threads": torch.get_num_threads()}
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
-    print(json.dumps(figures(parser.parse_args().quick)))
+    parser.add_argument("--only", choices=[*NETWORKS, "cut"], help="one part alone")
+    options = parser.parse_args()
+    print(json.dumps(figures(options.quick, options.only)))

@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from selviz.config import RunConfig
 from selviz.networks import models
 from selviz.networks.unit_network import UnitNetwork
+from selviz.system.allocation import KEPT_IN_TRAINING_MB, keep_freed_memory
 from selviz.training import loop
 
 BATCH, CLASSES = 128, 10
@@ -26,6 +27,7 @@ BATCH, CLASSES = 128, 10
 def step_figures(pairs: int = 30) -> dict:
     """Median, quartiles and milliseconds over `pairs` pairs of steps."""
     torch.manual_seed(0)
+    keep_freed_memory(KEPT_IN_TRAINING_MB)  # as `loop.train` does
     config = RunConfig("cifar10-sized", "resnet20", alpha=-1)
     fabric = loop.fabric_for(config)
     model = models.build("resnet20", CLASSES, 3).train().to(memory_format=torch.channels_last)

@@ -26,6 +26,7 @@ from selviz.networks.graph_surgery import descendants, with_outputs
 from selviz.networks.tracing import Traced
 from selviz.networks.unit_edit import UnitEdit, check_units, silence
 from selviz.networks.unit_layers import UnitLayer
+from selviz.system.allocation import keep_freed_memory
 
 __all__ = ["UnitEdit", "UnitLayer", "UnitNetwork", "check_units", "silence"]
 
@@ -47,6 +48,7 @@ class UnitNetwork:
         return network
 
     def _take(self, traced: Traced) -> None:
+        keep_freed_memory()
         self.root, self.graph, self.shapes, self.layers = traced.root, traced.graph, traced.shapes, traced.layers
         self._by_name = {layer.name: layer for layer in self.layers}
         nodes = {node.name: node for node in self.graph.nodes}

@@ -25,6 +25,7 @@ from selviz.networks import models
 from selviz.networks.devices import exact_float32
 from selviz.networks.unit_network import UnitNetwork
 from selviz.selectivity import penalties
+from selviz.system.allocation import KEPT_IN_TRAINING_MB, keep_freed_memory
 from selviz.system.progress import ProgressEvent, Report, silent
 from selviz.training import checkpoints
 from selviz.training.checkpoints import Checkpoint, EpochRow
@@ -143,6 +144,7 @@ def train(
     reports and saves. Raises TrainingDiverged where the loss is not finite.
     """
     fabric = fabric or fabric_for(config)
+    keep_freed_memory(KEPT_IN_TRAINING_MB)
     network = build_network(config, dataset, synchronized=fabric.world_size > 1 and fabric.device.type == "cuda")
     steps, classes = steps_in_epoch(config, dataset), len(dataset.class_names)
     check(config, dataset)

@@ -21,6 +21,7 @@ from selviz.config import PENALTY, RunConfig, config_to_dict
 from selviz.datasets import Dataset
 from selviz.errors import SelvizError, first_line
 from selviz.networks.unit_network import UnitNetwork
+from selviz.system.allocation import KEPT_IN_TRAINING_MB, keep_freed_memory
 from selviz.system.progress import ProgressEvent, Report, silent
 from selviz.training import checkpoints, loop
 from selviz.training.checkpoints import Checkpoint, EpochRow
@@ -100,6 +101,7 @@ def train_stack(
     check(configs)
     for config in configs:
         loop.check(config, dataset)
+    keep_freed_memory(KEPT_IN_TRAINING_MB)
     steps = loop.steps_in_epoch(configs[0], dataset)
     target = loop.fabric_for(configs[0], device).device
     reports = reports or [silent] * len(configs)
