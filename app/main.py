@@ -16,7 +16,7 @@ import streamlit as st  # noqa: E402
 from app.compute import jobs  # noqa: E402
 from app.look import theme  # noqa: E402
 from app.page import data_sources, frame, job_panels, run_picker  # noqa: E402
-from app.server import health, log, login, streamlit_server, unforeseen, visits  # noqa: E402
+from app.server import health, log, login, streamlit_server, unforeseen, visits, warm_up  # noqa: E402
 from app.state import caches, streamlit_internals  # noqa: E402
 
 DEFAULT = "start"
@@ -80,6 +80,7 @@ def show() -> None:
             data_sources.line()
             job_panels.sidebar()
         page.run()
+        warm_up.begin(st.session_state.get("run"), (folder for pages in PAGES.values() for folder, *_ in pages))
     health.note(failed=False)
 
 

@@ -35,6 +35,5 @@ def pages_taken(how: str, **settings: str) -> int:
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's malloc")
 def test_what_a_pass_freed_is_not_taken_from_the_system_again():
-    assert pages_taken("keep") < 1000
-    assert pages_taken("plain") > 10_000
-    assert pages_taken("keep", MALLOC_TRIM_THRESHOLD_="1000000") > 10_000
+    plain = pages_taken("plain")  # 160 MB in pages of at least 4 KB
+    assert pages_taken("keep") < plain / 3 and pages_taken("keep", MALLOC_TRIM_THRESHOLD_="1000000") > plain / 2
