@@ -77,7 +77,9 @@ class RunConfig:
     out of range.
     """
 
-    dataset: str = field(metadata=_setting(RUN, "such as mnist-5k, cifar10, or folder:PATH, a folder of class folders"))
+    dataset: str = field(
+        metadata=_setting(RUN, "such as mnist-5k, cifar10, folder:PATH (a folder of class folders) or hf-dataset:NAME")
+    )
     model: str = field(metadata=_setting(RUN, "network, such as cnn or resnet20"))
     alpha: float = field(
         default=0.0,
@@ -286,11 +288,16 @@ def parse_values(name: str, text: str) -> list[Any]:
     return values
 
 
+HUB_SPEC = "hf-dataset"  # `hf-dataset:NAME`, a set of the Hugging Face hub
+
+
 def absolute_spec(dataset: str) -> str:
     """Return `folder:images` -> `folder:/home/ann/images`: the path in a data set's spec made absolute; names as
     they are.
     """
     source, colon, path = dataset.partition(":")
+    if source == HUB_SPEC and not path.startswith((".", "~", os.sep)):
+        return dataset  # a name of the hub
     return f"{source}:{os.path.abspath(os.path.expanduser(path))}" if colon and path else dataset
 
 
@@ -350,4 +357,4 @@ def run_name(config: RunConfig) -> str:
     }
     canonical = json.dumps(differing, sort_keys=True, separators=(",", ":"))
     digest = hashlib.sha256(canonical.encode()).hexdigest()[:8]
-    return f"{short_name(config.dataset)}-{config.model.replace(':', '-')}-a{config.alpha:g}-s{config.seed}-{digest}"
+    return f"{short_name(config.dataset)}-{re.sub('[:/]', '-', config.model)}-a{config.alpha:g}-s{config.seed}-{digest}"

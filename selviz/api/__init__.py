@@ -10,7 +10,7 @@ The first argument of an instrument is a run: what `capture` and `train` return,
 that no other run has; `store`, a folder, says where it is (default: data/).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,12 @@ Where = Store | str | Path
 
 
 def open(data: str | Path = DATA) -> Store:
-    """Return the store in the folder `data`: its runs, layers, units and activations as tables, and SQL over them."""
+    """Return the store in the folder `data`: its runs, layers, units and activations as tables, and SQL over them.
+
+    store = selviz.open("data")
+    store.runs()
+    store.sql("select run, layer, avg(si) from units group by all")
+    """
     return Store(data)
 
 
@@ -55,6 +60,9 @@ def capture(
     report: Report = silent,
 ) -> Run:
     """Store what every unit of a network in memory does on images in memory, as the run `name`.
+
+        run = selviz.capture(model, (images, labels), name="mine", classes=["left", "right", "both"])
+        run.units()
 
     `data` is (images, labels), a Dataset of such pairs, or a DataLoader; images are inputs of the network or uint8
     pixels (`selviz.datasets.in_memory` says how they are kept). `layers` chooses unit layers by name, with `*`. The
@@ -79,6 +87,9 @@ def train(
 ) -> Run:
     """Train a network with a penalty for or a reward of selectivity, capture it, and return the run.
 
+        run = selviz.train("digits", "cnn", alpha=-1, epochs=1)
+        run.test_accuracy, run.mean_si
+
     `settings` are those of `selviz train`: alpha, seed, epochs, ... A finished run is returned as it is.
     """
     from selviz.runs.train import train_run
@@ -92,25 +103,41 @@ def train(
 
 def sweep(
     dataset: str = "mnist-5k",
-    model: str = "cnn",
+    model: str | Sequence[str] = "cnn",
     *,
-    alphas: Sequence[float] = (0.0,),
-    seeds: Sequence[int] = (0,),
+    alphas: float | Sequence[float] = (0.0,),
+    seeds: int | Sequence[int] = (0,),
     store: Where = DATA,
     workers: int | None = None,
+    threads: int | None = None,
+    backend: str = "loky",
+    address: str | None = None,
+    stack: int = 1,
+    gpus: float = 0,
+    device: str = "auto",
     report: Report = silent,
     **settings: Any,
 ) -> Sweep:
-    """Train a run for each combination of alphas and seeds; what is finished is not trained again.
+    """Train a run for each combination of models, alphas, seeds and settings; what is finished is not trained again.
 
-    `settings` are further ones of `selviz train`, one value each.
+        found = selviz.sweep("digits", "cnn", alphas=[-1, 0], seeds=range(2), epochs=0, learning_rate=[0.01, 0.1])
+        found.to_pandas()
+
+    `settings` are further ones of `selviz train`, each one value or a list of several; how images are prepared has one
+    value. The other arguments are the options of `selviz sweep`.
     """
+    from selviz.config import IMAGE_SETTINGS
     from selviz.runs.sweep import grid, run_sweep
 
     place = _store(store)
-    _config(dataset, model, settings)  # unknown settings are told before anything is trained
-    configs = grid({"alpha": list(alphas), "seed": list(seeds)}, dataset=dataset, model=model, **settings)
-    table = run_sweep(place, configs, workers=workers, report=report)
+    several = {"model": _listed(model), "alpha": _listed(alphas), "seed": _listed(seeds)}
+    several |= {name: _listed(value) for name, value in settings.items() if name not in IMAGE_SETTINGS}
+    fixed = {name: value for name, value in settings.items() if name in IMAGE_SETTINGS}
+    # Unknown settings are told before anything is trained.
+    firsts = {name: values[0] for name, values in several.items() if name != "model" and len(values)}
+    _config(dataset, next(iter(several["model"]), "cnn"), {**fixed, **firsts})
+    configs = grid(several, dataset=dataset, **fixed)
+    table = run_sweep(place, configs, backend, workers, threads, address, gpus, device, report=report, stack=stack)
     finished = table.loc[table["state"] == "finished", "run"]
     return Sweep(tuple(Run(name, place) for name in finished), table, place)
 
@@ -130,6 +157,9 @@ def ablate(
     report: Report = silent,
 ) -> Ablation:
     """Silence units and compare the accuracy before and after, overall and by class, with random and matched sets.
+
+        result = selviz.ablate(run, "relu2:3,5;relu4:0-7", draws=5)
+        result.accuracy_before, result.accuracy_after, result.to_pandas()
 
     `units` is `"relu2:3,5;relu4:0-7"` or {"relu2": [3, 5]}. `keep` silences all units of these layers but the named
     ones. On folds 0 and 1 together, or one of them. Nothing is stored.
@@ -166,7 +196,13 @@ def curves(
     store: Where = DATA,
     report: Report = silent,
 ) -> Curves:
-    """Silence more and more units, ranked on fold 0 and measured on fold 1, beside random orders; store the curves."""
+    """Silence more and more units, ranked on fold 0 and measured on fold 1, beside random orders; store the curves.
+
+        result = selviz.curves(run, "si", layers=["relu4"], draws=10)
+        result.areas, result.figure("relu4")
+
+    `metric` is a column of `run.units()` or one of `selviz metrics`; `layers` are all by default.
+    """
     from selviz.ablation import DRAWS
     from selviz.studies.ablation import run_curves
 
@@ -180,7 +216,11 @@ def curves(
 
 
 def atlas(run: Run | str, *, store: Where = DATA, report: Report = silent) -> Atlas:
-    """Silence every single unit and store what each loses; a finished atlas is returned as it is."""
+    """Silence every single unit and store what each loses; a finished atlas is returned as it is.
+
+    effects = selviz.atlas(run).to_pandas()
+    effects.sort_values("after").head()
+    """
     from selviz.studies.ablation import run_atlas
 
     chosen = _run(run, store)
@@ -202,6 +242,9 @@ def attribute(
     **settings: Any,
 ) -> Attribution:
     """Return which pixels of an evaluation image a unit, or the logit of the class `label`, comes from.
+
+        result = selviz.attribute(run, image=3, layer="relu3", unit=7)
+        result.map, result.figure()
 
     With both, the logit by way of the unit. `faithful` also measures how faithful the map is (in `details`).
     """
@@ -226,6 +269,8 @@ def register(
 ) -> Claim:
     """Register a claim before it is tested; nothing is measured. `selviz.test` gives its verdict.
 
+        claim = selviz.register("selective", run, k=3, layer="relu4")
+
     `template` is a kind of claim (selective, necessary, ...) and `options` are those that
     `selviz hypothesis register TEMPLATE` has: k=3, layer="relu4", unit="relu4:best", class_="cat", smallest=0.05, ...
     """
@@ -244,7 +289,12 @@ def register(
 
 
 def test(claim: Claim | str, *, store: Where = DATA, report: Report = silent) -> Verdict:
-    """Test a registered claim and store its verdict; a claim that has a verdict keeps it."""
+    """Test a registered claim and store its verdict; a claim that has a verdict keeps it.
+
+    claim = selviz.register("selective", run, k=3, layer="relu4")
+    verdict = selviz.test(claim)
+    verdict.verdict, verdict.p, verdict.figure()
+    """
     from selviz.hypotheses import registry
 
     place, key = (claim.store, claim.key) if isinstance(claim, Claim) else (_store(store), claim)
@@ -264,6 +314,9 @@ def publish(
 ) -> Published:
     """Write a run as a static site to the folder `to`: the board, a page for each unit, what silencing each unit does.
 
+        site = selviz.publish(run, to="site", attribution=False)
+        site.index
+
     `atlas` computes the exact effects first, where the run has none; `attribution` adds attribution maps, which takes
     longest. The folder must be new, empty, or an older site.
     """
@@ -279,6 +332,11 @@ def publish(
     pictures = pictures_of(chosen.store, chosen.name) if attribution and runnable else None
     written = write_site(chosen.store, chosen.name, to, pictures)
     return Published(written.folder, written.units, written.files, written.bytes)
+
+
+def _listed(value: Any) -> list[Any]:
+    """Return several values as a list, and one value as a list of it."""
+    return [value] if isinstance(value, str) or not isinstance(value, Iterable) else list(value)
 
 
 def _store(where: Where) -> Store:

@@ -94,6 +94,12 @@ class Run(Result):
         means = self.store.class_means(self.name, layer, unit)
         return _figures().unit.tuning(means, int(row["preferred_index"]), dark)
 
+    def board(self, height: int = 420) -> Any:
+        """Return the network as a widget of a notebook: a click silences a unit. Needs the extra `notebook`."""
+        from selviz.api.board_widget import board_widget
+
+        return board_widget(self, height)
+
     def to_pandas(self) -> pd.DataFrame:
         return self.layers()
 

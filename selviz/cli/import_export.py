@@ -48,10 +48,12 @@ def export(args: argparse.Namespace) -> None:
     store, run = store_and_run(args)
     if (args.table is None) == (args.to is None):
         raise SelvizError("Name a table of the run, such as units, or --to FILE.zip for the whole run.")
+    if args.pixels and args.to is None:
+        raise SelvizError("--pixels goes with --to FILE.zip, which writes the whole run.")
     if args.to is not None:
         if args.format or args.output:
             raise SelvizError("--format and --output are for a table; --to FILE.zip writes the whole run.")
-        path = store.pack(run, args.to)
+        path = store.pack(run, args.to, args.pixels)
         size = path.stat().st_size
         message = f"Wrote {path} ({size / 1e6:.1f} MB). In another store: selviz import --zip {path.name}"
         show(args, {"run": run, "file": str(path), "bytes": size}, lambda: message)
@@ -76,7 +78,12 @@ def _export_options(sub: argparse.ArgumentParser) -> None:
     )
     sub.add_argument("--format", choices=("csv", "parquet", "json"), help="(default: csv)")
     sub.add_argument("--output", metavar="FILE", help="(default: stdout)")
-    sub.add_argument("--to", metavar="FILE.zip", help="the whole run, with the images of its data set")
+    sub.add_argument("--to", metavar="FILE.zip", help="the whole run, with small copies of the images of its data set")
+    sub.add_argument(
+        "--pixels",
+        action="store_true",
+        help="with --to, of a run that was captured from memory: its images too, so that it can be silenced there",
+    )
 
 
 def import_(args: argparse.Namespace) -> None:
@@ -109,7 +116,14 @@ def _import_network(store: "Store", args: argparse.Namespace) -> dict[str, Any] 
         raise SelvizError("A network needs --name, what to call its run, and --dataset, the images to look at.")
     from selviz.config import RunConfig
     from selviz.networks.user_model_files import factory, is_factory
-    from selviz.runs.importing import ImportSource, ReadNetwork, import_run, read_network
+    from selviz.runs.importing import (
+        ImportSource,
+        ReadNetwork,
+        check_class_order,
+        hub_preparation,
+        import_run,
+        read_network,
+    )  # fmt: skip
     from selviz.runs.load import load_dataset
 
     if args.evaluate_all:
@@ -139,7 +153,10 @@ def _import_network(store: "Store", args: argparse.Namespace) -> dict[str, Any] 
         if args.dry_run:
             source = ImportSource(args.model, **options)
             source.check()
-            read = read_network(source, load_dataset(settings, progress))
+            prepared = hub_preparation(source)
+            dataset = load_dataset({**settings, **prepared.missing_in(settings)}, progress)
+            check_class_order(source, prepared, dataset)
+            read = read_network(source, dataset)
         else:
             return import_run(
                 store, args.name, args.model, settings,
@@ -196,8 +213,9 @@ def _import_options(sub: argparse.ArgumentParser) -> None:
     source.add_argument("--zip", metavar="FILE.zip", help="a run that `selviz export RUN --to FILE.zip` wrote")
     source.add_argument(
         "--model",
-        help="a network: resnet20, torchvision:resnet50, timm:NAME, or FILE.py:FUNCTION, which runs that file and "
-        "calls its function",
+        help="a network: resnet20, torchvision:resnet50, timm:NAME, hf:ORG/MODEL or timm:hf-hub:ORG/MODEL of the "
+        "Hugging Face hub with weights and preparation, or FILE.py:FUNCTION, which runs that file and calls its "
+        "function",
     )
     sub.add_argument("--name", help="what to call it here (of a zip, default: its name)")
     sub.add_argument("--checkpoint", metavar="FILE", help="its weights: safetensors, or torch.save of a state_dict")
@@ -207,7 +225,11 @@ def _import_options(sub: argparse.ArgumentParser) -> None:
         metavar="KEY",
         help="which weights in a file that holds several, such as model_ema or student",
     )
-    sub.add_argument("--weights", default="", help="pretrained ones that the library downloads, such as DEFAULT")
+    sub.add_argument(
+        "--weights",
+        default="",
+        help="pretrained ones that the library downloads, such as DEFAULT; of the hub, a revision",
+    )
     sub.add_argument(
         "--layers",
         action="append",

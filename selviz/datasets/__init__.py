@@ -6,6 +6,7 @@ A data set is named by one text, its spec:
     mnist, fashion-mnist, cifar10, cifar100, svhn      downloaded by torchvision the first time
     folder:PATH           class folders, in PATH or in its train/ and test/ (or val/); `split_folders` says more
     imagenet:PATH, tiny-imagenet:PATH      as their authors hand them out; `imagenet` says more
+    hf-dataset:NAME      of the Hugging Face hub, by the package datasets; `hugging_face` says more
 
 and prepared by options, which `selviz train` and others take as `--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
 --image-size 224 --resize-size 256 --interpolation bicubic --channels 3 --max-images 10000`, RunConfig as fields of the
@@ -28,14 +29,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from selviz.datasets import hugging_face
 from selviz.datasets.bundled import digits, mnist_5k
-from selviz.datasets.dataset import Dataset, Inputs, assemble, channel_counts, fingerprint, moments
+from selviz.datasets.dataset import Dataset, Inputs, assemble, channel_counts, moments
 from selviz.datasets.downloads import DOWNLOADS
 from selviz.datasets.folders import Parts, find, open_parts
 from selviz.datasets.imagenet import imagenet, tiny_imagenet
 from selviz.datasets.preparation import Options, choose
 from selviz.datasets.splits import SEALED, balanced_order, folds, stratified_split
 from selviz.errors import SelvizError, unknown
+from selviz.system.image_fingerprint import fingerprint
 from selviz.system.progress import Report, silent
 
 __all__ = [
@@ -93,12 +96,16 @@ def load(
         if not mean:
             key = (*key, _training_digest(parts))
         dataset = _kept(key, lambda: open_parts(f"{kind}:{root}", parts, options, mean, std, max_images, report))
+    elif colon and kind == hugging_face.SPEC and not (train_folder or test_folder):
+        parts = hugging_face.find(path)
+        key = (spec, options, mean, std, max_images, parts.evaluation.digest, None if mean else _training_digest(parts))
+        dataset = _kept(key, lambda: open_parts(spec, parts, options, mean, std, max_images, report))
     elif train_folder or test_folder:
         raise SelvizError(f"--train-folder and --test-folder are for folder:PATH, and {spec} is none.")
     elif spec in DATASETS:
         dataset = _named(spec, DATASETS[spec], options, mean, std, max_images)
     else:
-        raise unknown("data set", spec, [*DATASETS, *(f"{kind}:PATH" for kind in LAYOUTS)])
+        raise unknown("data set", spec, [*DATASETS, *(f"{kind}:PATH" for kind in LAYOUTS), f"{hugging_face.SPEC}:NAME"])
     if len(dataset.mean) != dataset.channels:
         raise SelvizError(
             f"{len(dataset.mean)} numbers were given for mean and std, and the images have {dataset.channels} "

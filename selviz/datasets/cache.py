@@ -18,11 +18,12 @@ from pathlib import Path
 
 import numpy as np
 
-from selviz.datasets.dataset import channel_counts, fingerprint
-from selviz.datasets.decoding import Skipped, decode
+from selviz.datasets.dataset import channel_counts
+from selviz.datasets.decoding import Skipped, Source, decode
 from selviz.datasets.preparation import Preparation
 from selviz.errors import SelvizError
 from selviz.system.durable_files import rename
+from selviz.system.image_fingerprint import fingerprint
 from selviz.system.progress import Report
 
 VERSION = 1  # of what decoding makes of the same file; another number decodes again
@@ -50,7 +51,7 @@ def folder() -> Path:
 
 
 def decoded(
-    files: Sequence[Path], stamps: Sequence[tuple[str, int, int]], preparation: Preparation, report: Report
+    files: Sequence[Source], stamps: Sequence[tuple[str, int, int]], preparation: Preparation, report: Report
 ) -> Decoded:
     """Return the pixels of the files, decoded now if the cache does not hold them; `stamps` tell (path, size,
     time) of each.
@@ -97,7 +98,7 @@ def _read(entry: Path) -> Decoded | None:
     return Decoded(entry, pixels, kept, [tuple(pair) for pair in about["skipped"]], counts)
 
 
-def _write(entry: Path, files: Sequence[Path], preparation: Preparation, report: Report) -> None:
+def _write(entry: Path, files: Sequence[Source], preparation: Preparation, report: Report) -> None:
     temporary = entry.with_name(f".{entry.name}.{secrets.token_hex(4)}")
     counts = np.zeros((preparation.channels, 256), np.int64)
     kept: list[int] = []

@@ -1,6 +1,5 @@
 """Images with labels, ready for a network: `dataset.inputs("eval")`, `dataset.normalise(dataset.eval_pixels[rows])`."""
 
-import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from selviz.datasets.preparation import Options, Preparation, choose
 from selviz.datasets.splits import SEALED, balanced_order, folds
+from selviz.system.image_fingerprint import fingerprint
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,14 +170,3 @@ def moments(counts: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
     mean = share @ scaled
     std = np.sqrt((share * (scaled - mean[:, None]) ** 2).sum(axis=1)).round(6)
     return tuple(mean.round(6).tolist()), tuple(np.where(std > 0, std, 1.0).tolist())
-
-
-def fingerprint(pixels: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> str:
-    """Return 16 hex digits over evaluation pixels, their shape, labels and class names: equal exactly if all of
-    these are.
-    """
-    digest = hashlib.sha256(repr((pixels.shape, tuple(class_names))).encode())
-    # An array is a Buffer to typeshed from Python 3.12 on.
-    digest.update(np.ascontiguousarray(pixels))  # type: ignore[arg-type]  # see above
-    digest.update(np.ascontiguousarray(labels, dtype=np.int64))  # type: ignore[arg-type]  # see above
-    return digest.hexdigest()[:16]

@@ -1,11 +1,13 @@
 """Image files become pixels, by several workers: `decode(files, preparation, sink)` leaves out what is no picture."""
 
+import io
 import itertools
 import os
 import warnings
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -22,17 +24,31 @@ CHUNK = 64  # images
 Skipped = tuple[int, str]  # position of a file and the reason why it is left out
 
 
+@dataclass(frozen=True, eq=False)
+class EncodedPicture:
+    """A picture that lies in a table and not in a file of its own; `read` returns its bytes."""
+
+    read: Callable[[], bytes]
+
+    def __str__(self) -> str:
+        return "a picture of the set"
+
+
+Source = str | Path | EncodedPicture
+
+
 def is_image(name: str) -> bool:
     """Return whether a file's name says that it is a picture."""
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES
 
 
-def open_picture(file: str | Path | IO[bytes]) -> Image.Image:
+def open_picture(file: Source | IO[bytes]) -> Image.Image:
     """Return the picture in a path or an open file, its pixels not read yet; ValueError says why there is none."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            picture = Image.open(file, formats=FORMATS)
+            opened = io.BytesIO(file.read()) if isinstance(file, EncodedPicture) else file
+            picture = Image.open(opened, formats=FORMATS)
     except UnidentifiedImageError:
         raise ValueError("it is no picture that can be read") from None
     except Image.DecompressionBombError:
@@ -44,7 +60,7 @@ def open_picture(file: str | Path | IO[bytes]) -> Image.Image:
     return picture
 
 
-def read_picture(file: str | Path | IO[bytes], preparation: Preparation) -> np.ndarray:
+def read_picture(file: Source | IO[bytes], preparation: Preparation) -> np.ndarray:
     """Return uint8 [C, H, W] of the picture in a path or an open file; ValueError says why there is none."""
     picture = open_picture(file)
     try:
@@ -64,7 +80,7 @@ class Survey(NamedTuple):
     deep: bool
 
 
-def survey(files: Sequence[Path], max_files: int = 500) -> Survey:
+def survey(files: Sequence[Source], max_files: int = 500) -> Survey:
     """Open at most `max_files` of the files, evenly spread; those that are no picture are left out."""
     sizes, deep = [], False
     for file in files[:: -(-len(files) // max_files) or 1]:
@@ -77,10 +93,10 @@ def survey(files: Sequence[Path], max_files: int = 500) -> Survey:
     return Survey(sizes, deep)
 
 
-def deepest(files: Sequence[Path], workers: int | None = None) -> int:
+def deepest(files: Sequence[Source], workers: int | None = None) -> int:
     """Return the largest number in the gray pictures of more than 8 bits among the files; 0 without any."""
 
-    def largest(file: Path) -> int:
+    def largest(file: Source) -> int:
         try:
             with open_picture(file) as picture:
                 return int(np.asarray(picture).max(initial=0)) if is_deep(picture) else 0
@@ -92,7 +108,7 @@ def deepest(files: Sequence[Path], workers: int | None = None) -> int:
 
 
 def decode(
-    files: Sequence[Path],
+    files: Sequence[Source],
     preparation: Preparation,
     sink: Callable[[np.ndarray, list[int]], None],
     report: Callable[[int], None] = lambda done: None,
@@ -131,7 +147,9 @@ def count_workers() -> int:
     return min(usable, 16)
 
 
-def _chunk(files: Sequence[Path], first: int, preparation: Preparation) -> tuple[np.ndarray, list[int], list[Skipped]]:
+def _chunk(
+    files: Sequence[Source], first: int, preparation: Preparation
+) -> tuple[np.ndarray, list[int], list[Skipped]]:
     pixels = np.empty((len(files), preparation.channels, *preparation.crop), np.uint8)
     kept: list[int] = []
     skipped: list[Skipped] = []

@@ -18,7 +18,7 @@ import torch
 
 from selviz.datasets import cache
 from selviz.datasets.dataset import Dataset, moments
-from selviz.datasets.decoding import deepest, is_image, survey
+from selviz.datasets.decoding import Source, deepest, is_image, survey
 from selviz.datasets.preparation import DEEP, DEPTHS, Options, choose
 from selviz.datasets.split_folders import check_link, folders_in, read_layout
 from selviz.datasets.splits import balanced_order, folds, stratified_split
@@ -44,12 +44,12 @@ class OtherFile(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Files:
-    """Image files [N] with labels [N], and the stamp of each: (path below the root, size, time of change).
+    """Image files (or pictures of a table) [N] with labels [N], and their stamps: (path below the root, size, time).
 
     `others` are the files there that are no images by their names.
     """
 
-    paths: list[Path]
+    paths: Sequence[Source]
     labels: np.ndarray
     stamps: list[tuple[str, int, int]]
     others: tuple[OtherFile, ...] = ()
@@ -72,12 +72,16 @@ class Files:
 
 @dataclass(frozen=True)
 class Parts:
-    """A data set's files: class names, the evaluation images, and where the training images come from."""
+    """A data set's files: class names, the evaluation images, and where the training images come from.
+
+    `in_folder`: they are files of their own, of which it can be told from names and times whether they changed.
+    """
 
     class_names: tuple[str, ...]
     evaluation: Files
     training: Callable[[], Files]
     layout: str
+    in_folder: bool = True
 
 
 def find(root: Path, train_folder: str = "", test_folder: str = "") -> Parts:
@@ -124,14 +128,14 @@ def find(root: Path, train_folder: str = "", test_folder: str = "") -> Parts:
     return Parts(_texts(classes), files, training, " and ".join(f"{name}/" for name in shown) + note)
 
 
-def _training_paths(parts: Parts) -> list[Path]:
+def _training_paths(parts: Parts) -> Sequence[Source]:
     try:
         return parts.training().paths
     except SelvizError:
         return []
 
 
-def _depth(files: Sequence[Path]) -> int:
+def _depth(files: Sequence[Source]) -> int:
     """Return the bits that the deep images among the files use: the smallest usual number that holds all of them."""
     largest = deepest(files)
     return next(bits for bits in DEPTHS if largest < 2**bits)
@@ -215,7 +219,7 @@ def open_parts(
             "transform": str(preparation),
             "statistics": measured_on,
             "available": available,
-            "files": parts.evaluation.digest[:16],
+            "files": parts.evaluation.digest[:16] if parts.in_folder else None,
             "other_files": dict(Counter(other.suffix for other in parts.evaluation.others).most_common(20)),
             "other": _texts_of([(other.path, other.suffix) for other in parts.evaluation.others[:LISTED]]),
             "skipped_images": len(skipped),

@@ -6,21 +6,25 @@ to rounding; others are rounded to the nearest of 256 levels between the smalles
 and `origin` says by how much. What is computed of a run is computed on the images as they are stored.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from selviz.datasets.dataset import Dataset, fingerprint
+from selviz.datasets.dataset import Dataset
 from selviz.datasets.preparation import Options, choose
 from selviz.datasets.splits import balanced_order, folds
 from selviz.errors import SelvizError
+from selviz.system.image_fingerprint import fingerprint
 
 SPEC = "memory"  # a run's data set is named memory:NAME
 LEVELS = 256
 FITS = 1e-3  # of a level: inputs that are as near to levels as this came from 8-bit images
+FEWER = "give fewer of them, or a folder: selviz import."
+IMAGE_KEYS = ("pixel_values", "image", "images", "img", "x", "inputs")  # in batches that are dicts
+LABEL_KEYS = ("labels", "label", "y", "target", "targets")
 SMALLEST, LARGEST = 4, 2**33  # images; bytes of pixels
 
 
@@ -35,10 +39,11 @@ def from_memory(
     """Return the evaluation images in `data` as a data set; it has no training images.
 
     `data` is a pair of images [N, C, H, W] and labels [N], a torch Dataset of (image, label), or a DataLoader of such
-    batches. Images are inputs of the network, or uint8 pixels, which `mean` and `std` (of pixels / 255) normalise. With
-    `mean` and `std` floating-point images are taken for pixels that were normalised by them. `classes` are the names of
-    the labels 0, 1, ...; by default those that `data.classes` has, else the numbers. Raises SelvizError for images
-    without labels, of several sizes, or not finite, and for labels outside the classes.
+    batches (or of dicts with an image and a label). Images are inputs of the network, or uint8 pixels, which `mean` and
+    `std` (of pixels / 255) normalise. With `mean` and `std` floating-point images are taken for pixels that were
+    normalised by them. `classes` are the names of the labels 0, 1, ...; by default those that `data.classes` has, else
+    the numbers. Raises SelvizError for images without labels, of several sizes, or not finite, and for labels outside
+    the classes.
     """
     images, labels = _gathered(data)
     names = _class_names(classes, data, labels)
@@ -87,7 +92,7 @@ def _gathered(data: object) -> tuple[Tensor, Tensor]:
             f"The images have the shape {list(images.shape)}; give [N, C, H, W] with 1 or 3 channels, channels first."
         )
     if images.numel() > LARGEST:
-        raise SelvizError(f"{len(images):,} images are more than fit here; give fewer, or a folder: selviz import.")
+        raise SelvizError(f"{len(images):,} images are more than fit here; {FEWER}")
     if labels.dim() != 1 or len(labels) != len(images):
         raise SelvizError(
             f"There are {len(images)} images and labels of the shape {list(labels.shape)}; give one each."
@@ -100,10 +105,11 @@ def _gathered(data: object) -> tuple[Tensor, Tensor]:
 
 
 def _gathered_batches(data: Any) -> tuple[Tensor, Tensor]:
-    images, labels = [], []
+    images, labels, values = [], [], 0
     whole_batches = hasattr(data, "batch_size") and getattr(data, "batch_size", None) is not None
     items: Iterable[Any] = data if hasattr(data, "__iter__") else (data[i] for i in range(len(data)))
     for number, item in enumerate(items):
+        item = _pair_of(item)
         if not isinstance(item, tuple | list) or len(item) < 2:
             raise SelvizError(
                 f"What data gives at {number} is a {type(item).__name__}, not a pair of image and label; every image "
@@ -111,7 +117,10 @@ def _gathered_batches(data: Any) -> tuple[Tensor, Tensor]:
             )
         image, label = _tensor(item[0], "images"), _tensor(item[1], "labels")
         images.append(image if whole_batches or image.dim() == 4 else image.unsqueeze(0))
-        labels.append(label.reshape(-1))
+        labels.append(label if label.dim() and (whole_batches or image.dim() == 4) else label.reshape(-1))
+        values += images[-1].numel()
+        if values > LARGEST:  # a set without an end would fill the memory
+            raise SelvizError(f"{sum(map(len, images)):,} images and more are more than fit here; {FEWER}")
         if images[-1].shape[1:] != images[0].shape[1:]:
             raise SelvizError(
                 f"The images have several sizes ({list(images[0].shape[1:])} and {list(images[-1].shape[1:])}); bring "
@@ -120,6 +129,20 @@ def _gathered_batches(data: Any) -> tuple[Tensor, Tensor]:
     if not images:
         raise SelvizError("data is empty; give some labelled images.")
     return torch.cat(images), torch.cat(labels)
+
+
+def _pair_of(item: object) -> object:
+    """Return (image, label) of a dict, as the loaders of transformers give, and anything else as it is."""
+    if not isinstance(item, Mapping):
+        return item
+    image = next((item[key] for key in IMAGE_KEYS if key in item), None)
+    label = next((item[key] for key in LABEL_KEYS if key in item), None)
+    if image is None or label is None:
+        raise SelvizError(
+            f"What data gives is a dict with {', '.join(map(str, item))}, and no pair of image and label; name its "
+            "parts so, or give pairs."
+        )
+    return image, label
 
 
 def _tensor(value: object, what: str) -> Tensor:

@@ -5,7 +5,7 @@ A chart's first argument is a data frame, its last is `dark`; `figures.empty`, `
 """
 
 from selviz.figures import ablation, attribution, compare, hypotheses, robustness, runs, sweep, training, unit, units
-from selviz.figures.basics import FONT, empty, finish, whiskers
+from selviz.figures.basics import FONT, empty, finish, whiskers, with_accuracy_interval, with_mean_interval
 
 __all__ = [
     "FONT",
@@ -22,4 +22,6 @@ __all__ = [
     "unit",
     "units",
     "whiskers",
+    "with_accuracy_interval",
+    "with_mean_interval",
 ]

@@ -68,7 +68,9 @@ def against_controls(
 def before_and_after(per_class: pd.DataFrame, dark: bool) -> go.Figure:
     """Return accuracy by class, before (outlined) and after (filled), with intervals. Columns class, class_index,
     before,
-    before_low, before_high, after, after_low, after_high, images; accuracies 0..1."""
+    after, images (accuracies 0..1), and before_low, ..., after_high, which are Wilson's where they are not there."""
+    for when in ("before", "after"):
+        per_class = basics.with_accuracy_interval(per_class, when, "images", f"{when}_low", f"{when}_high")
     figure = basics.empty(height=330)
     hues = colors.classes(len(per_class), dark)
     colour = [hues[c] for c in per_class["class_index"]]

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from selviz import statistics
 from selviz.figures import colors
 
 Values = pd.Series | np.ndarray  # a column of numbers
@@ -95,6 +96,24 @@ def across(y: float, colour: str) -> dict[str, Any]:
     """Return a thin line over the whole width at the height y, one of a layout's `shapes`."""
     ends = {"type": "line", "xref": "x domain", "x0": 0, "x1": 1, "y0": y, "y1": y}
     return {**ends, "line": {"color": colour, "width": 1}}
+
+
+def with_accuracy_interval(
+    table: pd.DataFrame, value: str = "accuracy", images: str = "images", low: str = "low", high: str = "high"
+) -> pd.DataFrame:
+    """Return the table with the 95 % Wilson interval, for new images, of shares 0..1; one that is there stays."""
+    if low in table:
+        return table
+    ends = statistics.wilson((table[value] * table[images]).round(), table[images])
+    return table.assign(**dict(zip((low, high), ends, strict=True)))
+
+
+def with_mean_interval(table: pd.DataFrame, value: str = "mean", std: str = "std", prefix: str = "") -> pd.DataFrame:
+    """Return the table with the 95 % interval (t, for new images) of means over `images`; one that is there stays."""
+    if f"{prefix}low" in table:
+        return table
+    low, high = statistics.mean_interval(table[value], table[std], table["images"])
+    return table.assign(**{f"{prefix}low": low, f"{prefix}high": high})
 
 
 def whiskers(value: Values, low: Values, high: Values, dark: bool) -> dict[str, Any]:

@@ -23,6 +23,7 @@ def accuracies(runs: pd.DataFrame, dark: bool) -> go.Figure:
     """Return accuracy of each network on the left, its difference from the baseline on the right, one row per network.
     Columns
     told, alpha, position, test_accuracy, low_share, high_share, change, change_low, change_high (shares, 0..1)."""
+    runs = basics.with_accuracy_interval(runs, "test_accuracy", "images", "low_share", "high_share")
     names = [safe_text.label(label) for label in runs["told"]]
     traces = []
     for side, value, low, high, unit in (

@@ -14,9 +14,10 @@ SCALE = {  # poor to good, in grey, so that it is neither alpha's nor a class's
 
 
 def curves(table: pd.DataFrame, along: str, dark: bool) -> go.Figure:
-    """Return accuracy by level, a line an alpha. Columns alpha, told (the line's label), level, accuracy, low,
-    high (0..1, or
-    NaN without an interval), n; `along` is what a level is. Level 0 is clean; levels stand at even distances."""
+    """Return accuracy by level, a line an alpha. Columns alpha, told (the line's label), level, accuracy, n, and low,
+    high (0..1, NaN without an interval), Wilson's where they are not there; `along` is what a level is. Level 0 is
+    clean; levels stand at even distances."""
+    table = basics.with_accuracy_interval(table, images="n")
     levels = sorted(table["level"].unique())
     names = ["clean" if level == 0 else f"{level:g}" for level in levels]
     traces, ends = [], []

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from selviz import statistics
 from selviz.figures import basics, colors
 from selviz.text import numbers, safe_text
 
@@ -14,15 +13,16 @@ ALL_UNITS, LIVE_UNITS = "mean_si", "mean_si_live"
 WIDTH = 0.15  # of a point's label, as a share of the largest value on the axis
 
 
+def with_intervals(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return runs with the 95 % Wilson interval of their test accuracy, for new images: low_share, high_share, 0..1."""
+    return basics.with_accuracy_interval(runs, "test_accuracy", "images", "low_share", "high_share")
+
+
 def accuracy_against_si(runs: pd.DataFrame, column: str, dark: bool) -> go.Figure:
     """Test accuracy against mean SI, a point a run. Columns run, alpha, told (the point's label), test_accuracy,
     low_share, high_share, null_mean, null_p95 and `column`, shares and SI 0..1. Bars at the foot are the nulls, one
     for each alpha."""
-    low: np.ndarray | float
-    high: np.ndarray | float
-    if "low_share" not in runs:
-        low, high = statistics.wilson((runs["test_accuracy"] * runs["images"]).round(), runs["images"])
-        runs = runs.assign(low_share=low, high_share=high)
+    runs = with_intervals(runs)
     if "told" not in runs:
         runs = runs.assign(told=[numbers.run(row) for row in runs.to_dict("records")])
     x, y = runs[column], 100 * runs["test_accuracy"]

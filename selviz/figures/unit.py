@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from selviz import statistics
 from selviz.figures import basics, colors
 from selviz.text import safe_text
 
@@ -17,9 +16,7 @@ def tuning(means: pd.DataFrame, preferred: int, dark: bool) -> go.Figure:
     Columns class, class_index, mean, std and images, as `store.class_means` has them; low and high where they are
     known.
     """
-    if "low" not in means:
-        low, high = statistics.mean_interval(means["mean"], means["std"], means["images"])
-        means = means.assign(low=low, high=high)
+    means = basics.with_mean_interval(means)
     figure = basics.empty(height=260)
     hues = colors.classes(len(means), dark, single_out=(preferred,))
     names = [safe_text.label(name) for name in means["class"]]
@@ -39,10 +36,19 @@ def tuning(means: pd.DataFrame, preferred: int, dark: bool) -> go.Figure:
     return figure
 
 
+def with_push_intervals(table: pd.DataFrame) -> pd.DataFrame:
+    """Return how much a unit raises each logit with its intervals. Columns removed, slope, each with _std; images."""
+    for name in ("removed", "slope"):
+        table = basics.with_mean_interval(table, name, f"{name}_std", f"{name}_")
+    return table
+
+
 def push(table: pd.DataFrame, dark: bool) -> go.Figure:
-    """Return how much a unit raises each class's logit. Columns class, class_index, removed and slope, each with
-    _low and
-    _high."""
+    """Return how much a unit raises each class's logit, with 95 % intervals (t, for new images).
+
+    Columns class, class_index, removed and slope, each with _std or its _low and _high; images.
+    """
+    table = with_push_intervals(table)
     figure = basics.empty(height=260)
     strongest = cast(int, table["removed"].abs().idxmax())
     hues = colors.classes(len(table), dark, single_out=(int(table["class_index"][strongest]),))

@@ -20,6 +20,15 @@ from selviz.networks.unit_layers import SQUEEZE_CLASSES, UnitLayer, matching_nam
 MAX_TRIED = 12  # parameters before a watched module that are tried for its unit axis
 
 
+def unit_means(value: Tensor, batch: BatchAxis, units: tuple[int, ...]) -> Tensor:
+    """Return a module's output averaged over positions, [N, U]; `units` are the axes of units in `batch.first`."""
+    first = batch.first(value)
+    rest = [axis for axis in range(1, first.dim()) if axis not in units]
+    if not rest:
+        return first.permute(0, *units).flatten(1)
+    return first.permute(0, *units, *rest).flatten(len(units) + 1).flatten(1, len(units)).mean(dim=-1)
+
+
 class WatchedNetwork:
     """`layers` and `observe` as a UnitNetwork has them, of the modules whose names or globs are in `watch`.
 
@@ -44,7 +53,7 @@ class WatchedNetwork:
             raise SelvizError("None of the watched modules is used when the network runs; watch others.")
         if not list(one) == list(two) == list(three):
             raise SelvizError("The network uses other modules for other numbers of images, so it cannot be watched.")
-        self._axes: dict[Step, tuple[BatchAxis, tuple[int, ...]]] = {}
+        self.axes: dict[Step, tuple[BatchAxis, tuple[int, ...]]] = {}
         self.layers: tuple[UnitLayer, ...] = ()
         layers = []
         for step, name in zip(three, unique_names(step.path for step in three)):
@@ -58,7 +67,7 @@ class WatchedNetwork:
                     f"The module {name} cannot be watched: no parameter before it moves one index of an axis alone, so "
                     "which axis its units lie on is not known."
                 )
-            self._axes[step] = batch, units
+            self.axes[step] = batch, units
             first = batch.first(one[step])
             count = int(torch.tensor([first.shape[axis] for axis in units]).prod())
             inside = [step.path.rsplit(".", depth)[0] for depth in range(1, step.path.count(".") + 1)]
@@ -88,19 +97,9 @@ class WatchedNetwork:
     def observe(self, inputs: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return logits [N, C], and each watched module's output averaged over positions [N, U]."""
         logits, values = self._values(inputs)
-        if list(values) != list(self._axes):
+        if list(values) != list(self.axes):
             raise SelvizError("The network uses other modules on other images, so its units cannot be compared.")
-        means = []
-        for step, value in values.items():
-            batch, units = self._axes[step]
-            first = batch.first(value)
-            rest = [axis for axis in range(1, first.dim()) if axis not in units]
-            means.append(
-                first.permute(0, *units, *rest).flatten(len(units) + 1).flatten(1, len(units)).mean(dim=-1)
-                if rest
-                else first.permute(0, *units).flatten(1)
-            )
-        return logits, means
+        return logits, [unit_means(value, *self.axes[step]) for step, value in values.items()]
 
     def logits(self, inputs: Tensor) -> Tensor:
         """Return logits [N, C] of inputs [N, C, H, W]."""

@@ -23,6 +23,11 @@ def split(name: str) -> tuple[str, str]:
     not known.
     """
     library, _, network = name.partition(":")
+    if name.startswith(("hf:", "timm:hf-hub:")):
+        raise SelvizError(
+            f"{name} is a network of a hub, which comes with weights; bring it in with them: selviz import --name NAME "
+            f"--model {name} --dataset DATASET"
+        )
     if library not in LIBRARIES:
         raise unknown("package", library, LIBRARIES, "Write such as torchvision:resnet18.")
     known = names(library)

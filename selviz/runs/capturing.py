@@ -3,11 +3,13 @@
 import copy
 import hashlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from selviz.datasets import Dataset
 from selviz.datasets.in_memory import from_memory
 from selviz.errors import SelvizError, first_line
 from selviz.runs import stored_images
@@ -15,6 +17,7 @@ from selviz.runs.importing import ImportSource, read_network, store_network
 from selviz.store import Store, read_json
 from selviz.store.files import check_name
 from selviz.system.progress import Report, silent
+from selviz.training.checkpoints import EpochRow
 
 
 def capture_model(
@@ -39,36 +42,69 @@ def capture_model(
     """
     check_name("run", name)
     dataset = from_memory(data, name, classes, mean, std, max_images)
-    plain = _copied(model)
-    facts = {
-        "kind": "imported",
-        "dataset": dataset.name,
-        "model": type(model).__name__,
-        **dict.fromkeys(("alpha", "seed", "epochs", "weights", "checkpoint", "checkpoint_sha256", "code_sha256")),
-        "state_sha256": _digest(plain),
-        "images_fingerprint": dataset.fingerprint,
-        "chosen_layers": " ".join(layers) or None,
-        "watched": None,
-        "outputs": ",".join(map(str, outputs)) or None,
-    }
+    warn_of_rounding(dataset, stacklevel=4)
+    return capture_dataset(store, model, dataset, name, layers, outputs, report)
+
+
+def capture_dataset(
+    store: Store,
+    model: nn.Module,
+    dataset: Dataset,
+    name: str,
+    layers: Sequence[str] = (),
+    outputs: Sequence[int] = (),
+    report: Report = silent,
+    history: Sequence[EpochRow] = (),
+    write_more: Callable[[Path], None] = lambda folder: None,
+) -> dict[str, Any]:
+    """Store what every unit of `model` does on a data set that `from_memory` made; see `capture_model`.
+
+    `history` is what is known of the epochs of its training; `write_more` writes further stages into the run's folder.
+    """
+    plain = copied(model)
+    source = ImportSource(type(model).__name__, lambda *_: plain, layers=tuple(layers), outputs=tuple(outputs))
+    facts = {**facts_of(source, dataset), "state_sha256": _digest(plain)}
     folder = store.run_path(name)
     if (finished := read_json(folder / "summary.json")) is not None:
         known = read_json(folder / "config.json") or {}
         if all(known.get(key) == value for key, value in facts.items()):
             return dict(finished)
         raise SelvizError(f"The store has another run {name} already; give this one a name of its own: name=...")
+
+    def finish() -> None:
+        stored_images.write(store, dataset)
+        write_more(folder)
+
+    read = read_network(source, dataset)
+    return store_network(store, folder, facts, read, dataset, report, finish=finish, history=history)
+
+
+def facts_of(source: ImportSource, dataset: Dataset) -> dict[str, Any]:
+    """Return what a run records of a network and images in memory, whatever the weights."""
+    return {
+        "kind": "imported",
+        "dataset": dataset.name,
+        "model": source.model,
+        **dict.fromkeys(("alpha", "seed", "epochs", "weights", "checkpoint", "checkpoint_sha256", "code_sha256")),
+        "images_fingerprint": dataset.fingerprint,
+        "chosen_layers": " ".join(source.layers) or None,
+        "watched": None,
+        "outputs": ",".join(map(str, source.outputs)) or None,
+    }
+
+
+def warn_of_rounding(dataset: Dataset, stacklevel: int = 3) -> None:
+    """Warn where images had to be rounded to be kept as pixels."""
     if (error := dataset.origin["rounded_by"]) > 0:
         warnings.warn(
             f"The images lie on no 256 levels, so they were rounded to the nearest (by up to {error:.2g} in an input); "
             "the run is of the images as they are stored. Give mean= and std= if they are normalised pixels.",
-            stacklevel=3,
+            stacklevel=stacklevel,
         )
-    finish = lambda: stored_images.write(store, dataset)  # noqa: E731
-    source = ImportSource(type(model).__name__, lambda *_: plain, layers=tuple(layers), outputs=tuple(outputs))
-    return store_network(store, folder, facts, read_network(source, dataset), dataset, report, finish=finish)
 
 
-def _copied(model: nn.Module) -> nn.Module:
+def copied(model: nn.Module) -> nn.Module:
+    """Return a copy of a network on the CPU, in evaluation mode; SelvizError where it cannot be copied."""
     if not isinstance(model, nn.Module):
         raise SelvizError(f"model is a {type(model).__name__}; give a torch.nn.Module that takes images [N, C, H, W].")
     try:

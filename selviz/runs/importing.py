@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from selviz.datasets import Dataset
 from selviz.errors import SelvizError, first_line
-from selviz.networks import graph_format, model_hub, models, tracing
+from selviz.networks import graph_format, hugging_face, model_hub, models, tracing
 from selviz.networks.activation_functions import MODULE_NAMES
 from selviz.networks.activation_nodes import LeftOut
 from selviz.networks.checkpoints import load_weights
@@ -35,6 +35,7 @@ from selviz.store.files import NETWORK, WEIGHTS, file_sha256
 from selviz.store.stage_files import clear_partial
 from selviz.system.locks import Claim
 from selviz.system.progress import ProgressEvent, Report, silent
+from selviz.training.checkpoints import EpochRow
 
 PROBES = IMAGES + 1  # images on which what is stored must be what the network itself gives
 Factory = Callable[[int, int], nn.Module]
@@ -60,12 +61,18 @@ class ImportSource:
     outputs: Sequence[int] = ()
     logits: str = ""
 
+    @property
+    def from_hub(self) -> bool:
+        """Whether it is a network of the Hugging Face hub, which comes with weights; `weights` is then a revision."""
+        return self.factory is None and hugging_face.is_hub(self.model)
+
     def facts(self) -> dict[str, Any]:
         """Return what a run records of it; paths without their folders."""
+        weights = self.weights or (hugging_face.LATEST if self.from_hub and self.checkpoint is None else None)
         return {
-            "model": self.model if self.factory is None else _without_folders(self.model),
+            "model": _hub_name(self.model) if self.factory is None else _without_folders(self.model),
             **dict.fromkeys(("alpha", "seed", "epochs")),
-            "weights": self.weights or None,
+            "weights": weights,
             "checkpoint": self.checkpoint and self.checkpoint.name,
             "checkpoint_sha256": self.checkpoint and _sha256(self.checkpoint),
             "code_sha256": None if self.factory is None else _sha256(Path(self.model.rpartition(":")[0])),
@@ -78,7 +85,7 @@ class ImportSource:
 
     def check(self) -> None:
         """Raise SelvizError for an unknown network, and for options that do not go together."""
-        if self.factory is None:
+        if self.factory is None and not self.from_hub:
             models.check(self.model)
         if self.weights and (self.checkpoint is not None or self.factory is not None or ":" not in self.model):
             raise SelvizError(
@@ -138,6 +145,8 @@ def import_run(
         tuple(layers), tuple(watch), tuple(outputs), logits,
     )  # fmt: skip
     folder = store.run_path(name)
+    prepared = hub_preparation(source)
+    settings = {**settings, **prepared.missing_in(settings)}
     facts = {"kind": "imported", **settings, **source.facts()}
     if (finished := read_json(folder / "summary.json")) is not None:
         if _same(read_json(folder / "config.json") or {}, facts):
@@ -145,9 +154,27 @@ def import_run(
         raise SelvizError(f"The store has a run {name} already; give this one another name: --name {name[:190]}-2")
     source.check()
     dataset = load_dataset(settings, lambda event: report({"run": name, **event}))
+    check_class_order(source, prepared, dataset)
     read = read_network(source, dataset)
     on_read(read)
     return store_network(store, folder, facts, read, dataset, report, command)
+
+
+def hub_preparation(source: ImportSource) -> hugging_face.Prepared:
+    """Return how a hub's network was trained, as far as its files say it; nothing for other networks."""
+    if not source.from_hub:
+        return hugging_face.Prepared()
+    return hugging_face.prepared(source.model, source.weights)
+
+
+def check_class_order(source: ImportSource, prepared: hugging_face.Prepared, dataset: Dataset) -> None:
+    """Raise SelvizError where the data set's classes are outputs of the network by name, and not in its order."""
+    order = hugging_face.outputs_of(dataset.class_names, prepared.classes)
+    if order is not None and not source.outputs and order != tuple(range(len(prepared.classes))):
+        raise SelvizError(
+            "The network names its outputs, and the data set's classes are among them in another order or not all of "
+            f"them; say which outputs are meant: --outputs {','.join(map(str, order))}"
+        )
 
 
 def store_network(
@@ -159,10 +186,12 @@ def store_network(
     report: Report = silent,
     command: str = "",
     finish: Callable[[], None] = lambda: None,
+    history: Sequence[EpochRow] = (),
 ) -> dict[str, Any]:
     """Capture a network that was read as the run in `folder` with these facts, and return its summary.
 
-    `finish` is called before the run counts as finished. What fails leaves nothing behind, but for a full disk.
+    `history` is what is known of its epochs. `finish` is called before the run counts as finished. What fails leaves
+    nothing behind, but for a full disk.
     """
     facts, name = {**facts, "traced": read.traced}, folder.name
     existed = folder.exists()
@@ -174,7 +203,7 @@ def store_network(
             if read.document is not None:
                 write_json(folder / NETWORK, read.document)
             write_weights(folder / WEIGHTS, read.tensors)
-            write_training(folder, [], provenance("cpu"))
+            write_training(folder, history, provenance("cpu"))
             # A watched network has no `device`, which `capture_stage` and `batch_size` read.
             capture_stage(store, folder, read.network, dataset, lambda event: report({"run": name, **event}))  # type: ignore[arg-type]
             finish()
@@ -262,6 +291,8 @@ def _made(source: ImportSource, dataset: Dataset) -> nn.Module:
     classes, channels = len(dataset.class_names), dataset.channels
     if source.factory is not None:
         plain = source.factory(classes, channels)
+    elif source.from_hub:
+        plain = hugging_face.network(source.model, source.weights)
     elif source.weights:
         plain = model_hub.build(source.model, classes, channels, source.weights)
     else:
@@ -297,6 +328,12 @@ def _read_back(document: dict[str, Any], tensors: Mapping[str, Tensor], example:
 def _same(stored: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
     # An older version did not know every setting; a new one's default switches it off.
     return all(stored[key] == value if key in stored else not value for key, value in facts.items())
+
+
+def _hub_name(model: str) -> str:
+    """Return the name of a network; of a folder that `hf:` names, only its own name."""
+    folder = model.removeprefix(hugging_face.TRANSFORMERS)
+    return f"{hugging_face.TRANSFORMERS}{Path(folder).name}" if folder.startswith((".", "~", "/")) else model
 
 
 def _without_folders(spec: str) -> str:

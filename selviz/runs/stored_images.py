@@ -1,7 +1,7 @@
 """The evaluation images of a run that had them in memory, kept in the store: `write(store, dataset)`, `read(...)`.
 
 They lie with the pictures of the data set, `data/images/<fingerprint>/pixels.safetensors`, so that another process, and
-the dashboard, can silence units of the run. A copied store has them; a zip of the run has not.
+the dashboard, can silence units of the run. A copied store has them, and a zip that was made with `--pixels`.
 """
 
 from collections.abc import Mapping
@@ -11,13 +11,14 @@ from typing import Any
 import safetensors.torch
 import torch
 
-from selviz.datasets import Dataset, fingerprint, folds
+from selviz.datasets import Dataset, folds
 from selviz.datasets.in_memory import SPEC, no_training_images
 from selviz.datasets.preparation import Options, choose
 from selviz.errors import SelvizError
 from selviz.store import Store
 from selviz.store.files import writing
-from selviz.store.images import image_folder
+from selviz.store.images import PIXELS, image_folder
+from selviz.system.image_fingerprint import fingerprint
 
 
 def is_stored(spec: str) -> bool:
@@ -44,8 +45,9 @@ def read(store: Store, run: str, about: Mapping[str, Any]) -> Dataset:
         tensors = safetensors.torch.load_file(path)
     except FileNotFoundError:
         raise SelvizError(
-            f"The images of run {run} were in memory when it was captured, and {path} is not here: a run that came in "
-            "a zip has no images of this kind. Copy that file, or call selviz.capture(...) with the images again."
+            f"The images of run {run} were in memory when it was captured, and {path} is not here: a zip holds them "
+            "if it was made with selviz export --pixels. Copy that file, or call selviz.capture(...) with the images "
+            "again."
         ) from None
     except (safetensors.SafetensorError, OSError) as error:
         raise SelvizError(f"{path} is damaged ({error}); call selviz.capture(...) with the images again.") from error
@@ -68,4 +70,4 @@ def read(store: Store, run: str, about: Mapping[str, Any]) -> Dataset:
 
 
 def _path(data: Path, name: str) -> Path:
-    return image_folder(data, name) / "pixels.safetensors"
+    return image_folder(data, name) / PIXELS

@@ -16,6 +16,8 @@ from selviz.store.stage_files import make_record, record_path, stage_is_whole, w
 from selviz.system.durable_files import move_into_place, replace
 from selviz.system.locks import Claim, holder
 
+PIXELS = "pixels.safetensors"  # the images themselves, of runs that had them in memory
+
 
 def image_folder(data: StrPath, fingerprint: str) -> Path:
     """Return where the images of the data set with this fingerprint lie."""

@@ -22,7 +22,7 @@ from typing import Any
 from selviz.errors import SelvizError, TransientError, first_line, system_problem, unreadable
 from selviz.store import untrusted_files
 from selviz.store.files import StrPath, check_name, file_sha256, is_name, read_json, sealed, write_json, writing
-from selviz.store.images import image_folder
+from selviz.store.images import PIXELS, image_folder
 from selviz.store.stage_files import record, record_path
 from selviz.system.durable_files import move_into_place, replace
 
@@ -37,6 +37,7 @@ MOST_JSON = 4 * 10**6
 # Small DuckDB files are mostly empty blocks and shrink 350 times, large ones 4 times; a zip bomb shrinks 1,000 times.
 MOST_SHRUNK, SMALL = 200, 64 * 10**6
 _MEMBER = re.compile(r"(run|images)/[A-Za-z0-9][A-Za-z0-9._+=-]{0,199}\.(json|duckdb|safetensors)")
+_PIXELS = f"images/{PIXELS}"
 _CHUNK = 2**20
 _THEN = (1980, 1, 1, 0, 0, 0)  # a fixed time, so that a run that is packed twice gives the same file
 _ABANDONED = 24 * 3600.0  # seconds after which the folder of an import that was killed is swept
@@ -48,15 +49,23 @@ def pack(
     fingerprint: str,
     path: StrPath,
     fix: Callable[[str], str] = lambda stage: "write it again",
+    pixels: bool = False,
 ) -> Path:
     """Write the finished run and the images of its data set to the zip at `path`; returns the path.
 
+    With `pixels` the images go along as the network saw them, where the store has them: a run captured from memory.
     What can be made again, such as pictures of units, stays at home. A missing or damaged file raises SelvizError with
     `fix(stage)`, the way to write it again.
     """
     folder, path = Path(data) / "runs" / check_name("run", run), Path(path)
     if path.is_dir() or not path.parent.is_dir():
         raise SelvizError(f"Cannot write {path}: give the name of a file in a folder that exists.")
+    pixel_file = image_folder(data, fingerprint) / PIXELS
+    if pixels and not pixel_file.exists():
+        raise SelvizError(
+            f"The store has no pixels of run {run}: it keeps those of images that were in memory (selviz.capture). "
+            "Leave out --pixels, and give the data set along."
+        )
     stages = sorted({*STAGES, *(file.stem for file in folder.glob("*.duckdb") if is_name(file.name))})
     plain = [*FACTS, *(name for name in untrusted_files.OPTIONAL if (folder / name).exists())]
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
@@ -67,6 +76,8 @@ def pack(
             for stage in stages:
                 files |= _add_stage(archive, "run", folder / f"{stage}.duckdb", fix)
             files |= _add_stage(archive, "images", image_folder(data, fingerprint) / "images.duckdb", fix)
+            if pixels:
+                files[_PIXELS] = _add(archive, _PIXELS, pixel_file)
             manifest = {"format": FORMAT, "run": run, "fingerprint": fingerprint, "files": files}
             _add_text(archive, MANIFEST, json.dumps(manifest, indent=1))
         move_into_place(temporary, path)
@@ -88,6 +99,8 @@ def unpack(data: StrPath, path: StrPath, name: str | None = None) -> str:
             final = data / "runs" / check_name("run", name or manifest["run"])
             if not _is_there(final, manifest):
                 _bring(archive, manifest, data, final, path)
+            elif _PIXELS in manifest["files"] and not (image_folder(data, manifest["fingerprint"]) / PIXELS).exists():
+                _bring_pixels(archive, manifest, data, final, path)
             return final.name
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise _refused(path, f"it is no zip file or a damaged one ({error})") from None
@@ -194,7 +207,7 @@ def _manifest(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
     wanted = {f"run/{name}" for name in FACTS} | {"images/images.duckdb", "images/images.json"}
     wanted |= {f"run/{stage}{suffix}" for stage in stages for suffix in (".duckdb", ".json")}
     for names in (set(entries), set(files)):
-        if odd := sorted((names - {f"run/{name}" for name in untrusted_files.OPTIONAL}) ^ wanted):
+        if odd := sorted((names - {_PIXELS, *(f"run/{name}" for name in untrusted_files.OPTIONAL)}) ^ wanted):
             raise _refused(path, f"{odd[0][:80]!r} is {'missing' if odd[0] in wanted else 'no file of a run'}")
     return manifest
 
@@ -230,6 +243,25 @@ def _bring(archive: zipfile.ZipFile, manifest: dict[str, Any], data: Path, final
     finally:
         for folder in (run, images):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _bring_pixels(archive: zipfile.ZipFile, manifest: dict[str, Any], data: Path, run: Path, path: Path) -> None:
+    """Bring the pixels of a run that came without them."""
+    pictures = image_folder(data, manifest["fingerprint"])
+    images = pictures.parent / f".{run.name[:80]}.{secrets.token_hex(4)}"
+    try:
+        with writing(pictures / PIXELS):
+            images.mkdir(parents=True)
+            _extract(archive, path, manifest, "images", images)
+            summary = read_json(run / "summary.json") or {}
+            labels = untrusted_files.pictures(images / "images.duckdb")
+            if wrong := untrusted_files.pixels_problem(images / PIXELS, labels, manifest["fingerprint"]):
+                raise _refused(path, wrong)
+            if untrusted_files.pictures(pictures / "images.duckdb") != labels:
+                raise _refused(path, f"its images are not those of run {summary.get('run', run.name)}")
+            os.replace(images / PIXELS, pictures / PIXELS)
+    finally:
+        shutil.rmtree(images, ignore_errors=True)
 
 
 def _extract(archive: zipfile.ZipFile, path: Path, manifest: dict[str, Any], part: str, folder: Path) -> None:
@@ -278,6 +310,8 @@ def _place_images(final: Path, temporary: Path, path: Path) -> None:
                 temporary / "images.duckdb"
             ):
                 raise _refused(path, "its images are not those that the store has of this data set")
+            if (temporary / PIXELS).exists() and not (final / PIXELS).exists():
+                os.replace(temporary / PIXELS, final / PIXELS)
             return
         if final.exists():
             replace(final, temporary / "damaged")

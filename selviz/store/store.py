@@ -397,10 +397,13 @@ class Store:
         with tempfile.TemporaryDirectory() as folder:
             return self._copy(run, table, files, Path(folder) / table, format).read_bytes()
 
-    def pack(self, run: str, path: StrPath) -> Path:
-        """Write a finished run, with the images of its data set, as one zip file for another store; the file's path."""
+    def pack(self, run: str, path: StrPath, pixels: bool = False) -> Path:
+        """Write a finished run, with small copies of its images, as one zip file for another store; the file's path.
+
+        With `pixels` the images of a run that was captured from memory go along, so that it can be silenced there.
+        """
         fingerprint: Any = self.run(run).get("fingerprint")
-        return run_archive.pack(self.path, run, fingerprint, path, lambda stage: self._fix(run, (stage,))())
+        return run_archive.pack(self.path, run, fingerprint, path, lambda stage: self._fix(run, (stage,))(), pixels)
 
     def unpack(self, path: StrPath, name: str | None = None) -> str:
         """Bring in a run that `pack` wrote, under `name` if one is given; the run's name. Other runs stay untouched."""

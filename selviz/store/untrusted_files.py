@@ -22,10 +22,12 @@ import safetensors
 from selviz.config import first_invalid_setting, is_number
 from selviz.errors import SelvizError, TransientError, first_line, system_problem, unreadable
 from selviz.store.files import NETWORK, WEIGHTS, connect, file_sha256, read_json, sql_path
+from selviz.store.images import PIXELS
 from selviz.store.integrity import LISTED
 from selviz.store.queries import CONFIG
 from selviz.store.schema import stored_columns
 from selviz.store.stage_files import record, stage_is_whole
+from selviz.system.image_fingerprint import fingerprint as image_fingerprint
 from selviz.system.processes import TRIAL_MEMORY, environment, takes_more_than
 
 OPTIONAL = (WEIGHTS, NETWORK)  # the second is data too, and checked step by step each time it is opened
@@ -85,6 +87,9 @@ def validate_untrusted_run(run: Path, images: Path, fingerprint: str) -> str | N
         return "its summary does not list its files"
     if (run / WEIGHTS).exists() and listed.get(WEIGHTS, known := file_sha256(run / WEIGHTS)) != known:
         return f"{WEIGHTS} is not what its summary says"
+    labelled = (classes, labels)
+    if (images / PIXELS).exists() and (wrong := pixels_problem(images / PIXELS, labelled, fingerprint)):
+        return wrong
     return _weights_problem(run / WEIGHTS) or network_problems([run])[run]
 
 
@@ -204,6 +209,27 @@ def pictures(file: Path) -> tuple[list[str], list[tuple[int, int]]]:
 def _numbered(connection: duckdb.DuckDBPyConnection, table: str) -> list[tuple[int, int]]:
     rows = connection.execute(f"SELECT image, label FROM file0.{table} ORDER BY image").fetchall()
     return [(int(image), -1 if label is None else int(label)) for image, label in rows]
+
+
+def pixels_problem(file: Path, labelled: tuple[list[str], list[tuple[int, int]]], fingerprint: str) -> str | None:
+    """Return what is wrong with the pixels that came with a run, None if they are those of its images.
+
+    `labelled` is what `pictures` says of the images.
+    """
+    classes, rows = labelled
+    try:
+        with safetensors.safe_open(file, "numpy") as tensors:
+            if sorted(tensors.keys()) != ["labels", "pixels"]:
+                return "its pixels are not those of a run"
+            shape, kind = tensors.get_slice("pixels").get_shape(), tensors.get_slice("pixels").get_dtype()
+            if len(shape) != 4 or shape[0] != len(rows) or shape[1] not in (1, 3) or kind != "U8":
+                return "its pixels do not fit its images"
+            pixels, labels = tensors.get_tensor("pixels"), tensors.get_tensor("labels")
+    except (safetensors.SafetensorError, OSError) as error:
+        return f"its pixels are damaged ({first_line(error)})"
+    if labels.tolist() != [label for _, label in sorted(rows)]:
+        return "its pixels have other labels than its images"
+    return None if image_fingerprint(pixels, labels, classes) == fingerprint else "its pixels are not those of its run"
 
 
 def _weights_problem(file: Path) -> str | None:

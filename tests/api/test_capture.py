@@ -185,3 +185,51 @@ def test_uint8_pixels_are_normalized_as_it_is_said(tmp_path, pixels, normalized)
         )
     same = selviz.capture(make_model(), normalized, "same", store=tmp_path)
     np.testing.assert_allclose(run.store.matrix("mine", "2"), same.store.matrix("same", "2"), atol=1e-4)
+
+
+def test_a_zip_with_pixels_can_be_silenced_in_another_store_and_one_without_says_how(tmp_path, normalized):
+    run = selviz.capture(make_model(), normalized, "mine", store=tmp_path / "here")
+    before = selviz.ablate(run, "6:1,3", draws=0)
+    run.store.pack("mine", tmp_path / "small.zip")
+    run.store.pack("mine", tmp_path / "whole.zip", pixels=True)
+    there = selviz.open(tmp_path / "there")
+    there.unpack(tmp_path / "small.zip")
+    with pytest.raises(SelvizError, match="made with selviz export --pixels"):
+        selviz.ablate("mine", "6:1,3", draws=0, store=there)
+    there.unpack(tmp_path / "whole.zip")  # the run is there already; its pixels are not
+    assert selviz.ablate("mine", "6:1,3", draws=0, store=there) == before
+    third = selviz.open(tmp_path / "third")
+    third.unpack(tmp_path / "whole.zip")
+    assert selviz.ablate("mine", "6:1,3", draws=0, store=third).accuracy_after == before.accuracy_after
+
+
+def test_pixels_that_are_not_those_of_the_run_are_refused(tmp_path, normalized):
+    import json
+    import zipfile
+
+    import safetensors.numpy
+
+    run = selviz.capture(make_model(), normalized, "mine", store=tmp_path / "here")
+    run.store.pack("mine", tmp_path / "whole.zip", pixels=True)
+    pixels = next((tmp_path / "here" / "images").glob("*/pixels.safetensors"))
+    tensors = safetensors.numpy.load_file(pixels)
+    tensors["pixels"] = tensors["pixels"] ^ 1
+    changed = safetensors.numpy.save(tensors)
+    with zipfile.ZipFile(tmp_path / "whole.zip") as old, zipfile.ZipFile(tmp_path / "other.zip", "w") as new:
+        manifest = json.loads(old.read("selviz-run.json"))
+        import hashlib
+
+        name = "images/pixels.safetensors"
+        manifest["files"][name] = {"bytes": len(changed), "sha256": hashlib.sha256(changed).hexdigest()}
+        for entry in old.namelist():
+            data = {name: changed, "selviz-run.json": json.dumps(manifest)}.get(entry) or old.read(entry)
+            new.writestr(entry, data)
+    there = selviz.open(tmp_path / "there")
+    with pytest.raises(SelvizError, match="its pixels are not those of its run"):
+        there.unpack(tmp_path / "other.zip")
+    assert there.names() == []
+
+
+def test_a_run_whose_images_are_elsewhere_has_no_pixels_to_give(tiny_store, tiny_run, tmp_path):
+    with pytest.raises(SelvizError, match="The store has no pixels of run"):
+        tiny_store.pack(tiny_run, tmp_path / "run.zip", pixels=True)

@@ -24,7 +24,7 @@ NAMES = {
     "open": "data",
     "publish": "run to atlas attribution store report",
     "register": "template run study planned seed store options",
-    "sweep": "dataset model alphas seeds store workers report settings",
+    "sweep": "dataset model alphas seeds store workers threads backend address stack gpus device report settings",
     "test": "claim store report",
     "train": "dataset model store device report settings",
 }
@@ -86,6 +86,40 @@ def test_a_sweep_gives_its_runs_and_training_one_of_them_again_gives_that_run(tm
     assert selviz.train("digits", "cnn", alpha=-1, epochs=0, max_images=60, store=tmp_path) == found.runs[0]
 
 
+def test_a_sweep_takes_several_values_of_any_setting_and_one_of_others(tmp_path):
+    given = {"epochs": 0, "max_images": 60, "workers": 1, "store": tmp_path}
+    found = selviz.sweep("digits", ["cnn", "resnet20"], alphas=-1, learning_rate=[0.01, 0.1], **given)
+    assert sorted({run.summary["model"] for run in found.runs}) == ["cnn", "resnet20"] and len(found.runs) == 4
+    with pytest.raises(SelvizError, match="Unknown setting 'epoch'"):
+        selviz.sweep("digits", "cnn", epoch=[1, 2], store=tmp_path)
+    with pytest.raises(SelvizError, match="alpha has no value"):
+        selviz.sweep("digits", "cnn", alphas=[], store=tmp_path)
+
+
+def example_of(function) -> str:
+    """The indented lines of a docstring."""
+    lines = inspect.getdoc(function).splitlines()
+    return "\n".join(line.removeprefix("    ") for line in lines if line.startswith("    "))
+
+
+def test_the_example_of_every_public_function_runs(tmp_path, monkeypatch):
+    import torch
+    from torch import nn
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SELVIZ_NO_DEMO", "1")
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3))
+    images = torch.randint(0, 256, (60, 1, 8, 8), dtype=torch.uint8)
+    values = {"selviz": selviz, "model": model, "images": images, "labels": torch.arange(60) % 3}
+    run = None
+    for name in ("train", *sorted({*NAMES} - {"train"})):
+        example = example_of(getattr(selviz, name))
+        assert f"selviz.{name}(" in example, name
+        scope = {**values, "run": run}
+        exec(compile(example, f"the example of selviz.{name}", "exec"), scope)
+        run = run or scope["run"]
+
+
 def test_the_dashboard_starts_on_a_free_port_shows_itself_in_a_cell_and_stops(tiny_store):
     dashboard = selviz.launch(tiny_store)
     try:
@@ -145,3 +179,16 @@ def test_the_penalty_lowers_selectivity_in_a_loop_of_ones_own():
         optimizer.step()
     after = float(class_selectivity(class_means(body(x).detach(), y, 2)[0]).mean())
     assert after < before and shuffle_null(body(x).detach(), y, 2, shuffles=3).shape == (3, 8)
+
+
+def test_the_board_in_a_notebook_follows_what_is_silenced(tiny_store, tiny_run):
+    run = api.Run(tiny_run, tiny_store)
+    board = run.board()
+    assert board.accuracy == pytest.approx(run.test_accuracy)
+    board.silent = "relu2:3,5-9"
+    found = selviz.ablate(run, "relu2:3,5-9", draws=0)
+    assert board.accuracy == pytest.approx(found.accuracy_after)
+    assert board.accuracy_by_class == pytest.approx(found.to_pandas()["after"].tolist())
+    assert board.view["after"] == board.accuracy_by_class
+    board.silent = ""
+    assert board.accuracy == pytest.approx(run.test_accuracy) and "after" not in board.view

@@ -5,7 +5,6 @@ import streamlit as st
 from selviz import figures
 from selviz.errors import SelvizError
 from selviz.hypotheses import registry
-from selviz.statistics import mean_interval, wilson
 from selviz.text import numbers, safe_text
 
 from ...compute import ablation
@@ -28,8 +27,7 @@ def pictures(lesson: Lesson) -> None:
 
 def tuning(lesson: Lesson, guess: str | None) -> None:
     means = reads.store().class_means(lesson.run, lesson.layer, int(lesson.unit["unit"]))
-    low, high = mean_interval(means["mean"], means["std"], means["images"])
-    means = means.assign(low=low, high=high)
+    means = figures.with_mean_interval(means)
     tables.chart(
         "Its response to each class",
         figures.unit.tuning(means, int(lesson.unit["preferred_index"]), theme.dark()),
@@ -85,8 +83,7 @@ def beside_random(lesson: Lesson, guess: str | None) -> None:
 
 def knob(lesson: Lesson, guess: str | None) -> None:
     runs = lesson.others
-    low, high = wilson((runs["test_accuracy"] * runs["images"]).round(), runs["images"])
-    runs = runs.assign(low_share=low, high_share=high, told=[numbers.run(row) for row in runs.to_dict("records")])
+    runs = figures.runs.with_intervals(runs).assign(told=[numbers.run(row) for row in runs.to_dict("records")])
     tables.chart(
         "Accuracy against selectivity",
         figures.runs.accuracy_against_si(runs, figures.runs.LIVE_UNITS, theme.dark()),

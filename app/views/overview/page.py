@@ -4,7 +4,6 @@ import pandas as pd
 import streamlit as st
 
 from selviz import figures
-from selviz.statistics import wilson
 from selviz.text import numbers, safe_text
 
 from ...page import frame, run_families, run_picker, tables
@@ -46,10 +45,9 @@ def family(run: str) -> tuple[pd.DataFrame, str]:
             help="A unit that is never active on the evaluation images is dead and has SI 0. A large positive alpha "
             "silences units, so the mean over all units can fall while the living ones become more selective.",
         )
-    low, high = wilson((runs["test_accuracy"] * runs["images"]).round(), runs["images"])
     labels = [numbers.run(row) for row in runs.to_dict("records")]
     column = figures.runs.ALL_UNITS if which == "all" else figures.runs.LIVE_UNITS
-    return runs.assign(low_share=low, high_share=high, told=labels), column
+    return figures.runs.with_intervals(runs).assign(told=labels), column
 
 
 def one_seed(runs: pd.DataFrame, column: str) -> None:

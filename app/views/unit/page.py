@@ -6,7 +6,6 @@ import pandas as pd
 import streamlit as st
 
 from selviz import figures
-from selviz.statistics import mean_interval
 from selviz.text import numbers, safe_text
 
 from ...look import theme
@@ -72,8 +71,7 @@ def meaning(
 ) -> None:
     """Draw what the unit responds to: its tuning, and one of the closer looks."""
     name, layer, unit, preferred = run["name"], row["layer"], int(row["unit"]), int(row["preferred_index"])
-    low, high = mean_interval(means["mean"], means["std"], means["images"])
-    means = means.assign(low=low, high=high)
+    means = figures.with_mean_interval(means)
     tables.chart(
         "Response to each class",
         figures.unit.tuning(means, preferred, theme.dark()),

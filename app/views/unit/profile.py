@@ -6,7 +6,6 @@ import streamlit as st
 
 from selviz import figures
 from selviz.errors import SelvizError
-from selviz.statistics import mean_interval
 from selviz.store import Wanted, read_json
 from selviz.text import numbers, safe_text
 
@@ -98,10 +97,7 @@ def outgoing(run: str, layer: str, unit: int) -> None:
     """Show which classes' logits the unit pushes."""
     max_images, note = ablation.image_limit(run)
     table = _push(reads.data(), reads.run_version(run), run, layer, unit, max_images)
-    table = table.assign(**{"class": reads.class_names(run)})
-    for name in ("removed", "slope"):
-        low, high = mean_interval(table[name], table[f"{name}_std"], table["images"])
-        table = table.assign(**{f"{name}_low": low, f"{name}_high": high})
+    table = figures.unit.with_push_intervals(table.assign(**{"class": reads.class_names(run)}))
     tables.chart(
         "Which answers it pushes",
         figures.unit.push(table, theme.dark()),
