@@ -259,7 +259,7 @@ def _bring_pixels(archive: zipfile.ZipFile, manifest: dict[str, Any], data: Path
                 raise _refused(path, wrong)
             if untrusted_files.pictures(pictures / "images.duckdb") != labels:
                 raise _refused(path, f"its images are not those of run {summary.get('run', run.name)}")
-            os.replace(images / PIXELS, pictures / PIXELS)
+            replace(images / PIXELS, pictures / PIXELS)
     finally:
         shutil.rmtree(images, ignore_errors=True)
 
@@ -311,7 +311,7 @@ def _place_images(final: Path, temporary: Path, path: Path) -> None:
             ):
                 raise _refused(path, "its images are not those that the store has of this data set")
             if (temporary / PIXELS).exists() and not (final / PIXELS).exists():
-                os.replace(temporary / PIXELS, final / PIXELS)
+                replace(temporary / PIXELS, final / PIXELS)
             return
         if final.exists():
             replace(final, temporary / "damaged")
