@@ -1,4 +1,7 @@
-"""Whether the hypothesis lab keeps its word: python reproduction/calibration.py [--quick] [--template predicts]
+"""Whether the hypothesis lab keeps its word: python -m reproduction.calibration [--quick] [--template predicts]
+
+    python -m reproduction.calibration --output reproduction/data/calibration.json   # rows that are there are kept
+    python -m reproduction.calibration --output reproduction/data/calibration.json --docs docs/hypotheses.md
 
 Samples are drawn in which the null is true by construction, in which an effect of known size is planted, and over a
 grid of effects; each goes through the function that judges the samples of real networks. One JSON document on stdout, a
@@ -24,15 +27,17 @@ import json
 import math
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 from scipy import special
 
 from selviz import statistics
 from selviz.hypotheses.decision import OPEN, REFUTED, SUPPORTED, decide
-from selviz.hypotheses.power import power
+from selviz.hypotheses.power import supported_rate
 from selviz.hypotheses.templates import TEMPLATES
-from selviz.hypotheses.templates.replicates import contrasts
+from selviz.hypotheses.templates.alpha import spreads
+from selviz.hypotheses.templates.replicates import class_spread, contrasts
 
 LEVEL, PERMUTATIONS, PILOTS = 0.05, 199, 100
 INSIDE, IMAGES = 33, 333  # of the class, and in all, as on the sealed fold of mnist-5k
@@ -159,10 +164,17 @@ def replicates(random, effect, null):
         mean = np.where(truth == 0, (1 + own) / (1 - own), 1.0)
         # Many zeros, and a long tail.
         values = mean * np.exp(random.normal(0, 0.8, len(truth))) * (random.random(len(truth)) < 0.7)
+        by_class = [values[truth == label] for label in range(10)]
+        spread = class_spread(np.array([v.mean() for v in by_class]), np.array([v.std(ddof=1) for v in by_class]))
         found.append(contrasts(values, truth, 0, PERMUTATIONS, int(random.integers(2**31)), 499))
     observed, shuffled, resampled = zip(*found)
     sample = {"names": ["a", "b"], "observed": observed, "null": np.stack(shuffled), "resampled": np.stack(resampled)}
-    return {**sample, "images": IMAGES, "of_class": INSIDE}, effect if null is None else 0.0 if null == 0 else 0.6
+    return {
+        **sample,
+        "images": IMAGES,
+        "of_class": INSIDE,
+        "spread": spread,
+    }, effect if null is None else 0.0 if null == 0 else 0.6
 
 
 KINDS = {"noise": 19, "images": 19, "units": 9}
@@ -251,22 +263,22 @@ def pilot(template: str, sample: dict, facts: dict) -> dict:
     if template == "necessary":
         drops = sample["controls"][:, :INSIDE].mean(axis=1)
         told = {"drops": drops.clip(min=0).tolist(), "shape": "as in the pilot"}
-        return {**facts, **told, "spread": max(float(drops.clip(min=0).mean()), 1e-3)}
+        return {**facts, **told, "spread": max(float(drops.clip(min=0).mean()), 1e-3), **gains(sample["controls"])}
     if template == "sufficient":
         recall = sample["controls"][:, :INSIDE].mean(axis=1)
-        mean = float(recall.mean())
-        # What sets differ by, without what few images add to it.
-        return {**facts, "kept": mean, "spread": math.sqrt(max(recall.var() - mean * (1 - mean) / INSIDE, 1e-4))}
+        return {**facts, "kept": float(recall.mean()), "spread": between_sets(recall, INSIDE)}
     if template == "necessary_units":
         drops = sample["matched"][:, :INSIDE].mean(axis=1)
-        return {**facts, "drop": max(float(drops.mean()), 0.001), "spread": float(drops.std())}
+        told = {"drop": max(float(drops.mean()), 0.001), "spread": between_sets(drops, INSIDE)}
+        return {**facts, **told, **gains(sample["matched"])}
     if template == "selective":
         drops = max(sample["drops"].values(), key=np.mean)
-        return {**facts, "drop": float(drops.mean()), "spread": float(drops.std())}
+        told = {"drop": float(drops.mean()), "spread": between_sets(drops, IMAGES)}
+        return {**facts, **told, **gains(sample["change"])}
     if template == "alpha":
-        return {**facts, **{group: float(sample[group].std(ddof=1)) for group in ("baseline", "other")}}
+        return {**facts, **spreads({group: sample[group] for group in ("baseline", "other")})}
     if template == "replicates":
-        return {**facts, "spread": 1.35}  # the coefficient of variation of the world's activations
+        return {**facts, "spread": sample["spread"]}
     if template == "map":
         places = np.concatenate(list(sample["worse"].values()))
         return {
@@ -289,6 +301,17 @@ def pilot(template: str, sample: dict, facts: dict) -> dict:
         spread = math.sqrt((sample["group"].var(ddof=1) + sample["control"].var(ddof=1)) / 2)
         return {**facts, "spread": float(spread)}
     return facts
+
+
+def between_sets(shares: np.ndarray, images: int) -> float:
+    """What sets differ by, a standard deviation, without what few images add to it."""
+    mean = float(shares.mean())
+    return math.sqrt(max(float(shares.var()) - mean * (1 - mean) / images, 1e-4))
+
+
+def gains(changes: np.ndarray) -> dict[str, float]:
+    """How many images are gained for each one lost, in a pilot."""
+    return {"gained": min(float((changes < 0).sum() / max((changes > 0).sum(), 1)), 0.5)}
 
 
 def calibrate(name: str, tests: int, seed: int = 0, pilots: int = PILOTS) -> dict:
@@ -314,7 +337,7 @@ def calibrate(name: str, tests: int, seed: int = 0, pilots: int = PILOTS) -> dic
         sample, _ = world(random, planted / GAINS.get(name, 1.0), None)
         told = pilot(template, sample, facts)
         draws = max(tests // pilots, 10)
-        planned.append(power(template, {**fixed, "seed": number}, told, draws, planted)["power"])
+        planned.append(supported_rate(template, {**fixed, "seed": number}, told, draws, planted))
     mean = statistics.over_seeds(planned)
     supported = sum(
         decide(judged(planted / GAINS.get(name, 1.0), None, n)[0], LEVEL)[0] == SUPPORTED for n in range(tests)
@@ -374,23 +397,130 @@ def seeds_coverage(tests: int, seed: int = 0) -> list[dict]:
     return rows
 
 
+PERCENT = "{:.0f} %".format
+BEGIN, END = "<!-- calibration: begin -->", "<!-- calibration: end -->"
+MAX_REJECTED, MAX_OFF, LEAST_COVERED = 0.07, 0.07, 0.93  # what is asked of every kind of test
+
+
+def misses(row: dict) -> list[str]:
+    """Return what a kind of test does not keep, in words."""
+    found = []
+    if row["rejection_rate"] > MAX_REJECTED:
+        found.append(f"rejects a true null in {100 * row['rejection_rate']:.1f} %")
+    if row["supported_at_smallest"] > LEVEL:
+        found.append(f"supports exactly the smallest effect in {100 * row['supported_at_smallest']:.1f} %")
+    if abs(off := row["power_planned"] - row["power_observed"]) > MAX_OFF:
+        found.append(f"plans {100 * abs(off):.0f} points too {'much' if off > 0 else 'little'} power")
+    if row["coverage"] < LEAST_COVERED:
+        found.append(f"has intervals that hold the effect in {100 * row['coverage']:.1f} %")
+    return found
+
+
+def markdown(document: dict) -> str:
+    """Return the tables of the docs, with what was run and what was not kept."""
+    rows, draws = document["templates"], document["tests"]
+    half = 100 * 1.96 * math.sqrt(LEVEL * (1 - LEVEL) / draws)
+    lines = [
+        f"{draws:,} tests and {document['pilots']:,} pilots of each kind, seed {document['seed']}: a rate of 5 % is "
+        f"known to {half:.1f} points, a power of 0.8 to {100 * 1.96 * math.sqrt(0.16 / draws):.0f}.",
+        "",
+        "| kind of test | an effect found where there is none (95 % interval) | supported with exactly the smallest | "
+        "refuted with it | power planned | observed | intervals that hold the effect |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        refuted = "–" if row["refuted_at_smallest"] is None else f"{100 * row['refuted_at_smallest']:.1f} %"
+        lines.append(
+            f"| {row['name']} | {100 * row['rejection_rate']:.1f} % ({100 * row['rejection_low']:.1f} to "
+            f"{100 * row['rejection_high']:.1f}) | {100 * row['supported_at_smallest']:.1f} % | {refuted} | "
+            f"{row['power_planned']:.2f} | {row['power_observed']:.2f} | {100 * row['coverage']:.1f} % |"
+        )
+    asked = (
+        f"Asked is: an effect found where there is none in at most {PERCENT(100 * MAX_REJECTED)}, support of exactly "
+        f"the smallest effect in at most {PERCENT(100 * LEVEL)}, planned and observed power within "
+        f"{100 * MAX_OFF:.0f} points, and intervals that hold the effect in at least {PERCENT(100 * LEAST_COVERED)} on "
+        "average over the grid of effects."
+    )
+    wrong = [f"{row['name']} {', '.join(found)}" for row in rows if (found := misses(row))]
+    kept = f"All {len(rows)} kinds keep it." if not wrong else f"Not kept: {'; '.join(wrong)}."
+    lines += ["", f"{asked} {kept}", "", *seeds_markdown(document)]
+    return "\n".join(lines)
+
+
+def seeds_markdown(document: dict) -> list[str]:
+    """Return the table of intervals over seeds."""
+    rows = document["over_seeds"]
+    if not rows:
+        return []
+    lines = [
+        f"How often the interval over seeds holds the mean, {document['seeds_tests']:,} times each (95 % is named):",
+        "",
+        f"| networks' accuracies | {' | '.join(f'{n} seeds' for n in SEEDS)} |",
+        "|---|" + "---|" * len(SEEDS),
+    ]
+    for tails in dict.fromkeys(row["tails"] for row in rows):
+        cells = []
+        for row in (row for row in rows if row["tails"] == tails):
+            median = f" (median {100 * row['median_coverage']:.1f} %)" if "median_coverage" in row else ""
+            cells.append(f"{100 * row['coverage']:.1f} %{median}")
+        lines.append(f"| {tails} | {' | '.join(cells)} |")
+    held = [row["coverage"] for row in rows if "median_coverage" not in row]
+    told = (
+        f"Without collapse {100 * sum(held) / len(held):.1f} % on average, {100 * min(held):.1f} % at least. Where one "
+        "network in ten collapses no interval of the mean holds its level; the median's does."
+    )
+    return [*lines, "", told]
+
+
+def write_docs(path: Path, document: dict) -> None:
+    """Put the tables between the two marks of a Markdown file."""
+    text = path.read_text(encoding="utf-8")
+    before, rest = text.split(BEGIN, 1)
+    after = rest.split(END, 1)[1]
+    path.write_text(f"{before}{BEGIN}\n{markdown(document)}\n{END}{after}", encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tests", type=int, default=1000, help="tests of each kind (default: %(default)s)")
     parser.add_argument(
         "--pilots", type=int, default=PILOTS, help="samples that power is planned from (default: %(default)s)"
     )
-    parser.add_argument("--quick", action="store_true", help="100 tests of each kind")
+    parser.add_argument("--quick", action="store_true", help="100 tests and 10 pilots of each kind")
     parser.add_argument("--template", choices=list(CASES), action="append", help="only this one (may be repeated)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, help="JSON file; rows that it has of the same numbers are kept")
+    parser.add_argument("--docs", type=Path, help="Markdown file whose tables are written from the rows")
     args = parser.parse_args()
-    rows = []
+    if args.quick:
+        args.tests, args.pilots = 100, 10
+    fixed = {"level": LEVEL, "permutations": PERMUTATIONS, "tests": args.tests, "pilots": args.pilots,
+             "seed": args.seed, "seeds_tests": 4 * args.tests}  # fmt: skip
+    document = {**fixed, "templates": [], "over_seeds": []}
+    if args.output and args.output.exists():
+        stored = json.loads(args.output.read_text(encoding="utf-8"))
+        if all(stored.get(name) == value for name, value in fixed.items()):
+            document = stored
+
+    def keep() -> None:
+        document["templates"].sort(key=lambda row: list(CASES).index(row["name"]))
+        if args.output:
+            args.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
     for name in args.template or CASES:
-        rows.append(calibrate(name, 100 if args.quick else args.tests, args.seed, args.pilots))
-        print(f"{name}: {rows[-1]['seconds']} s", file=sys.stderr)
-    seeds = [] if args.template else seeds_coverage(200 if args.quick else 4000, args.seed)
-    document = {"level": LEVEL, "permutations": PERMUTATIONS, "templates": rows, "over_seeds": seeds}
-    print(json.dumps(document, indent=1))
+        if name in {row["name"] for row in document["templates"]}:
+            continue
+        row = calibrate(name, args.tests, args.seed, args.pilots)
+        document["templates"].append(row)
+        print(f"{name}: {row['seconds']} s; {'; '.join(misses(row)) or 'kept'}", file=sys.stderr, flush=True)
+        keep()
+    if not args.template and not document["over_seeds"]:
+        document["over_seeds"] = seeds_coverage(fixed["seeds_tests"], args.seed)
+        keep()
+    if args.docs:
+        write_docs(args.docs, document)
+    if not args.output:
+        print(json.dumps(document, indent=1))
 
 
 if __name__ == "__main__":

@@ -190,6 +190,15 @@ class RunConfig:
     max_images: int = field(
         default=0, metadata=_setting(IMAGES, "evaluate on so many images, stratified (default: all)", minimum=0)
     )
+    further_sealed: int = field(
+        default=0,
+        metadata=_setting(
+            IMAGES,
+            "seal so many further images for tests of claims, beyond --max-images (default: a third of those is "
+            "sealed)",
+            minimum=0,
+        ),
+    )
 
     train_folder: str = field(
         default="",

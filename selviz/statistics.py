@@ -168,11 +168,14 @@ class Collapse(NamedTuple):
     median_high: float
 
 
-def collapse(accuracies: ArrayLike, chance: float, confidence: float = CONFIDENCE) -> Collapse:
+def collapse(
+    accuracies: ArrayLike, chance: float, confidence: float = CONFIDENCE, best: float | None = None
+) -> Collapse:
     """Return the collapse rate and the median of accuracies [n], 0..1, of networks that differ in their seed.
 
-    A network counts as collapsed if its accuracy is nearer to `chance` than to the best of them (selviz's choice). The
-    median's interval is that of its order statistics (David & Nagaraja 2003, Order Statistics, 7.1), exact whatever the
+    A network counts as collapsed if its accuracy is nearer to `chance` than to the `best`, by default that of these
+    networks (selviz's choice); where all of them may have collapsed, give that of others of their kind. The median's
+    interval is that of its order statistics (David & Nagaraja 2003, Order Statistics, 7.1), exact whatever the
     distribution.
     """
     values = np.sort(np.asarray(accuracies, dtype=float).ravel())
@@ -180,7 +183,7 @@ def collapse(accuracies: ArrayLike, chance: float, confidence: float = CONFIDENC
     n = values.size
     if not n:
         raise ValueError("a collapse rate needs at least one network")
-    collapsed = int((values < (chance + values[-1]) / 2).sum())
+    collapsed = int((values < (chance + (values[-1] if best is None else best)) / 2).sum())
     low, high = wilson(collapsed, n, confidence)
     below = int(np.searchsorted(special.bdtr(np.arange(n), n, 0.5), (1 - confidence) / 2, "right"))  # values to cut off
     ends = (float(values[below - 1]), float(values[n - below])) if below else (math.nan, math.nan)

@@ -2,6 +2,7 @@
 
 import html
 import re
+from urllib.parse import quote, unquote
 
 import pandas as pd
 import streamlit as st
@@ -176,7 +177,7 @@ def _effect(box: DeltaGenerator, about: About) -> float:
 
 def fill_link(label: str, template: str, run: str, **options: object) -> None:
     """Draw the link that opens the form with these options filled in."""
-    filled = ";".join(f"{name}={value}" for name, value in options.items())
+    filled = ";".join(f"{name}={quote(str(value), safe=',:.- ')}" for name, value in options.items())
     query = {"run": run, "do": "register", "template": template, FILL: filled}
     st.page_link(page_at("hypotheses"), label=label, icon=":material/gavel:", query_params=query)
 
@@ -184,7 +185,7 @@ def fill_link(label: str, template: str, run: str, **options: object) -> None:
 def _filled() -> dict[str, str]:
     """Return the options that the address fills in."""
     pairs = (part.partition("=") for part in str(address.get(FILL) or "").split(";"))
-    return {name: value for name, _, value in pairs if name and value}
+    return {name: unquote(value) for name, _, value in pairs if name and value}
 
 
 def _defaults(template: str, run: str, layers: list[str]) -> dict[str, str]:

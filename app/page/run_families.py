@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from selviz.runs.families import by_alpha, groups
+from selviz.runs.families import beside_means, by_alpha, groups
 from selviz.statistics import FEWEST_SEEDS
 
 from ..state import address, reads
@@ -37,6 +37,12 @@ def choose(run: str) -> tuple[str, pd.DataFrame]:
 def means(runs: pd.DataFrame, column: str) -> pd.DataFrame:
     """Return `families.by_alpha`, kept: the bootstrap takes a while."""
     return by_alpha(runs, column)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def collapses(runs: pd.DataFrame, chance: float) -> pd.DataFrame:
+    """Return `families.beside_means`, kept."""
+    return beside_means(runs, chance)
 
 
 def intervals(table: pd.DataFrame) -> str:

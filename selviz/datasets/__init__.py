@@ -12,7 +12,8 @@ and prepared by options, which `selviz train` and others take as `--mean 0.485,0
 --image-size 224 --resize-size 256 --interpolation bicubic --channels 3 --max-images 10000`, RunConfig as fields of the
 same names (IMAGE_SETTINGS there) and `load` as keywords. What is left out is chosen by the images: mean and standard
 deviation of the training images; their own size where most share one of at most 256 pixels, else 224 after a shorter
-side of 256; colour for folders. `max_images` keeps that many evaluation images, stratified.
+side of 256; colour for folders. `max_images` keeps that many evaluation images, stratified; the last third of them is
+sealed, or `further_sealed` more images where the data set has them to spare.
 
 To add a data set, write a function that returns a Dataset (`bundled.split` and `assemble` make one of arrays) and name
 it in DATASETS.
@@ -67,6 +68,7 @@ def load(
     interpolation: str = "",
     channels: int = 0,
     max_images: int = 0,
+    further_sealed: int = 0,
     train_folder: str = "",
     test_folder: str = "",
     report: Report = silent,
@@ -83,6 +85,16 @@ def load(
         raise SelvizError("mean and std belong together, one number a channel: --mean 0.5,0.5,0.5 --std 0.2,0.2,0.2")
     if max_images < 0:
         raise SelvizError(f"max_images is {max_images}; give 1 or more, or leave it out for all images.")
+    if further_sealed and not max_images:
+        raise SelvizError(
+            f"All evaluation images are used, so none are left to seal {further_sealed} further ones: say how many are "
+            "evaluated with --max-images, or leave --further-sealed out and a third of them is sealed."
+        )
+
+    def opened(name: str, parts: Parts) -> Dataset:
+        shown = open_parts(name, parts, options, mean, std, max_images + further_sealed, report)
+        return _with_further(shown, max_images, further_sealed)
+
     kind, colon, path = spec.partition(":")
     if colon and kind in LAYOUTS:
         root = Path(os.path.abspath(os.path.expanduser(path)))
@@ -92,18 +104,20 @@ def load(
             raise SelvizError(f"--train-folder and --test-folder are for folder:PATH; {kind}: knows its own folders.")
         folders = (train_folder, test_folder) if kind == "folder" else ()
         parts = LAYOUTS[kind](root, *folders)
-        key: tuple[object, ...] = (kind, root, folders, options, mean, std, max_images, parts.evaluation.digest)
+        key: tuple[object, ...] = (kind, root, folders, options, mean, std, max_images, further_sealed,
+                                  parts.evaluation.digest)  # fmt: skip
         if not mean:
             key = (*key, _training_digest(parts))
-        dataset = _kept(key, lambda: open_parts(f"{kind}:{root}", parts, options, mean, std, max_images, report))
+        dataset = _kept(key, lambda: opened(f"{kind}:{root}", parts))
     elif colon and kind == hugging_face.SPEC and not (train_folder or test_folder):
         parts = hugging_face.find(path)
-        key = (spec, options, mean, std, max_images, parts.evaluation.digest, None if mean else _training_digest(parts))
-        dataset = _kept(key, lambda: open_parts(spec, parts, options, mean, std, max_images, report))
+        training = None if mean else _training_digest(parts)
+        key = (spec, options, mean, std, max_images, further_sealed, parts.evaluation.digest, training)
+        dataset = _kept(key, lambda: opened(spec, parts))
     elif train_folder or test_folder:
         raise SelvizError(f"--train-folder and --test-folder are for folder:PATH, and {spec} is none.")
     elif spec in DATASETS:
-        dataset = _named(spec, DATASETS[spec], options, mean, std, max_images)
+        dataset = _named(spec, DATASETS[spec], options, mean, std, max_images, further_sealed)
     else:
         raise unknown("data set", spec, [*DATASETS, *(f"{kind}:PATH" for kind in LAYOUTS), f"{hugging_face.SPEC}:NAME"])
     if len(dataset.mean) != dataset.channels:
@@ -165,6 +179,7 @@ def _named(
     mean: tuple[float, ...],
     std: tuple[float, ...],
     max_images: int,
+    further_sealed: int = 0,
 ) -> Dataset:
     """Return a data set by name, prepared; `make` is part of the key, so that a name can come to mean another data
     set.
@@ -172,9 +187,23 @@ def _named(
     dataset = make()
     if options:
         dataset = _prepared(dataset, options)
-    if max_images and max_images < len(dataset.eval_labels):
-        dataset = _shortened(dataset, max_images)
+    if max_images and max_images + further_sealed < len(dataset.eval_labels):
+        dataset = _shortened(dataset, max_images + further_sealed)
+    dataset = _with_further(dataset, max_images, further_sealed)
     return replace(dataset, mean=mean, std=std) if mean else dataset
+
+
+def _with_further(dataset: Dataset, shown: int, further: int) -> Dataset:
+    """Return the data set with `further` images sealed after the `shown` ones; SelvizError if it has not so many."""
+    if not further:
+        return dataset
+    available = int(dataset.origin.get("available", len(dataset.eval_labels)))
+    if shown + further > available:
+        raise SelvizError(
+            f"{dataset.name} has {available:,} evaluation images: beside the {shown:,} of --max-images there are "
+            f"{max(available - shown, 0):,} further ones, and --further-sealed asks for {further:,}."
+        )
+    return dataset.with_sealed(further)
 
 
 def _prepared(dataset: Dataset, options: Options) -> Dataset:

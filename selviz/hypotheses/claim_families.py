@@ -42,14 +42,20 @@ def networks(record: Record) -> set[str]:
     """Return what a claim's networks are known by: their weights where they have any, else their names."""
     names: set[str] = set()
     for entry in record["runs"]:
-        names |= {entry["run"], *(entry[name] for name in ("weights", "network") if entry.get(name))}
+        names |= {entry["run"], *(entry[name] for name in ("weights", "network", "like") if entry.get(name))}
     return names
 
 
 def alike(one: Record, other: Record) -> bool:
-    """Return whether two registrations are about one quantity of the same networks."""
+    """Return whether two registrations are about one quantity of the same networks, or of the same kinds of them."""
     quantities = [TEMPLATES[record["template"]].about.quantity for record in (one, other)]
-    return quantities[0] == quantities[1] and bool(networks(one) & networks(other))
+    if quantities[0] != quantities[1]:
+        return False
+    kinds = TEMPLATES[one["template"]].about.kinds
+    same_kinds = all(one["settings"].get(name) == other["settings"].get(name) for name in kinds)
+    if kinds and one["template"] == other["template"] and same_kinds:  # other seeds are another try of the same
+        return True
+    return bool(networks(one) & networks(other))
 
 
 def members(records: Sequence[Record], content: Record) -> list[Record]:

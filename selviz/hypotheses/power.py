@@ -34,7 +34,8 @@ class Power(TypedDict):
     """`power` 0..1 with its Wilson interval for the number of draws, at the true effect `effect`.
 
     `curve` has it for other effects; `two_folds` what it would be if the images were halved and not divided in three
-    (None where it does not depend on images); `model` says in words what is assumed.
+    (None where it does not depend on images, and where `further` images are sealed, so that the fold costs no power);
+    `model` says in words what is assumed.
     """
 
     power: float
@@ -47,6 +48,7 @@ class Power(TypedDict):
     model: str
     curve: list[PowerPoint]
     two_folds: float | None
+    further: bool
 
 
 def expected_effect(about: About, settings: Mapping[str, Any]) -> float:
@@ -76,8 +78,8 @@ def power(
             for value in effects
         ]
     halves = {name: round(1.5 * facts[name]) for name in ("images", "of_images") if name in facts}
-    two_folds = None
-    if about.samples == "images" and halves and settings.get("fold") == 2 and template != "map":
+    two_folds, further = None, bool(settings.get("further_sealed"))
+    if not further and about.samples == "images" and halves and settings.get("fold") == 2 and template != "map":
         two_folds = supported_rate(template, settings, {**facts, **halves}, CURVE_DRAWS, effect)
     return Power(
         power=rate,
@@ -90,6 +92,7 @@ def power(
         model=about.model.format(**{k: v for k, v in facts.items() if isinstance(v, int | float | str)}),
         curve=curve,
         two_folds=two_folds,
+        further=further,
     )
 
 
@@ -133,6 +136,8 @@ def power_sentence(power: Mapping[str, Any], unit: str = "") -> str:
             f" The price of a sealed fold: with half of the images in place of a third it would be "
             f"{100 * power['two_folds']:.0f} %."
         )
+    if power.get("further"):
+        text += " The sealed fold holds further images, so no power is paid for it."
     if power["power"] < ENOUGH:
         text += (
             f" That is below {100 * ENOUGH:.0f} %: this test may well not support an effect of this size, and an open "

@@ -18,13 +18,13 @@ import pandas as pd
 
 from selviz import __version__
 from selviz.errors import SelvizError, unknown
-from selviz.hypotheses import claim_families, option_parsing, run_identity
+from selviz.hypotheses import claim_families, option_parsing, run_identity, stored_values
 from selviz.hypotheses.decision import RULE, RULES, Part, confidence, decide
 from selviz.hypotheses.power import power
 from selviz.hypotheses.samples import SEALED
 from selviz.hypotheses.template import Resolved, Work
 from selviz.hypotheses.templates import TEMPLATES
-from selviz.store import Store, append, read_chain
+from selviz.store import Store, append, read_chain, read_json
 from selviz.store.ledger import FOLDER, KEY, hypotheses
 from selviz.system.locks import Claim
 from selviz.system.progress import Report, silent
@@ -61,8 +61,9 @@ def preview(
     family = _study(records, study, planned)
     level = ALPHA / family["planned"]
     resolved = resolve(store, template, asked, level, seed)
-    runs = [run_identity.identity(store, run) for run in resolved.runs]
-    if problems := run_identity.tampered(store, resolved.runs):
+    stages = run_identity.stages_of(template, resolved.settings)
+    runs = run_identity.with_likeness([run_identity.identity(store, run, stages) for run in resolved.runs], records)
+    if problems := run_identity.tampered(store, resolved.runs, stages):
         raise SelvizError(f"{'; '.join(problems)}.")
     _check_networks(template, runs)
     content = {
@@ -108,8 +109,11 @@ def resolve(store: Store, template: str, asked: Mapping[str, Any], level: float,
         needs = ", ".join(f"{name} ({text})" for name, _, text in kind.about.options if name in missing)
         raise SelvizError(f"{kind.about.title}: it needs {needs}.")
     common["smallest"] = option_parsing.smallest(asked.get("smallest", kind.about.smallest))
-    settings = kind.resolve(store, asked, common)
-    return settings._replace(settings={**common, **settings.settings})
+    resolved = kind.resolve(store, asked, common)
+    if resolved.settings.get("fold") == SEALED:
+        configs = [read_json(store.run_path(run) / "config.json") or {} for run in resolved.runs]
+        common |= {"further_sealed": True} if all(config.get("further_sealed") for config in configs) else {}
+    return resolved._replace(settings={**common, **resolved.settings})
 
 
 def run_test(store: Store, key: str, report: Report = silent) -> Record:
@@ -132,13 +136,27 @@ def run_test(store: Store, key: str, report: Report = silent) -> Record:
     with Claim(folder.with_suffix(".claim"), f"hypothesis {key}"):
         _, result = find(store, key)  # another process may have finished it meanwhile
         if result is None:
-            if key not in claim_families.opened(read_chain(store.path).records):
-                fold = registered["settings"].get("fold")
-                append(store.path, lambda records: {"kind": "begun", KEY: key, "opens_fold": fold})
+            compared = check_stored_values(store, registered)
+            _begin(store, registered)
             outcome = _outcome(store, registered, folder, report)
-            result = append(store.path, lambda records: {"kind": "result", KEY: key, "rules": RULES, **outcome})
+            content = {"kind": "result", KEY: key, "rules": RULES, **outcome, "compared": compared}
+            result = append(store.path, lambda records: content)
         shutil.rmtree(folder, ignore_errors=True)
     return _keyed(result)
+
+
+def _begin(store: Store, registered: Record) -> None:
+    """Write that a test begins, on which networks as they are now; one that goes on must find the same ones."""
+    key, settings = registered["hypothesis"], registered["settings"]
+    begun = [r for r in read_chain(store.path).records if r.get("kind") == "begun" and r[KEY] == key]
+    if not begun:
+        stages = run_identity.stages_of(registered["template"], settings)
+        runs = [run_identity.identity(store, entry["run"], stages) for entry in registered["runs"]]
+        append(
+            store.path, lambda records: {"kind": "begun", KEY: key, "opens_fold": settings.get("fold"), "runs": runs}
+        )
+    elif problems := run_identity.changes(store, begun[0], "its test was begun"):
+        raise SelvizError(f"Hypothesis {key} cannot be tested: {'; '.join(problems)}.")
 
 
 def repeat(store: Store, key: str, report: Report = silent) -> Record:
@@ -148,6 +166,7 @@ def repeat(store: Store, key: str, report: Report = silent) -> Record:
         raise SelvizError(f"Hypothesis {key} has no verdict yet: selviz hypothesis test {key}")
     _check_rules(registered)
     check_runs(store, registered)
+    check_stored_values(store, registered)
     with tempfile.TemporaryDirectory() as folder:
         outcome = _outcome(store, registered, Path(folder), report)
     differences = [name for name in ("verdict", "p", "parts", "details") if outcome[name] != result[name]]
@@ -225,12 +244,29 @@ def check_head(store: Store, head: str) -> Record:
 def check_runs(store: Store, registered: Mapping[str, Any]) -> None:
     """Raise SelvizError that names a run which is gone, changed, not finished, or one of two that are one network."""
     runs = [entry["run"] for entry in registered["runs"]]
-    problems = changed_runs(store, registered) or run_identity.tampered(store, runs)
+    stages = run_identity.stages_of(registered["template"], registered["settings"])
+    problems = changed_runs(store, registered) or run_identity.tampered(store, runs, stages)
     if problems:
         raise SelvizError(f"Hypothesis {registered['hypothesis']} cannot be tested: {'; '.join(problems)}.")
     for run in runs:
         store.run(run)  # says how to make one that is not there yet
     _check_networks(registered["template"], [run_identity.identity(store, run) for run in runs])
+
+
+def check_stored_values(store: Store, registered: Mapping[str, Any]) -> list[str]:
+    """Return what of the stored values was computed again and is the same; SelvizError names what is not."""
+    reads = TEMPLATES[registered["template"]].about.reads
+    problems, compared = [], []
+    for entry in registered["runs"]:
+        if "capture" in reads:
+            check = stored_values.check_capture(store, entry["run"], registered["hash"])
+            problems += check.problems
+            compared += [check.told] if check.told else []
+        if "metrics" in reads:
+            problems += stored_values.metrics_problems(store, entry["run"])
+    if problems:
+        raise SelvizError(f"Hypothesis {registered['hypothesis']} cannot be tested: {'; '.join(problems)}.")
+    return compared
 
 
 def changed_runs(store: Store, registered: Mapping[str, Any]) -> list[str]:
@@ -241,8 +277,8 @@ def changed_runs(store: Store, registered: Mapping[str, Any]) -> list[str]:
 def _check_networks(template: str, identities: Sequence[Mapping[str, Any]]) -> None:
     if pairs := run_identity.same_networks(identities):
         raise SelvizError(
-            f"{pairs[0][0]} and {pairs[0][1]} have equal weights: they are one network under two names, and a claim "
-            "over several networks counts each once. Leave one of them out."
+            f"{pairs[0][0]} and {pairs[0][1]} have equal weights (but for rounding or the order of units): they are "
+            "one network under two names, and a claim over several networks counts each once. Leave one of them out."
         )
 
 
@@ -273,6 +309,8 @@ def _standing(records: Sequence[Mapping[str, Any]], content: Mapping[str, Any]) 
             f"the measured quantity was in the store at registration: {stored[0]}"
             + (f" and {len(stored) - 1} more" if len(stored) > 1 else "")
         ]  # fmt: skip
+        if not stored and fold != SEALED and any(entry["state"] == "finished" for entry in content["runs"]):
+            reasons.append("its networks were in the store, and the images that it measures are not sealed")
         if not stored and ours:
             reasons.append(f"claims about the same quantity of these networks were tested {_times(ours)}")
     reasons += seen

@@ -147,4 +147,4 @@ def accuracy(store: Store, run: str, everything: bool) -> Array:
             network.logits(inputs[first : first + step].to(device)).argmax(dim=1).cpu()
             for first in range(0, len(inputs), step)
         ]
-    return np.array((torch.cat(accuracies) == dataset.eval_labels).double().mean())
+    return np.array(float((torch.cat(accuracies) == dataset.eval_labels).double().mean()))

@@ -29,6 +29,7 @@ CLASS: Option = ("class", True, "the class, by its name")
 LAYER: Option = ("layer", True, "the layer")
 DRAWS: Option = ("draws", False, "number of control sets")
 CONTROLS = ("both", "random", "matched")
+GAINED = 0.1  # images that silencing puts right for each one that it loses, where the store does not tell
 
 Settings = Mapping[str, Any]
 Facts = Mapping[str, Any]
@@ -103,12 +104,14 @@ class About(NamedTuple):
     intervenes: str  # "" where nothing is silenced
     quantity: str  # claims about one quantity of the same networks are one family
     subject: tuple[str, ...]  # the settings that say what exactly is claimed: equal ones repeat a claim
+    kinds: tuple[str, ...] = ()  # settings that name kinds of networks: claims about these are one family
     samples: str = "images"  # what the claim's interval is for: new images, networks or rows
     largest: float = 1.0  # effect that can be
     difference_is_small: bool = False  # whether it claims that a difference lies within a margin
     replicates: bool = False
     distributed: bool = False
     saliency: bool = False
+    reads: tuple[str, ...] = ("capture",)  # the stages that are compared with the network before a test
 
     @property
     def names(self) -> list[str]:
@@ -181,6 +184,23 @@ def labels(settings: Settings, inside: int, total: int) -> Array:
     classes = np.full(total, settings["class_index"] + 1)
     classes[:inside] = settings["class_index"]
     return classes
+
+
+def lost_images(generator: np.random.Generator, net: Any, gained: float) -> Array:
+    """Return 1 for each image that is lost, -1 for each that is gained, int8 of the shape of `net`, the difference of
+    the two chances; `gained` is how many are gained for each one lost, 0 up to 1.
+    """
+    lost = np.clip(np.asarray(net, float) / (1 - gained), 0, 1)
+    drawn = generator.random(lost.shape)
+    found: Array = (drawn < lost).astype(np.int8) - (drawn > 1 - gained * lost).astype(np.int8)
+    return found
+
+
+def set_chances(generator: np.random.Generator, mean: float, spread: float, shape: Any) -> Array:
+    """Return what control sets lose, of this mean and standard deviation: gamma distributed, so never below 0."""
+    scale = spread**2 / mean
+    found: Array = np.minimum(generator.gamma(mean / scale, scale, shape), 1.0)
+    return found
 
 
 def pairs(generator: np.random.Generator, size: int, correlation: float) -> tuple[Array, Array]:

@@ -49,8 +49,9 @@ def read_own(text: str) -> dict[str, Any]:
             raise SelvizError(f"{name} in the file must be a text, not {type(claim[name]).__name__}.")
     if not isinstance(claim.get("independent"), str):
         raise SelvizError(
-            "Rows are not independent because they are rows: say what is, with independent: and the name of a column "
-            "(run, layer, unit, image, ...), or independent: rows if each of them is."
+            "The file lacks independent, since rows are not independent because they are rows: add the line "
+            "independent: unit (or run, layer, image or another column; rows that share its value are averaged), or "
+            "independent: rows if each row is independent of all others."
         )
     if len(claim["claim"]) > 500:
         raise SelvizError("The claim has more than 500 characters; say it shorter.")

@@ -4,11 +4,12 @@ Tables are those of `Store.runs`. A baseline has no penalty, so it belongs to ev
 """
 
 import dataclasses
+import math
 
 import pandas as pd
 
 from selviz.config import PENALTY, RunConfig
-from selviz.statistics import over_seeds
+from selviz.statistics import FEWEST_SEEDS, collapse, over_seeds, rank_test
 
 VARIED = ("alpha", "seed")
 
@@ -78,6 +79,27 @@ def by_alpha(runs: pd.DataFrame, column: str) -> pd.DataFrame:
     """
     rows = [{"alpha": alpha, **over_seeds(part[column])._asdict()} for alpha, part in runs.groupby("alpha")]
     return pd.DataFrame(rows, columns=["alpha", "mean", "low", "high", "kind", "n"])
+
+
+def beside_means(runs: pd.DataFrame, chance: float) -> pd.DataFrame:
+    """Return what a few collapsed networks do not move, a row an alpha: n, mean, median with its interval, `collapsed`
+    networks, and `p_rank`, Mann and Whitney's test against alpha 0 (NaN for alpha 0, and below 3 networks).
+
+    A network has collapsed if its accuracy is nearer to `chance` than to the best of all `runs`.
+    """
+    best = float(runs["test_accuracy"].max())
+    base = runs.loc[runs["alpha"] == 0, "test_accuracy"].astype(float)
+    rows = []
+    for alpha, part in runs.groupby("alpha"):
+        accuracies = part["test_accuracy"].astype(float)
+        found = collapse(accuracies, chance, best=best)
+        tested = alpha != 0 and min(len(accuracies), len(base)) >= FEWEST_SEEDS
+        rows.append({
+            "alpha": alpha, "n": found.n, "mean": float(accuracies.mean()), "median": found.median,
+            "median_low": found.median_low, "median_high": found.median_high, "collapsed": found.collapsed,
+            "p_rank": rank_test(accuracies, base) if tested else math.nan,
+        })  # fmt: skip
+    return pd.DataFrame(rows)
 
 
 def _text(value: object) -> str:

@@ -1,12 +1,14 @@
 """Whether the files of a store are what was written: `check_run("data", run)` gives a Problem for each that is not.
 
-Stage files have a record with their SHA-256, JSON files a seal; a run's summary lists the SHA-256 of the rest.
+Stage files have a record with their SHA-256, JSON files a seal; a run's summary lists the SHA-256 of the rest, and its
+numbers are compared with those of the stages.
 """
 
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from selviz.errors import SelvizError, TransientError, unreadable
+from selviz.statistics import wilson
 from selviz.store.files import file_sha256, is_name, is_sealed, leftovers, read_json
 from selviz.store.groups import damaged_groups
 from selviz.store.images import image_folder
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from selviz.store.store import Store
 
 LISTED = "files"  # in a summary: {path below the run's folder: SHA-256}
+MAX_DIFFERENCE = 1e-6  # of a number in a summary from what the stages give
 EVERY_RUN = ("capture", "metrics", "training")  # the stages that every run has
 
 
@@ -68,6 +71,10 @@ def check_run(store: "Store", run: str) -> list[Problem]:
             problems.append(Problem(file, f"{file} is missing", again, note="/" in name))
         except OSError as error:
             problems.append(Problem(file, str(unreadable(file, error)).removesuffix(".")))
+    if summary and not problems:
+        path = folder / "summary.json"
+        again = store.rebuild_command(run, path.name)
+        problems += [Problem(path, told, again) for told in summary_problems(store, run)]
     if summary and not is_sealed(folder / "summary.json"):
         message = f"run {run} was written by the first selviz: its settings, summary and weights have no checksum"
         problems.append(Problem(folder, message, f"selviz migrate --data {store.path} --to NEW", note=True))
@@ -75,6 +82,37 @@ def check_run(store: "Store", run: str) -> list[Problem]:
         message = "was left by a process that was killed"
         problems += [Problem(path, f"{path} {message}", f"rm {path}", note=True) for path in leftovers(folder, "**/.*")]
     return problems
+
+
+def summary_problems(store: "Store", run: str) -> list[str]:
+    """Return a sentence for each number of a run's summary that is not what the run's own stages give.
+
+    A seal shows that nothing was changed since the summary was written; this, that what was written is true.
+    """
+    summary, images, layers = store.run(run), store.images(run), store.layers(run)
+    right = int((images["label_index"] == images["prediction_index"]).sum())
+    low, high = wilson(right, len(images))
+    live = layers[layers["dead"] < layers["units"]]
+    numbers = {
+        "test_accuracy": right / max(len(images), 1),
+        "test_accuracy_low": float(low),
+        "test_accuracy_high": float(high),
+        "mean_si": float(layers["mean_si"].mean()),
+        "mean_si_live": float(live["mean_si_live"].mean()) if len(live) else 0.0,
+        "null_mean": float(layers["null_mean"].mean()),
+        "dead": int(layers["dead"].sum()),
+        "units": int(layers["units"].sum()),
+        "layers": len(layers),
+        "images": len(images),
+    }
+    if summary.get("sealed_images") is not None:
+        numbers["sealed_images"] = len(store.sealed_images(run))
+    return [
+        f"summary.json of run {run} says {name} {summary[name]:.6g}, and what is stored gives {value:.6g}: it was "
+        "rewritten"
+        for name, value in numbers.items()
+        if isinstance(summary.get(name), int | float) and abs(float(summary[name]) - value) > MAX_DIFFERENCE
+    ]
 
 
 def _stage(file: Path, fix: str) -> list[Problem]:

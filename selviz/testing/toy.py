@@ -117,7 +117,7 @@ class WideToy(nn.Module):
             self.dense.weight.copy_(dense)
             self.dense.bias.copy_(shift)
             # No two networks have equal weights, or they would be one network under two names; all decide alike.
-            self.head.weight.copy_(torch.eye(3) * (1 + 1e-4 * next(_MADE)))
+            self.head.weight.copy_(torch.eye(3) * (1 + 0.02 * (next(_MADE) % 200)))
 
     def forward(self, x):
         x = self.relu(self.conv(x)).mean(dim=(2, 3))

@@ -448,7 +448,8 @@ direction: positive
 smallest: 0.1
 """
     runs = ", ".join(name("selective", 0, seed) for seed in range(3))
-    with pytest.raises(SelvizError, match="not independent because they are rows"):
+    told = "lacks independent, .* not independent because they are rows: add the line independent: unit .or run,"
+    with pytest.raises(SelvizError, match=told):  # as a file of an older selviz
         registry.preview(wide, "own", {"yaml": text.format(runs=runs, independent="")})
     with pytest.raises(SelvizError, match="at least 4 means by run"):
         registry.preview(wide, "own", {"yaml": text.format(runs=runs, independent="independent: run")})

@@ -11,7 +11,7 @@ from selviz.config import RunConfig, config_to_dict
 from selviz.errors import SelvizError
 from selviz.runs.load import load_network
 from selviz.runs.train import train_run
-from selviz.store import Store, read_group, read_json, write_group
+from selviz.store import Store, read_group, read_json, write_group, write_json
 from selviz.store.files import SEAL
 from selviz.store.integrity import check_rest, check_run
 from selviz.testing.toy import toy_dataset, toy_known
@@ -92,6 +92,20 @@ def test_settings_and_summary_that_changed_are_never_shown_as_numbers(store):
         store.run(run)
     row = store.runs().iloc[0]
     assert row["state"] == "failed" and "summary.json" in row["reason"]
+
+
+def test_a_summary_that_was_rewritten_with_its_seal_is_told_from_what_the_stages_give_and_mended(store):
+    (run,) = store.names()
+    path = store.run_path(run) / "summary.json"
+    written = read_json(path)
+    for name in ("test_accuracy", "mean_si", "images", "dead"):
+        write_json(path, {**written, name: written[name] / 2 + 1})
+        (problem,) = check_run(store, run)
+        assert f"summary.json of run {run} says {name} {written[name] / 2 + 1:.6g}" in problem.told
+        assert not problem.note and f"{path}" in problem.fix
+    for file in problem.fix.split("; ")[0].split()[2:]:
+        (store.run_path(run) / file).unlink()
+    assert main(problem.fix.split("; ")[1].split()[1:]) == 0 and check_run(store, run) == []
 
 
 def test_what_doctor_says_mends_settings_and_summary(store):

@@ -1,6 +1,9 @@
 """The page of hypotheses: a claim is shown with its power, registered and tested; the ledger, hostile links."""
 
 import re
+from urllib.parse import parse_qsl
+
+import pytest
 
 from selviz.hypotheses import registry
 from tests.helpers.pages import address_of, text
@@ -48,3 +51,59 @@ def test_a_link_to_a_hypothesis_that_is_not_there_shows_the_ledger(visit, tiny_s
         page = visit(tiny_store, "hypotheses", hypothesis=key, do="one")
         assert not page.exception and not page.error
         assert "is not here" in page.warning[0].value and "No hypothesis is registered" in text(page)
+
+
+def link_of(page, label):
+    """Where a link leads: the query of its address."""
+    (link,) = [link.proto for link in page.get("page_link") if label in link.proto.label]
+    return dict(parse_qsl(link.query_string))
+
+
+@pytest.mark.parametrize(
+    ("view", "address", "template", "units"),
+    [
+        ("unit", {"layer": "relu4", "unit": "3"}, "necessary", {"unit": 3}),
+        ("ablation", {"silence": "relu4:3,5-7"}, "necessary_units", {"units": [3, 5, 6, 7]}),
+    ],
+)
+def test_make_this_a_claim_leads_to_a_registered_claim_about_what_was_on_screen(
+    visit, own_store, tiny_run, view, address, template, units
+):
+    query = link_of(visit(own_store, view, run=tiny_run, **address), "Make this a claim")
+    assert query["template"] == template and query["run"] == tiny_run
+    page = visit(own_store, "hypotheses", **query)
+    page = press(page, "Show what would be registered")
+    assert not page.exception and not page.error, [error.value for error in page.error]
+    page = press(page, "Register it")
+    key = address_of(page)["hypothesis"]
+    registered, result = registry.find(own_store, key)
+    assert result is None and registered["template"] == template and registered["confirmatory"]
+    settings = registered["settings"]
+    assert {name: settings[name] for name in units} == units and settings["layer"] == "relu4"
+    if view == "unit":  # the class that the unit prefers, as the page says
+        assert settings["class"] == own_store.unit(tiny_run, "relu4", 3)["preferred_class"]
+    assert settings["class"] in registered["statement"]
+
+
+@pytest.mark.parametrize("template", ["necessary", "necessary_units", "sufficient", "replicates", "single", "map"])
+def test_what_the_form_begins_with_agrees_with_itself(visit, own_store, tiny_run, template):
+    page = visit(own_store, "hypotheses", do="register", template=template)
+    boxes = {box.label: box.value for box in [*page.selectbox, *page.text_input]}
+    units = own_store.units(tiny_run, "relu4")
+    best = units.nlargest(1, "si").iloc[0]
+    assert boxes["Class"] == best["preferred_class"]
+    if "Unit" in boxes:
+        assert boxes["Unit"] == f"relu4:{int(best['unit'])}"
+    else:
+        assert boxes["Layer"] == "relu4"
+
+
+def test_a_class_with_a_sign_of_the_address_in_its_name_fills_the_form_whole(monkeypatch):
+    from app.page import claims
+
+    drawn = {}
+    monkeypatch.setattr(claims.st, "page_link", lambda page, **options: drawn.update(options["query_params"]))
+    monkeypatch.setattr(claims, "page_at", lambda name: name)
+    claims.fill_link("x", "necessary", "run", unit="relu:3", **{"class": "a;b=c &é"})
+    monkeypatch.setattr(claims.address, "get", lambda name: drawn[name])
+    assert claims._filled() == {"unit": "relu:3", "class": "a;b=c &é"}

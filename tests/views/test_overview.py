@@ -131,3 +131,21 @@ def test_families_are_called_by_what_tells_them_apart_and_lone_baselines_are_no_
         "digits · cnn · epochs 0 · penalty labels true": ["untrained"],
         "digits · resnet20": ["imported"],
     }
+
+
+def test_collapsed_networks_are_counted_beside_means_with_the_median_and_a_rank_test(visit, tmp_path):
+    from scipy import stats
+
+    store = Store(tmp_path)
+    accuracies = {0.0: (0.96, 0.962, 0.965, 0.961), 1.0: (0.94, 0.10, 0.95, 0.945), 5.0: (0.1, 0.11, 0.1, 0.1)}
+    for alpha, group in accuracies.items():
+        for seed, accuracy in enumerate(group):
+            make_run(store, alpha, seed, test_accuracy=accuracy, mean_si=0.2, mean_si_live=0.2, **FACTS)
+    told = text(visit(store, alpha="1"))
+    chance = f"nearer to chance ({100 / len(CLASSES):.1f} %)"
+    assert "Collapsed networks: 1 of 4 at α 1 (mean 73.4 %, median 94.2 %); 4 of 4 at α 5" in told and chance in told
+    p = stats.mannwhitneyu(accuracies[1.0], accuracies[0.0]).pvalue
+    assert f"Rank test of Mann and Whitney: {numbers.p_value(p)}; medians 94.2 % and 96.2 %" in told
+    assert "1 and 0 of these networks collapsed" in told
+    (table,) = [frame.value for frame in visit(store).dataframe if "p_rank" in frame.value]
+    assert table["collapsed"].tolist() == [0, 1, 4] and table["p_rank"].iloc[1] == pytest.approx(p)

@@ -107,8 +107,8 @@ def similarity_sentence(table: pd.DataFrame) -> str:
             meaning = "Nearer to the baselines than another seed would be."
         else:
             meaning = (
-                "As far as another seed would be: up to a linear map of the units, these layers are what any network "
-                "of this kind learns, so here the change of SI may be a change of basis."
+                "Not told from another seed: up to a linear map of the units, these layers may be what any network of "
+                "this kind learns, so here the change of SI may be a change of basis."
             )
         lines.append(mean + interval + meaning)
     return "\n".join(lines)

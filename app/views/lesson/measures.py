@@ -16,6 +16,7 @@ from ...state import reads
 
 MANY, DRAWS = 10, 100
 HIGH = 0.5
+NO_CLASS = "no class"
 BREAKS = {-1: "more", 0: "not told apart", 1: "less"}
 
 
@@ -125,11 +126,11 @@ def verdict(lesson: Lesson) -> str:
 
 
 def hurt(lesson: Lesson) -> str:
-    """Return the class that loses most accuracy without the most selective unit."""
+    """Return the class that loses most accuracy without the most selective unit; NO_CLASS where none loses an image."""
     changes = [
         row["change"] if row["change"] is not None else 0.0 for row in ablation.ablate(lesson.asked)["per_class"]
     ]
-    return lesson.names[int(np.argmin(changes))]
+    return lesson.names[int(np.argmin(changes))] if min(changes) < 0 else NO_CLASS
 
 
 def worst_classes(run: str, layer: str) -> pd.DataFrame:

@@ -67,6 +67,7 @@ def several_seeds(runs: pd.DataFrame, column: str) -> None:
         panels.accuracy(runs)
     with right:
         panels.against_si(runs, column)
+    panels.collapsed(runs)
     panels.loss(runs)
     left, right = st.columns(2, gap="large")
     with left:

@@ -9,7 +9,7 @@ import streamlit as st
 
 from selviz import figures
 from selviz.errors import SelvizError
-from selviz.statistics import FEWEST_SEEDS, LEVEL, equivalence, equivalence_power
+from selviz.statistics import FEWEST_SEEDS, LEVEL, collapse, equivalence, equivalence_power, rank_test
 from selviz.store import Store
 from selviz.studies import published_values
 from selviz.text import numbers
@@ -43,6 +43,47 @@ def accuracy(runs: pd.DataFrame) -> None:
     )
     how += f"other seeds on these {numbers.whole(runs['images'].max())} images."
     tables.chart("Accuracy against alpha", figure, how, runs[SHOWN], "accuracy-alpha")
+
+
+def collapsed(runs: pd.DataFrame) -> None:
+    """Median, collapse rate and a rank test, which a few collapsed networks do not move, beside the means."""
+    chance = 1 / len(reads.class_names(runs["run"].iloc[0]))
+    table = run_families.collapses(runs[["alpha", "test_accuracy"]], chance)
+    bad = table[table["collapsed"] > 0]
+    if bad.empty:
+        told = f"None of the {numbers.counted(int(table['n'].sum()), 'network')} collapsed."
+    else:
+        each = "; ".join(
+            f"{row.collapsed} of {row.n} at α {numbers.alpha(row.alpha)} (mean {numbers.percent(row.mean)}, median "
+            f"{numbers.percent(row.median)})"
+            for row in bad.itertuples()
+        )
+        told = (
+            f"**Collapsed networks: {each}.** A mean and its t interval say little there: go by the median and the "
+            "rank test."
+        )
+    st.markdown(f"{told} Collapsed: nearer to chance ({numbers.percent(chance)}) than to the best of all.")
+    shown = table.assign(**{name: 100 * table[name] for name in ("mean", "median", "median_low", "median_high")})
+    with st.expander("Medians, collapsed networks, rank test"):
+        tables.table(
+            shown,
+            column_config={
+                "n": st.column_config.NumberColumn("networks"),
+                **{
+                    name: st.column_config.NumberColumn(label, format="%.2f")
+                    for name, label in (
+                        ("mean", "mean, %"), ("median", "median, %"), ("median_low", "median: from"),
+                        ("median_high", "to"),
+                    )
+                },
+                "collapsed": st.column_config.NumberColumn("collapsed"),
+                "p_rank": st.column_config.NumberColumn("rank test against α 0, p", format="%.3g"),
+            },
+        )  # fmt: skip
+        st.caption(
+            "The median's 95 % interval is that of its order statistics, which needs 6 networks; the test is Mann and "
+            "Whitney's, two-sided, not corrected for the number of alphas."
+        )
 
 
 def against_si(runs: pd.DataFrame, column: str) -> None:
@@ -206,6 +247,15 @@ def verdict(first: tuple, base: tuple, margin: float, alpha: float) -> str:
     if power < ENOUGH:
         need = next((n for n in range(3, MOST_SEEDS + 1) if equivalence_power(margin, spread, n, n) >= ENOUGH), None)
         sentence += f" {need} seeds each would make it {ENOUGH}." if need else f" Over {MOST_SEEDS} would be needed."
+    best = max(*first, *base)
+    fallen = [collapse(values, 0.0, best=best).collapsed for values in (first, base)]
+    sentence += f" Rank test of Mann and Whitney: {numbers.p_value(rank_test(first, base))}; medians "
+    sentence += f"{numbers.percent(float(np.median(first)))} and {numbers.percent(float(np.median(base)))}."
+    if any(fallen):
+        sentence += (
+            f" {fallen[0]} and {fallen[1]} of these networks collapsed (less than half of the best): the t tests "
+            "above say little, the rank test and the medians do."
+        )
     return (
         f"{answer} {change[0].upper()}{change[1:]} ({interval}, {seeds}). Two one-sided t tests (TOST, Welch), level "
         f"{LEVEL}: {halves}; equivalence {numbers.p_value(test.p)}.\n\n{sentence} The interval is for "

@@ -1,6 +1,7 @@
 """Another alpha costs accuracy, costs no more than a margin, or changes it by no more than that."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -74,8 +75,8 @@ def resolve(store: Store, requested: Mapping[str, Any], common: Mapping[str, Any
     if "seeds" in requested:
         seeds = option_parsing.numbers(requested["seeds"], 10**6, "seeds")
     else:
-        known = sorted(set(table["seed"].dropna().astype(int)))
-        seeds = [s for s in known if {named(config.alpha, s), named(other, s)} <= finished]
+        trained = sorted(set(table["seed"].dropna().astype(int)))
+        seeds = [s for s in trained if {named(config.alpha, s), named(other, s)} <= finished]
     if len(seeds) < LEAST_SEEDS:
         there = "is 1 seed" if len(seeds) == 1 else f"are {len(seeds)} seeds"
         raise SelvizError(
@@ -88,10 +89,8 @@ def resolve(store: Store, requested: Mapping[str, Any], common: Mapping[str, Any
     runs = [*baseline_runs, *other_runs]
     accuracy = table.set_index("run")["test_accuracy"]
     groups = {"baseline": baseline_runs, "other": other_runs}
-    spreads = {group: _spread(accuracy[[r for r in members if r in finished]]) for group, members in groups.items()}
-    seen = [spread for spread in spreads.values() if spread]
-    facts: dict[str, Any] = {"seeds": len(seeds), "assumed": not seen}
-    facts |= {group: spread or max(seen, default=ASSUMED_SPREAD) for group, spread in spreads.items()}
+    known = {group: accuracy[[r for r in members if r in finished]].to_numpy() for group, members in groups.items()}
+    facts = {"seeds": len(seeds), **spreads(known)}
     there_already = [name for name in runs if name in finished]
     settings = {
         "run": run, "dataset": config.dataset, "model": config.model, "alpha": other, "baseline": config.alpha,
@@ -161,10 +160,11 @@ def simulate(generator: np.random.Generator, settings: Settings, facts: Facts, e
 
 
 def details(settings: Settings, sample: Sample, parts: Sequence[Part]) -> dict[str, Any]:
-    """Return all accuracies; where one is far below the best, also medians and a rank test."""
+    """Return all accuracies; where one is far below the best of all, also medians and a rank test."""
     groups = {name: [float(value) for value in sample[name]] for name in ("baseline", "other")}
     facts: dict[str, Any] = dict(groups)
-    collapsed = {name: statistics.collapse(values, 0.0) for name, values in groups.items()}
+    best = max(max(values) for values in groups.values())
+    collapsed = {name: statistics.collapse(values, 0.0, best=best) for name, values in groups.items()}
     if any(entry.collapsed for entry in collapsed.values()):
         facts |= {f"networks of the {name} alpha that collapsed": e.collapsed for name, e in collapsed.items()}
         facts |= {f"median of the {name} alpha": entry.median for name, entry in collapsed.items()}
@@ -172,9 +172,21 @@ def details(settings: Settings, sample: Sample, parts: Sequence[Part]) -> dict[s
     return facts
 
 
-def _spread(accuracies: Any) -> float | None:
-    """Return the standard deviation over seeds; None below three of them, and where all are equal."""
-    return (float(accuracies.std(ddof=1)) or None) if len(accuracies) >= LEAST_SEEDS else None
+def spreads(known: Mapping[str, Array]) -> dict[str, Any]:
+    """Return what power is simulated from: the standard deviation over seeds of each group's known accuracies.
+
+    That of few seeds is too small on average, by the factor c4 of its degrees of freedom (Holtzman 1950, J. Am. Stat.
+    Assoc. 45:615), which is undone. A group of which fewer than three are known, or that does not vary, takes the
+    larger of the others, or ASSUMED_SPREAD.
+    """
+    seen = {group: float(np.std(values, ddof=1)) for group, values in known.items() if len(values) >= LEAST_SEEDS}
+    seen = {group: spread for group, spread in seen.items() if spread}
+    degrees = sum(len(known[group]) - 1 for group in seen)
+    usual = max(seen.values(), default=ASSUMED_SPREAD)
+    unbiased = (
+        math.sqrt(2 / degrees) * math.exp(math.lgamma((degrees + 1) / 2) - math.lgamma(degrees / 2)) if seen else 1
+    )
+    return {"assumed": not seen, **{group: seen.get(group, usual) / unbiased for group in known}}
 
 
 ABOUT = About(
@@ -192,6 +204,8 @@ ABOUT = About(
     intervenes="trains with another alpha",
     quantity="accuracy by alpha",
     subject=("dataset", "model", "alpha", "baseline", "claim", "seeds"),
+    kinds=("dataset", "model", "alpha", "baseline"),
     samples="networks",
     replicates=True,
+    reads=(),  # accuracies are computed from the weights
 )

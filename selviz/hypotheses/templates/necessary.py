@@ -13,6 +13,7 @@ from selviz.hypotheses.template import CLASS, RUN, UNIT, About, Array, Facts, Re
 from selviz.store import Store, stage_is_whole
 
 AGAINST = ("matched", "random")
+MAX_GAINED = 0.5  # for each image lost, in the model of power
 
 
 def say(s: Settings) -> dict[str, str]:
@@ -139,12 +140,12 @@ def simulate(generator: np.random.Generator, settings: Settings, facts: Facts, e
         typical = generator.choice(np.clip(facts["drops"], 0, 1), facts["controls"])
     else:
         typical = np.minimum(generator.exponential(facts["spread"], facts["controls"]), 1)
-    controls = np.zeros((facts["controls"], total), dtype=np.int8)
-    controls[:, :n] = generator.random((facts["controls"], n)) < typical[:, None]
+    controls, gained = np.zeros((facts["controls"], total), dtype=np.int8), facts["gained"]
+    controls[:, :n] = template.lost_images(generator, np.tile(typical[:, None], (1, n)), gained)
     chance = np.full(total, min(facts["spread"], 1.0))
     chance[:n] = min(1.0, facts["spread"] + effect)
     return {
-        "unit": generator.random(total) < chance,
+        "unit": template.lost_images(generator, chance, gained),
         "controls": controls,
         "labels": template.labels(settings, n, total),
     }
@@ -160,11 +161,12 @@ def _spread(store: Store, run: str, layer: str, label: Mapping[str, Any]) -> dic
     """Return how much units of the layer cost the class: from the atlas where there is one, else assumed."""
     if stage_is_whole(store.run_path(run), "atlas"):
         table = store.atlas_classes(run, layer)
-        drops = -table[table["class_index"] == label["class_index"]]["change"]
-        drops = drops.clip(lower=0)
+        table = table[table["class_index"] == label["class_index"]]
+        drops = (-table["change"]).clip(lower=0)
+        gained = min(float(table["gained"].sum() / max(table["lost"].sum(), 1)), MAX_GAINED)
         spread = {"drops": drops.tolist(), "shape": "as the layer's units in the atlas", "assumed": False}
-        return {**spread, "spread": max(float(drops.mean()), 1e-3)}
-    return {"spread": 0.01, "shape": "exponentially", "assumed": True}
+        return {**spread, "spread": max(float(drops.mean()), 1e-3), "gained": gained}
+    return {"spread": 0.01, "shape": "exponentially", "gained": template.GAINED, "assumed": True}
 
 
 ABOUT = About(
@@ -179,7 +181,7 @@ ABOUT = About(
     smallest=0.1,
     unit="points",
     model="control units lose {spread:.3g} of the class's images on average, unevenly ({shape}), and the unit "
-    "that much more",
+    "that much more; for each image lost {gained:.2g} are gained",
     baselines="control units of the layer, other classes",
     intervenes="silences the unit: tests that it is necessary, not that it suffices",
     quantity="accuracy lost when units are silent",

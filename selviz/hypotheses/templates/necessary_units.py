@@ -65,7 +65,7 @@ def resolve(store: Store, requested: Mapping[str, Any], common: Mapping[str, Any
         "unmatched": unmatched, "fold": fold, **images,
         "balance": [row._asdict() for row in matching.balance(alike)] if "matched" in sets else [],
     }  # fmt: skip
-    facts = {**images, "drop": 0.05, "spread": 0.05, "assumed": True}
+    facts = {**images, "drop": 0.05, "spread": 0.05, "gained": template.GAINED, "assumed": True}
     return Resolved(settings, [run], facts, [], chosen)
 
 
@@ -142,11 +142,11 @@ def simulate(generator: np.random.Generator, settings: Settings, facts: Facts, e
     n, total = facts["images"], facts["of_images"]
     simulated: dict[str, Any] = {"labels": template.labels(settings, n, total)}
     for kind, number in settings["sets"].items():
-        typical = np.clip(generator.normal(facts["drop"], facts["spread"], number), 0, 1)
-        simulated[kind] = generator.random((number, total)) < typical[:, None]
+        typical = template.set_chances(generator, facts["drop"], facts["spread"], number)
+        simulated[kind] = template.lost_images(generator, np.tile(typical[:, None], (1, total)), facts["gained"])
     chance = np.full(total, facts["drop"])
     chance[:n] = min(1.0, facts["drop"] + effect)
-    return {**simulated, "units": generator.random(total) < chance}
+    return {**simulated, "units": template.lost_images(generator, chance, facts["gained"])}
 
 
 def details(settings: Settings, sample: Sample, parts: Sequence[Part]) -> dict[str, Any]:
@@ -168,7 +168,7 @@ ABOUT = About(
     smallest=0.1,
     unit="points",
     model="control sets lose {drop:.0%} of the images, with a standard deviation of {spread:.3g} between sets, and the "
-    "set that much more of the class",
+    "set that much more of the class; for each image lost {gained:.2g} are gained",
     baselines="random and matched sets of the same size, other classes",
     intervenes="silences the set: tests that it is necessary, not that it suffices",
     quantity="accuracy lost when units are silent",

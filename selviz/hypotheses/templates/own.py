@@ -197,4 +197,5 @@ ABOUT = About(
     subject=("table", "runs", "where", "measure", "statistic", "group", "control", "with", "direction"),
     samples="rows",
     largest=math.inf,
+    reads=("capture", "metrics"),
 )

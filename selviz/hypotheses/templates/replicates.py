@@ -60,13 +60,13 @@ def resolve(store: Store, requested: Mapping[str, Any], common: Mapping[str, Any
             )
         if name_lookup.width_of(store, name, layer) != width:
             raise SelvizError(f"{layer} of {name} is not as wide as that of {run}; name networks of the same kind.")
-    row, fold = store.unit(run, layer, unit), samples.test_fold(store, [run])
+    fold = samples.test_fold(store, [run])
     images = samples.image_counts(store, run, fold, label)
     settings = {"run": run, "layer": layer, "unit": unit, **label, "others": others, "fold": fold, **images}
-    scale = row["std"] / row["mean_activation"] if row["mean_activation"] > 0 else 1.0
+    by_class = store.class_means(run, layer, unit)
     facts = {
         **images, "classes": len(store.run(run)["classes"]), "networks": 1 + len(others),
-        "spread": float(scale), "assumed": False,
+        "spread": class_spread(by_class["mean"].to_numpy(), by_class["std"].to_numpy()), "assumed": False,
     }  # fmt: skip
     return Resolved(settings, [run, *others], facts, [], chosen)
 
@@ -145,6 +145,12 @@ def simulate(generator: np.random.Generator, settings: Settings, facts: Facts, e
 def details(settings: Settings, sample: Sample, parts: Sequence[Part]) -> dict[str, Any]:
     """Return which unit stands for it in each network."""
     return {"units": sample["units"]}
+
+
+def class_spread(means: Array, deviations: Array) -> float:
+    """Return the coefficient of variation within classes of a unit with these class means [C] and deviations [C]."""
+    length = float(np.sqrt(np.square(means).sum()))
+    return float(np.sqrt(np.square(deviations).sum())) / length if length > 0 else 1.0
 
 
 def contrasts(

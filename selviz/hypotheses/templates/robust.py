@@ -51,6 +51,8 @@ def resolve(store: Store, requested: Mapping[str, Any], common: Mapping[str, Any
         )
     if len({store.run(run).get("fingerprint") for run in runs}) > 1:
         raise SelvizError("The networks were measured on different images; name networks of one data set.")
+    if len({len(store.sealed_images(run)) for run in runs}) > 1:
+        raise SelvizError("The networks have other images sealed, so their folds differ; name networks of one split.")
     if requested["corruption"] not in CORRUPTIONS:
         raise unknown("corruption", requested["corruption"], list(CORRUPTIONS))
     for run in runs:
@@ -158,4 +160,5 @@ ABOUT = About(
     subject=("runs", "corruption"),
     samples="networks",
     replicates=True,
+    reads=("capture", "metrics"),
 )

@@ -56,7 +56,7 @@ def resolve(store: Store, requested: Mapping[str, Any], common: Mapping[str, Any
         "run": run, "layers": layers, "k": k, "draws": draws, "units": list(chosen.values()), "sets": sets,
         "unmatched": unmatched, "fold": fold, "balance": balance if "matched" in sets else [], **images,
     }  # fmt: skip
-    facts = {**images, "layers": len(layers), "drop": 0.02, "spread": 0.015, "assumed": True}
+    facts = {**images, "layers": len(layers), "drop": 0.02, "spread": 0.015, "gained": template.GAINED, "assumed": True}
     return Resolved(settings, [run], facts, [], f"the {k} most selective units of each layer")
 
 
@@ -123,9 +123,9 @@ def simulate(generator: np.random.Generator, settings: Settings, facts: Facts, e
     total, layers = facts["of_images"], facts["layers"]
     drops = {}
     for kind, number in settings["sets"].items():
-        chance = np.clip(generator.normal(facts["drop"], facts["spread"], (number, layers)), 0, 1)
+        chance = template.set_chances(generator, facts["drop"], facts["spread"], (number, layers))
         drops[kind] = generator.binomial(total, chance) / total
-    change = generator.random((layers, total)) < min(1.0, facts["drop"] + effect)
+    change = template.lost_images(generator, np.full((layers, total), facts["drop"] + effect), facts["gained"])
     return {
         "change": change,
         "drops": drops,
@@ -163,7 +163,8 @@ ABOUT = About(
     ),
     smallest=0.03,
     unit="points",
-    model="control sets lose {drop:.0%} of the images, with a standard deviation of {spread:.3g} between sets",
+    model="control sets lose {drop:.0%} of the images, with a standard deviation of {spread:.3g} between sets; "
+    "for each image lost {gained:.2g} are gained",
     baselines="random units of the layer, matched units",
     intervenes="silences them: tests that they are necessary",
     quantity="accuracy lost when units are silent",
