@@ -81,6 +81,7 @@ def preview(
         "chosen": resolved.chosen,
         "power": power(template, resolved.settings, resolved.facts),
         "runs": runs,
+        "shown": run_identity.shown_elsewhere(store, resolved.runs),
         "selviz": __version__,
         "versions": _versions(),
     }
@@ -313,7 +314,7 @@ def _standing(records: Sequence[Mapping[str, Any]], content: Mapping[str, Any]) 
             reasons.append("its networks were in the store, and the images that it measures are not sealed")
         if not stored and ours:
             reasons.append(f"claims about the same quantity of these networks were tested {_times(ours)}")
-    reasons += seen
+    reasons += [*seen, *content["shown"]]
     if repeats:
         reasons.append(f"the same was tested in {repeats}")
     why = "; ".join(reasons)

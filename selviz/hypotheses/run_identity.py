@@ -214,6 +214,38 @@ def same_networks(identities: Sequence[Mapping[str, Any]]) -> list[tuple[str, st
     return pairs
 
 
+def shown_elsewhere(store: Store, runs: Sequence[str]) -> list[str]:
+    """Return a sentence for each run whose sealed images another run of the same network shows.
+
+    The same network evaluated on more images, or by an older selviz, which sealed none, shows what is sealed here.
+    """
+    table = store.runs()
+    table = table[table["state"] == "finished"] if len(table) else table
+    finished = {row["run"]: (row["fingerprint"], row["sealed_images"]) for row in table.to_dict("records")}
+    told = []
+    for run in runs:
+        if run not in finished or not len(store.sealed_images(run)):
+            continue
+        own: Identity | None = None
+        for other, split in finished.items():
+            if other == run or split == finished[run]:  # of one split nothing sealed is shown
+                continue
+            own = own or identity(store, run, ())
+            if same_networks([own, identity(store, other, ())]) and _shows_sealed(store, other, run):
+                told.append(f"{other} is the same network as {run} and shows images that are sealed in it")
+    return told
+
+
+def _shows_sealed(store: Store, other: str, run: str) -> bool:
+    """Return whether more than a hundredth of a run's sealed images are among those that another run shows."""
+    sealed = store.thumbnails(run, store.sealed_images(run)["image"].tolist()).values()
+    try:
+        shown = set(store.thumbnails(other, store.images(other)["image"].tolist()).values())
+    except SelvizError:  # what cannot be read shows nothing
+        return False
+    return sum(picture in shown for picture in sealed) > len(sealed) / 100
+
+
 def seen_before(records: Sequence[Mapping[str, Any]], identities: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return a sentence for each run that is still to be trained here, but that an earlier record has as finished.
 

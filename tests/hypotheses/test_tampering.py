@@ -257,3 +257,38 @@ def test_a_claim_registered_again_with_a_slightly_other_threshold_is_no_second_c
     registry.run_test(wide, first)
     again = registry.register(wide, "necessary", {**asked, "smallest": 0.0999})
     assert not again["confirmatory"] and again["repeats"] == first
+
+
+def test_a_sealed_fold_that_the_same_network_shows_under_another_name_is_not_sealed(tmp_path):
+    from selviz.runs.train import train_run
+
+    store = Store(tmp_path)
+    few = train_run(store, RunConfig("digits", "cnn", epochs=0, max_images=300))["run"]  # the last 100 are sealed
+    asked = {"run": few, "layer": "relu4", "k": 3}
+    assert registry.preview(store, "selective", asked)["confirmatory"]
+    train_run(store, RunConfig("digits", "cnn", epochs=0, seed=1))  # another network shows nothing of this one
+    assert registry.preview(store, "selective", asked)["confirmatory"]
+    everything = train_run(store, RunConfig("digits", "cnn", epochs=0))["run"]  # ... and are shown here
+    found = registry.preview(store, "selective", asked)
+    assert not found["confirmatory"]
+    assert f"{everything} is the same network as {few} and shows images that are sealed in it" in found["why"]
+    assert registry.preview(store, "selective", {**asked, "run": everything})["confirmatory"]
+
+
+def test_registering_reads_no_outcome_of_the_sealed_fold(wide, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("the sealed activations were read before a test was begun")
+
+    monkeypatch.setattr(Store, "sealed_matrix", refuse)
+    class_b = {"run": S, "layer": "relu", "class": "b"}
+    unit = {"run": S, "unit": "relu:1"}
+    for template, asked in (
+        ("necessary", {**unit, "class": "b"}),
+        ("necessary_units", {**class_b, "units": "1", "draws": 99}),
+        ("sufficient", {**class_b, "units": "1"}),
+        ("selective", {"run": S, "layer": "relu", "k": 3}),
+        ("predicts", {"run": S, "layer": "relu"}),
+        ("single", class_b),
+        ("map", {**unit, "images": 20, "method": "gradient_x_input"}),
+    ):
+        assert registry.preview(wide, template, asked)["settings"]["fold"] == 2

@@ -58,13 +58,12 @@ def resolve(store: Store, requested: Mapping[str, Any], common: Mapping[str, Any
     run, layer, unit, _, chosen = name_lookup.unit_of(store, requested, any_class=True)
     method, fold = requested.get("method", "integrated_gradients"), samples.test_fold(store, [run])
     attribution.parameters(method)  # says so if there is none of that name
-    values, _, images = samples.activations(store, run, layer, fold)
-    active = [int(image) for image in images[values[:, unit] != 0]]
-    wanted = option_parsing.count(requested.get("images", min(24, max(len(active), LEAST_IMAGES))), 2, "images")
-    if wanted < LEAST_IMAGES or len(active) < wanted:
+    expected = _expected(store, run, layer, unit, fold)
+    wanted = option_parsing.count(requested.get("images", min(24, max(expected, LEAST_IMAGES))), 2, "images")
+    if wanted < LEAST_IMAGES or expected < wanted:
         raise SelvizError(
-            f"The claim needs at least {LEAST_IMAGES} images on which the unit is not 0, and unit {unit} of {layer} "
-            f"has {len(active)} on fold {fold} ({wanted} are asked for)."
+            f"The claim needs at least {LEAST_IMAGES} images on which the unit is not 0, and by fold 1 unit {unit} of "
+            f"{layer} has about {expected} on fold {fold} ({wanted} are asked for)."
         )
     alike = option_parsing.number(requested.get("alike", 0.5), "alike")
     if not 0 < alike < 1:
@@ -78,11 +77,23 @@ def resolve(store: Store, requested: Mapping[str, Any], common: Mapping[str, Any
     generator = np.random.default_rng(common["seed"])
     settings = {
         "run": run, "layer": layer, "unit": unit, "method": method, "images": wanted, "alike": alike, "fold": fold,
-        "controls": controls, "image_numbers": active[:wanted],
+        "controls": controls,
         "others": generator.permutation(others)[: controls.get("units", 0)].tolist(),
     }  # fmt: skip
     facts = {"images": wanted, "correlation": 0.2, "spread": 0.25, "place_spread": 0.25, "assumed": True}
     return Resolved(settings, [run], facts, [], chosen)
+
+
+def _expected(store: Store, run: str, layer: str, unit: int, fold: int) -> int:
+    """Return on how many images of the tested fold the unit is expected to be active: as on fold 1, which is shown."""
+    values, _, _ = samples.activations(store, run, layer, samples.REPORTING)
+    return round(float((values[:, unit] != 0).mean()) * samples.image_counts(store, run, fold)["of_images"])
+
+
+def _active(store: Store, settings: Settings) -> list[int]:
+    """Return the first images of the tested fold on which the unit is not 0; read by the test alone."""
+    values, _, images = samples.activations(store, settings["run"], settings["layer"], settings["fold"])
+    return [int(image) for image in images[values[:, settings["unit"]] != 0]][: settings["images"]]
 
 
 def measure(store: Store, settings: Settings, work: Work) -> Sample:
@@ -97,7 +108,9 @@ def measure(store: Store, settings: Settings, work: Work) -> Sample:
     from selviz.studies.attribution import baseline_image
 
     network, dataset = load_network(store, settings["run"], sealed=True)
-    numbers, method = settings["image_numbers"], settings["method"]
+    numbers, method = settings.get("image_numbers") or _active(store, settings), settings["method"]
+    if len(numbers) < 2:
+        raise SelvizError(f"The unit is 0 on all tested images but {len(numbers)}: there is no map to judge.")
     inputs, start = dataset.normalise(dataset.eval_pixels[numbers]), baseline_image(dataset, "black")
     target = Target(settings["layer"], settings["unit"])
 
@@ -141,6 +154,8 @@ def measure(store: Store, settings: Settings, work: Work) -> Sample:
     return {
         "correlation": correlation,
         "worse": {kind: np.array([float(row[kind]) for row in rows]) for kind in settings["controls"]},
+        # Where fewer images show the unit than were expected, fewer maps of other images are there.
+        "orders": {**settings["controls"], "images": min(settings["controls"]["images"], len(numbers) - 1)},
     }
 
 
@@ -156,7 +171,7 @@ def surrogate(map_: "Tensor", generator: np.random.Generator) -> "Tensor":
 
 def judge(sample: Sample, settings: Settings) -> list[Part]:
     """Judge `correlation` [N] of maps with those of the random network, and `worse`: by kind of control maps [N], the
-    share of these whose pixels lower the unit less than the map's."""
+    share of these whose pixels lower the unit less than the map's; `orders`, how many these are."""
     correlation = np.asarray(sample["correlation"], float)
     correlation = correlation[~np.isnan(correlation)]
     boundary, count = 1 - settings["alike"], 1 + len(sample["worse"])
@@ -174,7 +189,7 @@ def judge(sample: Sample, settings: Settings) -> list[Part]:
     ]  # fmt: skip
     generator = np.random.default_rng(settings["seed"])
     for kind, shares in sample["worse"].items():
-        worse, orders = np.asarray(shares, float), settings["controls"][kind]
+        worse, orders = np.asarray(shares, float), sample.get("orders", settings["controls"])[kind]
         # Of a map that is one more control each place among the others is as likely.
         null = generator.integers(0, orders + 1, (settings["permutations"], len(worse))).mean(axis=1) / orders - 0.5
         beyond = decision.mean_over_images(worse - 0.5)
