@@ -58,10 +58,19 @@ def alike(one: Record, other: Record) -> bool:
     return bool(networks(one) & networks(other))
 
 
+def registrations(records: Sequence[Record]) -> list[Record]:
+    """Return the registrations, each with the networks that its test was begun on besides those it was registered on.
+
+    Networks that were still to be trained have weights only then.
+    """
+    begun = {record[KEY]: record.get("runs", []) for record in records if record.get("kind") == "begun"}
+    known = [record for record in records if record.get("kind") == "registered" and record["template"] in TEMPLATES]
+    return [{**record, "runs": [*record["runs"], *begun.get(key_of(record), [])]} for record in known]
+
+
 def members(records: Sequence[Record], content: Record) -> list[Record]:
     """Return the registrations of a claim's family."""
-    known = [record for record in records if record.get("kind") == "registered" and record["template"] in TEMPLATES]
-    return [record for record in known if alike(record, content)]
+    return [record for record in registrations(records) if alike(record, content)]
 
 
 def same_subject(one: Record, other: Record) -> bool:
@@ -104,8 +113,7 @@ def openings(records: Sequence[Record], content: Record, same_quantity: bool) ->
         and record["settings"].get("fold") == 2
         and bool(networks(record) & ours)
         and (key_of(record) in family) == same_quantity
-        for record in records
-        if record.get("kind") == "registered"
+        for record in registrations(records)
     )
 
 

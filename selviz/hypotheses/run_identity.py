@@ -138,8 +138,8 @@ def with_likeness(identities: Sequence[Identity], records: Sequence[Mapping[str,
     known = {
         entry["network"]: entry["sketch"]
         for record in records
-        if record.get("kind") == "registered"
-        for entry in record["runs"]
+        if record.get("kind") in ("registered", "begun")
+        for entry in record.get("runs", ())
         if entry.get("sketch")
     }
     found = []
@@ -254,8 +254,8 @@ def seen_before(records: Sequence[Mapping[str, Any]], identities: Sequence[Mappi
     known = {
         entry["run"]: record["number"]
         for record in records
-        if record.get("kind") == "registered"
-        for entry in record["runs"]
+        if record.get("kind") in ("registered", "begun")
+        for entry in record.get("runs", ())
         if entry["state"] == "finished"
     }
     return [

@@ -10,7 +10,7 @@ import pytest
 
 from selviz.config import RunConfig, run_name
 from selviz.errors import SelvizError
-from selviz.hypotheses import registry, run_identity
+from selviz.hypotheses import claim_families, registry, run_identity
 from selviz.runs.train import train_run
 from selviz.store import Store, read_chain, read_json, write_json
 from selviz.store.stage_files import make_record, record, record_path
@@ -292,3 +292,22 @@ def test_registering_reads_no_outcome_of_the_sealed_fold(wide, monkeypatch):
         ("map", {**unit, "images": 20, "method": "gradient_x_input"}),
     ):
         assert registry.preview(wide, template, asked)["settings"]["fold"] == 2
+
+
+def test_networks_that_were_trained_for_a_test_are_known_afterwards_under_any_name_and_when_deleted(wide, tmp_path):
+    for seed in range(3):
+        train_run(wide, RunConfig(WIDE, "wide-selective", seed=seed, epochs=0))
+    asked = {"run": S, "alpha": 2, "claim": "no cost", "seeds": "0-2"}
+    key = registry.register(wide, "alpha", asked)["hypothesis"]
+    for seed in range(3):
+        train_run(wide, RunConfig(WIDE, "wide-selective", alpha=2, seed=seed, epochs=0))
+    registry.run_test(wide, key)
+    trained = name("selective", 2, 1)
+    wide.unpack(wide.pack(trained, tmp_path / "run.zip"), "a-copy")
+    first = claim_families.networks(registry.preview(wide, "single", {"run": trained, "layer": "relu", "class": "b"}))
+    copy = claim_families.networks(registry.preview(wide, "single", {"run": "a-copy", "layer": "relu", "class": "b"}))
+    known = claim_families.networks(claim_families.registrations(read_chain(wide.path).records)[0])
+    assert known & first and known & copy
+    shutil.rmtree(wide.run_path(trained))
+    found = registry.preview(wide, "alpha", {"run": S, "alpha": 2, "claim": "cost", "seeds": "1,8,9"})
+    assert f"run {trained} was in the store before" in found["why"] and not found["confirmatory"]
