@@ -5,6 +5,7 @@ import streamlit as st
 
 from selviz.runs.families import beside_means, by_alpha, groups
 from selviz.statistics import FEWEST_SEEDS
+from selviz.text import numbers
 
 from ..state import address, reads
 
@@ -43,6 +44,29 @@ def means(runs: pd.DataFrame, column: str) -> pd.DataFrame:
 def collapses(runs: pd.DataFrame, chance: float) -> pd.DataFrame:
     """Return `families.beside_means`, kept."""
     return beside_means(runs, chance)
+
+
+def collapse_notice(runs: pd.DataFrame) -> str:
+    """Return how many networks collapsed, in words, and what to go by where some did; "" of one network an alpha."""
+    runs = runs[runs["alpha"].notna()]
+    if runs.empty or runs.groupby("alpha")["seed"].nunique().max() < 2:
+        return ""
+    chance = 1 / len(reads.class_names(runs["run"].iloc[0]))
+    table = collapses(runs[["alpha", "test_accuracy"]], chance)
+    bad = table[table["collapsed"] > 0]
+    if bad.empty:
+        told = f"None of the {numbers.counted(int(table['n'].sum()), 'network')} collapsed."
+    else:
+        each = "; ".join(
+            f"{row.collapsed} of {row.n} at α {numbers.alpha(row.alpha)} (mean accuracy {numbers.percent(row.mean)}, "
+            f"median {numbers.percent(row.median)})"
+            for row in bad.itertuples()
+        )
+        told = (
+            f"**Collapsed networks: {each}.** A mean and its t interval say little there: go by the median and the "
+            "rank test."
+        )
+    return f"{told} Collapsed: nearer to chance ({numbers.percent(chance)}) than to the best of all."
 
 
 def intervals(table: pd.DataFrame) -> str:

@@ -143,7 +143,10 @@ def test_collapsed_networks_are_counted_beside_means_with_the_median_and_a_rank_
             make_run(store, alpha, seed, test_accuracy=accuracy, mean_si=0.2, mean_si_live=0.2, **FACTS)
     told = text(visit(store, alpha="1"))
     chance = f"nearer to chance ({100 / len(CLASSES):.1f} %)"
-    assert "Collapsed networks: 1 of 4 at α 1 (mean 73.4 %, median 94.2 %); 4 of 4 at α 5" in told and chance in told
+    assert (
+        "Collapsed networks: 1 of 4 at α 1 (mean accuracy 73.4 %, median 94.2 %); 4 of 4 at α 5" in told
+        and chance in told
+    )
     p = stats.mannwhitneyu(accuracies[1.0], accuracies[0.0]).pvalue
     assert f"Rank test of Mann and Whitney: {numbers.p_value(p)}; medians 94.2 % and 96.2 %" in told
     assert "1 and 0 of these networks collapsed" in told

@@ -46,23 +46,10 @@ def accuracy(runs: pd.DataFrame) -> None:
 
 
 def collapsed(runs: pd.DataFrame) -> None:
-    """Median, collapse rate and a rank test, which a few collapsed networks do not move, beside the means."""
-    chance = 1 / len(reads.class_names(runs["run"].iloc[0]))
-    table = run_families.collapses(runs[["alpha", "test_accuracy"]], chance)
-    bad = table[table["collapsed"] > 0]
-    if bad.empty:
-        told = f"None of the {numbers.counted(int(table['n'].sum()), 'network')} collapsed."
-    else:
-        each = "; ".join(
-            f"{row.collapsed} of {row.n} at α {numbers.alpha(row.alpha)} (mean {numbers.percent(row.mean)}, median "
-            f"{numbers.percent(row.median)})"
-            for row in bad.itertuples()
-        )
-        told = (
-            f"**Collapsed networks: {each}.** A mean and its t interval say little there: go by the median and the "
-            "rank test."
-        )
-    st.markdown(f"{told} Collapsed: nearer to chance ({numbers.percent(chance)}) than to the best of all.")
+    """Show median, collapse rate and a rank test, which a few collapsed networks do not move, beside the means."""
+    if notice := run_families.collapse_notice(runs):
+        st.markdown(notice)
+    table = run_families.collapses(runs[["alpha", "test_accuracy"]], 1 / len(reads.class_names(runs["run"].iloc[0])))
     shown = table.assign(**{name: 100 * table[name] for name in ("mean", "median", "median_low", "median_high")})
     with st.expander("Medians, collapsed networks, rank test"):
         tables.table(

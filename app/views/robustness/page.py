@@ -4,7 +4,7 @@ import streamlit as st
 
 from selviz.store import Store
 
-from ...page import frame, job_panels, perturbed_runs, run_picker
+from ...page import frame, job_panels, perturbed_runs, run_families, run_picker
 from ...state import address
 from . import panels
 
@@ -50,4 +50,6 @@ def show() -> None:
         panels.selectivity(run, runs, tables)
     else:
         panels.units(run, tables, kind, name, level)
+    if part in ("curves", "grid", "selectivity") and (notice := run_families.collapse_notice(runs)):
+        st.caption(notice)
     perturbed_runs.missing_notice(without, "robustness")
