@@ -39,7 +39,7 @@ from selviz.hypotheses.templates import TEMPLATES
 from selviz.hypotheses.templates.alpha import spreads
 from selviz.hypotheses.templates.replicates import class_spread, contrasts
 
-LEVEL, PERMUTATIONS, PILOTS = 0.05, 199, 100
+LEVEL, PERMUTATIONS, PILOTS = 0.05, 199, 200
 INSIDE, IMAGES = 33, 333  # of the class, and in all, as on the sealed fold of mnist-5k
 
 
@@ -194,13 +194,21 @@ def explains(random, effect, null):
     return {"correlation": correlation, "worse": worse}, 1 - mean
 
 
-def single(random, effect, null):
-    area, gap = 0.97, (0.05 if null == 0 else -effect)
-    shared = random.standard_t(6, IMAGES) if null is None else random.normal(size=IMAGES)
-    unit, readout = (0.8 * shared + 0.6 * random.normal(size=IMAGES) for _ in range(2))
-    unit[:INSIDE] += math.sqrt(2) * special.ndtri(area - gap)
-    readout[:INSIDE] += math.sqrt(2) * special.ndtri(area)
-    return {"unit": unit, "readout": readout, "labels": labels()}, -gap
+def single(alarms, hits):
+    def world(random, effect, null):
+        area, gap = 0.97, (0.05 if null == 0 else -effect)
+        shared = random.standard_t(6, IMAGES) if null is None else random.normal(size=IMAGES)
+        unit, readout = (0.8 * shared + 0.6 * random.normal(size=IMAGES) for _ in range(2))
+        unit[:INSIDE] += math.sqrt(2) * special.ndtri(area - gap)
+        shift = math.sqrt(2) * special.ndtri(area)
+        readout[:INSIDE] += shift
+        if null == 1:  # so many images of the class are missed that the margin in hits is lost, and little of the area
+            rate = hits / special.ndtr(shift - special.ndtri(1 - alarms))
+            missed = np.flatnonzero(random.random(INSIDE) < rate)
+            unit[missed] = random.normal(special.ndtri(0.8), 0.05, len(missed))
+        return {"unit": unit, "readout": readout, "labels": labels()}, -gap
+
+    return world
 
 
 def robust(random, effect, null):
@@ -244,8 +252,10 @@ CASES = {
                    {"images": INSIDE, "of_images": IMAGES, "classes": 10, "networks": 2}),
     "map": ("map", explains, settings(0.2, alike=0.5, controls=KINDS), (0, 1, 2, 3), True, 0.4, (0, 0.1, 0.2, 0.3),
             {"images": 24}),
-    "single": ("single", single, settings(0.05, alarms=0.1, hits=0.2), (0,), True, 0.0, (-0.05, -0.02, 0, 0.02),
-               {"images": INSIDE, "of_images": IMAGES}),
+    "single": ("single", single(0.1, 0.2), settings(0.05, alarms=0.1, hits=0.2), (0, 1), True, 0.0,
+               (-0.05, -0.02, 0, 0.02), {"images": INSIDE, "of_images": IMAGES}),
+    "single: 1 % alarms": ("single", single(0.01, 0.1), settings(0.05, alarms=0.01, hits=0.1), (0, 1), True, 0.0,
+                           (-0.05, -0.02, 0, 0.02), {"images": INSIDE, "of_images": IMAGES}),
     "robust": ("robust", robust, settings(0.3, direction="negative"), (0,), True, 0.9, (0, 0.3, 0.5, 0.7),
                {"first": 12}),
     "own: difference of means": ("own", groups, OWN_MEANS, (0,), True, 1.5, (0, 0.5, 1, 2),
