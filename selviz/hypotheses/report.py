@@ -135,6 +135,8 @@ def _blocks(store: Store, key: str) -> tuple[str, list[Block]]:
     facts = [("registered", f"{registered['written']}, record {registered['number']}, {registered['hash']}")]
     if result:
         facts.append(("result", f"{result['written']}, record {result['number']}, {result['hash']}"))
+    if done.get("compared"):
+        facts.append(("compared with the network before the test", "; ".join(done["compared"])))
     facts.append(("head of the chain", f"record {len(chain.records)}, {chain.head}"))
     facts.append(("", HEAD))
     versions = (done if verdict else registered)["versions"]

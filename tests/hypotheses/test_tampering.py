@@ -11,6 +11,7 @@ import pytest
 from selviz.config import RunConfig, run_name
 from selviz.errors import SelvizError
 from selviz.hypotheses import claim_families, registry, run_identity
+from selviz.hypotheses.report import html_report
 from selviz.runs.train import train_run
 from selviz.store import Store, read_chain, read_json, write_json
 from selviz.store.stage_files import make_record, record, record_path
@@ -102,6 +103,8 @@ def test_measures_rewritten_with_a_checksum_that_fits_are_not_those_of_the_activ
 def test_what_was_compared_with_the_network_stands_in_the_result(wide):
     (told,) = registry.run_test(wide, single(wide))["compared"]
     assert told == f"{S}: labels and folds of 180 images, predictions and activations of 180"
+    page = html_report(wide, registry.ledger(wide)["hypothesis"][0])
+    assert "compared with the network before the test" in page and told in page
 
 
 def test_a_claim_of_ones_own_covers_every_stage_that_its_table_is_read_from(wide):
