@@ -69,6 +69,7 @@ async def lifespan(app: st.App) -> AsyncIterator[None]:
 
 
 limits.raise_file_limit()
+streamlit_server.end_slow_requests(limits.REQUEST_S, limits.BODY_S)
 try:
     login.begin()
 except SelvizError as error:

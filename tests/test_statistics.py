@@ -116,6 +116,16 @@ def test_mean_interval_is_the_t_interval_of_statsmodels():
     assert high.tolist() == [1.0, math.inf]
 
 
+@pytest.mark.parametrize("n", [21, 50, 600])
+def test_the_bootstrap_is_that_of_scipy(n):
+    from scipy import stats
+
+    generator = np.random.default_rng(n)
+    for values in (generator.normal(0.5, 0.1, n), generator.exponential(size=n), (generator.random(n) < 0.1) * 1.0):
+        known = stats.bootstrap((values,), np.mean, n_resamples=9999, method="BCa", rng=0).confidence_interval
+        assert over_seeds(values)[1:3] == pytest.approx((known.low, known.high), rel=1e-9)
+
+
 def test_over_seeds_there_is_no_interval_below_3_seeds_a_t_interval_up_to_20_and_then_the_bootstrap():
     values = np.random.default_rng(0).normal(0.9, 0.01, 24)
     for n in (1, 2):

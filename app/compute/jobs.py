@@ -8,19 +8,21 @@ import shlex
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import streamlit as st
 
+from selviz.errors import first_line, system_problem
 from selviz.runs import background_jobs, demo
 from selviz.system.processes import detached, environment, low_priority
 from selviz.system.write_access import read_only
 from selviz.text import safe_text
 
 from ..state import reads
-from . import scheduler
+from . import quotas, scheduler
 
 
 class Study(NamedTuple):
@@ -37,11 +39,14 @@ class Study(NamedTuple):
 
 
 class StudyProcess(NamedTuple):
-    """The process of a study, and the file that it writes its messages to, in a folder that goes with this object."""
+    """The process of a study, and the file that it writes its messages to while it runs; then the last of these.
 
-    process: subprocess.Popen[bytes]
-    messages: Path
-    folder: tempfile.TemporaryDirectory[str]
+    `process` is None where none could be started.
+    """
+
+    process: subprocess.Popen[bytes] | None
+    messages: Path | None
+    last: str = ""
 
 
 def demo_allowed() -> bool:
@@ -74,32 +79,46 @@ def study_processes() -> dict[Study, StudyProcess]:
 
 def begin(study: Study) -> None:
     """Queue a study. It runs in a process of its own, one per visitor, and goes on when the visitor leaves."""
-    if not read_only():
-        scheduler.job_queue().add(scheduler.visitor(), study, partial(_compute, study_processes(), study))
+    queue, visitor = scheduler.job_queue(), scheduler.visitor()
+    if read_only() or queue.has_job_of(visitor) or quotas.STUDIES.take(visitor):
+        return
+    try:
+        queue.add(visitor, study, partial(_compute, study_processes(), study))
+    except RuntimeError as error:  # as many threads as may be
+        study_processes()[study] = _not_started(error)
 
 
 def _compute(processes: dict[Study, StudyProcess], study: Study) -> None:
     """Run the command to its end, after everybody else where the processor is busy."""
-    folder = tempfile.TemporaryDirectory(prefix="selviz-", ignore_cleanup_errors=True)  # until nobody asks how it went
-    messages = Path(folder.name, "messages")
     command = [study.command, study.run, *study.options, "--data", study.data, "--json"]
-    with messages.open("wb") as written:
-        process = subprocess.Popen(
-            [*low_priority(), sys.executable, "-m", "selviz", *command],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=written,
-            **detached(low_priority=True),
-            env=environment(),
-        )
-    processes[study] = StudyProcess(process, messages, folder)
-    process.wait()
+    try:
+        with tempfile.TemporaryDirectory(prefix="selviz-", ignore_cleanup_errors=True) as folder:
+            messages = Path(folder, "messages")
+            with messages.open("wb") as written:
+                process = subprocess.Popen(
+                    [*low_priority(), sys.executable, "-P", "-m", "selviz", *command],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=written,
+                    **detached(low_priority=True),
+                    env=environment(),
+                )
+            processes[study] = StudyProcess(process, messages)
+            process.wait()
+            processes[study] = StudyProcess(process, None, _last_line(messages))
+    except (OSError, MemoryError) as error:
+        processes[study] = _not_started(error)
+
+
+def _not_started(error: BaseException) -> StudyProcess:
+    reason = system_problem(error) or first_line(error)
+    return StudyProcess(None, None, f"It could not be started: {reason}; try again.")
 
 
 def failed(study: Study) -> bool:
     """Return whether the last attempt at a study ended with an error."""
     started = study_processes().get(study)
-    return started is not None and bool(started.process.returncode)
+    return started is not None and (started.process is None or bool(started.process.returncode))
 
 
 def last_message(study: Study) -> str:
@@ -107,8 +126,16 @@ def last_message(study: Study) -> str:
     started = study_processes().get(study)
     if started is None:
         return ""
-    with started.messages.open("rb") as file:
-        file.seek(max(0, started.messages.stat().st_size - 2000))
+    line = started.last
+    if started.messages is not None:
+        with suppress(OSError):  # it has ended just now
+            line = _last_line(started.messages)
+    return safe_text.code(line) if line else ""
+
+
+def _last_line(messages: Path) -> str:
+    with messages.open("rb") as file:
+        file.seek(max(0, messages.stat().st_size - 2000))
         written = file.read().decode(errors="replace")
     lines = [line.strip() for line in written.replace("\r", "\n").splitlines() if line.strip()]
-    return safe_text.code(lines[-1]) if lines else ""
+    return lines[-1] if lines else ""

@@ -113,7 +113,11 @@ class JobQueue:
                 return False
             self._jobs.append(Job(visitor, key, run))
             if len(self._jobs) == 1:
-                threading.Thread(target=self._work, daemon=True).start()
+                try:
+                    threading.Thread(target=self._work, daemon=True).start()
+                except RuntimeError:  # there are as many threads as may be
+                    self._jobs.clear()
+                    raise
             return True
 
     def ahead_of(self, key: Hashable) -> int | None:

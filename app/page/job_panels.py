@@ -11,7 +11,7 @@ from selviz.system.write_access import read_only
 from selviz.text import numbers
 
 from ..board import component as board
-from ..compute import jobs, scheduler
+from ..compute import jobs, quotas, scheduler
 from ..state import address, reads
 
 STATES = {"finished": "done", "running": "training", "unfinished": "waiting", "failed": "failed"}
@@ -167,6 +167,8 @@ def study(run: str, command: str, about: str, *options: str) -> None:
     if jobs.demo_allowed():
         busy = scheduler.job_queue().has_job_of(scheduler.visitor())
         why = "One at a time: what you asked for before is still being computed." if busy else None
+        if wait := quotas.STUDIES.wait(scheduler.visitor()):
+            busy, why = True, quotas.STUDIES.message(wait)
         st.button(
             "Compute it now",
             icon=":material/play_arrow:",

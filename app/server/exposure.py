@@ -7,7 +7,7 @@ import streamlit as st
 from selviz.system import embedding
 from selviz.system.write_access import read_only
 
-from ..compute import own_input
+from ..compute import own_input, quotas
 from ..state import reads
 from ..views.data import sql_console
 from . import limits, log, login
@@ -72,9 +72,9 @@ def facts() -> Exposure:
         "visitors_may": may,
         "visitors_see": "every run of the store: settings, class names, small copies of the evaluation images; in "
         "errors and code to take away also the store's path",
-        "visits": f"{limits.max_visits()} at once{waiting}, messages of up to {limits.MAX_INCOMING_MB} MB",
+        "visits": f"{limits.max_visits()} at once{waiting}, messages of up to {limits.MAX_MESSAGE // 1000} kB",
         "sql": f"one reading statement at a time, {sql_console.SECONDS:g} s, 1 GB, {sql_console.AT_ONCE} "
-        "at once, no other file",
+        f"at once, {quotas.QUERIES.number} in {quotas.QUERIES.seconds / 60:g} minutes of a visit, no other file",
         "uploads": "none" if read_only() else f"{pictures}{limits.MAX_UPLOADS} in a visit, in memory, gone with it",
         "encryption": "TLS" if encrypted else "none: TLS is the proxy's",
         "open_without_log_in": OPEN,

@@ -33,6 +33,7 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
+MAX_UPLOAD_BYTES = 10 * 2**20  # `server.maxUploadSize` in app/.streamlit/config.toml
 FULL = "This dashboard has as many visitors as it can take at the moment. Please try again in a minute."
 
 
@@ -42,7 +43,8 @@ class Guard:
     def __init__(self, app: ASGIApp):
         self._app = app
         self._waiting = 0  # visits before their log-in
-        self._uploads: dict[str, int] = {}  # files that a visit has uploaded, by session
+        self._uploads: dict[str, int] = {}  # files that came, by visit
+        self._coming = 0  # uploads on their way
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -64,8 +66,8 @@ class Guard:
             refusal = PlainTextResponse("Log in first.", 401)
         elif upload and read_only():
             refusal = PlainTextResponse("This dashboard is for reading only: no file is taken in.", 403)
-        elif upload and not self._may_upload(path):
-            refusal = PlainTextResponse(f"A visit may upload {limits.MAX_UPLOADS} files; open a new one.", 429)
+        elif upload and (wrong := self._upload_problem(path)):
+            refusal = PlainTextResponse(wrong, 429)
         elif (
             method == "GET"
             and "text/html" in headers.get("accept", "")
@@ -73,15 +75,24 @@ class Guard:
             and not visits.has_room()
         ):
             refusal = HTMLResponse(f"<!doctype html><title>selviz</title><p>{FULL}", 503, {"Retry-After": "60"})
-        await (refusal or self._app)(scope, receive, send)
+        self._coming += upload and refusal is None
+        try:
+            await (refusal or self._app)(scope, receive, send)
+        finally:
+            self._coming -= upload and refusal is None
 
-    def _may_upload(self, path: str) -> bool:
+    def _upload_problem(self, path: str) -> str | None:
+        """Return why this file is not taken, None where it may come; counts it."""
         session = path.partition(UPLOAD)[2].partition("/")[0]
-        if session not in self._uploads:
-            while len(self._uploads) >= 10 * limits.MAX_VISITS:
-                del self._uploads[next(iter(self._uploads))]
+        if not streamlit_server.is_visit(session):
+            return "There is no such visit."
+        self._uploads = {name: count for name, count in self._uploads.items() if streamlit_server.is_visit(name)}
+        if self._uploads.get(session, 0) >= limits.MAX_UPLOADS:
+            return f"A visit may upload {limits.MAX_UPLOADS} files; open a new one."
+        if streamlit_server.uploaded_bytes() + (self._coming + 1) * MAX_UPLOAD_BYTES > limits.MAX_UPLOADED_MB * 10**6:
+            return "The visits of this dashboard hold as many pictures as it can take; try again in some minutes."
         self._uploads[session] = self._uploads.get(session, 0) + 1
-        return self._uploads[session] <= limits.MAX_UPLOADS
+        return None
 
     async def _visit(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a WebSocket on, if there is room for another visit, and count its messages."""
@@ -92,23 +103,27 @@ class Guard:
             return
         self._waiting += not let_in
         try:
-            await self._app(scope, _counted(receive, send, None if let_in else limits.MAX_BEFORE_LOGIN), send)
+            longest = limits.MAX_MESSAGE if let_in else limits.MAX_BEFORE_LOGIN
+            await self._app(scope, _counted(receive, send, longest), send)
         finally:
             self._waiting -= not let_in
 
 
-def _counted(receive: Receive, send: Send, longest: int | None) -> Receive:
-    """Let a visitor send so many messages in a second, and none that is longer than this many bytes."""
-    left, looked = float(limits.MESSAGES_AT_ONCE), time.monotonic()
+def _counted(receive: Receive, send: Send, longest: int) -> Receive:
+    """Let a visitor send so many messages in a second, none longer than these bytes, and the first one soon."""
+    left, looked, silent = float(limits.MESSAGES_AT_ONCE), time.monotonic(), True
 
     async def receive_in_turn() -> Message:
-        nonlocal left, looked
-        message = await receive()
+        nonlocal left, looked, silent
+        try:
+            message = await asyncio.wait_for(receive(), limits.FIRST_MESSAGE_S if silent else None)
+        except TimeoutError:
+            return await _closed(send, 1008, "Nothing was asked.")
         if message["type"] != "websocket.receive":
             return message
-        if longest is not None and len(message.get("bytes") or message.get("text") or "") > longest:
-            await send({"type": "websocket.close", "code": 1009, "reason": "Log in first."})
-            return {"type": "websocket.disconnect", "code": 1009}
+        silent = False
+        if len(message.get("bytes") or (message.get("text") or "").encode()) > longest:
+            return await _closed(send, 1009, "This message is too long.")
         now = time.monotonic()
         left = min(limits.MESSAGES_AT_ONCE, left + (now - looked) * limits.MESSAGES_PER_S) - 1
         looked = now
@@ -117,6 +132,12 @@ def _counted(receive: Receive, send: Send, longest: int | None) -> Receive:
         return message
 
     return receive_in_turn
+
+
+async def _closed(send: Send, code: int, reason: str) -> Message:
+    """Close a WebSocket, and return what tells the dashboard so."""
+    await send({"type": "websocket.close", "code": code, "reason": reason})
+    return {"type": "websocket.disconnect", "code": code}
 
 
 def _cookies(headers: Mapping[str, str]) -> dict[str, str]:

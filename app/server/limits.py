@@ -5,12 +5,16 @@ from contextlib import suppress
 
 import psutil
 
-MAX_INCOMING_MB = 2  # of a message of a visitor's; the values of a page's widgets and its address are a few kB
+MAX_MESSAGE = 500_000  # bytes of a visitor's message; the values of a page's widgets and its address are a few kB
 MAX_OUTGOING_MB = 50  # of a message to a visitor
 MAX_BEFORE_LOGIN = 64_000  # bytes of a message of a visitor who has not logged in
 MAX_VISITS = 200  # SELVIZ_VISITS sets another number
 MAX_VISITS_BEFORE_LOGIN = 50
-MAX_UPLOADS = 20  # of one visit at the same time
+MAX_UPLOADS = 20  # of one visit; each has at most `server.maxUploadSize`
+MAX_UPLOADED_MB = 400  # that the uploads of all visits hold together; a visit's are let go of when it ends
+FIRST_MESSAGE_S = 30.0  # in which a visit says what it came for, which a browser does at once
+REQUEST_S = 20.0  # in which the head of a request has come
+BODY_S = 180.0  # in which its body has
 MESSAGES_AT_ONCE, MESSAGES_PER_S = 60, 20.0  # of one visit; what is more waits
 WANTED_HANDLES = 65_536
 OWN_HANDLES = 120  # the server's own, and those of what it computes

@@ -6,6 +6,7 @@ Tried with Streamlit 1.67; when it is raised, read this file and run `tests/serv
 import json
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from streamlit.runtime import Runtime, runtime_util
@@ -42,6 +43,65 @@ def set_max_outgoing(megabytes: int) -> None:
     them.
     """
     runtime_util._max_message_size_bytes = megabytes * 10**6
+
+
+def is_visit(session: str) -> bool:
+    """Whether a session of this key has a visitor at this moment."""
+    runtime = running()
+    return runtime is not None and runtime.is_active_session(session)
+
+
+def uploaded_bytes() -> int:
+    """Return what the uploads of all visits hold together."""
+    runtime = running()
+    held = getattr(runtime and runtime.uploaded_file_mgr, "file_storage", {})
+    return sum(len(file.data) for files in list(held.values()) for file in list(files.values()))
+
+
+def end_slow_requests(head_s: float, body_s: float) -> None:
+    """Close connections whose request does not come: uvicorn waits for the rest of one for ever.
+
+    For the start of the server, before the first connection.
+    """
+    from uvicorn.protocols.http import h11_impl
+
+    protocols: list[Any] = [h11_impl.H11Protocol]
+    with suppress(ImportError):
+        from uvicorn.protocols.http import httptools_impl
+
+        protocols.append(httptools_impl.HttpToolsProtocol)
+    for protocol in protocols:
+        if not hasattr(protocol, "_selviz"):
+            protocol._selviz = True
+            protocol.connection_made = _watched(protocol.connection_made, head_s, body_s)
+
+
+def _watched(connection_made: Callable[..., None], head_s: float, body_s: float) -> Callable[..., None]:
+    def made(self: Any, transport: Any) -> None:
+        connection_made(self, transport)
+        self.loop.call_later(head_s, look, self, None, 0.0)
+
+    def look(self: Any, before: object, waited: float) -> None:
+        """End it if no other request than `before` began since; `waited`: seconds in which its body did not end."""
+        if transport_closed(self):
+            return
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete:
+            if cycle is before:
+                self.transport.abort()
+                return
+            waited = 0.0
+        else:
+            waited = waited + head_s if cycle.more_body and cycle is before else 0.0
+            if waited >= body_s:
+                self.transport.abort()
+                return
+        self.loop.call_later(head_s, look, self, cycle, waited)
+
+    def transport_closed(self: Any) -> bool:
+        return self not in self.connections or self.transport.is_closing()  # a WebSocket by now, or gone
+
+    return made
 
 
 def visits(runtime: Runtime) -> tuple[int, int]:

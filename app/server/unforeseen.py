@@ -1,7 +1,6 @@
 """What nobody caught, as one sentence with a number that the log repeats: `show(error)`."""
 
 import secrets
-import sys
 import traceback
 
 import streamlit as st
@@ -18,9 +17,9 @@ def show(error: Exception) -> bool:
     health.note(failed=True)
     number = secrets.token_hex(4)
     st.error(f"{SENTENCE} Its number in the server's log: {number}.", icon=":material/error:")
-    trace = traceback.format_exception(error)
+    trace = log.without_typed_text("".join(traceback.format_exception(error)))
     if log.is_on():
-        log.write("unforeseen", number=number, error=type(error).__name__, trace="".join(trace))
+        log.write("unforeseen", number=number, error=type(error).__name__, trace=trace)
     else:
-        print(f"selviz: unforeseen error {number}", *trace, sep="\n", file=sys.stderr, flush=True)
+        log.tell(f"selviz: unforeseen error {number}\n{trace}")
     return True  # nothing else is to be shown

@@ -27,6 +27,7 @@ from .streamlit_internals import RerunData, RerunException
 
 MAX_LINK_LENGTH = 1500
 MAX_SENT = 50  # addresses that a browser may still be told
+MAX_RECEIVED = 2_000_000  # bytes of requests of one visitor that no run has looked at
 MISSING = object()
 
 Query = dict[str, str]
@@ -119,10 +120,16 @@ def _record_requests(view: View, requests: Any) -> None:
 
     def request_rerun(request: RerunData) -> bool:
         view.received.append(request)
+        while len(view.received) > 1 and sum(map(_size, view.received)) > MAX_RECEIVED:
+            view.received.popleft()
         return take(request)
 
     if "request_rerun" not in vars(requests):
         requests.request_rerun = request_rerun
+
+
+def _size(request: RerunData) -> int:
+    return len(request.query_string) + (request.widget_states.ByteSize() if request.widget_states else 0)
 
 
 def _widget_values(request: RerunData) -> dict[str, bytes]:

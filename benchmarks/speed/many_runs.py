@@ -4,9 +4,10 @@
      "other_family_ms", "trouble"}], "limit_ms": 2000}
 
 Two stores: 20 families of 50 runs (5 alphas, 10 seeds), and one family of all. Settings and summaries are files of
-their own; stage files are links to those of one generated run. Cold: the first time in a process that has everything
-imported and nothing read; warm: the median of further visits. `list` is `Store.runs()`, `overview` one run of that
-page's script. `..._cpu_ms` is the processor's time, which other work on the machine disturbs less.
+their own; stage files are links to those of one generated run, and for the SI of its layers to one of 40 versions.
+Cold: the first time in a process that has everything imported and nothing read; warm: the median of further visits.
+`list` is `Store.runs()`, `overview` one run of that page's script. `..._cpu_ms` is the processor's time, which other
+work on the machine disturbs less. --records no leaves the layers out of the records, as an earlier selviz wrote them.
 """
 
 import argparse
@@ -19,25 +20,49 @@ import tempfile
 import time
 from pathlib import Path
 
+import duckdb
+import numpy as np
+
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from selviz.config import RunConfig, config_to_dict, run_name
 from selviz.runs.train import train_run
-from selviz.store import Store, read_json, write_json
+from selviz.statistics import over_seeds
+from selviz.store import Store, read_json, write_json, write_stage
+from selviz.store.stage_files import TABLE
+from selviz.testing.dashboard import switch_page
 
 ROOT = Path(__file__).parents[2]
 LIMIT_MS = 2_000
 ALPHAS = (-2.0, -1.0, 0.0, 1.0, 2.0)
 VISITS = 5
+VERSIONS = 40
 
 
-def many(data: Path, number: int, families: int) -> Store:
+def versions(source: Path, folder: Path, records: bool) -> list[Path]:
+    """Stages of metrics that differ in the SI of their layers, without or with these in their records."""
+    with duckdb.connect(str(source / "metrics.duckdb"), read_only=True) as connection:
+        names = [name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()]
+        tables = {name: connection.execute(f"SELECT * FROM {name}").df() for name in names if name != "about"}
+    dice, made = np.random.default_rng(0), []
+    for version in range(VERSIONS):
+        layers = tables["layers"].copy()
+        for column in ("mean_si", "mean_si_live"):
+            layers[column] += dice.normal(0, 0.02, len(layers))
+        made.append(write_stage(folder / str(version), "metrics", {**tables, "layers": layers}, {}))
+        if not records:
+            record = made[-1].with_suffix(".json")
+            write_json(record, {name: value for name, value in read_json(record).items() if name != TABLE})
+    return made
+
+
+def many(data: Path, number: int, families: int, records: bool = True) -> Store:
     """A store of `number` finished runs in `families`, all with the stages of one real run."""
     pattern = Store(data.parent / "pattern")
     train_run(pattern, RunConfig("digits", "cnn", epochs=1))
     source = pattern.run_path(pattern.names()[0])
     summary = read_json(source / "summary.json")
-    store = Store(data)
+    store, metrics = Store(data), versions(source, data.parent / "versions", records)
     shutil.copytree(pattern.path / "images", data / "images")
     for position in range(number):
         family, place = position % families, position // families
@@ -47,7 +72,8 @@ def many(data: Path, number: int, families: int) -> Store:
         folder.mkdir(parents=True)
         for file in source.glob("*.*"):
             if file.name not in ("config.json", "summary.json"):
-                os.link(file, folder / file.name)
+                own = metrics[position % VERSIONS].with_name(file.name) if file.stem == "metrics" else file
+                os.link(own, folder / file.name)
         settings, noise = config_to_dict(config), (position * 7919 % 100) / 1000
         write_json(folder / "config.json", settings)
         facts = {"test_accuracy": 0.6 + noise, "mean_si": 0.3 + noise, "mean_si_live": 0.3 + noise}
@@ -71,13 +97,14 @@ def measured(store: Store, small: Store, families: int) -> dict:
     from streamlit.testing.v1 import AppTest
 
     os.environ |= {"SELVIZ_DATA": str(small.path), "SELVIZ_NO_DEMO": "1"}
-    test = AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=300)
-    test.run()
+    for _ in range(2):
+        switch_page(AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=300), "overview").run()
+    over_seeds(np.arange(30.0))
     small.runs()
     found = {"families": families, "runs": len(store.names()), **timed("list_cold", store.runs)}
     found |= timed("list_warm", store.runs, VISITS)
     os.environ["SELVIZ_DATA"] = str(store.path)
-    test = AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=300)
+    test = switch_page(AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=300), "overview")
     found |= timed("overview_cold", test.run) | timed("overview_warm", test.run, VISITS)
     test.query_params["run"] = store.names()[-1]
     found |= timed("other_family", test.run)
@@ -89,17 +116,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--runs", type=int, default=1_000, help="(default: %(default)s)")
     parser.add_argument("--families", type=int, help="only this store, in this process")
+    parser.add_argument("--only", type=int, choices=(20, 1), help="a store of so many families (default: both)")
+    parser.add_argument(
+        "--keep", type=Path, help="a folder for the stores: those that are there are measured as they are"
+    )
+    parser.add_argument("--records", choices=("yes", "no"), default="yes", help="(default: %(default)s)")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        if args.families:
-            store = many(Path(folder) / "many", args.runs, args.families)
-            print(json.dumps(measured(store, Store(Path(folder) / "pattern"), args.families)))
-            return
+    if args.families:
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = args.keep / f"{args.runs}-{args.families}-{args.records}" if args.keep else Path(temporary)
+            folder.mkdir(parents=True, exist_ok=True)
+            store = Store(folder / "many")
+            if len(store.names()) != args.runs:
+                store = many(store.path, args.runs, args.families, args.records == "yes")
+            print(json.dumps(measured(store, Store(folder / "pattern"), args.families)))
+        return
     import subprocess
 
     stores = []
-    for families in (20, 1):  # a process of its own for each, for its first visit
+    for families in (20, 1) if args.only is None else (args.only,):  # a process of its own for each first visit
         words = [sys.executable, __file__, "--runs", str(args.runs), "--families", str(families)]
+        words += ["--records", args.records, *(["--keep", str(args.keep)] if args.keep else [])]
         done = subprocess.run(words, capture_output=True, text=True, check=True)
         stores.append(json.loads(done.stdout.splitlines()[-1]))
     print(json.dumps({"runs": args.runs, "stores": stores, "limit_ms": LIMIT_MS}, indent=1))

@@ -16,6 +16,7 @@ from pathlib import Path
 from selviz.errors import SelvizError
 from selviz.store import Store
 from selviz.system.embedding import NOTEBOOKS, checked
+from selviz.system.processes import environment
 
 PATIENCE_S = 90.0  # until the server answers; it imports Streamlit
 
@@ -61,10 +62,12 @@ def launch(
     """
     folder = store.path if isinstance(store, Store) else Path(store)
     port = port or _free_port()
-    words = [sys.executable, "-m", "selviz", "serve", "--port", str(port), "--data", str(folder)]
+    words = [sys.executable, "-P", "-m", "selviz", "serve", "--port", str(port), "--data", str(folder)]
     words += [part for origin in checked([embed] if isinstance(embed, str) else embed) for part in ("--embed", origin)]
     with tempfile.TemporaryFile() as log:  # a pipe that nobody reads would fill up and stop the server
-        process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log)
+        process = subprocess.Popen(
+            words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log, env=environment()
+        )
         dashboard = Dashboard(f"http://localhost:{port}", process, height)
         atexit.register(dashboard.stop)
         end = time.monotonic() + PATIENCE_S

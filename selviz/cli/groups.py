@@ -1,6 +1,7 @@
 """`selviz groups list|show|add|rename|delete`: sets of units with a name, which links and the dashboard open."""
 
 import argparse
+import sys
 
 from selviz.cli.common import Commands, show
 from selviz.errors import SelvizError, unknown
@@ -22,6 +23,8 @@ def groups(args: argparse.Namespace) -> None:
         args.what = full_name(Store(args.data), args.what)
     if args.action == "list":
         listed = list_groups(args.data, args.what)
+        for reason in listed.attrs["left_out"].values():
+            print(f"selviz: left out: {reason}", file=sys.stderr)
         show(
             args, listed, lambda: table(listed) if len(listed) else "No group has a name yet: selviz groups add --help"
         )

@@ -17,7 +17,7 @@ from selviz.system.write_access import VARIABLE
 PACKAGES = ("app", "selviz_app")
 SETTINGS = {"global.developmentMode": "false",  # which is on where Streamlit lies in no folder of the usual name
             "server.headless": "true", "server.fileWatcherType": "none", "logger.hideWelcomeMessage": "true",
-            "logger.level": "error", "server.maxMessageSize": "2", "client.showErrorDetails": "none",
+            "logger.level": "error", "server.maxMessageSize": "1", "client.showErrorDetails": "none",
             "client.showErrorLinks": "false"}  # fmt: skip
 HERE = ("localhost", "127.0.0.1", "::1")
 EVERYWHERE = ("0.0.0.0", "::")
@@ -32,11 +32,10 @@ def serve(args: Namespace) -> int:
     settings = {**SETTINGS, "server.address": address, "server.port": str(args.port)}
     environment = {**os.environ, "SELVIZ_DATA": str(Path(args.data).resolve()), "SELVIZ_LOG": "1"}
     if args.public:
-        environment.setdefault(VARIABLE, "1")
+        environment[VARIABLE] = environment.get(VARIABLE) or "1"  # an empty one says nothing
     if args.public or address not in HERE:
         environment["SELVIZ_PUBLIC"] = "1"
-    if args.no_login:
-        environment["SELVIZ_NO_LOGIN"] = "1"
+    environment["SELVIZ_NO_LOGIN"] = "1" if args.no_login else "0"  # nothing but the option lets everybody in
     if args.embed:
         environment[embedding.VARIABLE] = " ".join(embedding.checked(args.embed))
     if args.json:
@@ -44,7 +43,7 @@ def serve(args: Namespace) -> int:
     flags = [part for name, value in settings.items() for part in (f"--{name}", value)]
     for host in host_names(address, args.public, args.host):
         flags += ["--server.allowedHosts", host]
-    return replace_process([sys.executable, "-m", "streamlit", "run", str(script), *flags], environment)
+    return replace_process([sys.executable, "-P", "-m", "streamlit", "run", str(script), *flags], environment)
 
 
 def dashboard() -> Path | None:

@@ -225,8 +225,10 @@ def networks(store: Store, report: Report) -> Iterator[Row]:
     problems = untrusted_files.network_problems(folders)
     for folder, problem in problems.items():
         if problem:
-            message = f"run {folder.name}: {problem}"
-            yield _row("networks", "mend", message, f"rm -r {shlex.quote(str(folder))}, then import it again")
+            remove = f"rm -r {shlex.quote(str(folder))}, then import it again"
+            again = f"selviz doctor --data {shlex.quote(str(store.path))}"
+            message = f"run {folder.name}: {problem.message}"
+            yield _row("networks", "error", message, again if problem.may_pass else remove)
     if folders and not any(problems.values()):
         yield _row("networks", "ok", f"{len(folders)} imported networks run, each tried in a process of its own")
 

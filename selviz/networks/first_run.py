@@ -1,9 +1,9 @@
 """Run stored networks for the first time, in a process of its own: `python -m selviz.networks.first_run FOLDER ...`.
 
-A stranger's network may take all memory, never end, or end the process that runs it; so it first runs here, on
-images of
-ordinary and of extreme values, with limits of memory and time. One line of JSON before each folder and one after it:
-{"begins": folder}, {"folder": folder, "problem": sentence or null}. `selviz.store.untrusted_files` starts it.
+A stranger's network may take all memory, never end, or end the process that runs it; so it first runs here, on images
+of ordinary and of extreme values, with limits of memory and time. One line of JSON before each folder and one after it:
+{"begins": folder}, {"folder": folder, "problem": sentence or null, "may_pass": whether another try may end otherwise}.
+`selviz.store.untrusted_files` starts it.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, fx
 
-from selviz.errors import SelvizError
+from selviz.errors import SelvizError, TransientError, system_problem
 from selviz.networks.graph_format import rebuilt
 from selviz.networks.graph_indices import indices
 from selviz.networks.graph_nodes import called
@@ -78,16 +78,19 @@ def inputs(example: Tensor) -> Iterator[tuple[Tensor, bool]]:
         yield torch.full_like(ordinary[:1], value), False
 
 
-def problem(folder: Path) -> str | None:
-    """Return what is wrong with the network in a run's folder, None if it runs."""
+def problem(folder: Path) -> tuple[str | None, bool]:
+    """Return what is wrong with the network in a run's folder, None if it runs; and whether that may pass."""
     try:
         document = json.loads((folder / "network.json").read_text())
         tensors = safetensors.torch.load_file(folder / "weights.safetensors")
         traced, example = _rebuilt(document, tensors, folder)
         run(traced, example)
     except (SelvizError, ValueError, OSError, RecursionError, MemoryError, safetensors.SafetensorError) as error:
-        return " ".join(str(error).split())[:300] or type(error).__name__
-    return None
+        passing = isinstance(error, TransientError) or (
+            isinstance(error, OSError) and system_problem(error) is not None
+        )
+        return " ".join(str(error).split())[:300] or type(error).__name__, passing
+    return None, False
 
 
 def _rebuilt(document: Any, tensors: dict[str, Tensor], folder: Path) -> tuple[Traced, Tensor]:
@@ -142,7 +145,8 @@ def main() -> None:
     bound()
     for name in sys.argv[1:]:
         print(json.dumps({"begins": name}), flush=True)
-        print(json.dumps({"folder": name, "problem": problem(Path(name))}), flush=True)
+        message, may_pass = problem(Path(name))
+        print(json.dumps({"folder": name, "problem": message, "may_pass": may_pass}), flush=True)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def start(place: Path, arguments: Sequence[str], data: str | Path, what: str) ->
         _sibling(place, ".stopped").unlink(missing_ok=True)
         with open(_sibling(place, ".log"), "ab") as log:
             subprocess.Popen(
-                [sys.executable, "-m", "selviz", *arguments, "--data", str(Path(data).resolve())],
+                [sys.executable, "-P", "-m", "selviz", *arguments, "--data", str(Path(data).resolve())],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -6,11 +6,15 @@ Processes here (loky), or the workers of a Ray or Dask cluster that runs already
 import contextlib
 import logging
 import os
+import signal
 import socket
+import sys
+import threading
 from collections.abc import Iterator
 from typing import Any, cast
 
 from selviz.errors import SelvizError, first_line
+from selviz.system.processes import end_with
 
 BACKENDS = ("loky", "ray", "dask")
 ANSWER_S = 10  # within which a cluster must answer
@@ -22,12 +26,71 @@ def backend_of(backend: str, address: str | None, workers: int | None, threads: 
     import joblib
 
     if backend == "loky":
-        with joblib.parallel_config("loky", inner_max_num_threads=threads):
+        with local_workers(threads):
             yield workers or -1
         return
     connect = {"ray": _ray, "dask": _dask}[backend]
     with connect(address, gpus) as options, joblib.parallel_config(backend, **options):
         yield workers or -1
+
+
+def has_local_workers() -> bool:
+    """Whether joblib can have processes of its own: not where there is no /dev/shm to make semaphores in."""
+    from joblib._multiprocessing_helpers import mp
+
+    return mp is not None
+
+
+@contextlib.contextmanager
+def local_workers(threads: int) -> Iterator[None]:
+    """Configure joblib for processes on this machine, which end with this one, and import nothing from its folder.
+
+    Where there can be none, it works in this one.
+    """
+    import joblib
+
+    if not has_local_workers():
+        with joblib.parallel_config("sequential"):
+            yield
+        return
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    # The same settings each time, else joblib would begin other workers.
+    settings: dict[str, Any] = {"initializer": end_with, "initargs": (os.getpid(),)}
+    try:
+        with joblib.parallel_config("loky", inner_max_num_threads=threads, **settings):
+            yield
+    finally:
+        if before is None:
+            os.environ.pop("PYTHONSAFEPATH", None)
+        else:
+            os.environ["PYTHONSAFEPATH"] = before
+
+
+@contextlib.contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end what happens inside as Ctrl-C does, and end this machine's workers with it."""
+    here = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGTERM) if here else None
+    if before is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception):
+            _kill_local_workers()
+        raise
+    finally:
+        if before is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _kill_local_workers() -> None:
+    from joblib.externals.loky import reusable_executor
+
+    executor: Any = reusable_executor._executor
+    if executor is not None:
+        executor.shutdown(wait=True, kill_workers=True)
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ import pandas as pd
 from selviz.config import RunConfig, config_to_dict, image_settings, run_name
 from selviz.errors import SelvizError, unknown
 from selviz.runs import background_jobs
-from selviz.runs.clusters import BACKENDS, backend_of
+from selviz.runs.clusters import BACKENDS, backend_of, ended_by_sigterm, has_local_workers, local_workers
 from selviz.store import Store, read_json
 from selviz.system.locks import Claim, holder
 from selviz.system.processes import end_soon
@@ -102,7 +102,7 @@ def run_sweep(
     with _starting(sum(not is_finished(data, config) for config in configs), backend, workers, threads, gpus):
         _check_parts(configs)
     job = background_jobs.place(data, sweep_name(configs))
-    with background_jobs.working(job, "this sweep"):
+    with ended_by_sigterm(), background_jobs.working(job, "this sweep"):
         background_jobs.describe(job, shape(configs, arguments))
         with watching(data, configs, report):
             missing = [config for config in configs if not is_finished(data, config)]
@@ -272,7 +272,7 @@ def _shared_out(runs: int, workers: int | None, threads: int | None, gpus: float
     import joblib
 
     cores = joblib.cpu_count()
-    workers = min(workers or _local_workers(cores, gpus), runs)
+    workers = min(workers or _local_workers(cores, gpus), runs) if has_local_workers() else 1
     return workers, threads or max(1, cores // workers)
 
 
@@ -288,7 +288,7 @@ def _starting(runs: int, backend: str, workers: int | None, threads: int | None,
     def start() -> None:
         with (
             contextlib.suppress(Exception),  # the runs themselves will tell
-            joblib.parallel_config("loky", inner_max_num_threads=threads),
+            local_workers(threads),
         ):
             joblib.Parallel(n_jobs=workers, batch_size=1)(joblib.delayed(_ready)() for _ in range(workers))
 

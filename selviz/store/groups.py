@@ -46,8 +46,8 @@ def read_group(data: StrPath, key: str) -> dict[str, Any]:
     damaged.
     """
     path = _path(data, key)
-    group: dict[str, Any] | None = read_json(path if path.exists() else _aside(path))
-    if group is None:
+    group: dict[str, Any] | None = read_json(path)
+    if group is None and (group := read_json(_aside(path))) is None:
         raise unknown("group", key, list_groups(data)["group"].tolist())
     units = group.get("units") if isinstance(group, dict) else None
     lists = list(units.values()) if isinstance(units, dict) else [None]
@@ -88,20 +88,25 @@ def delete_group(data: StrPath, key: str) -> None:
 def list_groups(data: StrPath, run: str | None = None) -> pd.DataFrame:
     """Return the groups that have a name, of one run or of all: columns group (its key), name, run, count (of
     units).
+
+    The table's attrs have "left_out": {file name: why it could not be read}, of which one does not hide the others.
     """
-    rows = []
+    rows, left_out = [], {}
     for path in _files(data):
         try:
             group = read_group(data, path.stem)
         except ExhaustedError:
             raise
-        except SelvizError:  # one damaged file does not hide the others
+        except SelvizError as error:
+            left_out[path.name] = str(error)
             continue
         if group["name"] and run in (None, group["run"]):
             count = sum(len(numbers) for numbers in group["units"].values())
             rows.append((path.stem, group["name"], group["run"], count))
     table = pd.DataFrame(rows, columns=["group", "name", "run", "count"])
-    return table.sort_values(["name", "group"], ignore_index=True)
+    table = table.sort_values(["name", "group"], ignore_index=True)
+    table.attrs["left_out"] = left_out
+    return table
 
 
 def damaged_groups(data: StrPath) -> list[tuple[Path, str]]:

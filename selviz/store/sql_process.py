@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from selviz.errors import SelvizError, TransientError, first_line, system_problem
 from selviz.store.store import Store
-from selviz.system.processes import environment, takes_more_than
+from selviz.system.processes import ROOT, environment, takes_more_than
 
 POLL_S = 0.05  # polling interval of whether anybody still waits for the answer
 START_S = 20.0  # beyond the query's own time, in which Python starts on a busy machine and the result is sent
@@ -44,12 +44,15 @@ def run_sql_in_subprocess(
     says what is wrong with the query; TransientError, that it took too long or that its process was ended.
     """
     try:
-        question = json.dumps({"folder": str(folder), "query": query, "runs": runs, "limit": limit, "seconds": seconds})
+        question = json.dumps(
+            {"folder": os.path.abspath(folder), "query": query, "runs": runs, "limit": limit, "seconds": seconds}
+        )
         child = subprocess.Popen(
             [sys.executable, "-P", "-m", "selviz.store.sql_process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            cwd=ROOT,
             env=environment(),
         )
     except (OSError, MemoryError) as error:

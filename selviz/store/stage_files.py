@@ -9,6 +9,7 @@ import contextlib
 import datetime
 import itertools
 import json
+import math
 import shutil
 import tempfile
 import time
@@ -49,6 +50,9 @@ _ACTIVATIONS = pa.schema(
 # What DuckDB chooses for these columns anyway: told beforehand it does not try the others, which takes a fifth of the
 # time of writing. Values are left to it, since units that are mostly silent want another encoding than others.
 _ENCODINGS = {"activations": {"layer": "rle", "unit": "rle", "image": "bitpacking"}}
+# Small tables that the record repeats, so that those of thousands of runs are read without opening a file of each.
+REPEATED = {"metrics": "layers"}
+TABLE = "table"  # the field of the record that holds it
 
 # What a stage's table may be given as; record batches are never in memory as a whole.
 StageTable: TypeAlias = pd.DataFrame | pa.Table | Iterable[pa.RecordBatch]
@@ -70,7 +74,10 @@ def write_stage(run_dir: StrPath, stage: str, tables: Mapping[str, StageTable], 
         for leftover in (temporary, wal, *partial.glob(f".{stage}.json.*")):
             leftover.unlink(missing_ok=True)
         rows = write_tables(temporary, stage, tables)
-        pending = write_json(record_path(temporary), make_record(temporary, stage, rows, provenance))
+        about = make_record(temporary, stage, rows, provenance)
+        if isinstance(repeated := tables.get(REPEATED.get(stage, "")), pd.DataFrame):
+            about |= {} if (columns := table_for_record(repeated)) is None else {TABLE: columns}
+        pending = write_json(record_path(temporary), about)
         move_into_place(temporary, final)
         replace(pending, record_path(final))
     return final
@@ -133,6 +140,38 @@ def record(file: Path) -> dict[str, Any] | None:
     if len(fitting) > 1:  # files of one size: the content decides
         fitting = [entry for entry in fitting if entry["sha256"] == checksum(file)] or fitting
     return fitting[0]
+
+
+def table_for_record(table: pd.DataFrame) -> dict[str, list[float | None]] | None:
+    """Return a small table of numbers as a record holds it: column -> values, None for what is not known.
+
+    None where a number is infinite, which JSON cannot say.
+    """
+    columns = {str(name): values.to_numpy(dtype=np.float64, na_value=np.nan) for name, values in table.items()}
+    if any(np.isinf(values).any() for values in columns.values()):
+        return None
+    return {
+        name: [None if math.isnan(value) else value for value in values.tolist()] for name, values in columns.items()
+    }
+
+
+def recorded_table(file: Path) -> dict[str, list[float]] | None:
+    """Return the small table that the record of the stage at `file` repeats, NaN for what is not known.
+
+    None where it repeats none, as an earlier selviz wrote it. SelvizError where the stage is missing or damaged.
+    """
+    about = record(file)
+    if about is None:
+        raise SelvizError(f"{file} is missing")
+    columns, stage = about.get(TABLE), file.stem
+    declared = stored_columns(stage).get(REPEATED.get(stage, ""), {})
+    if not isinstance(columns, dict) or not columns or not columns.keys() <= declared.keys():
+        return None
+    try:
+        table = {name: [math.nan if value is None else float(value) for value in columns[name]] for name in columns}
+    except (TypeError, ValueError):
+        return None
+    return table if len({len(values) for values in table.values()}) == 1 else None
 
 
 def settle(file: Path) -> None:

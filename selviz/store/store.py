@@ -1,5 +1,6 @@
 """The store as notebooks, commands and pages see it: `store = Store("data"); store.units("run", "conv1.relu")`."""
 
+import errno
 import os
 import secrets
 import tempfile
@@ -19,6 +20,7 @@ from selviz.store.files import StrPath, check_name, is_name, read_json, sql_path
 from selviz.store.images import image_folder
 from selviz.store.queries import Fix, check, opened, read, read_column
 from selviz.store.schema import TABLES, stages_read, unit_measures, view_query
+from selviz.store.stage_files import recorded_table
 from selviz.store.unit_search import ALL, Wanted
 from selviz.system.durable_files import move_into_place
 from selviz.text.safe_text import FORMULA_STARTS
@@ -49,7 +51,7 @@ class Store:
         """Return the names of all runs, finished or not; other folders that lie there are passed over."""
         try:
             with os.scandir(self.path / "runs") as entries:
-                return sorted(entry.name for entry in entries if is_name(entry.name) and entry.is_dir())
+                return sorted(entry.name for entry in entries if is_name(entry.name) and _is_folder(entry))
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
@@ -91,16 +93,19 @@ class Store:
     def layers_of(self, runs: Sequence[str]) -> pd.DataFrame:
         """Return `layers` of runs that have one network's layers, as one table with a column `run` first.
 
-        Files are opened many at a time. A run that is damaged, and one whose layers are others than the first run's,
-        raises SelvizError.
+        They are read from the stages' records, and where these lack them from the files, many at a time. A run that is
+        damaged, and one whose layers are others than the first run's, raises SelvizError.
         """
         runs = list(runs)
         if not runs:
             return pd.DataFrame({"run": []})
-        names = self.layers(runs[0])[["layer", "depth", "signed", "squeeze", "units"]]
+        one = self.layers(runs[0])
+        names = one[["layer", "depth", "signed", "squeeze", "units"]]
 
         def together(first: int) -> pd.DataFrame:
             files = {f"m{n}": self._files(run, ("metrics",))["metrics"] for n, run in enumerate(runs[first:][:AT_ONCE])}
+            if (repeated := _recorded(list(files.values()), first)) is not None:
+                return repeated
             queries = (f"SELECT {first + n} AS number, * FROM m{n}.layers" for n in range(len(files)))
             return read(files, " UNION ALL BY NAME ".join(queries), (), self._fix(runs[first], ("metrics",)))
 
@@ -112,8 +117,9 @@ class Store:
             raise SelvizError("These runs do not have the same layers.")
         repeated = pd.concat([names.drop(columns="units")] * len(runs), ignore_index=True)
         layers = layers.assign(**{str(name): repeated[name] for name in repeated})
-        columns = list(self.layers(runs[0]))
-        return layers[columns].assign(run=np.repeat(runs, len(names)))[["run", *columns]]
+        columns = list(one)
+        layers = layers.reindex(columns=columns).astype(one.dtypes)
+        return layers.assign(run=np.repeat(runs, len(names)))[["run", *columns]]
 
     def units(self, run: str, layer: str | None = None) -> pd.DataFrame:
         """Return every unit of the run or of one layer: si with its null, preferred_class, mean_activation, dead,
@@ -508,6 +514,36 @@ class Store:
 
     def _empty(self) -> str:
         return f"The store {self.path} has no runs yet: selviz demo{self._data()}"
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder, or a link to one; one that the system does not let us look at may be."""
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        return error.errno not in (errno.ELOOP, errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
+
+
+def _recorded(files: list[Path], first: int) -> pd.DataFrame | None:
+    """Return the layers in the records of metrics, as one table; `number` counts the files from `first`.
+
+    None where a record is damaged, lacks them, or has other columns than the first.
+    """
+    columns: dict[str, list[float]] = {}
+    for number, file in enumerate(files, first):
+        try:
+            table = recorded_table(file)
+        except TransientError:
+            raise
+        except SelvizError:  # whoever opens it says so, with the way to write it again
+            return None
+        if table is None or (columns and columns.keys() != {"number", *table}):
+            return None
+        table["number"] = [float(number)] * len(table["layer"])
+        for name, values in table.items():
+            columns.setdefault(name, []).extend(values)
+    found = pd.DataFrame(columns)
+    return found.astype({name: np.int64 for name in ("number", "layer", "units", "dead") if name in found})
 
 
 def _spreadsheet_safe(connection: duckdb.DuckDBPyConnection, query: str) -> str:

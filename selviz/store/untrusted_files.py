@@ -7,16 +7,19 @@ stored network is run for the first time in a process of its own: `network_probl
 
 import contextlib
 import json
+import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, NamedTuple, cast
 
 import duckdb
+import pandas as pd
 import safetensors
 
 from selviz.config import first_invalid_setting, is_number
@@ -26,9 +29,14 @@ from selviz.store.images import PIXELS
 from selviz.store.integrity import LISTED
 from selviz.store.queries import CONFIG
 from selviz.store.schema import stored_columns
+<<<<<<< HEAD
 from selviz.store.stage_files import record, stage_is_whole
 from selviz.system.image_fingerprint import fingerprint as image_fingerprint
 from selviz.system.processes import TRIAL_MEMORY, environment, takes_more_than
+=======
+from selviz.store.stage_files import REPEATED, record, recorded_table, stage_is_whole
+from selviz.system.processes import ROOT, TRIAL_MEMORY, environment, takes_more_than
+>>>>>>> 9e971f3 (Hardened further: a visit's quotas, slow requests ended, typed text out of the log, workers that end with their sweep and none without /dev/shm, failing calls in one harness, Overview of 3,000 runs from the records)
 
 OPTIONAL = (WEIGHTS, NETWORK)  # the second is data too, and checked step by step each time it is opened
 TRIAL_S = 90.0  # for a network to be tried
@@ -64,6 +72,8 @@ def validate_untrusted_run(run: Path, images: Path, fingerprint: str) -> str | N
         return "its summary lacks numbers that every run has"
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
         return "its summary lacks the names of the classes"
+    if wrong := _repeated_problem(run / "metrics.duckdb"):
+        return wrong
     with _alone([run / "capture.duckdb"]) as connection:
         counted = connection.execute("SELECT coalesce(sum(units), 0)::BIGINT FROM file0.layers").fetchone()
         (units,) = cast(tuple[int], counted)
@@ -87,53 +97,85 @@ def validate_untrusted_run(run: Path, images: Path, fingerprint: str) -> str | N
         return "its summary does not list its files"
     if (run / WEIGHTS).exists() and listed.get(WEIGHTS, known := file_sha256(run / WEIGHTS)) != known:
         return f"{WEIGHTS} is not what its summary says"
+<<<<<<< HEAD
     labelled = (classes, labels)
     if (images / PIXELS).exists() and (wrong := pixels_problem(images / PIXELS, labelled, fingerprint)):
         return wrong
     return _weights_problem(run / WEIGHTS) or network_problems([run])[run]
+=======
+    if wrong := _weights_problem(run / WEIGHTS):
+        return wrong
+    if (problem := network_problems([run])[run]) is None:
+        return None
+    if problem.may_pass:
+        raise TransientError(f"The run cannot be imported now: {problem.message}; nothing was stored, so try again.")
+    return problem.message
+>>>>>>> 9e971f3 (Hardened further: a visit's quotas, slow requests ended, typed text out of the log, workers that end with their sweep and none without /dev/shm, failing calls in one harness, Overview of 3,000 runs from the records)
 
 
-def network_problems(folders: Sequence[Path]) -> dict[Path, str | None]:
+class NetworkProblem(NamedTuple):
+    """Why a stored network was not found to be sound; `may_pass` where that says nothing of the network itself."""
+
+    message: str
+    may_pass: bool = False
+
+
+def network_problems(folders: Sequence[Path]) -> dict[Path, NetworkProblem | None]:
     """Return what is wrong with the stored network in each run's folder, None where there is none or it runs.
 
     Each runs in a process of its own kind, with limits of memory and time (`selviz.networks.first_run`): one that takes
     too much of either, or ends its process, is refused.
     """
-    problems: dict[Path, str | None] = dict.fromkeys(folders)
+    found: dict[Path, NetworkProblem | None] = dict.fromkeys(folders)
     left = [folder for folder in folders if (folder / NETWORK).exists()]
     while left:
-        command = [sys.executable, "-P", "-m", "selviz.networks.first_run", *map(str, left)]
-        with subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment()
-        ) as process:
-            under_way, why = None, ""
-            try:
-                for line in _lines(process):
-                    if "begins" in line:
-                        under_way = Path(line["begins"])
-                        continue
-                    problems[Path(line["folder"])] = (
-                        line["problem"] and f"its network cannot be used ({line['problem']})"
-                    )
-                    left.remove(Path(line["folder"]))
-                    under_way = None
-            except TimeoutError:
-                why = f"took more than {TRIAL_S:g} s"
-                process.kill()
-            except MemoryError:
-                why = f"took more than {TRIAL_MEMORY / 2**30:g} GB of memory"
-                process.kill()
-            status = process.wait()
-        if not left:
-            break
-        if under_way is None:  # it never began: nothing was tried, so nothing is known to be sound
-            return {
-                **problems,
-                **dict.fromkeys(left, "its network could not be tried: no process could be started for it"),
-            }
-        problems[under_way] = f"its network {why or f'ended the process that tried it (status {status})'}"
-        left.remove(under_way)
-    return problems
+        if (under_way := _try_networks(left, found)) is not None:
+            left.remove(under_way)
+        elif left:  # it never began: nothing was tried, so nothing is known to be sound
+            problem = NetworkProblem("its network could not be tried: no process could be started for it", True)
+            return {**found, **dict.fromkeys(left, problem)}
+    return found
+
+
+def _try_networks(left: list[Path], found: dict[Path, NetworkProblem | None]) -> Path | None:
+    """Try networks in one process, moving each from `left` to `found`; return the one at which the process ended."""
+    named = {os.path.abspath(folder): folder for folder in left}  # the process works in a folder of its own
+    under_way, why = None, ""
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "selviz.networks.first_run", *named],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd=ROOT,
+            env=environment(),
+        )
+    except (OSError, MemoryError):
+        return None
+    with process:
+        try:
+            for line in _lines(process):
+                if "begins" in line:
+                    under_way = named[line["begins"]]
+                    continue
+                folder, problem, under_way = named[line["folder"]], line["problem"], None
+                message = f"its network cannot be used ({problem})"
+                found[folder] = NetworkProblem(message, line["may_pass"]) if problem else None
+                left.remove(folder)
+        except TimeoutError:
+            why = f"took more than {TRIAL_S:g} s"
+            process.kill()
+        except MemoryError:
+            why = f"took more than {TRIAL_MEMORY / 2**30:g} GB of memory"
+            process.kill()
+    if under_way is not None:
+        status = process.returncode
+        outside = not why and status == -getattr(signal, "SIGKILL", 9)  # as where the machine has no memory left
+        if outside:
+            why = "was being tried when its process was ended from outside; try again"
+        why = why or f"ended the process that tried it (status {status})"
+        found[under_way] = NetworkProblem(f"its network {why}", outside)
+    return under_way
 
 
 def _lines(process: subprocess.Popen[bytes]) -> Iterator[dict[str, Any]]:
@@ -196,6 +238,17 @@ def files_problem(files: list[Path]) -> str | None:
             needed = {(f"file{number}", table, f"{name} {type_}") for name, type_ in types.items()}
             if missing := sorted(needed - columns):
                 return f"{file.name} lacks the column {'.'.join(missing[0][1:])}"
+    return None
+
+
+def _repeated_problem(file: Path) -> str | None:
+    """What is wrong with the small table that the record of a stage repeats."""
+    if (repeated := recorded_table(file)) is None:
+        return None
+    with _alone([file]) as connection:
+        stored = connection.execute(f"SELECT * FROM file0.{REPEATED[file.stem]}").df().astype(float)
+    if set(repeated) != set(stored) or not stored.equals(pd.DataFrame(repeated)[list(stored)]):
+        return f"{file.name} {UNFIT}"
     return None
 
 

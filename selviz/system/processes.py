@@ -1,4 +1,4 @@
-"""The processes that selviz starts, and how they end: `environment()`, `detached()`, `end_soon()`."""
+"""The processes that selviz starts, and how they end: `environment()`, `detached()`, `end_soon()`, `end_with(parent)`."""
 
 import atexit
 import gc
@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,13 +22,16 @@ HOME = Path(__file__).resolve().parents[2]
 LIMITS_OWN_MEMORY = find_spec("resource") is not None and Path("/proc/self/statm").exists()
 TRIAL_MEMORY = 4 * 2**30  # bytes, beyond its imports, of a process that tries a stranger's network
 _IMPORTS = 2**30  # bytes that a process takes, at most, before it begins what it was started for
+ROOT = Path(HOME.anchor)  # a folder that is always there, for a child to work in
+POLL_S = 1.0  # between two looks whether a parent lives
 
 
 def environment() -> dict[str, str]:
     """Return this process's variables for a child that is to import this selviz, wherever it runs."""
     # An empty part would be the current folder, where a stray random.py could stand in for Python's own.
     path = os.pathsep.join([str(HOME), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))])
-    return {**os.environ, "PYTHONPATH": path}
+    # "Safe path" says the same of the folder itself, to this child and to those that it starts.
+    return {**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
 
 
 def detached(low_priority: bool = False) -> dict[str, Any]:
@@ -66,3 +71,14 @@ def takes_more_than(process: subprocess.Popen[bytes], limit: int) -> bool:
 def end_soon() -> None:
     """Let this process end without Python's last collection: among all that torch made, that takes a second."""
     atexit.register(gc.freeze)
+
+
+def end_with(parent: int) -> None:
+    """End this process, which `parent` started, soon after that one has ended, however it did."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(POLL_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()

@@ -56,6 +56,7 @@ class Visitor:
         self.query = ""
         self.told: str | None = None
         self.pages: dict[str, str] = {}
+        self.session_id = ""
         self.finished, self.asked = False, 0
         self._page, self._path = "", ""
         self.begun = False
@@ -220,6 +221,7 @@ class Visitor:
     def _begin(self, message: ForwardMsg) -> None:
         self._fragments = list(message.metadata.run.fragment_ids)
         self._longest = message.new_session.config.max_cached_message_age
+        self.session_id = message.new_session.initialize.session_id
         self.begun = self.begun or not self._fragments
         for place, drawn in self._drawn.items():
             if not self._fragments or drawn.fragment in self._fragments:

@@ -1,11 +1,15 @@
 """Sweeps on real workers: what is finished stays, what failed says why, and the same sweep again goes on."""
 
+import contextlib
 import json
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -156,3 +160,56 @@ def test_the_demo_is_a_job_like_any_other(tmp_path):
     with pytest.raises(ValueError, match="broken"), background_jobs.working(demo.place(tmp_path), "the demo"):
         raise ValueError("broken")
     assert demo.status(tmp_path)["state"] == "failed" and demo.status(tmp_path)["reason"] == "broken"
+
+
+def _living(pids):
+    """Those of the processes that have not ended."""
+    living = []
+    for pid in pids:
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX":
+                living.append(pid)
+        except OSError:
+            continue
+    return living
+
+
+def _descendants(pid):
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+    found = {pid}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found - {pid}
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks processes up in /proc")
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
+def test_a_sweep_that_is_ended_leaves_no_worker_behind_and_goes_on_when_typed_again(tmp_path, how):
+    argv = [*SWEEP, "--alphas=-1,1", "--epochs", "200", "--workers", "2", "--data", str(tmp_path), "--threads", "1"]
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 200
+    while process.poll() is None and not list(tmp_path.glob("runs/*/claim.json")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    children = _descendants(process.pid)
+    assert len(children) >= 2
+    process.send_signal(how)
+    process.wait(60)
+    deadline = time.monotonic() + 30
+    while _living(children) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert _living(children) == []
+    assert set(Store(tmp_path).runs()["state"]) <= {"unfinished"}
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs unshare")
+def test_a_sweep_trains_one_run_after_the_other_where_there_is_no_dev_shm(tmp_path):
+    argv = [*SWEEP, "--alphas=-1,1", "--epochs", "1", "--max-images", "60", "--workers", "2", "--json"]
+    hidden = "mount -t tmpfs -o ro tmpfs /dev/shm && exec " + shlex.join([*argv, "--data", str(tmp_path)])
+    done = subprocess.run(["unshare", "-rm", "sh", "-c", hidden], capture_output=True, text=True)
+    if "unshare" in done.stderr or "mount:" in done.stderr:
+        pytest.skip("nothing may be mounted here")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert [row["state"] for row in json.loads(done.stdout)] == ["finished"] * 2

@@ -29,7 +29,10 @@ def part():
     st.fragment(boom)()
 
 def button():
-    st.button("break", on_click=boom)
+    typed = st.text_area("A claim", "secret idea: units see hats\\nsecond line")
+    def quote():
+        raise ValueError(f"cannot read {typed!r} or {typed.splitlines()[1]}, a detail that is nobody's business")
+    st.button("break", on_click=quote)
 
 units.show, unit.show, compare.show = boom, part, button
 sys.argv[0] = "streamlit"
@@ -63,6 +66,7 @@ def test_any_error_is_one_sentence_with_a_number_that_the_log_repeats(own_store,
     with answering(process, f"{address}/_stcore/health", log.read_text):
         said = asyncio.run(break_everything(address))
         unfit = asked(f"{address}/health")[::2] if entry == "serve.py" else None
+    assert "units see hats" not in log.read_text() and "second line" not in log.read_text()
     numbers = []
     for errors, exceptions in said:
         assert exceptions == [] and len(errors) == 1, said

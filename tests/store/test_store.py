@@ -61,6 +61,23 @@ def test_layers_of_many_runs_are_those_of_each(shared):
     assert next(iter(together)) == "run" and shared.layers_of([]).empty
 
 
+def test_layers_are_read_from_records_without_opening_a_file_and_from_files_where_records_lack_them(store, monkeypatch):
+    from selviz.store import store as module
+    from selviz.store.files import read_json, write_json
+
+    runs = [make_run(store, seed=seed) for seed in (0, 1)]
+    expected = store.layers_of(runs)
+    opened = []
+    read = module.read
+    monkeypatch.setattr(module, "read", lambda files, *rest: opened.append(list(files)) or read(files, *rest))
+    pd.testing.assert_frame_equal(store.layers_of(runs), expected)
+    assert all(len(files) < 3 and "m0" not in files for files in opened)
+    record = store.run_path(runs[1]) / "metrics.json"
+    write_json(record, {name: value for name, value in read_json(record).items() if name != "table"})
+    pd.testing.assert_frame_equal(store.layers_of(runs), expected)
+    assert ["m0", "m1"] in opened
+
+
 def test_layers_of_runs_with_other_layers_or_a_damaged_file_are_refused(store):
     first, second = make_run(store), make_run(store, alpha=1)
     folder, tables = store.run_path(second), metrics(activations(0))

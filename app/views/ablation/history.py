@@ -64,13 +64,17 @@ def _step(by: int) -> None:
 def _groups(run: str, units: Units) -> None:
     sizes = reads.store().units(run).groupby("layer", sort=False).size().to_dict()
     known = list_groups(reads.data())
-    if not len(known):
+    if left_out := known.attrs["left_out"]:
+        st.caption(
+            f"{numbers.counted(len(left_out), 'group')} cannot be read and is left out: "
+            f"{safe_text.code(next(iter(left_out.values())))}"
+        )
+    if not len(known) and not left_out:
         st.caption("No group is saved yet. Save the chosen units under a name to silence them again with one click.")
     for row in known.to_dict("records"):
         key = row["group"]
-        there, _ = unit_lists.parse_existing_units(
-            unit_lists.format_units(read_group(reads.data(), key)["units"]), sizes
-        )
+        units_of_group = read_group(reads.data(), key)["units"]
+        there, _ = unit_lists.parse_existing_units(unit_lists.format_units(units_of_group), sizes)
         label = numbers.counted(sum(map(len, there.values())), "unit")
         with st.container(horizontal=True, gap="xsmall", vertical_alignment="center"):
             st.button(

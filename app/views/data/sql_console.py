@@ -16,12 +16,13 @@ import streamlit as st
 from selviz.errors import SelvizError, TransientError
 from selviz.store import Store, sql_process
 
-from ...compute import queues, scheduler
+from ...compute import queues, quotas, scheduler
 from ...state import address, caches, reads, reruns
 
 SECONDS = 10.0
 AT_ONCE = 2  # queries of all visitors together; a visitor has one at a time
 CACHE_MB = 60
+MAX_KEPT = 500_000  # characters of the queries of one visit that are too long for a link
 MARK = "too-long-"
 
 
@@ -49,8 +50,12 @@ def query_token(query: str) -> str:
     """Return what stands for the query in the address: itself, or a mark of it if it is too long for a link."""
     if len(quote(query)) <= address.MAX_LINK_LENGTH:
         return query
-    mark = MARK + hashlib.sha256(query.encode()).hexdigest()[:12]
-    st.session_state.setdefault("queries", {})[mark] = query
+    mark = MARK + hashlib.sha256(query.encode(errors="surrogatepass")).hexdigest()[:12]
+    kept: dict[str, str] = st.session_state.setdefault("queries", {})
+    kept.pop(mark, None)
+    kept[mark] = query
+    while len(kept) > 1 and sum(map(len, kept.values())) > MAX_KEPT:
+        del kept[next(iter(kept))]
     return mark
 
 
@@ -65,7 +70,12 @@ def _answers() -> caches.PickledLRU:
 
 
 def _ask(query: str, runs: tuple[str, ...] | None, limit: int) -> dict[str, Any]:
-    """Ask in this visitor's turn, of which they have one; a newer request of theirs ends the query's process."""
+    """Ask in this visitor's turn, of which they have one; a newer request of theirs ends the query's process.
+
+    TransientError where the visit has asked for as many as it may.
+    """
+    if wait := quotas.QUERIES.take(scheduler.visitor()):
+        raise TransientError(quotas.QUERIES.message(wait))
     with _scheduler().turn(scheduler.visitor(), queues.SETTLING, lambda ahead: reruns.stop_if_superseded()):
         started = time.perf_counter()
         try:

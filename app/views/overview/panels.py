@@ -109,8 +109,9 @@ def against_si(runs: pd.DataFrame, column: str) -> None:
 
 
 @st.cache_data(max_entries=16, show_spinner="Reading the layers ...")
-def _layers(folder: str, stamps: tuple, runs: tuple) -> tuple[pd.DataFrame, list[str]]:
-    """Return the layers of all runs as one table with a column `run`, and what could not be read."""
+def _layers(folder: str, versions: tuple, names: str) -> tuple[pd.DataFrame, list[str]]:
+    """The layers of all runs, named a line each, as one table with a column `run`, and what could not be read."""
+    runs = names.split("\n")
     with contextlib.suppress(SelvizError):  # all at once, unless one of them is damaged
         return Store(folder).layers_of(runs), []
     parts, troubles = [], []
@@ -124,8 +125,8 @@ def _layers(folder: str, stamps: tuple, runs: tuple) -> tuple[pd.DataFrame, list
 
 def layers(runs: pd.DataFrame, column: str) -> None:
     """Show mean SI of each layer, a line an alpha."""
-    names = tuple(runs["run"])
-    table, troubles = _layers(reads.data(), tuple(map(reads.run_version, names)), names)
+    names = runs["run"].tolist()
+    table, troubles = _layers(reads.data(), reads.stage_versions(names, "metrics"), "\n".join(names))
     for trouble in troubles[:3]:
         st.error("A run could not be read and is left out here; nothing was lost.", icon=":material/error:")
         st.code(trouble, language=None, wrap_lines=True)

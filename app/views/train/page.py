@@ -6,7 +6,7 @@ import streamlit as st
 
 from selviz.runs import background_jobs
 
-from ...compute import jobs
+from ...compute import jobs, quotas, scheduler
 from ...page import frame, job_panels
 from ...state import address, reads
 from . import panels
@@ -30,13 +30,16 @@ def show() -> None:
             configs, words = requested
             new = background_jobs.place(reads.data(), panels.sweep_name(configs)).name
             busy = panels.another(new)
+            wait = quotas.STUDIES.wait(scheduler.visitor())
             count = f"{len(configs)} network" + ("" if len(configs) == 1 else "s")
             if jobs.demo_allowed():
                 st.button(
                     f"Train {count}", type="primary", icon=":material/play_arrow:", key="train-start",
                     on_click=panels.start, args=(configs, words), width="stretch",
-                    **job_panels.writing_control(bool(busy)),
+                    **job_panels.writing_control(bool(busy or wait)),
                 )  # fmt: skip
+                if wait:
+                    st.caption(quotas.STUDIES.message(wait))
                 if busy:
                     st.caption("Another sweep is training on this machine: stop it, or wait for its end.")
                 st.caption("The same in a shell:")

@@ -1,5 +1,7 @@
 """The pieces of the Train page: `settings()` gives the sweep that was asked for, `watch(job)` shows one."""
 
+import math
+
 import pandas as pd
 import streamlit as st
 
@@ -12,7 +14,7 @@ from selviz.store import read_json
 from selviz.system.write_access import read_only
 from selviz.text import numbers, safe_text
 
-from ...compute import jobs
+from ...compute import jobs, quotas, scheduler
 from ...look import theme
 from ...page import job_panels, tables
 from ...state import address, reads
@@ -50,9 +52,12 @@ def settings() -> tuple[list[RunConfig], list[str]] | None:
                     typed[name] = st.text_input(_title(name), default, key=f"train-{name}", help=_help(name))
     try:
         values = {name: parse_values(name, text.replace(" ", "")) for name, text in typed.items()}
-        configs = grid({"model": [model], "dataset": [dataset], **values})
-        if len(configs) > MOST_RUNS:
-            raise SelvizError(f"That would be {len(configs):,} runs; {MOST_RUNS} are as many as this page starts.")
+        number = math.prod(map(len, values.values()))
+        if number <= 10 * MOST_RUNS:  # some combinations may be one run
+            configs = grid({"model": [model], "dataset": [dataset], **values})
+            number = len(configs)
+        if number > MOST_RUNS:
+            raise SelvizError(f"That would be {number:,} runs; {MOST_RUNS} are as many as this page starts.")
     except SelvizError as error:
         st.code(str(error), language=None, wrap_lines=True)
         return None
@@ -66,7 +71,7 @@ def settings() -> tuple[list[RunConfig], list[str]] | None:
 def start(configs: list[RunConfig], words: list[str]) -> None:
     """Start the sweep, or goes on with it, and shows it."""
     place = background_jobs.place(reads.data(), sweep_name(configs))
-    if not jobs.demo_allowed() or read_only() or another(place.name):
+    if not jobs.demo_allowed() or read_only() or another(place.name) or quotas.STUDIES.take(scheduler.visitor()):
         return
     from selviz.runs.sweep import shape
 
