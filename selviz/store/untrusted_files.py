@@ -29,14 +29,9 @@ from selviz.store.images import PIXELS
 from selviz.store.integrity import LISTED
 from selviz.store.queries import CONFIG
 from selviz.store.schema import stored_columns
-<<<<<<< HEAD
-from selviz.store.stage_files import record, stage_is_whole
-from selviz.system.image_fingerprint import fingerprint as image_fingerprint
-from selviz.system.processes import TRIAL_MEMORY, environment, takes_more_than
-=======
 from selviz.store.stage_files import REPEATED, record, recorded_table, stage_is_whole
+from selviz.system.image_fingerprint import fingerprint as image_fingerprint
 from selviz.system.processes import ROOT, TRIAL_MEMORY, environment, takes_more_than
->>>>>>> 9e971f3 (Hardened further: a visit's quotas, slow requests ended, typed text out of the log, workers that end with their sweep and none without /dev/shm, failing calls in one harness, Overview of 3,000 runs from the records)
 
 OPTIONAL = (WEIGHTS, NETWORK)  # the second is data too, and checked step by step each time it is opened
 TRIAL_S = 90.0  # for a network to be tried
@@ -97,12 +92,9 @@ def validate_untrusted_run(run: Path, images: Path, fingerprint: str) -> str | N
         return "its summary does not list its files"
     if (run / WEIGHTS).exists() and listed.get(WEIGHTS, known := file_sha256(run / WEIGHTS)) != known:
         return f"{WEIGHTS} is not what its summary says"
-<<<<<<< HEAD
     labelled = (classes, labels)
     if (images / PIXELS).exists() and (wrong := pixels_problem(images / PIXELS, labelled, fingerprint)):
         return wrong
-    return _weights_problem(run / WEIGHTS) or network_problems([run])[run]
-=======
     if wrong := _weights_problem(run / WEIGHTS):
         return wrong
     if (problem := network_problems([run])[run]) is None:
@@ -110,7 +102,6 @@ def validate_untrusted_run(run: Path, images: Path, fingerprint: str) -> str | N
     if problem.may_pass:
         raise TransientError(f"The run cannot be imported now: {problem.message}; nothing was stored, so try again.")
     return problem.message
->>>>>>> 9e971f3 (Hardened further: a visit's quotas, slow requests ended, typed text out of the log, workers that end with their sweep and none without /dev/shm, failing calls in one harness, Overview of 3,000 runs from the records)
 
 
 class NetworkProblem(NamedTuple):

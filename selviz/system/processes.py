@@ -1,4 +1,4 @@
-"""The processes that selviz starts, and how they end: `environment()`, `detached()`, `end_soon()`, `end_with(parent)`."""
+"""The processes that selviz starts, and how they end: `environment()`, `detached()`, `end_soon()`, `end_with(pid)`."""
 
 import atexit
 import gc
