@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from selviz.datasets import Dataset
@@ -75,8 +76,9 @@ def capture_dataset(
         stored_images.write(store, dataset)
         write_more(folder)
 
-    read = read_network(source, dataset)
-    return store_network(store, folder, facts, read, dataset, report, finish=finish, history=history)
+    with torch.random.fork_rng(devices=[]):  # what the caller draws next stays what it was
+        read = read_network(source, dataset)
+        return store_network(store, folder, facts, read, dataset, report, finish=finish, history=history)
 
 
 def facts_of(source: ImportSource, dataset: Dataset) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pandas as pd
+import torch
 from torch import nn
 
 from selviz.datasets import Dataset
@@ -103,8 +104,10 @@ class EpochRecording:
         if unknown := sorted({*given} - {*GIVEN}):
             raise SelvizError(f"An epoch has no {unknown[0]!r}; it may have {', '.join(GIVEN)}.")
         seconds = time.monotonic() - self._since
-        network, reported = self._network(model), self.dataset.without_sealed()
-        logits, activations = observe(network, reported.inputs())
+        reported = self.dataset.without_sealed()
+        with torch.random.fork_rng(devices=[]):  # a training that is recorded is the same training
+            network = self._network(model)
+            logits, activations = observe(network, reported.inputs())
         labels, classes = reported.eval_labels, len(reported.class_names)
         measured = [unit_tables.layer_metrics(values, labels, classes) for values in activations]
         accuracy = float((logits.argmax(1) == labels).double().mean())

@@ -127,7 +127,39 @@ def test_a_capture_that_is_cut_off_goes_on_with_the_same_call(tmp_path, normaliz
     assert selviz.capture(make_model(), normalized, "mine", store=tmp_path).summary["units"] == 20
 
 
+def test_a_model_on_another_device_with_some_modules_in_training_is_left_as_it_was(tmp_path, normalized):
+    """Weights, device, the mode of every module, gradients and torch's random numbers."""
+    from tests.helpers.second_device import HERE, SecondDevice, move_module
+
+    model = make_model().train()
+    model[1].eval()  # a frozen batch norm
+    model[0].weight.requires_grad_(False)
+    expected = selviz.capture(model, normalized, "here", store=tmp_path)
+    modes = [module.training for module in model.modules()]
+    with SecondDevice():
+        move_module(model)
+        before = torch.get_rng_state()
+        run = selviz.capture(model, normalized, "there", store=tmp_path)
+        assert torch.equal(torch.get_rng_state(), before)
+        assert {value.device for value in model.state_dict().values()} == {HERE}
+        assert [module.training for module in model.modules()] == modes
+        assert [part.requires_grad for part in model.parameters()][:2] == [False, True]
+    np.testing.assert_array_equal(run.units()["si"], expected.units()["si"])
+
+
+@pytest.mark.parametrize("keys", [("pixel_values", "labels"), ("image", "label")])
+def test_a_loader_of_dicts_as_transformers_give_them_will_do(tmp_path, normalized, keys):
+    images, labels = normalized
+    items = [dict(zip(keys, pair)) for pair in zip(images, labels)]
+    run = selviz.capture(make_model(), DataLoader(items, batch_size=7), "mine", store=tmp_path)
+    same = selviz.capture(make_model(), normalized, "same", store=tmp_path)
+    np.testing.assert_allclose(run.units()["si"], same.units()["si"], atol=1e-6)
+
+
 BAD = {
+    "a dict with pixels, answer, and no pair": lambda x, y: [{"pixels": x[0], "answer": 1}] * 9,
+    "labels of the shape [60, 3]": lambda x, y: DataLoader(TensorDataset(x, nn.functional.one_hot(y, 3)), 7),
+    "and more are more than fit here": lambda x, y: endless(x),
     "not a pair of image and label": lambda x, y: DataLoader(x, batch_size=7),
     "Labels go from 0 to 2 and there are 2 classes": lambda x, y: ((x, y), ["a", "b"]),
     "Labels go from -1 to 1": lambda x, y: (x, y - 1),
@@ -142,8 +174,14 @@ BAD = {
 }
 
 
+def endless(images):
+    while True:
+        yield images.expand(3, 60, 3, 6, 6).flatten(0, 1), torch.arange(180) % 3
+
+
 @pytest.mark.parametrize("sentence", BAD)
-def test_data_that_does_not_fit_is_one_sentence_and_leaves_no_run(tmp_path, normalized, sentence):
+def test_data_that_does_not_fit_is_one_sentence_and_leaves_no_run(tmp_path, normalized, sentence, monkeypatch):
+    monkeypatch.setattr("selviz.datasets.in_memory.LARGEST", 10**5)
     data, classes = BAD[sentence](*normalized), CLASSES
     if isinstance(data, tuple) and isinstance(data[0], tuple):
         data, classes = data

@@ -41,7 +41,8 @@ class Elsewhere(torch.Tensor):
         return self.held.tolist()
 
     def __deepcopy__(self, memo):
-        return Elsewhere(self.held.clone())
+        copied = Elsewhere(self.held.detach().clone())
+        return torch.nn.Parameter(copied, self.requires_grad) if getattr(self, "_is_param", False) else copied
 
     @classmethod
     def __torch_dispatch__(cls, function, types, args=(), kwargs=None):
@@ -78,12 +79,10 @@ class SecondDevice(TorchDispatchMode):
         return run(function, args, kwargs or {})
 
 
-def on_second_device(network):
-    """A copy of a UnitNetwork whose weights are on the second device."""
-    moved = copy.copy(network)
-    moved.root = copy.deepcopy(network.root)
+def move_module(root):
+    """Move the weights of a module to the second device."""
     with torch.no_grad():
-        for module in moved.root.modules():
+        for module in root.modules():
             for name, parameter in list(module._parameters.items()):
                 if parameter is not None:
                     held = Elsewhere(parameter.detach().clone())
@@ -91,6 +90,13 @@ def on_second_device(network):
             for name, buffer in list(module._buffers.items()):
                 if buffer is not None:
                     module._buffers[name] = Elsewhere(buffer.clone())
+
+
+def on_second_device(network):
+    """A copy of a UnitNetwork whose weights are on the second device."""
+    moved = copy.copy(network)
+    moved.root = copy.deepcopy(network.root)
+    move_module(moved.root)
     import threading
 
     from selviz.networks import graph_surgery

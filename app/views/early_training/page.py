@@ -33,7 +33,8 @@ def show() -> None:
             panels.trajectories(run, layer)
         with right:
             panels.rising(run, layer)
-        panels.silencing(run)
+        if about.get("kind") != "imported":  # a recorded training keeps no weights of its epochs
+            panels.silencing(run)
     else:
         elsewhere = about.get("kind") == "imported"
         st.info(
