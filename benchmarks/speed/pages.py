@@ -153,13 +153,18 @@ def main() -> None:
     parser.add_argument("--demo", type=Path, help="a store to use as the small one")
     parser.add_argument("--keep", type=Path, help="where the generated stores are, or shall be kept")
     parser.add_argument("--pages", help="only these, parted by commas")
+    parser.add_argument("--stores", default=",".join(["demo", *SIZES]), help="only these of demo, large and many")
     parser.add_argument("--visits", type=int, default=9)
     settings = parser.parse_args()
-    pages = sorted(path.stem for path in (MAIN.parent / "views").glob("[a-z]*.py"))
+    pages = sorted(path.parent.name for path in (MAIN.parent / "views").glob("[a-z]*/page.py"))
     pages = [page for page in pages if settings.pages is None or page in settings.pages.split(",")]
     with tempfile.TemporaryDirectory(prefix="selviz-benchmark-") as scratch:
-        stores = {"demo": Store(settings.demo) if settings.demo else small_store(Path(scratch) / "demo")}
+        stores = {}
+        if "demo" in settings.stores.split(","):
+            stores["demo"] = Store(settings.demo) if settings.demo else small_store(Path(scratch) / "demo")
         for name, sizes in SIZES.items():
+            if name not in settings.stores.split(","):
+                continue
             stores[name] = generated_store((settings.keep or Path(scratch)) / name, name, *sizes)
         sent, rows = Sent(), []
         for page in pages:

@@ -1,0 +1,96 @@
+"""Every layer, mode and size of set against the plain way, exhaustively: same predictions, logits within rounding."""
+
+import itertools
+import random
+
+import pytest
+import torch
+
+from selviz import ablation
+from selviz.ablation import Engine
+from selviz.ablation.many_sets import set_logits
+from selviz.networks.unit_network import UnitNetwork
+from tests.helpers.families import FAMILIES, family, interpreted
+
+pytestmark = pytest.mark.slow
+
+MODES = [("zero", None), ("mean", None), ("scale", 0.5), ("scale", 2.0), ("noise", 1.5), ("shuffle", None)]
+WITHIN = 1e-4  # of the logits' deviation
+
+
+def sizes_of(layer):
+    """One unit, five, all but one, all; drawn anew for each layer."""
+    draw = random.Random(layer.name)
+    sizes = {1, min(5, layer.units), layer.units - 1, layer.units} - {0}
+    return [sorted(draw.sample(range(layer.units), size)) for size in sorted(sizes)]
+
+
+def plain_edit(units, mode, factor, seed, activations):
+    """What the mode does to a map [N, U, ...], written once more and without the engine."""
+    chosen = torch.tensor(units)
+
+    def edit(values):
+        images = len(values)
+        generator = torch.Generator().manual_seed(seed)
+        part = values[:, chosen]
+        shape = (-1, len(units), *(1,) * (values.dim() - 2))
+        if mode == "zero":
+            new = torch.zeros_like(part)
+        elif mode == "mean":
+            new = activations[:, chosen].mean(dim=0).view(shape).expand_as(part)
+        elif mode == "scale":
+            new = factor * part
+        elif mode == "noise":
+            draws = torch.randn(images, len(units), generator=generator)
+            new = part + (factor * activations[:, chosen].std(dim=0) * draws).view(images, *shape[1:])
+        else:
+            order = torch.randperm(images, generator=generator).tolist()
+            source = {image: order[place - 1] for place, image in enumerate(order)}
+            new = part[[source[image] for image in range(images)]]
+        values[:, chosen] = new
+        return values
+
+    return edit
+
+
+def assert_same(found, expected, spread, what):
+    assert (found - expected).abs().max() <= WITHIN * spread, what
+    top = expected.topk(2, dim=1).values
+    clear = top[:, 0] - top[:, 1] > WITHIN * spread  # where two classes tie within rounding, either may be first
+    assert torch.equal(found.argmax(dim=1)[clear], expected.argmax(dim=1)[clear]), what
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_layer_in_every_mode_and_size_has_the_plain_ways_predictions(name):
+    """As sets together, and each set alone; then two and three layers at once."""
+    model, inputs = family(name)
+    plain = UnitNetwork(model, inputs[:1])
+    network = plain.for_inference()
+    engine = Engine(network, inputs, torch.arange(len(inputs)) % 10, first=3, batch=5)
+    with torch.no_grad():
+        intact, activations = plain.observe(inputs)
+    by_layer = dict(zip((layer.name for layer in network.layers), activations))
+    for layer, (mode, factor) in itertools.product(network.layers, MODES):
+        sets = sizes_of(layer)
+        together = set_logits(engine, [{layer.name: units} for units in sets], mode, factor, seeds=itertools.count())
+        for seed, (units, found) in enumerate(zip(sets, together, strict=True)):
+            edit = plain_edit(units, mode, factor, seed, by_layer[layer.name])
+            expected = interpreted(plain, inputs, {layer.name: edit})
+            spread = max(float(expected.std()), float(intact.std()))
+            what = (layer.name, mode, factor, len(units))
+            assert_same(found, expected, spread, what)
+            if len(units) <= 5:
+                alone = engine.logits(ablation.changes(engine, {layer.name: units}, mode, factor, seed=seed))
+                assert_same(alone, expected, spread, what)
+    draw = random.Random(0)
+    for count, (mode, factor) in itertools.product((2, 3), MODES[:4]):
+        # Means are those of the intact network, as `changes` has them.
+        layers = sorted(draw.sample(range(len(network.layers)), min(count, len(network.layers))))
+        chosen = {network.layers[position].name: sizes_of(network.layers[position])[1] for position in layers}
+        edits = {one: plain_edit(units, mode, factor, 0, by_layer[one]) for one, units in chosen.items()}
+        expected = interpreted(plain, inputs, edits)
+        spread = max(float(expected.std()), float(intact.std()))
+        (found,) = set_logits(engine, [chosen], mode, factor)
+        assert_same(found, expected, spread, (chosen, mode))
+        alone = engine.logits(ablation.changes(engine, chosen, mode, factor))
+        assert_same(alone, expected, spread, (chosen, mode))
