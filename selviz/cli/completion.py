@@ -45,7 +45,7 @@ def _make_public(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     for name, sub in commands.choices.items():
         if name not in known:
             about = (sub.description or "").partition(".")[0].partition(":")[0]
-            commands._choices_actions.append(commands._ChoicesPseudoAction(name, [], about))  # type: ignore[attr-defined]
+            commands._choices_actions.append(commands._ChoicesPseudoAction(name, [], about))
 
 
 def _values(action: argparse.Action, files: Mapping[str, object], folders: Mapping[str, object]) -> object:
