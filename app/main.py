@@ -67,8 +67,8 @@ def show() -> None:
         streamlit_server.handle_errors(unforeseen.show)
         visits.keep_tidy()
     caches.share_arenas()
+    theme.show()
     st.set_page_config(page_title="selviz", page_icon=str(HERE / "icon.png"), layout="wide")
-    st.html(theme.STYLE)
     page = st.navigation(
         {group: [registered(*about) for about in pages] for group, pages in PAGES.items()}, expanded=True
     )

@@ -11,6 +11,8 @@ export default function ({data, parentElement, setStateValue, setTriggerValue}) 
     host.clicks = (host.clicks ?? 0) + 1;
     setStateValue("silent", {clicks: host.clicks, units: value});
   };
+  shared.boards ??= new Map();
+  shared.boards.set(data.name, host);
   const draw = () => {
     const model = shared.models.get(host.data.model);
     if (!shared.Board || !model) return shared.waiting.add(draw);
@@ -19,17 +21,18 @@ export default function ({data, parentElement, setStateValue, setTriggerValue}) 
     if (clicks < (host.clicks ?? 0)) view.silent = host.board.text(host.board.silent);
     host.clicks = Math.max(clicks, host.clicks ?? 0);
     host.board ??= new shared.Board(host, (...event) => host.emit(...event));
+    host.board.findPeer = () => shared.boards.get(host.data.peer)?.board ?? null;
     host.board.show(model);
     host.board.update(view);
   };
   host.data = data;
   host.emit = emit;
-  const narrow = host.clientWidth < 640, rows = Math.min(14, data.before?.length ?? 0);
-  host.style.height = `${data.height + (narrow && rows ? 54 + 23 * rows : 0)}px`;
+  host.style.height = `${host.clientWidth < 640 ? data.narrow_height : data.height}px`;
   draw();
   return () => {
     shared.waiting.delete(draw);
     host.board?.remove();
     host.board = null;
+    if (shared.boards.get(data.name) === host) shared.boards.delete(data.name);
   };
 }

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -24,8 +24,18 @@ from ..state import reads
 
 FOLDER = Path(__file__).parent
 HEIGHT = 400  # pixels
+NARROW = 640  # pixels of width under which the outputs stand below the units
+MAX_BARS, ROW, OUTPUTS, PLAYER = 14, 23, 54, 42  # bars of classes; pixels of one, of the accuracy, of what plays
 
 Units = dict[str, list[int]]
+
+
+class Frame(TypedDict):
+    """A step of what a board plays: the units that are silent, and the accuracy then, of all images and by class."""
+
+    silent: str
+    accuracy: float
+    classes: list[float | None]
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,9 @@ class View:
 
     `mode` says what a click does: "silence" the unit, "select" it, or nothing ("look"). `lit` is how active each unit
     is on an input, 0..1 of its largest activation; `values` a measure that colors the tiles, -1..1 times `value_scale`.
+
+    `peer` is the key of another board of the page. `links` [U] are the positions of each unit's match on it, -1 for
+    none, `likeness` [U] how well they match; `frames` are played on both.
     """
 
     silent: Units
@@ -58,6 +71,11 @@ class View:
     value_scale: float = 0.0
     strength: np.ndarray | None = None  # 0..1, in place of SI
     shown: np.ndarray | None = None  # 0 for units that are to recede, else 1
+    peer: str = ""
+    peer_label: str = ""
+    links: np.ndarray | None = None
+    likeness: np.ndarray | None = None
+    frames: list[Frame] | None = None
 
 
 @st.cache_resource
@@ -89,23 +107,27 @@ def version(run: str) -> str:
     return f"{run} {zlib.crc32(repr(reads.run_version(run)).encode())}"
 
 
-def _data(view: View, model: str, height: int, clicks: int = 0) -> dict[str, Any]:
+def _data(view: View, name: str, model: str, height: int, clicks: int = 0) -> dict[str, Any]:
     """Return a view as component.js takes it."""
     data = {
-        **{name: value for name, value in vars(view).items() if value is not None},
+        **{field: value for field, value in vars(view).items() if value is not None},
+        "name": name,
+        "peer": name_of(view.peer) if view.peer else "",
         "model": model,
         "clicks": clicks,
         "silent": unit_lists.format_units(view.silent),
         "dark": theme.dark(),
         "height": height,
     }
-    for name in ("lit", "values", "strength", "shown"):
-        if name in data:
-            data[name] = board.encoded(data[name], np.float32)
+    for field in ("lit", "values", "strength", "shown", "likeness"):
+        if field in data:
+            data[field] = board.encoded(data[field], np.float32)
+    if view.links is not None:
+        data["links"] = board.encoded(view.links, np.int32)
     return data
 
 
-def show_training(run: str, epoch: int, unit_si: Sequence[Sequence[float]], height: int = 230) -> None:
+def show_training(run: str, label: str, epoch: int, unit_si: Sequence[Sequence[float]], height: int = 230) -> None:
     """Draw the board of a network that is being trained, from the SI of its units after an epoch, layer by layer."""
     sizes = [len(values) for values in unit_si]
     layers = pd.DataFrame({"layer": [f"layer {number}" for number in range(1, len(sizes) + 1)], "units": sizes})
@@ -114,14 +136,17 @@ def show_training(run: str, epoch: int, unit_si: Sequence[Sequence[float]], heig
     si = np.array([value for values in unit_si for value in values], dtype=np.float32)
     classes = [""] * 11  # which class a unit prefers is not known yet: one hue for all
     nothing = np.zeros(len(si), dtype=np.float32)
-    content = board.Board(
-        run, f"{run}, in training", classes, layers, si, nothing, nothing.astype(int), None, None, None
-    )
-    model = f"{run} epoch {epoch}"
-    with st.container(key="board-model-of-training"):
-        _model_component()(key="board-of-training-model", data={**content.model(), "id": model})
+    content = board.Board(run, label, classes, layers, si, nothing, nothing.astype(int), None, None, None)
+    key, model = f"board-of-training-{run}", f"{run} epoch {epoch}"
+    with st.container(key=f"board-model-of-training-{run}"):
+        _model_component()(key=f"{key}-model", data={**content.model(), "id": model})
     view = View({}, None, None, mode="look", silencing=False, opening=False)
-    _board_component()(key="board-of-training", data=_data(view, model, height))
+    _board_component()(key=key, data=_data(view, key, model, height) | {"narrow_height": height})
+
+
+def name_of(key: str) -> str:
+    """Return the name under which the boards of a page find each other."""
+    return f"board-of-{key}"
 
 
 def show(
@@ -135,11 +160,15 @@ def show(
     on_class: Callable[[str], object] | None = None,
 ) -> None:
     """Draw the board of a run; each `on_...` is called with what its visitor did, before the page is drawn again."""
-    key = f"board-of-{key}"
+    key = name_of(key)
     content, model = _read(reads.data(), reads.run_version(run), run)
     sizes = dict(zip(content.layers["layer"], content.layers["units"]))
     with st.container(key=f"board-model-of-{key}"):
         _model_component()(key=f"{key}-model", data={**model, "id": version(run)})
+    rows = 0 if view.before is None else min(MAX_BARS, len(view.before))
+    below = (OUTPUTS + (PLAYER if view.frames else 0) + ROW * rows) if rows else 0
+    frame = f"board-frame-{key}"
+    st.html(_reserved(frame, height, height + below))
     state = st.session_state.get(key) or {}
 
     def silent() -> None:
@@ -161,11 +190,21 @@ def show(
             on_class(name)
 
     clicks = int((state.get("silent") or {}).get("clicks", 0))
-    _board_component()(
-        key=key,
-        data=_data(view, version(run), height, clicks),
-        on_silent_change=silent,
-        on_open_change=unit_event("open", on_open),
-        on_select_change=unit_event("select", on_select),
-        on_class_change=class_event,
+    with st.container(key=frame):
+        _board_component()(
+            key=key,
+            data=_data(view, key, version(run), height, clicks) | {"narrow_height": height + below},
+            on_silent_change=silent,
+            on_open_change=unit_event("open", on_open),
+            on_select_change=unit_event("select", on_select),
+            on_class_change=class_event,
+        )
+
+
+def _reserved(frame: str, height: int, narrow_height: int) -> str:
+    """Return the style that keeps a board's place free before its script is there, so that nothing moves then."""
+    return (
+        f"<style>.st-key-{frame} {{container-type: inline-size; width: 100%}} "
+        f".st-key-{frame} > * {{min-height: {height}px}} "
+        f"@container (max-width: {NARROW - 1}px) {{.st-key-{frame} > * {{min-height: {narrow_height}px}}}}</style>"
     )

@@ -1,9 +1,12 @@
-"""The look of all pages: `st.html(STYLE)` once a run, `dark()` for figures."""
+"""The look of all pages: `show()` once a run, before all else; `dark()` for figures."""
+
+import time
 
 import streamlit as st
 
 from . import keyboard
 
+STYLED_S = 0.25  # in which a browser has put the first style on; what comes after it is drawn with it
 STYLE = f"""<style>{keyboard.STYLE}
 .stMainBlockContainer {{padding: 3.6rem 2.6rem 3rem 2.6rem}}
 [data-testid=stSidebarNavLink] {{padding-block: .12rem; min-height: 1.6rem}}
@@ -28,6 +31,13 @@ STYLE = f"""<style>{keyboard.STYLE}
   border-bottom: 1px solid #8883; overflow-wrap: anywhere}}
 .selviz-facts th {{font-weight: 600; min-width: 9rem}}
 [class*="st-key-board-model-"] {{position: absolute; height: 0; overflow: hidden}}
+.st-key-silence-head {{min-height: 2.6rem}}
+.st-key-silence-board {{min-height: 300px}}
+.st-key-network-board {{min-height: 374px}}
+:is(.st-key-start-controls, .st-key-network-light) {{min-height: 4.25rem}}
+.st-key-network-filters {{min-height: 5.25rem}}
+.stApp:not(:has([data-testid=stMain] [data-testid=stElementContainer] > :not([data-testid=stSkeleton]))) {{
+  visibility: hidden}}
 [class*="st-key-board"] [data-testid=stBidiComponentRegular] {{min-height: 0}}
 .selviz-ten {{display: grid; grid-template-columns: repeat(auto-fit, minmax(64px, 1fr)); gap: .6rem; max-width: 60rem}}
 .selviz-ten figure {{margin: 0; text-align: center}}
@@ -37,6 +47,18 @@ STYLE = f"""<style>{keyboard.STYLE}
 .selviz-ten figcaption {{font-size: 1rem; font-weight: 600}}
 .selviz-picture {{width: 100%; image-rendering: pixelated; border-radius: .4rem; display: block}}
 </style>"""
+
+
+def show() -> None:
+    """Send the style; for a visit's first drawing wait until it is there.
+
+    Streamlit draws a placeholder across the whole window, which the sidebar then pushes aside: a layout shift of 0.3.
+    The style hides it, if it comes first.
+    """
+    st.html(STYLE)
+    if not st.session_state.get("styled"):
+        st.session_state["styled"] = True
+        time.sleep(STYLED_S)
 
 
 def dark() -> bool:

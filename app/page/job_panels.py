@@ -14,6 +14,7 @@ from ..board import component as board
 from ..compute import jobs, quotas, scheduler
 from ..state import address, reads
 
+TRAINING_HEIGHT = 110  # pixels of the small boards of networks in training
 STATES = {"finished": "done", "running": "training", "unfinished": "waiting", "failed": "failed"}
 READ_ONLY = "This dashboard is for reading only: nothing is trained, computed and kept, registered, saved or uploaded."
 DEMO = (
@@ -120,16 +121,46 @@ def _demo_runs() -> None:
 def _board_so_far(status: dict[str, Any]) -> None:
     """Draw the network in training as its units are after its last epoch."""
     for run in status["runs"]:
-        if run["state"] != "running":
-            continue
-        try:
-            live = read_json(reads.store().run_path(run["run"]) / "partial" / "live.json")
-        except SelvizError:  # just being written
-            live = None
-        if live and live.get("unit_si"):
-            board.show_training(run["run"], len(live["epochs"]), live["unit_si"])
-            st.caption("A tile is a unit, the brighter the more selective it has become.")
-        return
+        if run["state"] == "running" and (live := _live(run["run"])):
+            board.show_training(run["run"], f"{run['run']}, in training", len(live["epochs"]), live["unit_si"])
+            weights = "with its random weights, before training" if not live["epochs"] else "so far"
+            st.caption(f"A tile is a unit of the network {weights}, the brighter the more selective.")
+            return
+
+
+def _live(run: str) -> dict[str, Any] | None:
+    """Return what a run in training says of itself: "epochs" and "unit_si", None where there is nothing yet."""
+    try:
+        live = read_json(reads.store().run_path(run) / "partial" / "live.json")
+    except SelvizError:  # just being written
+        return None
+    return live if live and live.get("unit_si") else None
+
+
+def demo_boards() -> None:
+    """Show, while the demo trains, its networks next to each other as they fill; redraws itself."""
+    if demo.status(reads.data())["state"] == "running":
+        st.fragment(_demo_boards, run_every=1.5)()
+
+
+def _demo_boards() -> None:
+    status = demo.status(reads.data())
+    for column, run in zip(st.columns(max(1, len(status["runs"])), gap="small"), status["runs"]):
+        with column:
+            name, label = run["run"], f"α {numbers.alpha(run['alpha'])}"
+            if run["state"] == "finished":
+                units = reads.store().units(name)
+                by_layer = [part["si"].tolist() for _, part in units.groupby("layer", sort=False)]
+                if st.button(f"{label}: open", key=f"demo-open-{name}"):
+                    address.update(run=name)
+                    address.rerun()
+                board.show_training(name, label, -1, by_layer, TRAINING_HEIGHT)
+            elif live := _live(name):
+                epoch, epochs = len(live["epochs"]), run.get("epochs") or 1
+                st.button(f"{label}: {epoch} of {epochs} epochs", key=f"demo-open-{name}", disabled=True)
+                board.show_training(name, label, epoch, live["unit_si"], TRAINING_HEIGHT)
+            else:
+                st.button(f"{label}: {STATES.get(run['state'], run['state'])}", key=f"demo-open-{name}", disabled=True)
 
 
 def _start_demo() -> None:

@@ -8,11 +8,13 @@ from selviz.publishing.board import class_accuracy
 from selviz.store.files import WEIGHTS
 from selviz.text import unit_lists
 
+from ..board import component as board
 from ..compute import ablation
 from ..compute.ablation import AblationRequest, Result
 from ..state import reads
 
 Units = dict[str, list[int]]
+LOOK_HEIGHT = 260  # pixels of a board that is only looked at
 
 
 class Outcome(NamedTuple):
@@ -60,3 +62,26 @@ def of_result(result: Result) -> Outcome:
 def text(units: Units) -> str:
     """Return units as an address names them."""
     return unit_lists.format_units(units)
+
+
+def board_of(request: AblationRequest, key: str, silent: bool = True, classes: bool = True) -> None:
+    """Draw the network to be looked at: with the requested units silent, or only marked; with the bars of the classes.
+
+    Without the bars nothing is told of which class suffers.
+    """
+    sizes = reads.store().units(request.run).groupby("layer", sort=False).size().to_dict()
+    units, _ = unit_lists.parse_existing_units(request.units, sizes)
+    able = silent and can_silence(request.run)
+    seen = outcome(request) if able else untouched(request.run, request.fold)
+    view = board.View(
+        units if able else {},
+        seen.before if classes else None,
+        seen.accuracy_before,
+        seen.after,
+        seen.accuracy_after,
+        mode="look",
+        silencing=False,
+        opening=False,
+        selected="" if silent else request.units,
+    )
+    board.show(request.run, view, key=key, height=LOOK_HEIGHT)

@@ -15,7 +15,8 @@ from selviz.system.progress import Report
 from selviz.system.progress import silent as report_to_nobody
 
 DRAWS, STEPS = 10, 10
-Point = tuple[str, int, int, dict[str, np.ndarray]]  # direction, draw, step, silent units
+Order = dict[str, np.ndarray]  # numbers of units by layer
+Point = tuple[str, int, int, Order]  # direction, draw, step, silent units
 COLUMNS = ["direction", "draw", "step", "removed", "images", "accuracy"]
 
 
@@ -35,18 +36,11 @@ def curves(
     (Amjad et al. 2022, arXiv 1804.06679); of equal values the lower unit comes first. `draws` random orders are
     the control.
     """
-    orders = [
-        ("descending", 0, {name: _order(-_doubles(values)) for name, values in ranking.items()}),
-        ("ascending", 0, {name: _order(_doubles(values)) for name, values in ranking.items()}),
-    ]
-    generator = np.random.default_rng(seed)
-    for draw in range(draws):
-        orders.append(("random", draw, {name: generator.permutation(len(values)) for name, values in ranking.items()}))
-    widest = max(len(values) for values in ranking.values())
-    steps = min(steps, widest)
+    every = orders(ranking, draws, seed)
+    steps = min(steps, max(len(values) for values in ranking.values()))
     points = [
-        (direction, draw, step, {name: units[: round(len(units) * step / steps)] for name, units in order.items()})
-        for direction, draw, order in orders
+        (direction, draw, step, silent_at(order, step, steps))
+        for direction, draw, order in every
         for step in range(steps + 1)
     ]
     accuracies = _accuracies(engine, points, steps, turn)
@@ -54,8 +48,25 @@ def curves(
     for (direction, draw, step, silent), accuracy in zip(points, accuracies):
         rows.append((direction, draw, step, sum(map(len, silent.values())), len(engine), accuracy))
         if step == steps:
-            report({"done": len(rows) // (steps + 1), "of": len(orders)})
+            report({"done": len(rows) // (steps + 1), "of": len(every)})
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def orders(ranking: Mapping[str, Tensor], draws: int = DRAWS, seed: int = 0) -> list[tuple[str, int, Order]]:
+    """Return (direction, draw, units of each layer in the order of their removal) of every curve of `curves`."""
+    found: list[tuple[str, int, Order]] = [
+        ("descending", 0, {name: _order(-_doubles(values)) for name, values in ranking.items()}),
+        ("ascending", 0, {name: _order(_doubles(values)) for name, values in ranking.items()}),
+    ]
+    generator = np.random.default_rng(seed)
+    for draw in range(draws):
+        found.append(("random", draw, {name: generator.permutation(len(values)) for name, values in ranking.items()}))
+    return found
+
+
+def silent_at(order: Order, step: int, steps: int) -> Order:
+    """Return the units of each layer that are silent at a step of a curve: the first step / steps of its order."""
+    return {name: units[: round(len(units) * step / steps)] for name, units in order.items()}
 
 
 def _accuracies(engine: Engine, points: Sequence[Point], steps: int, turn: Turn | None) -> Iterator[float]:

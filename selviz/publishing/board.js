@@ -5,10 +5,14 @@
 //   board.update(view);       // what is seen of it now: silent units, accuracies, an input, colors
 //
 // Events: "silent" (the silent units, as `layer:3,5-7;layer2:0`), "select" and "open" ("layer:unit"), "class" (a name).
+// Two boards may know each other (`board.findPeer`): what is pointed at on one is ringed on the other where the view has
+// `links`, and `frames` are played on both together.
+//
 // A tile answers a click at once; what the click changes comes back with `update`. app/board/ ties it to Streamlit.
 
 const HEAD = 30, GUTTER = 12, STRIP = 34, MAX_TILE = 46, PICTURE_TILE = 18, MAX_COLUMNS = 24, MAX_BARS = 14;
 const LEVELS = 24;  // of color strength
+const FRAME_MS = 650;  // between two steps while a board plays
 
 function decoded(text, Type) {  // base64 of little-endian numbers
   const bytes = Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
@@ -32,8 +36,17 @@ function mixed(from, to, share) {
   return `rgb(${parts.join(",")})`;
 }
 
+function tenths(value) {  // one digit, as Python rounds: toFixed alone takes 96.25 to 96.3, Python to 96.2
+  return (value % 1 === 0.25 ? value - 0.05 : value).toFixed(1);
+}
+
 function percent(share) {
-  return `${(100 * share).toFixed(1)} %`;
+  return `${tenths(100 * share)} %`;
+}
+
+function points(change) {
+  const size = tenths(Math.abs(100 * change));
+  return `${size === "0.0" ? "" : change < 0 ? "−" : "+"}${size} points`;
 }
 
 class Board {
@@ -43,6 +56,8 @@ class Board {
     this.marked = new Set();
     this.focus = -1;
     this.hover = -1;
+    this.linked = -1;
+    this.findPeer = () => null;
     this.view = {};
     this.unfolded = null;
     this.build(parent);
@@ -67,6 +82,7 @@ class Board {
     this.outputs = element("div", "board-outputs", this.root);
     this.accuracy = element("div", "board-accuracy", this.outputs);
     this.rows = element("div", "board-rows", this.outputs);
+    this.buildPlayer();
     this.spoken = element("div", "board-spoken", this.root);
     this.spoken.setAttribute("aria-live", "polite");
     const listen = (name, act) => this.top.addEventListener(name, act);
@@ -82,7 +98,21 @@ class Board {
     this.observer.observe(this.stage);
   }
 
+  buildPlayer() {
+    this.player = element("div", "board-player");
+    this.outputs.prepend(this.player);
+    this.playButton = element("button", "", this.player);
+    this.playButton.type = "button";
+    this.slider = element("input", "", this.player);
+    Object.assign(this.slider, {type: "range", min: 0, value: 0});
+    this.slider.setAttribute("aria-label", "how many units are silent");
+    this.playLabel = element("span", "", this.player);
+    this.playButton.addEventListener("click", () => this.play(!this.timer));
+    this.slider.addEventListener("input", () => { this.play(false); this.frame(Number(this.slider.value)); });
+  }
+
   remove() {
+    this.play(false);
     this.observer.disconnect();
     this.root.remove();
   }
@@ -103,7 +133,7 @@ class Board {
     for (const name of ["pictures", "images"]) if (model[name]) this.load(name, model[name].uri);
     this.topImages = model.images ? decoded(model.images.top, Int32Array) : null;
     this.marked.clear();
-    this.focus = this.hover = -1;
+    this.focus = this.hover = this.linked = -1;
     this.unfolded = null;
     this.rows.replaceChildren();
     this.rows.removeAttribute("data-classes");
@@ -126,6 +156,9 @@ class Board {
     this.strengths = view.strength ? decoded(view.strength, Float32Array) : null;
     this.shown = view.shown ? decoded(view.shown, Float32Array) : null;
     this.lit = view.lit ? decoded(view.lit, Float32Array) : null;
+    this.links = view.links ? decoded(view.links, Int32Array) : null;  // this unit's match on the other board, -1: none
+    this.likeness = view.likeness ? decoded(view.likeness, Float32Array) : null;
+    this.player.hidden = !view.frames;
     this.focusClass = view.focus_class ? this.model.classes.indexOf(view.focus_class) : -1;
     this.selected = view.selected ? this.indices(view.selected)[0] ?? -1 : -1;
     this.root.classList.toggle("board-dark", Boolean(view.dark));
@@ -136,6 +169,7 @@ class Board {
       picture.src = view.input;
     }
     this.colors();
+    if (view.frames) return this.start();
     this.bars();
     this.resize();
   }
@@ -431,6 +465,7 @@ class Board {
     for (const index of this.marked) ring(index, this.ink, 1.5);
     ring(this.selected, this.ink, 3);
     ring(this.hover, this.ink, 2);
+    ring(this.linked, this.ink, 3);
     const focused = this.top.getRootNode().activeElement === this.top;
     if (focused) ring(this.focus, "#2F8FCF", 3);
     if (this.drag?.moved) {
@@ -498,6 +533,41 @@ class Board {
     element("span", "board-value", row);
     row.addEventListener("click", () => this.emit("class", this.model.classes[index]));
     return row;
+  }
+
+  // ---------------------------------------------------------------------------------------------------- playing
+
+  start() {
+    this.slider.max = this.view.frames.length - 1;
+    this.frame(Math.min(this.frameAt ?? 0, this.view.frames.length - 1), false);
+    this.resize();
+  }
+
+  frame(number, together = true) {  // the state after so many steps, on the other board too
+    if (!this.view.frames?.[number]) return;
+    this.frameAt = number;
+    const {silent, accuracy, classes} = this.view.frames[number];
+    this.silent = new Set(this.indices(silent));
+    Object.assign(this.view, {accuracy_after: accuracy, after: classes});
+    this.slider.value = number;
+    this.playLabel.textContent = `${this.silent.size} silent`;
+    this.playButton.textContent = this.timer ? "❚❚ Pause" : "▶ Play";
+    this.bars();
+    this.paint();
+    if (together) this.findPeer()?.frame(number, false);
+  }
+
+  play(on) {
+    if (!on && !this.timer) return;
+    clearInterval(this.timer);
+    this.timer = null;
+    const last = (this.view.frames?.length ?? 0) - 1;
+    if (on) {
+      this.findPeer()?.play(false);
+      if (this.frameAt >= last) this.frameAt = -1;
+      this.timer = setInterval(() => this.frameAt >= last ? this.play(false) : this.frame(this.frameAt + 1), FRAME_MS);
+    }
+    this.frame(Math.max(0, this.frameAt ?? 0));
   }
 
   // ---------------------------------------------------------------------------------------------------- pointer and keys
@@ -634,6 +704,10 @@ class Board {
     if (this.values && this.view.value_label) facts.push(`${this.view.value_label} ${this.view.value_scale ?
       (this.values[index] * this.view.value_scale).toFixed(1).replace("-", "−") + " points" : this.values[index].toFixed(2)}`);
     if (this.lit && this.preferred[index] >= 0) facts.push(`activation ${Math.round(100 * this.lit[index])} % of its largest`);
+    const match = this.links?.[index] ?? -1, other = this.findPeer();
+    if (match >= 0 && other?.model) {
+      facts.push(`most like ${other.name(match)} of ${this.view.peer_label}, r ${this.likeness[index].toFixed(2)}`);
+    } else if (this.links && this.preferred[index] >= 0) facts.push("not matched");
     if (this.silent.has(index)) facts.push("silent");
     return facts;
   }
@@ -641,6 +715,14 @@ class Board {
   point(index) {
     if (index === this.hover && index >= 0) return;
     this.hover = index;
+    this.tip.hidden = index < 0;
+    if (index >= 0) this.fillTip(index);
+    if (this.links) this.findPeer()?.link(index < 0 ? -1 : this.links[index]);
+    this.overlay();
+  }
+
+  link(index) {  // what is pointed at on the other board
+    this.linked = index;
     this.tip.hidden = index < 0;
     if (index >= 0) this.fillTip(index);
     this.overlay();

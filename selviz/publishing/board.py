@@ -43,8 +43,7 @@ class Sheet:
 class Board:
     """A run as the board shows it. Arrays have one value per unit, in the order of layers and numbers.
 
-    `preferred` is the class index, -1 for a dead unit; `top` has three rows of `images` per unit, -1 where there is
-    none; `layer_of` is the layer of each unit.
+    `preferred` is the class index, -1 for a dead unit; `top` has three rows of `images` per unit, -1 for none.
     """
 
     run: str
@@ -90,6 +89,11 @@ class Board:
     def position(self, layer: str, unit: int) -> int:
         """Return the place of a unit in the arrays."""
         return int(self.layers.set_index("layer")["start"][layer]) + unit
+
+    def unit_at(self, position: int) -> tuple[str, int]:
+        """Return the layer and number of the unit at a place in the arrays."""
+        row = self.layers[self.layers["start"] <= position].iloc[-1]
+        return str(row["layer"]), position - int(row["start"])
 
 
 def encoded(values: np.ndarray | Sequence[float], dtype: type) -> str:
@@ -164,10 +168,21 @@ def class_accuracy(images: pd.DataFrame, classes: int) -> np.ndarray:
 
 
 def decode(data: bytes, side: int) -> np.ndarray:
-    """Return a stored picture as uint8 [side, side, 3]; a small one is enlarged with hard edges."""
-    picture = Image.open(io.BytesIO(data)).convert("RGB")
+    """Return a stored picture as uint8 [side, side, 3]; a small one is enlarged with hard edges, a damaged one grey."""
+    try:
+        picture = Image.open(io.BytesIO(data)).convert("RGB")
+    except (OSError, SyntaxError):  # what Pillow raises for what is no picture
+        return np.full((side, side, 3), 128, dtype=np.uint8)
     smaller = max(picture.size) > side
     return np.asarray(picture.resize((side, side), Image.Resampling.BOX if smaller else Image.Resampling.NEAREST))
+
+
+def _size(data: bytes) -> int:
+    """Return the larger side of a stored picture in pixels; MAX_SIDE for a damaged one."""
+    try:
+        return max(Image.open(io.BytesIO(data)).size)
+    except (OSError, SyntaxError):
+        return MAX_SIDE
 
 
 def sheet(pictures: Sequence[np.ndarray] | np.ndarray) -> Sheet:
@@ -202,8 +217,7 @@ def unit_pictures(store: Store, run: str, units: Sequence[tuple[str, int]]) -> S
 def _sheets(store: Store, run: str, ranked: np.ndarray, dead: np.ndarray) -> tuple[Sheet, Sheet, np.ndarray]:
     used = np.unique(ranked[ranked >= 0])
     stored = store.thumbnails(run, used.tolist())
-    sides = [max(Image.open(io.BytesIO(stored[int(image)])).size) for image in used[:1]]
-    side = min(MAX_SIDE, *sides) if sides else MAX_SIDE
+    side = min(MAX_SIDE, _size(stored[int(used[0])])) if len(used) else MAX_SIDE
     pixels = {int(image): decode(stored[int(image)], side) for image in used}
     means = [mean_picture([pixels[int(image)] for image in row if image >= 0], side) for row in ranked]
     shown = np.where(dead[:, None], -1, ranked[:, :SHOWN_TOP])

@@ -34,7 +34,6 @@ TOP, LEAST = 12, 6  # images on a unit's page
 POLICY = (
     "default-src 'none'; img-src 'self' data: file:; style-src 'self' 'unsafe-inline' file:; script-src 'unsafe-inline'"
 )
-EMBEDDED = 4_000_000  # numbers of the atlas that the first page holds; beyond it only accuracies over all classes
 
 Attribute = Callable[[str, int, list[int]], "list[bytes]"]
 
@@ -49,6 +48,39 @@ class Published(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Effects:
+    """What silencing each single unit does, in numbers of images, so that accuracies follow from them exactly."""
+
+    images: np.ndarray  # of each class [C]
+    right: np.ndarray  # of these, right with all units [C]
+    change: np.ndarray  # images more that are right without a unit [U, C]
+
+    def before(self) -> tuple[float, list[float | None]]:
+        """Return the accuracy with all units, 0..1, and that of each class, None for one without images."""
+        return self._shares(self.right)
+
+    def after(self, position: int) -> tuple[float, list[float | None]]:
+        """Return the same without the unit at this position."""
+        return self._shares(self.right + self.change[position])
+
+    def _shares(self, right: np.ndarray) -> tuple[float, list[float | None]]:
+        by_class = [int(n) / int(of) if of else None for n, of in zip(right, self.images)]
+        return int(right.sum()) / int(self.images.sum()), by_class
+
+    def model(self) -> dict[str, str]:
+        """Return them as the first page takes them: of `change`, what is not 0, unit by unit."""
+        units, classes = np.nonzero(self.change)
+        starts = np.searchsorted(units, np.arange(len(self.change) + 1))
+        return {
+            "images": boards.encoded(self.images, np.int32),
+            "right": boards.encoded(self.right, np.int32),
+            "starts": boards.encoded(starts, np.int32),
+            "classes": boards.encoded(classes, np.uint16),
+            "changes": boards.encoded(self.change[units, classes], np.int32),
+        }
+
+
+@dataclass(frozen=True)
 class _Site:
     """All that the pages of a site share."""
 
@@ -57,8 +89,7 @@ class _Site:
     about: Mapping[str, Any]
     board: boards.Board
     units: pd.DataFrame
-    atlas: pd.DataFrame | None  # one row per unit, in the order of units
-    by_class: np.ndarray | None  # accuracy of each class without each unit [U, C]
+    effects: Effects | None  # in the order of units
     images: pd.DataFrame
     citation: str
 
@@ -104,18 +135,26 @@ def publish(
 
 def _read(store: Store, run: str) -> _Site:
     board, units = boards.read_board(store, run), store.units(run)
-    atlas = by_class = None
-    try:
-        effects = store.atlas(run)
-    except SelvizError:
-        effects = None
-    if effects is not None:
-        atlas = units[["layer", "unit"]].merge(effects, on=["layer", "unit"], how="left")
-        per_class = store.atlas_classes(run).sort_values(["class_index"])
-        wide = per_class.pivot(index=["layer", "unit"], columns="class_index", values="after")
-        order = pd.MultiIndex.from_frame(units[["layer", "unit"]])
-        by_class = wide.reindex(index=order, columns=range(len(board.classes))).to_numpy(dtype=float)
-    return _Site(store, run, store.run(run), board, units, atlas, by_class, store.images(run), citation())
+    effects = _read_effects(store, run, units, len(board.classes))
+    return _Site(store, run, store.run(run), board, units, effects, store.images(run), citation())
+
+
+def _read_effects(store: Store, run: str, units: pd.DataFrame, classes: int) -> Effects | None:
+    """Return the run's atlas, None where it has none."""
+    images, right = np.zeros(classes, dtype=np.int64), np.zeros(classes, dtype=np.int64)
+    change = np.zeros((len(units), classes), dtype=np.int32)
+    start = 0
+    for layer, part in units.groupby("layer", sort=False):
+        try:
+            table = store.atlas_classes(run, str(layer))
+        except SelvizError:
+            return None
+        at = table["class_index"].to_numpy()
+        images[at] = table["images"]
+        right[at] = (table["before"] * table["images"]).round().astype(int)
+        change[start + table["unit"].to_numpy(), at] = table["gained"] - table["lost"]
+        start += len(part)
+    return Effects(images, right, change)
 
 
 def _write(
@@ -152,14 +191,7 @@ def _index(site: _Site, style: str) -> str:
     before = boards.class_accuracy(site.images, len(site.board.classes))
     right = float((site.images["label_index"] == site.images["prediction_index"]).mean())
     names = list(zip(site.units["layer"], site.units["unit"].astype(int)))
-    atlas = None
-    if site.atlas is not None and site.by_class is not None and site.by_class.size <= EMBEDDED:
-        atlas = {
-            "before": [None if np.isnan(value) else float(value) for value in before],
-            "accuracy_before": float(site.atlas["before"].iloc[0]),
-            "accuracy": boards.encoded(site.atlas["after"].to_numpy(), np.float32),
-            "after": boards.encoded(site.by_class.ravel(), np.float32),
-        }
+    atlas = site.effects.model() if site.effects is not None else None
     touch = "Click one to silence it." if atlas else "This run has no atlas, so nothing can be silenced here."
     title = f"{about['model']} on {short_name(str(about['dataset']))}"
     alpha = about.get("alpha")
@@ -303,16 +335,14 @@ def _bars(site: _Site, before: np.ndarray | None, after: np.ndarray, told: Calla
 
 def _effect(site: _Site, position: int) -> str:
     """Return what silencing the unit alone does, exactly."""
-    if site.atlas is None or site.by_class is None:
+    if site.effects is None:
         return ""
-    row = site.atlas.iloc[position]
-    before = boards.class_accuracy(site.images, len(site.board.classes))
-    change = numbers.points(float(row["after"] - row["before"]))
+    (was, before), (now, after) = site.effects.before(), site.effects.after(position)
     return (
         "<h2>What breaks without it</h2>"
-        f"<p>Accuracy {numbers.percent(float(row['before']))} → <b>{numbers.percent(float(row['after']))}</b> "
-        f"({change}), measured exactly on {len(site.images):,} images.</p>"
-        + _bars(site, before, site.by_class[position], numbers.percent)
+        f"<p>Accuracy {numbers.percent(was)} → <b>{numbers.percent(now)}</b> "
+        f"({numbers.points(now - was)}), measured exactly on {int(site.effects.images.sum()):,} images.</p>"
+        + _bars(site, np.array(before, dtype=float), np.array(after, dtype=float), numbers.percent)
         + '<p class="small">Accuracy of each class; outlined: with the unit, filled: without it.</p>'
     )
 

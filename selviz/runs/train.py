@@ -28,7 +28,7 @@ from selviz.system.locks import Claim
 from selviz.system.progress import ProgressEvent, Report, silent
 from selviz.training import stacked
 from selviz.training.checkpoints import EpochRow
-from selviz.training.loop import TrainingDiverged, fabric_for, train
+from selviz.training.loop import TrainingDiverged, fabric_for, train, untrained_unit_si
 
 
 def train_run(
@@ -177,6 +177,9 @@ def _is_trained(folder: Path) -> bool:
 def _train_stage(folder: Path, config: RunConfig, dataset: Dataset, tell: Report, fabric: Fabric) -> None:
     if _is_trained(folder):
         return
+    live = folder / "partial" / "live.json"
+    if config.epochs and fabric.is_global_zero and not live.exists():
+        write_json(live, {"epochs": [], "unit_si": untrained_unit_si(config, dataset)})
     network, history = train(
         config, dataset, folder / "partial", _training_teller(tell), fabric, snapshots.keeper(folder, dataset)
     )

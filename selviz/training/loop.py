@@ -35,6 +35,7 @@ from selviz.training.variants import draw_moves, moved, noisy, penalized_layers,
 
 MAX_BYTES_ON_DEVICE = 8 * 2**30  # of pixels
 CHECKPOINT = "checkpoint.pt"
+UNTRAINED_IMAGES = 500  # what an untrained network does is looked at, not reported
 
 
 class TrainingDiverged(SelvizError):
@@ -94,6 +95,16 @@ def build_network(config: RunConfig, dataset: Dataset, synchronized: bool = Fals
         model = cast(Any, nn.SyncBatchNorm).convert_sync_batchnorm(model)
     model.train()
     return UnitNetwork(cast(Any, model).to(memory_format=torch.channels_last), dataset.example)
+
+
+@torch.no_grad()
+def untrained_unit_si(config: RunConfig, dataset: Dataset) -> list[list[float]]:
+    """Return the SI by layer and unit of the network before training, on the first UNTRAINED_IMAGES to evaluate."""
+    check(config, dataset)
+    network = build_network(config, dataset)
+    pixels, labels = dataset.eval_pixels[:UNTRAINED_IMAGES], dataset.eval_labels[:UNTRAINED_IMAGES]
+    _, activations = observe_all(network.observer, pixels, dataset.normalise)
+    return layer_selectivity(activations, labels, len(dataset.class_names))["unit_si"]
 
 
 def fabric_for(config: RunConfig, device: str = "auto", devices: int = 1, gpu: int | None = None) -> Fabric:

@@ -4,7 +4,10 @@ import random
 
 import pytest
 
+from selviz.config import RunConfig
+from selviz.runs.train import train_run
 from selviz.studies.ablation import run_ablation
+from selviz.testing.dashboard import serving
 from selviz.text.numbers import percent
 from selviz.text.unit_lists import format_units
 from tests.helpers.browser import address_holds
@@ -137,3 +140,70 @@ def test_two_visitors_click_at_random_and_each_sees_the_numbers_of_selviz_ablate
                 shows(visitor, tiny_store, tiny_run, units)
     for visitor in visitors:
         visitor.is_well()
+
+
+def test_a_removal_curve_plays_on_both_boards_and_ends_with_the_whole_layer_dark(visit, address, tiny_store, tiny_run):
+    visitor = open_board(visit(), f"{address}/ablation?show=curves&play=on")
+    players = visitor.tab.locator(".board-player:visible")
+    players.nth(1).wait_for()
+    visitor.settle()
+    players.first.get_by_role("button").click()
+    visitor.tab.wait_for_function(
+        "[...window.selvizBoards.boards].filter(([name]) => name.includes('play')).every(([_, host]) => "
+        "host.board.frameAt === host.data.frames.length - 1)"
+    )
+    every = run_ablation(tiny_store, tiny_run, {"relu4": list(range(64))}, fold=1, draws=0)
+    for number in (1, 2):  # behind the board of the page itself
+        assert percent(every["accuracy_after"]) in visitor.tab.locator(".board-accuracy").nth(number).inner_text()
+    assert players.all_inner_texts() == ["▶ Play\n64 silent"] * 2
+    slider = players.nth(1).get_by_role("slider")
+    slider.focus()
+    visitor.tab.keyboard.press("Home")
+    visitor.tab.wait_for_function(
+        "[...window.selvizBoards.boards].filter(([name]) => name.includes('play')).every(([_, host]) => "
+        "host.board.silent.size === 0)"
+    )
+    visitor.is_well()
+
+
+def test_what_is_pointed_at_on_one_board_is_ringed_on_the_other(visit, own_store, tiny_run, tmp_path):
+    train_run(own_store, RunConfig("digits", "cnn", alpha=1, epochs=1))
+    other = next(name for name in own_store.names() if name != tiny_run)
+    with serving(own_store.path) as address:
+        visitor = visit().open(f"{address}/compare?baseline={tiny_run}&with={other}")
+        visitor.tab.wait_for_function(
+            "[...window.selvizBoards.boards.values()].filter(host => host.board).length === 2"
+        )
+        visitor.tab.locator(".board-top").first.hover(position={"x": 8, "y": 60})
+        pointed, linked, expected = visitor.tab.evaluate(
+            """() => { const [one, other] = [...window.selvizBoards.boards.values()].map(host => host.board);
+              return [one.hover, other.linked, one.links[one.hover]]; }"""
+        )
+        assert pointed >= 0 and linked == expected >= 0
+        assert "most like" in visitor.tab.locator(".board-tip:visible").first.inner_text()
+        visitor.is_well()
+
+
+def test_a_class_bar_of_a_unit_shows_that_classs_images(visit, address, tiny_store, tiny_run):
+    visitor = open_board(visit(), f"{address}/unit?layer=relu3&unit=5")
+    visitor.tab.locator(".board-row").nth(4).click()
+    address_holds(visitor, "of=4", "evidence=images")
+    visitor.sees("alone").settle().is_well()
+    tiles = visitor.tab.locator("[class*=st-key-tile-most] button").all_inner_texts()
+    assert tiles and all(tile.removeprefix("✗ ").startswith("4") for tile in tiles)
+    assert "Images of class 4 alone" in visitor.text()
+
+
+def test_escape_lets_marked_units_go_and_the_table_is_the_boards_text(visit, address):
+    visitor = open_board(visit(), f"{address}/ablation")
+    first, last = (visitor.tab.evaluate(TILE, ["relu1", unit]) for unit in (0, 3))
+    visitor.tab.mouse.move(first[0] - 4, first[1] - 4)
+    visitor.tab.mouse.down()
+    visitor.tab.mouse.move(max(first[0], last[0]) + 4, max(first[1], last[1]) + 4, steps=5)
+    visitor.tab.mouse.up()
+    visitor.tab.locator(".board-action").wait_for()
+    visitor.tab.keyboard.press("Escape")
+    visitor.tab.locator(".board-action").wait_for(state="hidden")
+    assert visitor.tab.evaluate(SILENT) == ""
+    label = visitor.tab.locator(".board-top").get_attribute("aria-label")
+    assert "144 units in 4 layers" in label and "S silences" in label

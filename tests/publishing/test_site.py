@@ -48,14 +48,17 @@ def test_silencing_any_unit_on_the_site_answers_with_the_numbers_of_selviz_ablat
     store, site = published
     page = (site / "index.html").read_text(encoding="utf-8")
     atlas, units = constant(page, "atlas"), store.units(tiny_run)
-    after = np.frombuffer(base64.b64decode(atlas["after"]), "<f4").reshape(len(units), 10)
-    overall = np.frombuffer(base64.b64decode(atlas["accuracy"]), "<f4")
-    for layer, unit in (("relu1", 3), ("relu4", 17)):
+    kinds = {"images": "<i4", "right": "<i4", "starts": "<i4", "classes": "<u2", "changes": "<i4"}
+    counts = {name: np.frombuffer(base64.b64decode(atlas[name]), kind) for name, kind in kinds.items()}
+    for layer, unit in (("relu1", 3), ("relu4", 17), ("relu4", 63)):
         place = units[(units["layer"] == layer) & (units["unit"] == unit)].index[0]
         result = run_ablation(store, tiny_run, {layer: [unit]}, draws=0)
-        assert overall[place] == np.float32(result["accuracy_after"])
-        assert atlas["accuracy_before"] == result["accuracy_before"]
-        assert after[place].tolist() == [np.float32(row["after"]) for row in result["per_class"]]
+        right = counts["right"].copy()
+        part = slice(counts["starts"][place], counts["starts"][place + 1])
+        right[counts["classes"][part]] += counts["changes"][part]
+        assert counts["right"].sum() / counts["images"].sum() == result["accuracy_before"]
+        assert right.sum() / counts["images"].sum() == result["accuracy_after"]
+        assert (right / counts["images"]).tolist() == [row["after"] for row in result["per_class"]]
         own = (site / "units" / f"{layer}-{unit}.html").read_text(encoding="utf-8")
         assert f"<b>{numbers.percent(result['accuracy_after'])}</b>" in own
 

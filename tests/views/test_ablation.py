@@ -15,7 +15,7 @@ from selviz.errors import SelvizError
 from selviz.store import list_groups, read_group, write_group
 from selviz.studies.ablation import run_ablation, run_atlas, run_curves
 from selviz.text import unit_lists
-from tests.helpers.pages import address_of, metrics, text
+from tests.helpers.pages import address_of, board, metrics, text
 
 
 def silent(page) -> str:
@@ -312,6 +312,22 @@ def test_the_stored_curves_and_the_atlas_are_shown_with_their_ranks(visit, own_s
     rho = own["si"].corr(-own["change"], method="spearman")
     assert f"Spearman's ρ = {'+' if rho > 0 else '−'}{abs(rho):.2f} between SI and that loss" in text(page)
     assert "**Estimate.**" not in text(page)
+
+
+def test_a_played_curve_is_the_stored_one_step_by_step_beside_the_first_random_order(visit, own_store, tiny_run):
+    run_curves(own_store, tiny_run, layers=["relu4"])
+    page = visit(own_store, "ablation", show="curves", play="on", first="ascending")
+    assert not page.exception and not page.error
+    stored = own_store.curves(tiny_run)
+    for key, direction in (("play-order", "ascending"), ("play-random", "random")):
+        curve = stored[(stored["direction"] == direction) & (stored["draw"] == 0)].sort_values("step")
+        frames = board(page, key)["frames"]
+        assert [frame["accuracy"] for frame in frames] == curve["accuracy"].tolist()
+        counts = [
+            sum(map(len, unit_lists.parse_units(frame["silent"]).values())) for frame in frames if frame["silent"]
+        ]
+        assert counts == curve["removed"].tolist()[1:]
+    assert board(page, "play-order")["peer"] == board(page, "play-random")["name"]
 
 
 def test_a_run_without_weights_says_what_is_missing_and_how_to_get_it(visit, own_store, tiny_run):

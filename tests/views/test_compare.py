@@ -1,5 +1,6 @@
 """The page that compares networks: differences from a baseline, on the same images and only there."""
 
+import base64
 import shutil
 
 import numpy as np
@@ -9,12 +10,12 @@ import pytest
 from app.views.compare import differences
 from selviz import figures
 from selviz.config import RunConfig
-from selviz.geometry.matching import changes
+from selviz.geometry.matching import changes, matches
 from selviz.runs.train import train_run
 from selviz.statistics import holm
 from selviz.store import Store
 from selviz.testing.dashboard import switch_page
-from tests.helpers.pages import address_of, text
+from tests.helpers.pages import address_of, board, text
 from tests.helpers.stored import CLASSES, make_run
 
 
@@ -208,3 +209,42 @@ def test_of_many_classes_those_that_change_most_are_drawn():
     figure = figures.compare.class_differences(table, dark=False)
     assert list(figure.data[0].y) == [float(number) for number in range(30, 50)]
     assert figure.layout.xaxis.ticktext[0] == "&lt;b&gt;30"
+
+
+def decoded(sent: str, kind: str) -> np.ndarray:
+    return np.frombuffer(base64.b64decode(sent), kind)
+
+
+def test_two_boards_link_each_unit_with_the_one_that_correlates_most_with_it(visit, three):
+    runs = named(three)
+    page = visit(three, "compare", baseline=runs[-1], **{"with": runs[1]})
+    one, other = board(page, "compare-base"), board(page, "compare-other")
+    assert (one["peer"], other["peer"]) == (other["name"], one["name"])
+    links, likeness = decoded(one["links"], "<i4"), decoded(one["likeness"], "<f4")
+    starts = {"relu1": 0, "relu2": 16, "relu3": 48, "relu4": 80}
+    for layer, start in starts.items():
+        found = matches(three.matrix(runs[-1], layer), three.matrix(runs[1], layer))
+        for row in found.to_dict("records"):
+            assert links[start + row["unit"]] == (start + row["match"] if row["match"] >= 0 else -1)
+            if row["match"] >= 0:
+                assert likeness[start + row["unit"]] == pytest.approx(row["correlation"], abs=1e-6)
+
+
+def test_a_pair_is_in_the_link_and_both_of_its_units_are_marked(visit, three):
+    runs = named(three)
+    found = matches(three.matrix(runs[-1], "relu4"), three.matrix(runs[1], "relu4"))
+    row = found[found["match"] >= 0].iloc[0]
+    page = visit(three, "compare", baseline=runs[-1], pair=f"relu4:{row['unit']}", **{"with": runs[1]})
+    assert board(page, "compare-base")["selected"] == f"relu4:{row['unit']}"
+    assert board(page, "compare-other")["selected"] == f"relu4:{row['match']}"
+    page = visit(three, "compare", baseline=runs[-1], pair="relu9:1", **{"with": runs[1]})
+    assert not page.exception and "`relu9:1`, which is not here" in "\n".join(w.value for w in page.warning)
+
+
+def test_boards_of_networks_that_saw_other_images_are_not_linked(visit, own_three):
+    runs = named(own_three)
+    make_run(own_three, alpha=0, seed=3)
+    other = next(name for name in own_three.names() if name not in runs.values())
+    page = visit(own_three, "compare", runs=f"{runs[1]},{other}", baseline=runs[1])
+    assert not page.exception
+    assert "links" not in board(page, "compare-base") and "no units are matched" in text(page)

@@ -6,7 +6,7 @@ import pytest
 from app.views.lesson import measures, steps
 from selviz.hypotheses import registry
 from selviz.studies.ablation import run_ablation
-from tests.helpers.pages import address_of, text
+from tests.helpers.pages import address_of, board, text
 
 
 def star(store, run):
@@ -99,3 +99,14 @@ def test_what_a_link_calls_a_guess_breaks_nothing(visit, tiny_store, guesses):
     for step in ("2", "8"):
         page = visit(tiny_store, "lesson", step=step, guesses=guesses)
         assert not page.exception and not page.error
+
+
+def test_the_unit_goes_dark_on_the_board_and_no_class_is_told_before_it_is_asked_for(visit, tiny_store, tiny_run):
+    unit = int(star(tiny_store, tiny_run)["unit"])
+    sent = board(visit(tiny_store, "lesson", step="4"), "lesson")
+    assert sent["silent"] == f"relu4:{unit}" and "before" not in sent
+    sent = board(visit(tiny_store, "lesson", step="7", guesses="7:3"), "lesson")
+    result = run_ablation(tiny_store, tiny_run, {"relu4": [unit]}, draws=0)
+    assert sent["after"] == [row["after"] for row in result["per_class"]]
+    sent = board(visit(tiny_store, "lesson", step="2", guesses="2:3"), "lesson")
+    assert sent["silent"] == "" and sent["selected"] == f"relu4:{unit}"

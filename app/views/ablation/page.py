@@ -20,8 +20,10 @@ CLOSER = {"flips": "Images that changed sides", "classes": "Class by class", "co
 def show() -> None:
     """Draw the page."""
     run = run_picker.require_run()["name"]
-    head, rules = st.container(), st.container()
+    head, rules = st.container(key="silence-head"), st.container()
     board_slot, result_slot = st.container(key="silence-board"), st.container()
+    head.empty()  # a container without content takes no place, and what comes later would push the rest down
+    board_slot.empty()
     more = st.expander("More ways to choose, and what is done to them", icon=":material/tune:")
     with rules:
         choice = choices.choose(run, more)

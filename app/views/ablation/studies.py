@@ -15,6 +15,7 @@ from ...compute import ablation, scheduler
 from ...look import theme
 from ...page import job_panels, tables
 from ...state import address, reads
+from . import playing
 
 MOST_MARKS = 3000
 ORDERS = {"descending": "largest first", "ascending": "smallest first"}
@@ -22,7 +23,9 @@ ORDERS = {"descending": "largest first", "ascending": "smallest first"}
 
 def curves(run: str, layer: str) -> None:
     """Show accuracy while more and more units are removed, in order of a metric and at random."""
+    layers = list(reads.store().layers(run)["layer"])
     if not stored(run, "ablation"):
+        playing.play(run, layers, layer, "si")
         job_panels.study(
             run,
             "curves",
@@ -39,6 +42,7 @@ def curves(run: str, layer: str) -> None:
         metric = address.choose("order", metrics, metrics[0], "metric of the curves")
         if len(metrics) > 1:
             address.widget(st.selectbox, "Ordered by", metrics, name="order", value=metric, width=220)
+    playing.play(run, layers, curve_layer, metric)
     shown = table[(table["layer"] == curve_layer) & (table["metric"] == metric)]
     by_direction = areas[(areas["layer"] == curve_layer) & (areas["metric"] == metric)].set_index("direction")["area"]
     random = by_direction[["random"]].to_numpy()

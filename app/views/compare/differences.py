@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,7 @@ MOST = 6
 MORE_SETTINGS = ("kind", "units", "layers", "images", "train_images", "device")
 NULLS = {"within": "shuffled within classes", "all": "shuffled"}
 TESTED = ["change", "change_low", "change_high", "p", "lost", "gained"]
+LINK_IMAGES = 2000  # images over which the units of two boards are matched
 EASY = 3e8  # multiplications a shuffle up to which there are 100 shuffles, else 20
 
 
@@ -241,3 +242,31 @@ def _matches(
         "all": matching.match_null(first, second, None, shuffles),
     }
     return matching.matches(first, second), nulls
+
+
+class Links(NamedTuple):
+    """For each unit of a board: the position of its match on the other board, -1 for none, and their correlation."""
+
+    match: np.ndarray
+    correlation: np.ndarray
+
+
+def links(one: str, other: str) -> Links:
+    """Return the match of every unit of `one`, in the layer of `other` of the same name or nearest depth."""
+    return _links(reads.data(), (reads.run_version(one), reads.run_version(other)), one, other)
+
+
+@st.cache_data(max_entries=32, show_spinner="Matching units ...")
+def _links(folder: str, stamps: tuple, one: str, other: str) -> Links:
+    store = Store(folder)
+    layers, others = store.layers(one), store.layers(other)
+    starts = dict(zip(others["layer"], others["units"].cumsum() - others["units"]))
+    match, correlation = [], []
+    for at in layers["layer"]:
+        other_at = counterpart(str(at), layers, others)
+        first, second = _common(store.matrix(one, str(at)), store.matrix(other, other_at))
+        table = matching.matches(first[:LINK_IMAGES], second[:LINK_IMAGES])
+        found = table["match"].to_numpy()
+        match.append(np.where(found >= 0, found + starts[other_at], -1))
+        correlation.append(table["correlation"].fillna(0.0).to_numpy())
+    return Links(np.concatenate(match).astype(np.int32), np.concatenate(correlation).astype(np.float32))

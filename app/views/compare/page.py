@@ -6,7 +6,7 @@ from selviz import figures
 
 from ...page import frame, run_picker
 from ...state import address, reads
-from . import differences, panels
+from . import boards, differences, panels
 
 COLUMN = {"live": figures.runs.LIVE_UNITS, "all": figures.runs.ALL_UNITS}
 
@@ -60,9 +60,11 @@ def show() -> None:
         )
         st.stop()
     rows = {name: rows[name] for name in read}
-    panels.strangers(rows, base)
     runs, by_class = differences.accuracies(rows, base)
     labels = runs.set_index("run")["told"].to_dict()
+    other = boards.other_network(rows, labels, base)
+    boards.side_by_side(rows, labels, base, other)
+    panels.strangers(rows, base)
     panels.settings(rows, labels)
     left, right = st.columns(2, gap="large")
     with left:
@@ -81,4 +83,4 @@ def show() -> None:
         panels.depth(differences.joined({name: tables["layers"] for name, tables in read.items()}, runs), COLUMN[which])
     with right:
         panels.units(differences.joined(differences.of_layer(read, base, layer), runs), layer)
-    panels.matches(rows, read, labels, base, layer)
+    panels.matches(rows, read, labels, base, other, layer)

@@ -123,19 +123,15 @@ def units(table: pd.DataFrame, layer: str) -> None:
     _open(clicked)
 
 
-def matches(rows: dict[str, dict], read: dict, labels: dict[str, str], base: str, layer: str) -> None:
+def matches(rows: dict[str, dict], read: dict, labels: dict[str, str], base: str, other: str, layer: str) -> None:
     """Show each unit of the baseline's layer beside the unit of another network that behaves most like it."""
     st.subheader("Which units do the same in both?", anchor=False)
-    same = [name for name in read if name != base and differences.same_images(rows, base, name)]
-    if not same:
-        st.info("No other network here was evaluated on the baseline's images, so no units can be matched.")
+    if not differences.same_images(rows, base, other):
+        same = [name for name in rows if name != base and differences.same_images(rows, base, name)]
+        none = "No other network here was evaluated on the baseline's images, so no units can be matched."
+        some = "It was evaluated on other images than the baseline, so no units can be matched; choose another above."
+        st.info(some if same else none)
         return
-    other = same[0] if address.get("with") in rows and address.get("with") not in same else None
-    other = other or address.choose("with", same, same[0], "run")
-    options = {"format_func": lambda name: differences.plain(labels[name]), "required": True}
-    address.widget(
-        st.segmented_control, "Match its units with", same, name="with", value=other, default=same[0], **options
-    )
     other_layer = differences.counterpart(layer, read[base]["layers"], read[other]["layers"])
     pairs, nulls = differences.pairs(base, other, layer, other_layer)
     left, right = st.columns(2, gap="large")

@@ -9,7 +9,7 @@ from selviz.text import numbers, safe_text
 
 from ...compute import ablation
 from ...look import theme
-from ...page import ablation_result, claims, gallery, job_panels, tables
+from ...page import ablation_result, claims, gallery, job_panels, silencing, tables
 from ...state import address, reads
 from ...state.navigation import page_at
 from .measures import DRAWS, HIGH, Lesson, many, selective, size, told_apart, worst_classes
@@ -47,6 +47,7 @@ def tuning(lesson: Lesson, guess: str | None) -> None:
 
 
 def histogram(lesson: Lesson, guess: str | None) -> None:
+    silencing.board_of(lesson.asked, "lesson", silent=False, classes=False)
     tables.chart(
         "Every unit at its SI",
         figures.units.si_histograms(lesson.units, lesson.names, theme.dark()),
@@ -71,6 +72,7 @@ def patience(lesson: Lesson, guess: str | None) -> None:
 
 
 def silenced(lesson: Lesson) -> None:
+    silencing.board_of(lesson.asked, "lesson", classes=False)
     ablation_result.tests(ablation_result.overall(lesson.asked))
 
 
@@ -117,6 +119,7 @@ def knob(lesson: Lesson, guess: str | None) -> None:
 
 def many_shown(lesson: Lesson, guess: str | None) -> None:
     effect = many(lesson)
+    silencing.board_of(effect, "lesson")
     result = ablation.ablate(effect)
     ablation_result.against_controls(effect, result, DRAWS)
     st.markdown(
@@ -134,6 +137,7 @@ def many_shown(lesson: Lesson, guess: str | None) -> None:
 
 
 def trust(lesson: Lesson, guess: str | None) -> None:
+    silencing.board_of(lesson.asked, "lesson")
     ablation_result.by_class(ablation.ablate(lesson.asked))
     worst = worst_classes(lesson.run, lesson.layer)
     live = lesson.units[(lesson.units["layer"] == lesson.layer) & ~lesson.units["dead"]]

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from ...page import frame, run_picker, silencing
+from ...page import frame, job_panels, run_picker, silencing
 from ...state import address
 from ...state.navigation import page_at
 from . import panels
@@ -25,11 +25,13 @@ def show() -> None:
         f"store.units({run!r})",
         f"selviz ablate {run} {named}" if named else f"selviz units {run}",
     )
-    buttons, slider = st.columns([7, 3], gap="medium", vertical_alignment="bottom")
+    controls = st.container(key="start-controls")
+    buttons, slider = controls.columns([7, 3], gap="medium", vertical_alignment="bottom")
     with buttons:
         panels.actions(run, chosen)
     with slider:
         panels.alpha(run)
+    job_panels.demo_boards()
     outcome = panels.network(run, chosen)
     panels.what_is_seen(run, chosen, outcome)
     panels.ten_images(run, outcome)

@@ -198,7 +198,7 @@ def _so_far(row: dict) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
     if row["state"] == "finished":
         return reads.store().epochs(row["run"]), reads.store().units(row["run"])[["layer", "unit", "si"]]
     live = read_json(reads.store().run_path(row["run"]) / "partial" / "live.json")
-    if not live:
+    if not live or not live["epochs"]:
         return None, None
     units = [(layer, unit, si) for layer, values in enumerate(live["unit_si"]) for unit, si in enumerate(values)]
     return pd.DataFrame(live["epochs"]), pd.DataFrame(units, columns=["layer", "unit", "si"])

@@ -31,7 +31,7 @@ def choose(run: str) -> Filters:
     """Draw the widgets and return what they say."""
     known, names = measures.known(run), reads.class_names(run)
     layers = ["all", *reads.store().layers(run)["layer"]]
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall"):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall", key="network-filters"):
         sought = address.get("find").strip()
         address.widget(
             st.text_input,

@@ -20,7 +20,13 @@ from ...page import frame, job_panels, silencing, unit_selection
 from ...state import address, reads
 from . import gallery
 
-INPUTS = {"none": "nothing", "image": "an image of the set", "draw": "a drawing", "own": "a picture of yours"}
+INPUTS = {
+    "none": "nothing",
+    "image": "an image of the set",
+    "draw": "a drawing",
+    "own": "a picture of yours",
+    "camera": "the camera",
+}
 KINDS = ["png", "jpg", "jpeg", "webp"]
 HEIGHT = 300
 
@@ -37,17 +43,27 @@ def choose(run: str) -> str:
 
 def lit(run: str, kind: str) -> None:
     """Draw the input's controls and the board that it lights; it redraws itself, and not the page, as one draws."""
+    wrong = unit_lists.parse_existing_units(address.get("silence"), _sizes(run))[1]
+    for part in wrong[:3]:
+        address.not_found("unit", part, "the others")
     st.fragment(_lit)(run, kind)
     gallery.leave()
 
 
 def _lit(run: str, kind: str) -> None:
     controls, network = st.columns([1, 4], gap="medium")
+    pixels = None
     with controls, frame.show_errors():
         pixels = _pixels(run, kind)
         pixels = _mended(run, pixels) if pixels is not None else None
     with network, frame.show_errors():
         _board(run, pixels)
+
+
+def _sizes(run: str) -> dict[str, int]:
+    """Return the number of units of each layer."""
+    sizes = reads.store().units(run).groupby("layer", sort=False).size()
+    return {str(layer): int(units) for layer, units in sizes.items()}
 
 
 def _pixels(run: str, kind: str) -> np.ndarray | None:
@@ -64,9 +80,12 @@ def _pixels(run: str, kind: str) -> np.ndarray | None:
         usual = own_input.usual(run)
         data = pad.draw(0 if usual is None or usual.background < 128 else 255)
     else:
-        given = st.file_uploader(
-            "PNG, JPEG or WebP", KINDS, key="live-image", max_upload_size=10, **job_panels.writing_control()
-        )
+        if kind == "camera":
+            given = st.camera_input("Take a picture", key="live-camera", **job_panels.writing_control())
+        else:
+            given = st.file_uploader(
+                "PNG, JPEG or WebP", KINDS, key="live-image", max_upload_size=10, **job_panels.writing_control()
+            )
         st.caption("It stays in the memory of this visit and is never stored.")
         data = None if given is None or read_only() else given.getvalue()
     if data is None:
@@ -95,8 +114,7 @@ def _mended(run: str, pixels: np.ndarray) -> np.ndarray:
 def _board(run: str, pixels: np.ndarray | None) -> None:
     """Draw the board with the activations of an input, and the network's answer at its outputs."""
     units, names = reads.store().units(run), reads.class_names(run)
-    sizes: dict[str, int] = {str(layer): int(n) for layer, n in units.groupby("layer", sort=False).size().items()}
-    silent, _ = unit_lists.parse_existing_units(address.get("silence"), sizes)
+    silent, _ = unit_lists.parse_existing_units(address.get("silence"), _sizes(run))
     options: dict[str, Any] = {}
     before = after = None
     if pixels is not None:

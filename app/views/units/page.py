@@ -24,6 +24,7 @@ def show() -> None:
     run = run_picker.require_run()["name"]
     frame.page("Which units are there, and what are they like?", "", f"store.units({run!r})")
     board_slot = st.container(key="network-board")
+    board_slot.empty()  # a container without content takes no place, and what comes later would push the rest down
     filters = unit_filters.choose(run)
     counts_found = reads.store().count_units(run, filters.wanted)
     if not counts_found["units"]:
@@ -31,7 +32,8 @@ def show() -> None:
         st.button("Clear the filters", on_click=unit_filters.clear, args=(run,))
         return
     with board_slot:
-        lighting = live_input.choose(run)
+        with st.container(key="network-light"):
+            lighting = live_input.choose(run)
         if lighting == "none":
             gallery.network(filters)
         else:
