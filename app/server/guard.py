@@ -29,7 +29,7 @@ POLICY = (
     "frame-ancestors {}; form-action 'self'"
 )
 HEADERS = {
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Permissions-Policy": "camera=(self), geolocation=(), microphone=()",
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }

@@ -251,7 +251,8 @@ class Board {
   layout(width, height) {
     const left = this.input ? Math.min(92, 0.16 * width) : 0, room = height - HEAD - 4;
     this.inputBox = this.input ? {x: 0, y: HEAD + room / 2 - left / 2, size: left - 12} : null;
-    const single = this.model.layers.map(layer => ({title: layer.name, start: layer.start, count: layer.units}));
+    const single = this.model.layers.map(layer =>
+      ({title: layer.name, stage: layer.stage, start: layer.start, count: layer.units}));
     this.columns = this.fit(single, left, width - left, room);
     this.canFold = single.length > 10 && (single.length > MAX_COLUMNS || this.columns[0].tile < 8);
     if (this.canFold) this.columns = this.folded(left, width - left, room);
@@ -348,8 +349,9 @@ class Board {
       pen.font = "12px system-ui, sans-serif";
       pen.fillText(this.view.input_label || "input", x, y - 6, size + 8);
     }
+    const stages = this.stagesTogether(pen);
     for (const column of this.columns) {
-      this.title(pen, column);
+      this.title(pen, column, stages);
       for (let place = 0; place < column.count; place++) {
         const x = column.x + place % column.across * column.tile, y = column.y + Math.floor(place / column.across) * column.tile;
         if (this.shown && !this.shown[column.start + place]) pen.globalAlpha = 0.13;
@@ -379,13 +381,28 @@ class Board {
     }
   }
 
-  title(pen, column) {
-    const next = this.columns[this.columns.indexOf(column) + 1];
-    const wide = next ? next.x - column.x - 4 : Math.max(column.across * column.tile, this.stage.clientWidth - column.x);
+  stagesTogether(pen) {  // where single layers have no room for their names: one name for the layers of each stage
+    pen.font = "600 12px system-ui, sans-serif";
+    return !this.canFold && this.columns.length > 8
+      && this.columns.some(column => pen.measureText(column.title).width > this.room(column));
+  }
+
+  room(column, last = column) {  // pixels for a title, up to the column after the last one
+    const next = this.columns[this.columns.indexOf(last) + 1];
+    return next ? next.x - column.x - 4 : Math.max(column.across * column.tile, this.stage.clientWidth - column.x);
+  }
+
+  title(pen, column, stages) {
+    const wide = this.room(column);
     pen.fillStyle = this.ink;
     pen.font = "600 12px system-ui, sans-serif";
-    const folds = column.fold ? (column.open ? "▾ " : "▸ ") : "";
-    pen.fillText(this.cut(pen, folds + column.title, wide), column.x, 11);
+    if (stages) {
+      const of = this.columns.filter(one => one.stage === column.stage);
+      if (of[0] === column) pen.fillText(this.cut(pen, column.stage, this.room(column, of.at(-1))), column.x, 11);
+    } else {
+      const folds = column.fold ? (column.open ? "▾ " : "▸ ") : "";
+      pen.fillText(this.cut(pen, folds + column.title, wide), column.x, 11);
+    }
     pen.globalAlpha = 0.75;
     pen.font = "11px system-ui, sans-serif";
     const more = column.layers?.length > 1 ? ` in ${column.layers.length} layers` : "";

@@ -35,10 +35,5 @@ def show() -> None:
     outcome = panels.network(run, chosen)
     panels.what_is_seen(run, chosen, outcome)
     panels.ten_images(run, outcome)
-    st.caption(
-        "A tile is a unit: the mean of the nine images that drive it most, framed in the color of the class it "
-        "prefers, the brighter the more selective. Click one to silence it, click a class to silence the units that "
-        "love it, double-click to open. One small network, a chosen illustration: what it shows is a question, not "
-        "evidence."
-    )
+    panels.how_to_read(run)
     panels.doors()

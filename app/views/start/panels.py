@@ -17,6 +17,7 @@ from ...state.navigation import page_at
 from . import choice as choices
 from .choice import Choice
 
+PICTURED = 300  # units up to which a tile is large enough to be a picture
 DOORS = (
     ("lesson", "Learn", "Eight steps: guess, see, and find out whether networks need selective units."),
     ("units", "Explore", "Every unit of this network: what it responds to, and what breaks without it."),
@@ -170,6 +171,18 @@ def ten_images(run: str, outcome: silencing.Outcome) -> None:
             f"<figcaption>{'✗ ' if wrong else ''}{html.escape(safe_text.short(names[now], 12))}</figcaption></figure>"
         )
     st.html(f'<div class="selviz-ten">{"".join(tiles)}</div>')
+
+
+def how_to_read(run: str) -> None:
+    """Say what a tile is, and that one network is no evidence."""
+    small = len(reads.store().units(run)) <= PICTURED
+    tile = "A tile is a unit: the mean of the nine images that drive it most, framed" if small else "A tile is a unit,"
+    network = "One small network, a" if small else "One network, a"
+    st.caption(
+        f"{tile} in the color of the class it prefers, the brighter the more selective. Click one to silence it, click "
+        f"a class to silence the units that love it, double-click to open. {network} chosen illustration: what it "
+        "shows is a question, not evidence."
+    )
 
 
 def doors() -> None:
