@@ -14,7 +14,7 @@ from typing import IO, NamedTuple
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from selviz.datasets.preparation import DEEP, Preparation, is_deep
+from selviz.datasets.preparation import DEEP, Preparation, deep_values, is_deep
 
 # Pillow's other formats hand files to other programs (EPS) or are no photographs.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
@@ -74,7 +74,7 @@ def read_picture(file: Source | IO[bytes], preparation: Preparation) -> np.ndarr
 
 
 class Survey(NamedTuple):
-    """(width, height) of each picture of a sample, and whether one of them has gray of more than 8 bits."""
+    """(width, height) of each picture of a sample, and whether one of them has more than 8 bits a channel."""
 
     sizes: list[tuple[int, int]]
     deep: bool
@@ -94,13 +94,13 @@ def survey(files: Sequence[Source], max_files: int = 500) -> Survey:
 
 
 def deepest(files: Sequence[Source], workers: int | None = None) -> int:
-    """Return the largest number in the gray pictures of more than 8 bits among the files; 0 without any."""
+    """Return the largest number in the pictures of more than 8 bits a channel among the files; 0 without any."""
 
     def largest(file: Source) -> int:
         try:
             with open_picture(file) as picture:
-                return int(np.asarray(picture).max(initial=0)) if is_deep(picture) else 0
-        except (ValueError, OSError, SyntaxError):
+                return int(deep_values(picture).max(initial=0)) if is_deep(picture) else 0
+        except Exception:  # a damaged file may make a decoder raise anything; decoding says so
             return 0
 
     with ThreadPoolExecutor(workers or count_workers()) as pool:

@@ -4,11 +4,13 @@ The usual evaluation transform, as torchvision's presets apply it to a PIL pictu
 the centre is cropped.
 """
 
+import io
+import sys
 from dataclasses import dataclass, field
 from typing import cast
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
 from selviz.errors import SelvizError, unknown
 
@@ -19,8 +21,8 @@ INTERPOLATIONS = {
     "nearest": Image.Resampling.NEAREST,
 }
 LONGEST = 100  # times the shorter side; a thin strip would take gigabytes once its shorter side is resized
-DEPTHS = (8, 10, 12, 14, 16, 24, 32)  # bits of gray that images with more than 8 of them are taken to have
-DEEP = "it has more than 8 bits of gray, and how many the set uses is not known"
+DEPTHS = (8, 10, 12, 14, 16, 24, 32)  # bits a channel that images with more than 8 of them are taken to have
+DEEP = "it has more than 8 bits a channel, and how many the set uses is not known"
 RATIO = 256 / 224  # of the resized shorter side to the crop, in the evaluation of ImageNet networks
 
 
@@ -59,7 +61,7 @@ class Options:
 class Preparation:
     """Pictures become uint8 [channels, *crop]; with `keep`, one that has the size `crop` already is not resampled.
 
-    `depth` is the number of bits that the set's gray images of more than 8 bits use; 0 where none has been met.
+    `depth` is the number of bits that the set's images of more than 8 bits a channel use; 0 where none has been met.
     """
 
     crop: tuple[int, int]  # height, width
@@ -92,7 +94,7 @@ class Preparation:
         height, width = self.crop
         colour = "grey" if self.channels == 1 else "colour"
         others = "; others: " if self.keep else " of: "
-        deep = f"; gray images of more than 8 bits are read as {self.depth}-bit, as the whole set needs"
+        deep = f"; images of more than 8 bits are read as {self.depth}-bit, as the whole set needs"
         return (
             f"{colour}, {width} x {height} pixels{others}shorter side to {self.resize} ({self.interpolation}), "
             f"then the centre{deep if self.depth else ''}"
@@ -115,8 +117,50 @@ def choose(options: Options, sizes: list[tuple[int, int]]) -> Preparation:
 
 
 def is_deep(picture: Image.Image) -> bool:
-    """Return whether a picture has integers of more than 8 bits."""
-    return picture.mode.startswith("I")
+    """Return whether a picture, not loaded yet, has gray or color of more than 8 bits."""
+    return picture.mode.startswith("I") or _has_deep_colors(picture)
+
+
+def _has_deep_colors(picture: Image.Image) -> bool:
+    """Return whether a picture has colors of 16 bits, of which Pillow reads the upper byte without a word."""
+    if picture.format not in ("PNG", "TIFF"):  # a BMP's 16 bits are those of all three colors
+        return False
+    parts = [part for tile in getattr(picture, "tile", ()) for part in np.atleast_1d(np.asarray(tile[3], object))]
+    return any(isinstance(part, str) and ";16" in part for part in parts)
+
+
+def deep_values(picture: Image.Image) -> np.ndarray:
+    """Return the integers [H, W] or [H, W, 3] of a deep picture, without opacity; ValueError for other colors."""
+    if picture.mode.startswith("I"):
+        return np.asarray(picture).astype(np.int64)
+    assert picture.fp is not None
+    picture.fp.seek(0)
+    data = picture.fp.read()
+    try:
+        upper, lower = (_one_byte(data, str(picture.format), swap) for swap in (False, True))
+    except Exception as error:  # Pillow's decoders raise many kinds
+        raise ValueError(f"its 16-bit colors cannot be read ({error}); save it as PNG, in RGB") from None
+    return (upper << 8) + lower
+
+
+def _one_byte(data: bytes, form: str, lower: bool) -> np.ndarray:
+    """Return the upper bytes of a picture's colors of 16 bits, or the lower ones: Pillow reads one byte of the two."""
+    picture = Image.open(io.BytesIO(data), formats=[form])
+    assert isinstance(picture, ImageFile.ImageFile)
+    if picture.mode not in ("RGB", "RGBA", "LA"):
+        raise ValueError(f"they are {picture.mode}")
+    swapped = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
+    gray = False
+    for position, tile in enumerate(picture.tile):
+        words = [*tile.args] if isinstance(tile.args, tuple) else [tile.args]
+        gray = words[0] == "LA;16B"
+        if gray:
+            words[0] = "RGBA"  # gray's two bytes and opacity's
+        elif lower:
+            words[0] = words[0][:-1] + swapped[words[0][-1]]
+        picture.tile[position] = tile._replace(args=tuple(words) if isinstance(tile.args, tuple) else words[0])
+    values = np.asarray(picture).astype(np.int64)
+    return values[..., int(lower)] if gray else values[..., :3]
 
 
 def _eight_bit(picture: Image.Image, depth: int) -> Image.Image:
@@ -125,5 +169,5 @@ def _eight_bit(picture: Image.Image, depth: int) -> Image.Image:
         raise ValueError("its pixels are floating-point numbers")
     if not is_deep(picture):
         return picture
-    values = np.asarray(picture).astype(np.int64) >> ((depth or 16) - 8)
+    values = deep_values(picture) >> ((depth or 16) - 8)
     return Image.fromarray(values.clip(0, 255).astype(np.uint8))

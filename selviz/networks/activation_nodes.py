@@ -16,7 +16,15 @@ import torch
 from torch import Tensor, fx, nn
 
 from selviz.networks.activation_functions import ACTIVATIONS, CURVED_STEPS, GATES, LINEAR_STEPS, SIGNED
-from selviz.networks.graph_nodes import activation_name, called, enclosing, module_path, plain_name, step_name
+from selviz.networks.graph_nodes import (
+    HEAD_STEP,
+    activation_name,
+    called,
+    enclosing,
+    module_path,
+    plain_name,
+    step_name,
+)
 
 LABELS = {name: module.__name__ for module, names, _ in ACTIVATIONS for name in names}
 TORCH_MODULES = frozenset(module.__name__ for module, _, _ in ACTIVATIONS)
@@ -25,6 +33,11 @@ PASSING = frozenset(
     "flatten unflatten repeat to float clone".split()
 )
 UNKNOWN = frozenset("pow square exp expm1 abs log log1p sqrt sinh cosh tan reciprocal".split())
+# They make new values of the shape of another one, and read nothing of it.
+FILLED = frozenset("zeros_like ones_like full_like empty_like new_zeros new_ones new_full new_empty".split())
+BOUNDED = frozenset("relu6 clamp hardtanh tanh".split())  # of which people write their own gates
+RECURRENT = (nn.RNNBase, nn.RNNCellBase)
+ROOTS = frozenset("sqrt rsqrt pow reciprocal log".split())
 REDUCTIONS = frozenset("mean sum norm var std max amax logsumexp linalg_norm vector_norm".split())
 
 
@@ -63,7 +76,15 @@ def find_activations(
 ) -> tuple[list[ActivationNode], list[LeftOut]]:
     """Return the activation functions among the nodes `of_images`, which depend on the image, in forward order."""
     order = {node: position for position, node in enumerate(graph.nodes)}
-    nodes = [node for node in graph.nodes if node in of_images and node.name in shapes and node.op != "placeholder"]
+    nodes = [
+        node
+        for node in graph.nodes
+        if node in of_images
+        and node.name in shapes
+        and node.op != "placeholder"
+        and HEAD_STEP not in node.meta
+        and step_name(root, node) not in FILLED
+    ]
     relations = _relations(root, nodes, shapes)
     composites, absorbed = _composites(root, nodes, relations, order)
     _own_modules(root, graph, nodes, relations, composites, absorbed)
@@ -73,10 +94,17 @@ def find_activations(
         if node in absorbed:
             continue
         if node in composites:
-            activations[node] = _composite(root, node, composites[node], shapes)
+            entry = _composite(root, node, composites[node], shapes)
+            if reason := _written_gate(root, node, composites[node], relations, shapes, order):
+                left_out.append(LeftOut(entry.name, reason))
+            else:
+                activations[node] = entry
             continue
         name = _known(root, node)
         label = LABELS.get(name, name)
+        if name in BOUNDED and (reason := _written_gate(root, node, node.all_input_nodes[0], relations, shapes, order)):
+            left_out.append(LeftOut(_layer_name(root, node, name), reason))
+            continue
         if name in GATES:
             reason, product = _gate(root, node, relations, shapes, order)
             if product is not None and product not in activations:
@@ -102,6 +130,16 @@ def find_activations(
                     node.name, f"{step_name(root, node)} is not known as an activation function; --layers {node.name}"
                 )
             )
+    for node in list(activations):
+        if (power := _powered(root, node)) is not None and power in relations:
+            entry = activations.pop(node)
+            name = _joined(enclosing(power)[0], plain_name(called(power)))
+            activations[power] = ActivationNode(power, name, f"{entry.activation}, {plain_name(called(power))}", entry.signed)
+            left_out = [other for other in left_out if other.name != power.name]
+    for node in graph.nodes:
+        if node.op == "call_module" and isinstance(root.get_submodule(str(node.target)), RECURRENT):
+            name = module_path(node)
+            left_out.append(LeftOut(name, f"its activation functions lie inside one step; --layers {name}"))
     return sorted(activations.values(), key=lambda entry: order[entry.node]), left_out
 
 
@@ -132,6 +170,8 @@ def _relations(
         known = _known(root, node)
         curved = bool(known) or name in CURVED_STEPS
         if not inputs or not (curved or name in LINEAR_STEPS) or known == "glu":
+            continue
+        if name == "masked_fill" and len(inputs) < 2:  # at places that do not follow from the value
             continue
         if any(shapes[parent.name] != shapes[node.name] for parent in inputs) or (
             name in ("max", "min") and len(inputs) < 2
@@ -181,7 +221,7 @@ def _merges(name: str, parts: list[_Relation]) -> bool:
 
     A sum with the value itself does only where no known activation function is inside: that would be a shortcut.
     """
-    if name in ("where", "maximum", "minimum", "max", "min"):
+    if name in ("where", "maximum", "minimum", "max", "min", "masked_fill"):
         return True
     if name in ("add", "sub", "rsub"):
         return all(part.curved for part in parts) or (
@@ -264,9 +304,18 @@ def _composite(
 
 
 def _signed(root: nn.Module, node: fx.Node, source: fx.Node, shapes: Mapping[str, tuple[int, ...]]) -> bool:
-    """Return whether a function of single numbers can be negative, tried from -8 to 8; True where it cannot be
-    tried.
-    """
+    """Return whether a function of single numbers can be negative; True where it cannot be tried."""
+    tried = _tried(root, node, source, shapes)
+    return tried is None or any(bool((value < 0).any()) for value in tried)
+
+
+NUMBERS = (-8.0, -3.5, -2.0, -1.0, -0.5, -0.1, 0.0, 0.1, 1.0, 3.0, 8.0)
+
+
+def _tried(
+    root: nn.Module, node: fx.Node, source: fx.Node, shapes: Mapping[str, tuple[int, ...]]
+) -> list[Tensor] | None:
+    """Return a node's values where an earlier one is filled with each of NUMBERS; None where it cannot be tried."""
     shape = shapes[source.name]
     known: dict[fx.Node, Any] = {}
 
@@ -293,15 +342,14 @@ def _signed(root: nn.Module, node: fx.Node, source: fx.Node, shapes: Mapping[str
 
     try:
         with torch.no_grad():
-            for number in (-8.0, -3.5, -2.0, -1.0, -0.5, -0.1, 0.0, 0.1, 1.0, 3.0, 8.0):
+            results = []
+            for number in NUMBERS:
                 known.clear()
                 known[source] = torch.full(shape, number)
-                result = value(node)
-                if not isinstance(result, Tensor) or bool((result < 0).any()):
-                    return True
-        return False
+                results.append(value(node))
+        return results if all(isinstance(result, Tensor) for result in results) else None
     except Exception:  # somebody else's steps may raise anything on numbers that they never saw
-        return True
+        return None
 
 
 def _attribute(root: nn.Module, node: fx.Node) -> object:
@@ -354,6 +402,77 @@ def _gate(
     return reason, None
 
 
+def _written_gate(
+    root: nn.Module,
+    node: fx.Node,
+    source: fx.Node,
+    relations: Mapping[fx.Node, Mapping[fx.Node, _Relation]],
+    shapes: Mapping[str, tuple[int, ...]],
+    order: Mapping[fx.Node, int],
+) -> str:
+    """Return why a function that rises from 0 to 1, such as relu6(x + 3) / 6, is a gate; "" if it is none.
+
+    Only one that scales another value is left out: where it scales its own input, the product is the function.
+    """
+    end = node
+    while len(end.users) == 1:
+        (user,) = end.users
+        numbers = [part for part in (*user.args, *user.kwargs.values()) if part is not end]
+        linear = step_name(root, user) in ("add", "sub", "mul", "div") and user in relations
+        if not linear or not numbers or not all(isinstance(part, int | float) for part in numbers):
+            break
+        end = user
+    reason, product = _gate(root, end, relations, shapes, order)
+    if not reason or product is not None:
+        return ""
+    tried = _tried(root, end, source, shapes)
+    if tried is None:
+        return ""
+    values = torch.stack([value.double() for value in tried])
+    rising = bool((values.diff(dim=0) >= 0).all() and values.min() >= 0 and values.max() <= 1 + 1e-6)
+    return reason if rising and bool((values[0] < 0.05).all() and (values[-1] > 0.95).all()) else ""
+
+
+def _powered(root: nn.Module, node: fx.Node) -> fx.Node | None:
+    """Return the power of an activation function where that alone follows, as in F.relu(x) ** 2; None for a norm."""
+    if len(node.users) != 1:
+        return None
+    (user,) = node.users
+    others = [part for part in (*user.args, *user.kwargs.values()) if part is not node]
+    name = step_name(root, user)
+    powers = name == "square" or (name == "pow" and all(isinstance(part, int | float) for part in others))
+    return user if (powers or (name == "mul" and not others)) and not _is_norm(root, user) else None
+
+
+def _is_norm(root: nn.Module, node: fx.Node) -> bool:
+    """Return whether a power or absolute value only goes into a norm, a variance or a mean that is rooted or divided
+    by.
+    """
+
+    def rooted(value: fx.Node, steps: int = 4) -> bool:
+        for user in value.users:
+            name, after = step_name(root, user), user.args[1] if len(user.args) > 1 else None
+            if name == "pow" and isinstance(after, int | float) and after >= 1:
+                continue
+            if name in ROOTS or (name == "div" and after is value):
+                return True
+            if steps > 0 and name in PASSING | REDUCTIONS | {"clamp"} and rooted(user, steps - 1):
+                return True
+        return False
+
+    users = {user: step_name(root, user) for user in node.users}
+    return all(name in UNKNOWN or (name in REDUCTIONS and rooted(user)) for user, name in users.items())
+
+
+def _is_of_reduction(root: nn.Module, node: fx.Node, steps: int = 3) -> bool:
+    """Return whether the node is computed from a mean, sum or variance alone, as the root in a norm is."""
+    parents = [part for part in node.all_input_nodes if part.op != "get_attr"]
+    if len(parents) != 1 or steps == 0:
+        return False
+    name = step_name(root, parents[0])
+    return name in REDUCTIONS or (name in PASSING | {"clamp"} and _is_of_reduction(root, parents[0], steps - 1))
+
+
 def _comes_before(node: fx.Node, later: fx.Node) -> bool:
     ahead, seen = [later], {later}
     while ahead:
@@ -395,7 +514,7 @@ def _is_softmax(root: nn.Module, node: fx.Node) -> bool:
 
 def _is_unknown(root: nn.Module, node: fx.Node) -> bool:
     name = step_name(root, node)
-    return name in UNKNOWN and not all(step_name(root, user) in REDUCTIONS | UNKNOWN for user in node.users)
+    return name in UNKNOWN and not _is_norm(root, node) and not _is_of_reduction(root, node)
 
 
 def _layer_name(root: nn.Module, node: fx.Node, function: str) -> str:

@@ -11,6 +11,7 @@ import pathlib
 import re
 import types
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from selviz.errors import SelvizError, first_line
 KEYS = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "params")
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
 DEEPEST = 4
+MAX_PARTS = 16  # of a list or tuple that are looked into
 COUNTER = "num_batches_tracked"  # of batch norm, for training only: old checkpoints lack it
 SAVE = "write one with torch.save(model.state_dict(), FILE)"
 
@@ -155,9 +157,10 @@ def read_checkpoint(path: Path) -> object:
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(_harmless_globals()):
             warnings.simplefilter("ignore")
-            if path.suffix == ".safetensors" or start[8:9] == b"{":
+            if start[8:9] == b"{":
                 return safetensors.torch.load_file(path)
-            return torch.load(path, map_location="cpu", weights_only=True)
+            with open(path, "rb") as file:  # of a path torch goes by its suffix
+                return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file may make the reader raise anything
         reason = first_line(error)[:200]
         if "torchscript" in str(error).lower():
@@ -170,6 +173,8 @@ def read_checkpoint(path: Path) -> object:
                     "program; load it where it was made and save its weights: torch.save(model.state_dict(), FILE)."
                 ) from error
             reason = "it is damaged, or it holds Python objects beside weights, which are never loaded"
+        if "PytorchStreamReader" in str(error) or "inline_container" in str(error):
+            reason = "it is damaged or was cut off: copy or download it again"
         raise SelvizError(
             f"{path} is no checkpoint that can be read safely ({reason}); give a safetensors file, or {SAVE}."
         ) from error
@@ -203,6 +208,13 @@ def _other_format(path: Path, start: bytes) -> str:
         return f"is an HDF5 file, as Keras writes; selviz reads networks of PyTorch: {SAVE}"
     if path.suffix.lower() == ".onnx" or (start[:1] == b"\x08" and (b"pytorch" in start[:64] or b"onnx" in start[:64])):
         return f"is an ONNX graph; give the PyTorch network with --model, and its weights: {SAVE}"
+    if start.startswith(b"PK\x03\x04") and (problem := _other_archive(path)):
+        return problem
+    packed = start[257:262] == b"ustar" or start.startswith((b"\x1f\x8b", b"7z\xbc\xaf", b"Rar!", b"\xfd7zXZ", b"BZh"))
+    if packed:
+        return "is a compressed archive; unpack it and give the file of weights in it"
+    if text[:1] in (b"{", b"[") or (text[:1].isalpha() and text.isascii() and b"\0" not in text):
+        return "is text and holds no weights; download the file itself again"
     if re.search(r"-\d{5}-of-\d{5}\.", path.name):
         return (
             "is one part of several that together hold the weights; join them: load all parts into the network, then "
@@ -215,13 +227,37 @@ def _other_format(path: Path, start: bytes) -> str:
     return ""
 
 
+def _other_archive(path: Path) -> str:
+    """Return what a zip archive is that torch.save did not write, and what to give instead; "" for one that it did."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if not name.endswith("/")]
+    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
+        return ""
+    files = {name.rpartition("/")[2] for name in names}
+    if "data.pkl" in files:
+        return ""
+    if any("exported_program" in name or "archive_format" in name for name in files):
+        return f"is a program of torch.export; give the network with --model, and its weights: {SAVE}"
+    if names and all(name.endswith(".npy") for name in names):
+        return f"holds arrays of numpy; selviz reads weights of PyTorch: {SAVE}"
+    inside = next((name for name in names if name.endswith((".pt", ".pth", ".safetensors", ".bin", ".ckpt"))), "")
+    return (
+        f"is a zip archive; unpack it and give {inside[:80]}" if inside else f"is a zip archive of other files; {SAVE}"
+    )
+
+
 def state_dicts(held: object, key: str = "", depth: int = 0) -> Iterator[Weights]:
     """Yield every dict of tensors in what a checkpoint holds, nested or not, those under usual keys first."""
     if isinstance(held, argparse.Namespace | types.SimpleNamespace):
         held = vars(held)
+    if isinstance(held, list | tuple):
+        held = {str(position): part for position, part in enumerate(held[:MAX_PARTS]) if not isinstance(part, Tensor)}
     if not isinstance(held, Mapping) or depth > DEEPEST:
         return
     tensors = {name: value for name, value in held.items() if isinstance(name, str) and isinstance(value, Tensor)}
+    arrays = {name: value for name, value in held.items() if isinstance(name, str) and isinstance(value, np.ndarray)}
+    tensors |= {name: torch.from_numpy(value.copy()) for name, value in arrays.items() if value.dtype.kind in "fiub"}
     if tensors:
         yield Weights(key, tensors)
     names: list[Any] = [name for name in held if isinstance(name, str) and not isinstance(held[name], Tensor)]

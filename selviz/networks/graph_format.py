@@ -154,6 +154,12 @@ def graph_document(traced: Traced) -> dict[str, Any]:
                 "kwargs": {key: _encoded(part, node) for key, part in node.kwargs.items()},
             }
         )
+    if (used := 4 * sum(math.prod(shape) for shape in traced.shapes.values())) > MOST_BYTES:
+        raise Unstorable(f"The network needs {used / 1e9:.0f} GB for one image, more than {MOST_BYTES / 1e9:g} GB.")
+    try:
+        check_indices(traced.graph)
+    except ValueError as error:
+        raise Unstorable(f"The network cannot be stored: {error}.") from error
     layers = [
         {name: getattr(layer, name) for name in ("name", "node", "axis", "signed", "squeeze", "activation")}
         for layer in traced.layers
@@ -189,21 +195,30 @@ def _module_entry(path: str, module: nn.Module) -> dict[str, Any]:
     kind = type(module)
     settings = {}
     if _kind(kind.__name__) is not kind:
-        raise SelvizError(f"The module {path} ({kind.__name__}) is none that a stored graph can hold.")
-    for name, parameter in inspect.signature(kind.__init__).parameters.items():
+        raise Unstorable(f"The module {path} ({kind.__name__}) is none that a stored graph can hold.")
+    signature = dict(inspect.signature(kind.__init__).parameters)
+    if issubclass(kind, nn.RNNBase):
+        signature = dict(inspect.signature(nn.RNNBase.__init__).parameters)
+        del signature["mode"]
+        if kind is not nn.LSTM:
+            del signature["proj_size"]
+        if kind is nn.RNN:
+            settings["nonlinearity"] = "relu" if module.mode == "RNN_RELU" else "tanh"
+    for name, parameter in signature.items():
         if name in ("self", "device", "dtype", "inplace") or parameter.kind in (
             parameter.VAR_POSITIONAL,
             parameter.VAR_KEYWORD,
         ):
             continue
         if name == "bias":
-            value = getattr(module, "bias", getattr(module, "in_proj_bias", None)) is not None
+            value = getattr(module, "bias", getattr(module, "in_proj_bias", None))
+            value = value if isinstance(value, bool) else value is not None
         elif hasattr(module, name):
             value = getattr(module, name)
         elif parameter.default is not parameter.empty:
             continue
         else:
-            raise SelvizError(f"The module {path} ({kind.__name__}) is none that a stored graph can hold.")
+            raise Unstorable(f"The module {path} ({kind.__name__}) is none that a stored graph can hold.")
         if isinstance(value, Tensor):
             continue
         settings[name] = _encoded(value, path)
@@ -233,8 +248,20 @@ def _computes(function: torch._ops.OpOverload) -> bool:
     return not words or function.overloadpacket.__name__ in ATEN_WORDS
 
 
-def _unstorable(node: fx.Node | str, what: str) -> SelvizError:
-    return SelvizError(f"The step {getattr(node, 'name', node)} of the network is none that can be stored: {what}.")
+class Unstorable(SelvizError):
+    """The network has a step that a stored one may not have."""
+
+
+class Damaged(SelvizError):
+    """A document is none that `graph_document` wrote; `why` says what is wrong with it."""
+
+    def __init__(self, why: str):
+        super().__init__(f"The stored network is damaged ({why}); import the run again.")
+        self.why = why
+
+
+def _unstorable(node: fx.Node | str, what: str) -> Unstorable:
+    return Unstorable(f"The step {getattr(node, 'name', node)} of the network is none that can be stored: {what}.")
 
 
 def _encoded(value: Any, node: fx.Node | str) -> Any:
@@ -264,10 +291,11 @@ def _encoded(value: Any, node: fx.Node | str) -> Any:
 # ------------------------------------------------------------------------------------------------------------- reading
 
 
-def rebuilt(document: Any, tensors: Mapping[str, Tensor], example: Tensor) -> Traced:
+def rebuilt(document: Any, tensors: Mapping[str, Tensor], example: Tensor, sizes_known: bool = False) -> Traced:
     """Return the traced network of a document and its tensors, for an example input [1, C, H, W].
 
-    Nothing in the document is trusted; anything but what `graph_document` writes raises SelvizError.
+    Nothing in the document is trusted; anything but what `graph_document` writes raises SelvizError. With
+    `sizes_known`, because it was written just now, its steps are not measured before they are run.
     """
     try:
         if document["format"] != FORMAT:
@@ -275,14 +303,15 @@ def rebuilt(document: Any, tensors: Mapping[str, Tensor], example: Tensor) -> Tr
         root, graph = _graph(document, tensors)
         entries = [_layer_entry(entry) for entry in document["layers"]]
     except Exception as error:  # a module may raise anything while it is made
-        raise _damaged(" ".join(str(error).split())[:200]) from error
-    check_sizes(root, graph, example)
+        raise Damaged(" ".join(str(error).split())[:200]) from error
+    if not sizes_known:
+        check_sizes(root, graph, example)
     shapes = node_shapes(root, graph, example)
     layers = []
     for name, node, axis, facts in entries:
         shape = shapes.get(node, ())
         if not 1 <= axis < len(shape):
-            raise _damaged("a layer has no units")
+            raise Damaged("a layer has no units")
         layers.append(UnitLayer(name, shape[axis], axis, 0.0, shape=shape, node=node, **facts))
     return Traced(root, graph, shapes, with_depths(layers))
 
@@ -313,7 +342,7 @@ def check_sizes(root: nn.Module, graph: fx.Graph, example: Tensor) -> None:
         with torch.no_grad(), mode:
             Sizer(fx.GraphModule(root, graph)).run(mode.from_tensor(example))
     except Exception as error:  # a step may raise anything
-        raise _damaged(" ".join(str(error).split())[:200] or type(error).__name__) from error
+        raise Damaged(" ".join(str(error).split())[:200] or type(error).__name__) from error
 
 
 def _check_counting(node: fx.Node, args: tuple[Any, ...]) -> None:
@@ -329,10 +358,6 @@ def _layer_entry(entry: Mapping[str, Any]) -> tuple[str, str, int, dict[str, Any
         raise ValueError("a layer has no units")
     facts = {name: bool(entry[name]) for name in ("signed", "squeeze")}
     return str(entry["name"]), node, axis, {**facts, "activation": str(entry.get("activation", ""))[:80]}
-
-
-def _damaged(why: str) -> SelvizError:
-    return SelvizError(f"The stored network is damaged ({why}); import the run again.")
 
 
 def with_layers(traced: Traced, layers: Iterable[UnitLayer]) -> Traced:

@@ -5,7 +5,7 @@ from torch import fx
 from torch.fx.node import Argument
 
 from selviz.networks.graph_nodes import called
-from selviz.networks.graph_operators import INDEX_FIRST, INDEXING, SHAPES
+from selviz.networks.graph_operators import INDEX_FIRST, INDEXING, SHAPES, WRITING
 
 
 def indices(node: fx.Node) -> list[fx.Node]:
@@ -14,6 +14,8 @@ def indices(node: fx.Node) -> list[fx.Node]:
     A size is not among them: `getitem` by a number that comes from a shape is no look-up by value.
     """
     name = called(node)
+    if name in WRITING:
+        return nodes_in(node.args[2] if len(node.args) > 2 else node.kwargs.get("index"))
     if name not in INDEXING and not (name == "repeat_interleave" and len(node.all_input_nodes) > 1):
         return []
     if name == "index_put":  # what is written may depend on the image, where it is written may not
@@ -50,5 +52,5 @@ def check_indices(graph: fx.Graph) -> None:
     for node in graph.nodes:
         table = (node.args or (None,))[0]
         for part in indices(node):
-            if part in pixels and (called(node) == "index_put" or part is not table):
+            if part in pixels and (called(node) in ("index_put", *WRITING) or part is not table):
                 raise ValueError(f"the step {node.name} looks something up by values of the image")

@@ -1,6 +1,7 @@
 """Single steps of a traced graph: `called(node)` is what one calls; `out_of_place(root, graph)` lets none overwrite."""
 
 import copy
+import operator
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -12,6 +13,7 @@ from torch import Tensor, fx, nn
 from selviz.errors import SelvizError, first_line
 from selviz.networks.activation_functions import FUNCTION_NAMES, LINEAR_MODULES, MODULE_NAMES, SIGNED
 
+HEAD_STEP = "selviz_head"  # in a node's meta: a step that was added to read the logits
 SAME_STEP = {
     "truediv": "div", "true_divide": "div", "divide": "div", "itruediv": "div", "multiply": "mul", "imul": "mul",
     "iadd": "add", "isub": "sub", "subtract": "sub", "imatmul": "matmul", "clip": "clamp", "absolute": "abs",
@@ -26,6 +28,7 @@ SHARING = frozenset(
     "dropout identity as_strided unfold split_with_sizes tensor_split hsplit vsplit numpy_T alias ravel getattr "
     "broadcast_to swapdims".split()
 )
+SEVERAL = ("topk", "max", "min", "sort", "kthvalue", "median", "mode", "cummax", "cummin")
 SHARING_MODULES = (nn.Identity, nn.Flatten, nn.Unflatten, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
 
@@ -77,6 +80,17 @@ def before_moves(node: fx.Node) -> fx.Node:
     while node.op == "call_method" and node.target in ("movedim", "unflatten", "flatten"):
         (node,) = node.all_input_nodes
     return node
+
+
+def named_parts_as_items(graph: fx.Graph) -> None:
+    """Put `x[0]`, `x[1]` in place of the values and indices of a result of topk, max, min, sort and others."""
+    positions = {"values": 0, "indices": 1}
+    for node in list(graph.nodes):
+        if node.op == "call_function" and node.target is getattr and len(node.args) == 2:
+            source, name = node.args
+            several = isinstance(source, fx.Node) and called(source) in SEVERAL
+            if several and isinstance(name, str) and name in positions:
+                node.target, node.args = operator.getitem, (source, positions[name])
 
 
 def output(graph: fx.Graph) -> fx.Node:
@@ -197,8 +211,6 @@ def _made_out_of_place(root: nn.Module, node: fx.Node) -> bool:
 
 
 def _plain_function(name: str) -> Callable[..., object]:
-    import operator
-
     function: Callable[..., object] = getattr(operator, name)
     return function
 
@@ -304,6 +316,12 @@ def with_public_operators(graph: fx.Graph) -> None:
             node.target = getattr(aten, name[1:]).default
         elif name == "_unsafe_view":
             node.target = aten.view.default
+    for node in list(graph.nodes):
+        if node.target is aten.empty_like.default:  # its numbers are written before they are read
+            node.target = aten.zeros_like.default
+        elif node.target is aten.empty.memory_format:
+            node.target = aten.zeros.default
+            node.kwargs = {key: value for key, value in node.kwargs.items() if key != "memory_format"}
     graph.eliminate_dead_code()
 
 

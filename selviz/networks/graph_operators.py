@@ -42,6 +42,8 @@ REVIEWED = """
     upsample_nearest1d upsample_nearest3d upsample_trilinear3d var var_mean vector_norm view_as vsplit vstack where
     xlogy zeros_like
     copy diagonal_scatter fill index_put select_scatter slice_scatter
+    index_add index_copy index_fill scatter scatter_add
+    gru_cell lstm_cell rnn_relu_cell rnn_tanh_cell
 """.split()
 OPERATORS = """
     add sub mul truediv floordiv mod pow neg pos abs matmul eq ne lt le gt ge and_ or_ xor invert not_ getitem
@@ -56,16 +58,19 @@ REVIEWED_MODULES = """
     AdaptiveAvgPool1d AdaptiveAvgPool3d AdaptiveMaxPool1d AdaptiveMaxPool2d AdaptiveMaxPool3d AlphaDropout AvgPool3d
     BatchNorm3d Bilinear CELU ChannelShuffle CircularPad1d CircularPad2d CircularPad3d ConstantPad1d ConstantPad2d
     ConstantPad3d Conv3d ConvTranspose1d ConvTranspose3d CosineSimilarity Dropout1d Dropout2d Dropout3d ELU
-    Embedding FeatureAlphaDropout Fold GLU GroupNorm GRU Hardshrink Hardtanh InstanceNorm1d InstanceNorm2d
-    InstanceNorm3d LeakyReLU LocalResponseNorm LogSigmoid LogSoftmax LPPool1d LPPool2d LSTM MaxPool1d MaxPool3d Mish
-    PixelShuffle PixelUnshuffle PReLU ReflectionPad1d ReflectionPad2d ReflectionPad3d ReplicationPad1d
-    ReplicationPad2d ReplicationPad3d RMSNorm RNN RReLU SELU Softmax Softmax2d Softmin Softplus Softshrink Softsign
+    Embedding FeatureAlphaDropout Fold GLU GroupNorm GRU GRUCell Hardshrink Hardtanh InstanceNorm1d InstanceNorm2d
+    InstanceNorm3d LeakyReLU LocalResponseNorm LogSigmoid LogSoftmax LPPool1d LPPool2d LSTM LSTMCell MaxPool1d
+    MaxPool3d Mish PixelShuffle PixelUnshuffle PReLU ReflectionPad1d ReflectionPad2d ReflectionPad3d ReplicationPad1d
+    ReplicationPad2d ReplicationPad3d RMSNorm RNN RNNCell RReLU SELU Softmax Softmax2d Softmin Softplus
+    Softshrink Softsign
     SyncBatchNorm Tanhshrink Threshold TransformerEncoderLayer Unflatten Unfold
     UpsamplingBilinear2d UpsamplingNearest2d ZeroPad1d ZeroPad2d ZeroPad3d
 """.split()
 # Those that look something up, and where: the first argument is what is looked in, but for these, where it is the
 # index.
 INDEXING = "index index_put getitem gather index_select take_along_dim embedding one_hot".split()
+# Those that write at an index, their third argument: what is written may depend on the image.
+WRITING = "index_add index_copy index_fill scatter scatter_add".split()
 INDEX_FIRST = ("embedding", "one_hot")  # torch.nn.functional's; aten's embedding takes the table first
 # What asks for a shape or a type, which no pixel decides.
 SHAPES = "size dim ndimension stride numel is_contiguous is_floating_point sym_size sym_numel sym_stride".split()

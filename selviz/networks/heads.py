@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from selviz.errors import SelvizError
-from selviz.networks.graph_nodes import output, step_name
+from selviz.networks.graph_nodes import HEAD_STEP, output, step_name
 
 LOGITS_KEYS = ("logits", "output", "out", "scores", "pred", "prediction")
 SMALLEST = 1e-38  # probability that has a logarithm
@@ -108,7 +108,7 @@ def find_head(value: object, classes: int | None = None, key: str = "", made_by:
         + (
             f"; it returns {_listed(candidates) or type(value).__name__}."
             if not isinstance(value, Tensor)
-            else f"; it returns one of shape {list(value.shape)}."
+            else f"; it returns one of shape {list(value.shape)}{_one_position(value)}."
         )
     )
 
@@ -157,6 +157,11 @@ def _tensors(value: object, keys: tuple[str | int, ...] = ()) -> dict[tuple[str 
     return tensors
 
 
+def _one_position(value: Tensor) -> str:
+    """Return what to write where the logits have axes of one position, as those of a last 1 x 1 convolution."""
+    return "; let it return them with .flatten(1)" if value.dim() > 2 and value.shape[2:].numel() == 1 else ""
+
+
 def _by_key(value: object) -> bool:
     """Return whether parts are taken by key, and not as attributes."""
     return isinstance(value, Mapping | list) or (isinstance(value, tuple) and not hasattr(value, "_fields"))
@@ -180,6 +185,7 @@ def with_head(root: nn.Module, graph: fx.Graph, head: Head) -> None:
         if is_last and isinstance(source := last.args[0], fx.Node) and len(last.users) == 1:
             above.replace_input_with(last, source)
             node, dropped = end.args[0], True
+    before = set(graph.nodes)
     with graph.inserting_before(end):
         if head.flat:
             node = graph.call_method("unsqueeze", (node, 1))
@@ -194,6 +200,9 @@ def with_head(root: nn.Module, graph: fx.Graph, head: Head) -> None:
             zeros = graph.call_function(torch.zeros_like, (node,))
             node = graph.call_function(torch.cat, ([zeros, node], 1))
     end.args = (node,)
+    for added in graph.nodes:
+        if added not in before:
+            added.meta[HEAD_STEP] = True
     graph.eliminate_dead_code()
 
 

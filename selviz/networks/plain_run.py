@@ -84,7 +84,7 @@ class _Watching(TorchFunctionMode):
         result = func(*args, **(kwargs or {}))
         if not isinstance(result, Tensor):
             if isinstance(result, tuple | list) and self.look is not None:
-                return self._several(result)
+                return self._several(result, self.stack[-1], "getitem")
             return result
         name = function_name(func)
         if name in ENDINGS or (name in KEEPING and args and id(args[0]) in self.endings):
@@ -94,13 +94,12 @@ class _Watching(TorchFunctionMode):
             return result
         return self._looked(self.stack[-1], name, result, any(part is result for part in args))
 
-    def _several(self, result: Any) -> Any:
-        """Return tuples such as those of torch.max(x, dim): the first part is a step `getitem` in a graph."""
-        first = result[0] if len(result) else None
-        if not isinstance(first, Tensor) or not hasattr(result, "_fields"):
+    def _several(self, result: Any, path: str, name: str) -> Any:
+        """Look at the tensors of a tuple such as that of torch.max(x, dim): each is a step `getitem` in a graph."""
+        seen = [self._looked(path, name, part, False) if isinstance(part, Tensor) else part for part in result]
+        if all(one is other for one, other in zip(seen, result)):
             return result
-        seen = self._looked(self.stack[-1], "getitem", first, False)
-        return result if seen is first else type(result)((seen, *result[1:]))
+        return type(result)(*seen) if hasattr(result, "_make") else type(result)(seen)
 
     def _looked(self, path: str, name: str, value: Tensor, in_place: bool) -> Tensor:
         assert self.look is not None
@@ -119,7 +118,12 @@ class _Watching(TorchFunctionMode):
 
     def leave(self, module: nn.Module, value: object) -> object:
         path = self.stack.pop()
-        if self.look is None or not path or not isinstance(value, Tensor):
+        if self.look is None or not path:
+            return None
+        if isinstance(value, tuple | list):  # as of a recurrent layer
+            several = self._several(value, path, "")
+            return None if several is value else several
+        if not isinstance(value, Tensor):
             return None
         seen = self._looked(path, "", value, bool(getattr(module, "inplace", False)))
         return None if seen is value else seen

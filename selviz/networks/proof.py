@@ -8,9 +8,13 @@ the logits, every unit layer's activations in batches of 1, 2, 3 and 7 images in
 unit of each layer clamped. A difference is one sentence, and no import.
 """
 
+import pickle
+import random
+import re
 import time
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, fx
 
@@ -27,8 +31,13 @@ from selviz.networks.unit_network import UnitNetwork
 
 IMAGES = 7
 TOLERANCE = 1e-3  # of the largest value: other kernels may run in another order
+REPEATED = 1e-6  # where the same images pass again in the same batch
 BATCHES = ((6, 5, 4, 3, 2, 1, 0), (2, 5, 1), (4, 0), (3,))
 SECONDS = 30.0  # after which the layers that are left are clamped together
+
+
+class Different(Untraceable):
+    """The traced network computes something else than the network itself."""
 
 
 def plain_logits(run: PlainRun, head: Head, inputs: Tensor) -> Tensor:
@@ -51,6 +60,11 @@ def plain_value(run: PlainRun, inputs: Tensor) -> object:
                 f"The network cannot be run on one image alone{line} ({reason}); batch statistics in evaluation mode "
                 "(track_running_stats=False) and x.squeeze() without an axis do that."
             ) from error
+        if re.search(r"dtype|Half|BFloat16|Double|same type", reason):
+            raise SelvizError(
+                f"The network cannot be run in float32{line} ({reason}); selviz computes in single precision: leave "
+                "out .half(), .bfloat16() and .double() in its forward, or write x.to(weight.dtype)."
+            ) from error
         raise SelvizError(
             f"The network cannot be run on images of shape {list(inputs.shape[1:])}{line} ({reason}); --image-size "
             "and --channels change the images."
@@ -66,13 +80,23 @@ def steady_logits(run: PlainRun, head: Head, inputs: Tensor) -> Tensor:
     if not torch.isfinite(logits).all():
         raise SelvizError("The network's outputs are not finite on these images; its weights are damaged.")
     state = {name: value.clone() for name, value in run.model.state_dict().items() if isinstance(value, Tensor)}
+    before = _random_states()
     again = plain_logits(run, head, inputs)
-    if _off(again, logits) > TOLERANCE:
+    if _off(again, logits) > REPEATED:
         step = _first_difference(run, inputs, inputs)
         raise SelvizError(
             f"The network gives other outputs for the same images each time{step}: something in it is random in "
             "evaluation mode, such as F.dropout without training=self.training, or changes while it runs."
         )
+    if _random_states() != before:
+        middle = _random_states()
+        plain_logits(run, head, inputs)
+        if _random_states() != middle:
+            raise SelvizError(
+                "The network draws random numbers in evaluation mode, even if its outputs were the same this time: "
+                "something in it is random, such as F.dropout without training=self.training or a layer left out by "
+                "chance."
+            )
     for name, value in run.model.state_dict().items():
         if isinstance(value, Tensor) and not torch.equal(value, state[name]) and not bool(value.isnan().any()):
             raise SelvizError(
@@ -97,6 +121,11 @@ def steady_logits(run: PlainRun, head: Head, inputs: Tensor) -> Tensor:
     return logits
 
 
+def _random_states() -> tuple[bytes, object, bytes]:
+    """Return the states of the generators that a network may draw from: of torch, of Python and of numpy."""
+    return torch.random.get_rng_state().numpy().tobytes(), random.getstate(), pickle.dumps(np.random.get_state())  # noqa: NPY002
+
+
 def prove(
     run: PlainRun,
     head: Head,
@@ -115,7 +144,7 @@ def prove(
     with torch.no_grad():
         off = _off(comparable(network.logits(inputs), head), comparable(expected, head))
         if not off <= TOLERANCE:
-            raise Untraceable(
+            raise Different(
                 f"The traced network does not give the logits of the network itself (they are off by {off:.2g} of the "
                 "largest): its code does something that a graph cannot hold."
             )
@@ -125,7 +154,7 @@ def prove(
             rows = list(batch)
             logits, activations = network.observe(inputs[rows])
             if _off(comparable(logits, head), comparable(expected[rows], head)) > TOLERANCE:
-                raise Untraceable(
+                raise Different(
                     f"The traced network gives other logits for {len(rows)} images at a time than for one: its code "
                     "does something that a graph cannot hold."
                 )

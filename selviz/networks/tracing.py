@@ -21,12 +21,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch._ops import HigherOrderOperator
 
 from selviz.errors import SelvizError, first_line
 from selviz.networks.activation_nodes import LeftOut
 from selviz.networks.graph_nodes import (
     called,
     contiguous_where_needed,
+    named_parts_as_items,
     node_shapes,
     out_of_place,
     output,
@@ -42,6 +44,15 @@ HIDING = (
     nn.Transformer, nn.TransformerEncoder, nn.TransformerDecoder, nn.TransformerEncoderLayer,
     nn.TransformerDecoderLayer,
 )  # fmt: skip
+
+
+# Names of operators that hold graphs of their own -> what made them.
+KEPT_WHOLE = {
+    "wrap_with_autocast": "torch.autocast inside its forward (leave it out; selviz computes in float32)",
+    "wrap_with_set_grad_enabled": "torch.no_grad or torch.enable_grad inside its forward",
+    "cond": "torch.cond",
+    "while_loop": "torch.while_loop",
+}
 
 
 class Untraceable(SelvizError):
@@ -77,6 +88,7 @@ def trace(
         head = replace(find_head(_one_pass(model, example)), probabilities="")
     root, graph = (_by_fx if way == "fx" else _by_export)(model, example, head.reader)
     contiguous_where_needed(graph)
+    named_parts_as_items(graph)
     strides_as_lookups(root, graph, example[:1])
     for node in list(graph.nodes):
         # They check the size of the input, which is the same for all images.
@@ -88,7 +100,11 @@ def trace(
             graph.erase_node(node)
     graph.eliminate_dead_code()
     with_head(root, graph, head)
-    one, three = (node_shapes(root, graph, example[:1].expand(images, *example.shape[1:])) for images in (1, 3))
+    try:
+        one, three = (node_shapes(root, graph, example[:1].expand(images, *example.shape[1:])) for images in (1, 3))
+    except SelvizError as error:  # the network itself ran
+        reason = first_line(error.__cause__ or error)[:200].rstrip(".")
+        raise Untraceable(f"The network {type(model).__name__} cannot be traced ({reason}).") from error
     layers = find_layers(root, graph, example, one, three, specs)
     if not layers.layers:
         seen = "; ".join(f"{entry.name}: {entry.reason}" for entry in layers.left_out[:3])
@@ -299,6 +315,11 @@ def _by_export(model: nn.Module, example: Tensor, reader: Reader) -> tuple[nn.Mo
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
     graph = copy.deepcopy(program.graph_module.graph)
+    if kept := next((node for node in graph.nodes if isinstance(node.target, HigherOrderOperator)), None):
+        raise Untraceable(
+            f"The network {type(model).__name__} cannot be traced: it holds {KEPT_WHOLE.get(called(kept), 'a step')}, "
+            f"which torch.export keeps whole ({called(kept)})."
+        )
     graph.set_codegen(fx.graph.CodeGen())
     signature = program.graph_signature
     stored = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}

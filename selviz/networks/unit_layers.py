@@ -282,7 +282,9 @@ def _module_results(
     results: dict[str, list[fx.Node]] = {}
     for node in graph.nodes:
         if node.op == "call_module":
-            results.setdefault(module_path(node), []).append(node)
+            # Of a tuple, as a recurrent layer gives one, the first part.
+            parts = [user for user in node.users if called(user) == "getitem" and user.args[1:] == (0,)]
+            results.setdefault(module_path(node), []).extend(parts if node.name not in one else [node])
         for path, key in enclosing_calls(node):
             if path:
                 members.setdefault((path, key), set()).add(node)

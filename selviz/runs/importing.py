@@ -24,8 +24,9 @@ from selviz.networks.activation_nodes import LeftOut
 from selviz.networks.checkpoints import load_weights
 from selviz.networks.heads import Head, chosen_outputs, find_head
 from selviz.networks.hooked_network import WatchedNetwork
+from selviz.networks.plain_parameters import with_plain_parameters
 from selviz.networks.plain_run import PlainRun
-from selviz.networks.proof import IMAGES, plain_value, prove, prove_watched, steady_logits
+from selviz.networks.proof import IMAGES, Different, plain_value, prove, prove_watched, steady_logits
 from selviz.networks.unit_network import UnitNetwork
 from selviz.runs.load import load_dataset
 from selviz.runs.stages import capture_stage, provenance, summarise, write_training
@@ -254,9 +255,10 @@ def read_proven(
     does.
     """
     errors: list[SelvizError] = []
+    model = with_plain_parameters(run.model)
     for way in tracing.WAYS:
         try:
-            traced = tracing.trace(run.model, inputs[:1], way, layers, head)
+            traced = tracing.trace(model, inputs[:1], way, layers, head)
             traced = tracing.with_chosen_outputs(traced, outputs)
             document, tensors = graph_format.graph_document(traced), graph_format.tensors_of(traced)
             network = _read_back(document, tensors, inputs[:1])
@@ -264,12 +266,18 @@ def read_proven(
             return ReadNetwork(network, document, tensors, way, head.sentence(), traced.left_out)
         except SelvizError as error:
             errors.append(error)
-    first = next((error for error in errors if not isinstance(error, tracing.Untraceable)), errors[0])
-    if not isinstance(first, tracing.Untraceable):
+        except Exception as error:  # a graph of somebody else's code may hold anything
+            reason = f"{type(error).__name__}, {first_line(error)[:200]}".rstrip(".")
+            kind = type(run.model).__name__
+            errors.append(tracing.Untraceable(f"The network {kind} cannot be traced ({reason})."))
+    kinds = (tracing.Untraceable, Different)  # what is no matter of tracing comes first, then what names a line
+    first = next((error for kind in kinds for error in errors if not isinstance(error, kind)), errors[0])
+    untraceable = isinstance(first, tracing.Untraceable)
+    if not untraceable and not isinstance(first, graph_format.Unstorable):
         raise first
     watch = _watchable(run.model, head, inputs)
     raise SelvizError(
-        f"{first} torch.export cannot follow it either."
+        f"{first}{' torch.export cannot follow it either.' if untraceable and first is errors[0] else ''}"
         + (f" Watch some of its modules instead: --watch '{watch}'" if watch else "")
     ) from first
 
@@ -321,7 +329,10 @@ def _check_classes(classes: int, dataset: Dataset) -> None:
 
 
 def _read_back(document: dict[str, Any], tensors: Mapping[str, Tensor], example: Tensor) -> UnitNetwork:
-    traced = graph_format.rebuilt(json.loads(json.dumps(document)), tensors, example)
+    try:
+        traced = graph_format.rebuilt(json.loads(json.dumps(document)), tensors, example, sizes_known=True)
+    except graph_format.Damaged as error:
+        raise graph_format.Unstorable(f"The network cannot be stored: {error.why}.") from error
     return UnitNetwork.from_traced(traced).for_inference()
 
 

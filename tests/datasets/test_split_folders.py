@@ -1,5 +1,8 @@
 """Folders as people have them: which of them are parts of a data set and which are classes, and what is not guessed."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -172,3 +175,72 @@ def test_the_training_images_decide_the_depth_too_and_images_of_8_bits_stay(tmp_
     dataset = datasets.load(f"folder:{root}")
     assert sorted(int(image[0, 0, 0]) for image in dataset.eval_pixels) == [2000 >> 8, 4000 >> 8, 77]
     assert sorted(int(image[0, 0, 0]) for image in dataset.train_pixels) == [50000 >> 8] * 2 + [60000 >> 8] * 2
+
+
+def write_deep_colors(file, values, channels=3, form="png"):
+    """Write a picture [8, 8] of 16 bits a channel, its first color of this value and its opacity full."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    colors = np.zeros((8, 8, channels), np.uint16)
+    colors[..., 0] = values
+    if channels in (2, 4):
+        colors[..., -1] = 65535
+    if form == "png":
+        rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in colors)
+        head = struct.pack(">IIBBBBB", 8, 8, 16, {1: 0, 2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
+        parts = [(b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+        chunks = [
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+            for name, data in parts
+        ]
+        file.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+        return
+    data = colors.astype("<u2").tobytes()
+    fields = [
+        (256, 4, 1, 8),
+        (257, 4, 1, 8),
+        (258, 3, 3, 8 + len(data)),
+        (259, 3, 1, 1),
+        (262, 3, 1, 2),
+        (273, 4, 1, 8),
+    ]
+    fields += [(277, 3, 1, channels), (278, 4, 1, 8), (279, 4, 1, len(data))]
+    entries = b"".join(struct.pack("<HHII", *field) for field in fields)
+    start = 8 + len(data) + 6
+    body = data + struct.pack("<HHH", 16, 16, 16) + struct.pack("<H", len(fields)) + entries + bytes(4)
+    file.write_bytes(b"II*\0" + struct.pack("<I", start) + body)
+
+
+@pytest.mark.parametrize(("channels", "form"), [(2, "png"), (3, "png"), (4, "png"), (3, "tiff")])
+@pytest.mark.parametrize(("largest", "bits"), [(65535, 16), (4095, 12), (1000, 10)])
+def test_colors_of_16_bits_are_scaled_by_the_depth_of_the_whole_set(tmp_path, largest, bits, channels, form):
+    root, values = tmp_path / "images" / "test", {"cat": [largest, 200], "dog": [largest // 3, 5]}
+    for name, numbers in values.items():
+        for number, value in enumerate(numbers):
+            write_deep_colors(root / name / f"{number}.{form}", value, channels, form)
+    Image.fromarray(np.full((8, 8, 3), 77, np.uint8)).save(root / "dog" / "plain.png")
+    dataset = datasets.load(f"folder:{root.parent}")
+    expected = sorted([77, *(value >> (bits - 8) for numbers in values.values() for value in numbers)])
+    assert sorted(int(image[0, 0, 0]) for image in dataset.eval_pixels) == expected
+    assert f"read as {bits}-bit" in dataset.origin["transform"]
+
+
+def test_gray_of_16_bits_in_the_other_byte_order_is_the_same(tmp_path):
+    root = write_deep(tmp_path / "images" / "test", {"cat": [4095, 30], "dog": [2000, 5]}, mode=">u2", suffix="tiff")
+    assert Image.open(root / "cat" / "0.tiff").mode == "I;16B"
+    dataset = datasets.load(f"folder:{root.parent}")
+    assert sorted(int(image[0, 0, 0]) for image in dataset.eval_pixels) == [0, 1, 125, 255]
+
+
+def test_a_bitmap_of_16_bits_for_all_colors_has_no_more_than_8_a_channel(tmp_path):
+    words = struct.pack("<64H", *[0b1111100000000000] * 64)
+    head = struct.pack("<2sIHHI", b"BM", 66 + len(words), 0, 0, 66) + struct.pack(
+        "<IiiHHIIiiII", 40, 8, 8, 1, 16, 3, 128, 0, 0, 0, 0
+    )
+    for name in ("cat", "dog"):
+        (tmp_path / "images" / "test" / name).mkdir(parents=True)
+        (tmp_path / "images" / "test" / name / "0.bmp").write_bytes(
+            head + struct.pack("<III", 0xF800, 0x07E0, 0x001F) + words
+        )
+    dataset = datasets.load(f"folder:{tmp_path / 'images'}")
+    assert [int(value) for value in dataset.eval_pixels[0, :, 0, 0]] == [255, 0, 0]
+    assert "more than 8 bits" not in dataset.origin["transform"]

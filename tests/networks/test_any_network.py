@@ -16,35 +16,14 @@ from selviz.networks.proof import steady_logits
 from selviz.networks.unit_edit import silence
 from selviz.testing.imports import brought
 from selviz.testing.random_networks import RandomNetwork
+from tests.helpers.written import CONV, IMAGES, READ, from_forward, layers_of
 
-IMAGES = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(9))
 FLAT = 3 * 16 * 16
 
 
 def network_of(*parts, **options):
     torch.manual_seed(0)
     return brought(nn.Sequential(*parts).eval(), IMAGES, **options)
-
-
-def from_forward(forward, **parts):
-    """A network with these parts, whose forward is `forward(self, x)`."""
-
-    class Network(nn.Module):
-        def __init__(self):
-            super().__init__()
-            torch.manual_seed(0)
-            for name, make in parts.items():
-                part = make()
-                setattr(self, name, nn.Parameter(part) if isinstance(part, torch.Tensor) else part)
-
-        def forward(self, x):
-            return forward(self, x)
-
-    return Network().eval()
-
-
-def layers_of(read):
-    return [(layer.name, layer.units, layer.activation) for layer in read.network.layers]
 
 
 def wrong_answers(seed: int) -> tuple[str, list[str]]:
@@ -132,7 +111,6 @@ def test_names_of_layers_are_unique_whatever_the_modules_are_called():
 
 # ------------------------------------------------------------------------------------------- gates and unknown ones (4)
 
-CONV, READ = lambda: nn.Conv2d(3, 8, 3), lambda: nn.Linear(8, 10)
 ONE_LAYER = {
     "hardswish": (lambda x: x * F.relu6(x + 3) / 6, F.hardswish),
     "mish": (lambda x: x * torch.tanh(F.softplus(x)), F.mish),

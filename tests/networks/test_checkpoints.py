@@ -3,6 +3,7 @@
 import os
 import random
 import re
+import zipfile
 from argparse import Namespace
 from pathlib import Path
 
@@ -50,6 +51,14 @@ def test_safetensors_are_read_by_content_whatever_their_name(weights, tmp_path):
     model = Tiny()
     load_weights(model, tmp_path / "w.bin")
     assert torch.equal(model.head.weight, weights["head.weight"])
+
+
+def test_files_of_torch_are_read_by_content_too(weights, tmp_path):
+    for name in ("w.safetensors", "w.zip", "w"):
+        torch.save(weights, tmp_path / name)
+        model = Tiny()
+        load_weights(model, tmp_path / name)
+        assert torch.equal(model.head.weight, weights["head.weight"])
 
 
 def test_a_prefix_that_is_the_networks_own_stays(weights, tmp_path):
@@ -149,6 +158,8 @@ def test_several_weights_that_fit_are_asked_for_and_never_chosen(weights, tmp_pa
         lambda w: prefixed(w, "backbone."),
         lambda w: {"state_dict": {**prefixed(w, "encoder.net."), "criterion.weight": torch.zeros(4)}},
         lambda w: {"a": {"b": {"c": w}}},
+        lambda w: (w, {"lr": 0.1}),
+        lambda w: {"params": {name: value.numpy() for name, value in w.items()}},
     ],
 )
 def test_the_one_set_of_weights_that_fits_is_found_under_any_key_or_prefix(weights, tmp_path, held):
@@ -175,6 +186,11 @@ def scripted(path):
     torch.jit.script(nn.Sequential(nn.Linear(2, 2), nn.ReLU())).save(str(path))
 
 
+def zipped(path, name):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(name, b"x")
+
+
 OTHER_FILES = {
     "a pickled network": (lambda path: torch.save(nn.Sequential(nn.Linear(2, 2)), path), "m.pt", "a whole network"),
     "TorchScript": (scripted, "m.pt", "TorchScript archive"),
@@ -196,6 +212,13 @@ OTHER_FILES = {
     "a list of shards": (lambda path: path.write_text("{}"), "pytorch_model.bin.index.json", "lists the parts"),
     "a folder": (lambda path: path.mkdir(), "folder", "is a folder; give one file"),
     "nothing": (lambda path: path.touch(), "m.pt", "is empty"),
+    "a zip around it": (lambda path: zipped(path, "best.pth"), "m.pth", "zip archive; unpack it and give best.pth"),
+    "a zip of photographs": (lambda path: zipped(path, "a.jpg"), "m.pt", "zip archive of other files"),
+    "arrays of numpy": (lambda path: zipped(path, "a.npy"), "m.pt", "arrays of numpy"),
+    "a program": (lambda path: zipped(path, "m/archive_format"), "m.pt2", "program of torch.export"),
+    "gzip": (lambda path: path.write_bytes(b"\x1f\x8b" + bytes(99)), "m.pt", "compressed archive"),
+    "a message": (lambda path: path.write_text('{"error": "not found"}'), "m.pt", "is text and holds no weights"),
+    "what was cut off": (lambda path: path.write_bytes(b"PK\x03\x04" + bytes(99)), "m.pt", "was cut off"),
 }
 
 
