@@ -213,8 +213,6 @@ def _other_format(path: Path, start: bytes) -> str:
     packed = start[257:262] == b"ustar" or start.startswith((b"\x1f\x8b", b"7z\xbc\xaf", b"Rar!", b"\xfd7zXZ", b"BZh"))
     if packed:
         return "is a compressed archive; unpack it and give the file of weights in it"
-    if text[:1] in (b"{", b"[") or (text[:1].isalpha() and text.isascii() and b"\0" not in text):
-        return "is text and holds no weights; download the file itself again"
     if re.search(r"-\d{5}-of-\d{5}\.", path.name):
         return (
             "is one part of several that together hold the weights; join them: load all parts into the network, then "
@@ -224,6 +222,8 @@ def _other_format(path: Path, start: bytes) -> str:
         return "lists the parts of a checkpoint and holds no weights; load all parts, then torch.save their state_dict"
     if path.suffix.lower() in (".keras", ".h5", ".tflite", ".pb", ".npz", ".npy", ".mlmodel"):
         return f"is no file of PyTorch ({path.suffix}); {SAVE}"
+    if text[:1] in (b"{", b"[") or (text[:1].isalpha() and text.isascii() and b"\0" not in text):
+        return "is text and holds no weights; download the file itself again"
     return ""
 
 

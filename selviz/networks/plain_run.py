@@ -83,6 +83,8 @@ class _Watching(TorchFunctionMode):
     def __torch_function__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
         result = func(*args, **(kwargs or {}))
         if not isinstance(result, Tensor):
+            if func is Tensor.__setitem__ and self.look is not None:  # in a graph it is a step that gives the whole
+                self._looked(self.stack[-1], "setitem", args[0], True)
             if isinstance(result, tuple | list) and self.look is not None:
                 return self._several(result, self.stack[-1], "getitem")
             return result

@@ -4,6 +4,7 @@ There are two ways in: "fx" follows the Python code and keeps its modules; "expo
 that looks at shapes or writes into parts of tensors, for evaluation only.
 """
 
+import builtins
 import contextlib
 import copy
 import io
@@ -39,6 +40,7 @@ from selviz.networks.memory_steps import masked_writes_as_fills, strides_as_look
 from selviz.networks.unit_layers import Source, UnitLayer, find_layers
 
 WAYS = ("fx", "export")
+LENGTH = builtins.len
 # Modules of torch whose activation functions lie inside, out of sight of torch.fx.
 HIDING = (
     nn.Transformer, nn.TransformerEncoder, nn.TransformerDecoder, nn.TransformerEncoderLayer,
@@ -150,7 +152,7 @@ def _by_fx(model: nn.Module, example: Tensor, reader: Reader) -> tuple[nn.Module
     was_training = model.training
     try:
         # Auxiliary heads exist in training mode only; the graph is the network that is evaluated.
-        with _quiet(), _lengths_followed(model):
+        with _quiet(), _lengths_followed():
             graph = _Tracer().trace(model.eval())
         end = output(graph)
         end.args = (_logits_node(end.args[0], reader),)
@@ -167,25 +169,17 @@ def _by_fx(model: nn.Module, example: Tensor, reader: Reader) -> tuple[nn.Module
 
 
 @contextlib.contextmanager
-def _lengths_followed(model: nn.Module) -> Iterator[None]:
-    """Let `len(x)` be x.size(0) in the files of the network while it is traced: Python insists on a number there."""
+def _lengths_followed() -> Iterator[None]:
+    """Let `len(x)` be x.size(0) while a network is traced, in whatever file: Python insists on a number there."""
 
     def length(value: Any) -> Any:
-        return value.size(0) if isinstance(value, fx.Proxy) else len(value)
+        return value.size(0) if isinstance(value, fx.Proxy) else LENGTH(value)
 
-    ours = Path(torch.__file__).parent
-    homes: dict[int, dict[str, Any]] = {}
-    for module in model.modules():
-        names = getattr(type(module).forward, "__globals__", {})
-        if not Path(str(names.get("__file__", ""))).is_relative_to(ours) and "len" not in names:
-            homes[id(names)] = names
-    for names in homes.values():
-        names["len"] = length
+    builtins.len = length
     try:
         yield
     finally:
-        for names in homes.values():
-            del names["len"]
+        builtins.len = LENGTH
 
 
 PARTS = ("call_module", "get_attr")
