@@ -134,7 +134,9 @@ def find_activations(
         if (power := _powered(root, node)) is not None and power in relations:
             entry = activations.pop(node)
             name = _joined(enclosing(power)[0], plain_name(called(power)))
-            activations[power] = ActivationNode(power, name, f"{entry.activation}, {plain_name(called(power))}", entry.signed)
+            activations[power] = ActivationNode(
+                power, name, f"{entry.activation}, {plain_name(called(power))}", entry.signed
+            )
             left_out = [other for other in left_out if other.name != power.name]
     for node in graph.nodes:
         if node.op == "call_module" and isinstance(root.get_submodule(str(node.target)), RECURRENT):
