@@ -7,7 +7,7 @@ the centre is cropped.
 import io
 import sys
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from PIL import Image, ImageFile
@@ -133,14 +133,15 @@ def deep_values(picture: Image.Image) -> np.ndarray:
     """Return the integers [H, W] or [H, W, 3] of a deep picture, without opacity; ValueError for other colors."""
     if picture.mode.startswith("I"):
         return np.asarray(picture).astype(np.int64)
-    assert picture.fp is not None
+    assert isinstance(picture, ImageFile.ImageFile) and picture.fp is not None
     picture.fp.seek(0)
     data = picture.fp.read()
     try:
         upper, lower = (_one_byte(data, str(picture.format), swap) for swap in (False, True))
     except Exception as error:  # Pillow's decoders raise many kinds
         raise ValueError(f"its 16-bit colors cannot be read ({error}); save it as PNG, in RGB") from None
-    return (upper << 8) + lower
+    values: np.ndarray = (upper << 8) + lower
+    return values
 
 
 def _one_byte(data: bytes, form: str, lower: bool) -> np.ndarray:
@@ -152,7 +153,7 @@ def _one_byte(data: bytes, form: str, lower: bool) -> np.ndarray:
     swapped = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
     gray = False
     for position, tile in enumerate(picture.tile):
-        words = [*tile.args] if isinstance(tile.args, tuple) else [tile.args]
+        words: list[Any] = [*tile.args] if isinstance(tile.args, tuple) else [tile.args]
         gray = words[0] == "LA;16B"
         if gray:
             words[0] = "RGBA"  # gray's two bytes and opacity's
