@@ -102,6 +102,9 @@ def test_the_readme_is_a_screen_and_a_half():
     assert README.count("\n") <= 90
 
 
+EXAMPLE = "app/views/dead/page.py"  # of CONTRIBUTING: a page that is to be written
+
+
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
 def test_every_file_that_a_page_names_exists(page):
     text = (ROOT / page).read_text()
@@ -109,7 +112,8 @@ def test_every_file_that_a_page_names_exists(page):
         r"`((?:selviz|app|tests|docs|\.ci|\.streamlit)/[^`* ]*)`", text
     )
     assert len(named) > 10
-    assert [name for name in named if not (ROOT / name.partition("#")[0]).exists() and "ROOM" not in name] == []
+    missing = [name for name in named if not (ROOT / name.partition("#")[0]).exists()]
+    assert [name for name in missing if name != EXAMPLE and "ROOM" not in name] == []
 
 
 def test_every_link_of_a_page_leads_to_a_file():

@@ -78,6 +78,8 @@ NEEDS = (
     Need("sweep --backend ray", ("ray",), "ray"),
     Need("sweep --backend dask", ("dask", "distributed"), "dask"),
     Need("import --model timm:...", ("timm",), "timm"),
+    Need("import --model hf:... or timm:hf-hub:..., data sets hf-dataset:...", ("transformers", "datasets"), "hub"),
+    Need("the board in notebooks", ("anywidget",), "notebook"),
 )  # fmt: skip
 
 
