@@ -31,10 +31,10 @@ def test_what_a_kind_of_test_does_not_keep_stands_under_the_table(change, told):
 
 def test_the_tables_take_the_place_between_the_marks_and_leave_the_rest(tmp_path):
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{calibration.BEGIN}\nold\n{calibration.END}\nafter\n")
+    page.write_text(f"before\n{calibration.BEGIN}\na table of before\n{calibration.END}\nafter\n")
     calibration.write_docs(page, DOCUMENT)
     text = page.read_text()
-    assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
+    assert text.startswith("before\n") and text.endswith("\nafter\n") and "a table of before" not in text
     assert "| necessary | 5.0 % (4.0 to 6.0) | 1.0 % | 3.0 % | 0.80 | 0.82 | 95.0 % |" in text
 
 
