@@ -14,37 +14,37 @@ if HERE.name != "app":  # in a wheel the package is called selviz_app
 import streamlit as st  # noqa: E402
 
 from app.compute import jobs  # noqa: E402
-from app.look import theme  # noqa: E402
+from app.look import browser, theme  # noqa: E402
 from app.page import data_sources, frame, job_panels, run_picker  # noqa: E402
 from app.server import health, log, login, streamlit_server, unforeseen, visits, warm_up  # noqa: E402
-from app.state import caches, streamlit_internals  # noqa: E402
+from app.state import address, caches, navigation, streamlit_internals  # noqa: E402
 
 DEFAULT = "start"
-# Group -> pages: folder in app/views, title, icon, and the address where it is not the folder's name.
+# Group -> pages: address, title, icon, and the folder in app/views where it is not the address.
 PAGES = {
     "": [("start", "Start", ":material/play_circle:")],
     "Learn": [
         ("lesson", "Lesson", ":material/school:"),
-        ("overview", "Overview", ":material/insights:"),
+        ("alpha", "Alpha", ":material/insights:"),
     ],
     "Explore": [
-        ("units", "Units", ":material/grid_view:"),
+        ("network", "Network", ":material/grid_view:", "units"),
         ("unit", "Unit", ":material/adjust:"),
-        ("ablation", "Ablation", ":material/content_cut:"),
+        ("silence", "Silence", ":material/volume_off:", "ablation"),
         ("compare", "Compare", ":material/compare_arrows:"),
     ],
     "Test": [
-        ("basis", "Basis", ":material/360:"),
+        ("claims", "Claims", ":material/gavel:"),
         ("robustness", "Robustness", ":material/cloudy_snowing:"),
-        ("dimensionality", "Dimensionality", ":material/stacked_line_chart:"),
-        ("early_training", "Early training", ":material/timeline:", "early"),
-        ("hypotheses", "Hypotheses", ":material/gavel:"),
+        ("hidden", "Hidden structure", ":material/360:", "hidden_structure"),
+        ("early", "Early training", ":material/timeline:", "early_training"),
     ],
     "Make": [
-        ("train", "Train", ":material/model_training:"),
+        ("train", "Train and import", ":material/model_training:"),
         ("data", "Data", ":material/table:"),
     ],
 }
+FOLDERS = {path: folder[0] if folder else path for pages in PAGES.values() for path, _, _, *folder in pages}
 
 
 def view(folder: str) -> Callable[[], None]:
@@ -56,9 +56,22 @@ def view(folder: str) -> Callable[[], None]:
     return show
 
 
-def registered(folder: str, title: str, icon: str, address: str = "") -> st.Page:
+def registered(path: str, title: str, icon: str, folder: str = "") -> st.Page:
     """Return a page of `PAGES` as Streamlit registers it."""
-    return st.Page(view(folder), title=title, icon=icon, url_path=address or folder, default=folder == DEFAULT)
+    return st.Page(view(folder or path), title=title, icon=icon, url_path=path, default=path == DEFAULT)
+
+
+def moved(old: str) -> st.Page:
+    """Return the page at an address of an earlier version, which leads on to the one that has its view now."""
+    new, more = navigation.MOVED[old]
+
+    def show() -> None:
+        if streamlit_internals.went_through_history():  # leading on again would shut the way back
+            view(FOLDERS[new])()
+        else:
+            st.switch_page(navigation.page_at(new), query_params={**more, **st.query_params.to_dict()})
+
+    return st.Page(show, title=old.capitalize(), url_path=old, visibility="hidden")
 
 
 def show() -> None:
@@ -69,18 +82,20 @@ def show() -> None:
     caches.share_arenas()
     theme.show()
     st.set_page_config(page_title="selviz", page_icon=str(HERE / "icon.png"), layout="wide")
-    page = st.navigation(
-        {group: [registered(*about) for about in pages] for group, pages in PAGES.items()}, expanded=True
-    )
+    browser.start()
+    pages = {group: [registered(*about) for about in listed] for group, listed in PAGES.items()}
+    pages["Make"] += [moved(old) for old in navigation.MOVED]
+    page = st.navigation(pages, expanded=True)
     with log.request(page.url_path or DEFAULT), frame.show_errors():
         login.require()
         jobs.start_demo_once()
         run_picker.pick_run()
         with st.sidebar:
             data_sources.line()
-            job_panels.sidebar()
-        page.run()
-        warm_up.begin(st.session_state.get("run"), (folder for pages in PAGES.values() for folder, *_ in pages))
+            job_panels.tray()
+        with address.completed():
+            page.run()
+        warm_up.begin(st.session_state.get("run"), FOLDERS.values())
     health.note(failed=False)
 
 

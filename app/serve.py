@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import import_module
 from pathlib import Path
+from urllib.parse import urlencode
 
 HERE = Path(__file__).resolve().parent
 if str(HERE.parent) not in sys.path:  # Streamlit puts this folder on the path, not the one that holds selviz and app
@@ -21,13 +22,15 @@ if HERE.name != "app":  # in a wheel the package is called selviz_app
 import streamlit as st  # noqa: E402
 from starlette.middleware import Middleware  # noqa: E402
 from starlette.requests import Request  # noqa: E402
-from starlette.responses import JSONResponse  # noqa: E402
+from starlette.responses import JSONResponse, RedirectResponse  # noqa: E402
 from starlette.routing import Route  # noqa: E402
 from streamlit.runtime import Runtime  # noqa: E402
 
 from app.server import health as fitness  # noqa: E402
 from app.server import limits, log, login, streamlit_server, unforeseen, visits  # noqa: E402
+from app.server.first_page import FirstPage  # noqa: E402
 from app.server.guard import Guard  # noqa: E402
+from app.state import navigation  # noqa: E402
 from selviz.errors import SelvizError  # noqa: E402
 
 PATIENCE = 5.0  # seconds that a store on a network may take to answer
@@ -44,6 +47,14 @@ async def health(request: Request) -> JSONResponse:
     except (OSError, TimeoutError) as error:
         problem, runs = f"the store cannot be read ({getattr(error, 'strerror', None) or 'no answer'})", None
     return _answer({"ok": False, "reason": problem} if problem else {"ok": True, "runs": runs})
+
+
+async def moved(request: Request) -> RedirectResponse:
+    """Lead an address of an earlier version to the page that has its view now, before a browser notes it."""
+    folder, _, old = request.url.path.rstrip("/").rpartition("/")
+    new, more = navigation.MOVED[old]
+    query = urlencode({**more, **request.query_params})
+    return RedirectResponse(f"{folder}/{new}{'?' if query else ''}{query}", 307)
 
 
 def _answer(facts: dict[str, object]) -> JSONResponse:
@@ -79,7 +90,7 @@ except SelvizError as error:
 dashboard = st.App(
     "main.py",
     lifespan=lifespan,
-    routes=[Route("/health", health)],
-    middleware=[Middleware(Guard)],
+    routes=[Route("/health", health), *(Route(f"/{old}", moved) for old in navigation.MOVED)],
+    middleware=[Middleware(Guard), Middleware(FirstPage)],
     on_script_error=unforeseen.show,
 )

@@ -81,7 +81,7 @@ def visit(monkeypatch):
 
     from streamlit.testing.v1 import AppTest
 
-    def open_page(data, view="overview", **address):
+    def open_page(data, view="alpha", **address):
         monkeypatch.setenv("SELVIZ_DATA", str(getattr(data, "path", data)))
         page = AppTest.from_file(str(MAIN), default_timeout=120)
         for name, value in address.items():

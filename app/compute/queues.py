@@ -125,6 +125,19 @@ class JobQueue:
         with self._lock:
             return next((number for number, job in enumerate(self._jobs) if job.key == key), None)
 
+    def jobs(self) -> list[Job]:
+        """Return all jobs in their order, the one that runs first."""
+        with self._lock:
+            return list(self._jobs)
+
+    def remove(self, key: Hashable) -> bool:
+        """Take a job out that still waits; False where it runs already, or is not there."""
+        with self._lock:
+            waiting = next((job for job in list(self._jobs)[1:] if job.key == key), None)
+            if waiting is not None:
+                self._jobs.remove(waiting)
+            return waiting is not None
+
     def has_job_of(self, visitor: Hashable) -> bool:
         """Return whether a job of this visitor runs or waits."""
         with self._lock:

@@ -7,30 +7,61 @@ import streamlit as st
 from . import keyboard
 
 STYLED_S = 0.25  # in which a browser has put the first style on; what comes after it is drawn with it
+# Room for a chart of each height, until Streamlit has loaded what draws it.
+ROOM = "\n".join(f'[class*="st-key-room-{height}-"] {{min-height: {height}px}}' for height in range(200, 1000, 10))
 STYLE = f"""<style>{keyboard.STYLE}
-.stMainBlockContainer {{padding: 3.6rem 2.6rem 3rem 2.6rem}}
-[data-testid=stSidebarNavLink] {{padding-block: .12rem; min-height: 1.6rem}}
-[data-testid=stSidebarHeader] {{height: 2.6rem; margin-bottom: 0}}
-[data-testid=stNavSectionHeader] {{padding-block: .1rem; margin-top: .5rem}}
-.stMainBlockContainer h1 {{font-size: clamp(1.6rem, 2.3vw, 2.1rem); padding: .1rem 0}}
-.stMainBlockContainer h2 {{font-size: 1.5rem; padding: .8rem 0 .4rem 0}}
-.stMainBlockContainer h3 {{font-size: 1.25rem; padding: .1rem 0}}
+html .stMainBlockContainer {{padding: 3.6rem 2.6rem 3rem 2.6rem}}
+html [data-testid=stSidebarNavLink] {{padding-block: .12rem; min-height: 1.6rem}}
+html [data-testid=stSidebarHeader] {{height: 2.6rem; margin-bottom: 0}}
+html [data-testid=stNavSectionHeader] {{padding-block: .1rem; margin-top: .5rem}}
+html .stMainBlockContainer h1 {{font-size: clamp(1.6rem, 2.3vw, 2.1rem); padding: .1rem 0}}
+html .stMainBlockContainer h2 {{font-size: 1.5rem; padding: .8rem 0 .4rem 0}}
+html .stMainBlockContainer h3 {{font-size: 1.25rem; padding: .1rem 0}}
 [class*="st-key-tile-"] button {{background-size: 100% auto; background-repeat: no-repeat; image-rendering: pixelated;
   padding: calc(100% - 2px) 0 0 0; overflow: hidden; border-width: 2px; min-height: 0}}
 [class*="st-key-tile-"] button p {{font-size: .82rem; white-space: pre; line-height: 1.25}}
-[data-testid=stCaptionContainer] code {{color: inherit; background: none; padding: 0; font-size: .95em}}
+[data-testid=stCaptionContainer], [data-testid=stCaptionContainer] * {{color: inherit !important}}
+[data-testid=stCaptionContainer] {{opacity: .84}}
+[data-testid=stCaptionContainer] code {{background: none; padding: 0; font-size: .95em}}
+[data-testid=stCaptionContainer] a {{text-decoration: underline}}
+:is([data-testid=stNavSectionHeader], [data-testid=stSidebarNavLink], [data-testid=stMetricDelta],
+  [data-testid=stWidgetLabel], [data-testid=stTooltipHoverTarget]) :is(p, span, div) {{color: inherit !important}}
+[data-testid=stNavSectionHeader] {{color: inherit !important; opacity: .84}}
+[data-testid=stButtonGroup] p, [data-testid=stSliderThumbValue] {{color: light-dark(#1d4f7c, #9ed2f7) !important}}
+[data-testid=stMain], [data-testid=stSidebarContent] {{scrollbar-gutter: stable}}
+{ROOM}
+[data-testid=stMetricDelta] {{color: inherit !important; opacity: .84}}
+[data-baseweb=tag], [data-testid=stMultiSelectTag] {{background: #1b5e8f !important; color: #fff !important}}
+[data-testid=stSidebar] [data-testid=stSelectbox] :is([data-baseweb=select], [role=combobox]) * {{white-space: normal;
+  text-overflow: clip; overflow: visible}}
 [class*=st-key-lesson-] button p {{white-space: normal; text-align: left !important}}
+[data-testid=stCode] .token {{color: inherit !important; font-weight: 500}}
 [data-testid=stHeadingDivider] {{margin-top: .5rem}}
-[data-testid=stButtonGroup] button {{min-height: 2.5rem}}
+html [data-testid=stButtonGroup] button {{min-height: 2.5rem}}
 .selviz-tiles {{display: grid; grid-template-columns: repeat(auto-fill, minmax(4.2rem, 1fr)); gap: .6rem}}
 .selviz-tiles figure {{margin: 0}}
 .selviz-tiles figcaption {{font-size: .82rem; line-height: 1.2; overflow-wrap: anywhere}}
+.selviz-row {{grid-template-columns: repeat(var(--n), minmax(0, 6rem))}}
+@media (max-width: 640px) {{
+  .selviz-row {{grid-template-columns: repeat(3, 1fr)}}
+  [class*=st-key-row-of-images] [data-testid=stHorizontalBlock] {{display: grid;
+    grid-template-columns: repeat(3, minmax(0, 1fr))}}
+  [class*=st-key-row-of-images] [data-testid=stColumn] {{min-width: 0; width: auto; flex: none}}
+  html .stMainBlockContainer {{padding: 3.2rem 1rem 2rem 1rem}}
+}}
 .st-key-strip [data-testid=stMetricValue] {{font-size: clamp(1.2rem, 1.9vw, 2.25rem)}}
+.selviz-waffle {{display: flex; flex-wrap: wrap; gap: 4px; max-width: 46rem}}
+.selviz-waffle i {{width: 1rem; height: 1rem; border: 2px solid; border-radius: 3px}}
+.selviz-votes {{display: grid; grid-template-columns: minmax(4rem, max-content) 1fr; gap: .35rem .8rem;
+  align-items: center}}
+.selviz-votes > div {{display: flex; align-items: center; gap: .5rem; overflow-wrap: anywhere}}
+.selviz-votes i {{height: 1.3rem; background: #0072B2; border-radius: 3px; min-width: 3px}}
+[class*=st-key-tray-] {{flex-wrap: nowrap}}
 .selviz-facts {{width: 100%; border-collapse: collapse}}
 .selviz-facts :is(th, td) {{text-align: left; vertical-align: top; padding: .2rem 1rem .2rem 0; font-size: .94rem;
   border-bottom: 1px solid #8883; overflow-wrap: anywhere}}
 .selviz-facts th {{font-weight: 600; min-width: 9rem}}
-[class*="st-key-board-model-"] {{position: absolute; height: 0; overflow: hidden}}
+.st-key-browser-script, [class*="st-key-board-model-"] {{position: absolute; height: 0; overflow: hidden}}
 .st-key-silence-head {{min-height: 2.6rem}}
 .st-key-silence-board {{min-height: 300px}}
 .st-key-network-board {{min-height: 374px}}

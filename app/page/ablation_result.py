@@ -162,6 +162,12 @@ def _rank(kind: str, control: Result, after: float) -> str:
 
 def by_class(result: Result) -> None:
     """Show accuracy of each class before and after: a unit that barely moves the whole can break one class."""
+    class_chart(result)
+    st.markdown(class_tests(result))
+
+
+def class_chart(result: Result) -> None:
+    """Draw accuracy of each class before and after."""
     table = pd.DataFrame(result["per_class"])
     table["class_index"] = range(len(table))
     tables.chart(
@@ -173,6 +179,11 @@ def by_class(result: Result) -> None:
         ],
         "classes",
     )
+
+
+def class_tests(result: Result) -> str:
+    """Return which classes change, by test."""
+    table = pd.DataFrame(result["per_class"])
     moved = table[table["mcnemar_p_holm"] < 0.05].sort_values("mcnemar_p_holm")
     if len(moved):
         sentence = ", ".join(
@@ -180,13 +191,8 @@ def by_class(result: Result) -> None:
             f"{numbers.p_value(row['mcnemar_p_holm'])})"
             for row in moved.head(5).to_dict("records")
         )
-        st.markdown(
-            f"Classes that change (McNemar's exact test, Holm-corrected over {len(table)} classes): {sentence}."
-        )
-    else:
-        st.markdown(
-            f"No class changes significantly (McNemar's exact test, Holm-corrected over {len(table)} classes, 5 %)."
-        )
+        return f"Classes that change (McNemar's exact test, Holm-corrected over {len(table)} classes): {sentence}."
+    return f"No class changes significantly (McNemar's exact test, Holm-corrected over {len(table)} classes, 5 %)."
 
 
 def flips(run: str, result: Result) -> None:

@@ -179,7 +179,7 @@ def fill_link(label: str, template: str, run: str, **options: object) -> None:
     """Draw the link that opens the form with these options filled in."""
     filled = ";".join(f"{name}={quote(str(value), safe=',:.- ')}" for name, value in options.items())
     query = {"run": run, "do": "register", "template": template, FILL: filled}
-    st.page_link(page_at("hypotheses"), label=label, icon=":material/gavel:", query_params=query)
+    st.page_link(page_at("claims"), label=label, icon=":material/gavel:", query_params=query)
 
 
 def _filled() -> dict[str, str]:

@@ -13,23 +13,28 @@ from ..look import keyboard
 from ..state import reads, streamlit_internals
 
 
-def page(title: str, how: str, python: str = "", shell: str = "") -> None:
+def page(title: str, how: str, python: str = "", shell: str = "", share: bool = True) -> None:
     """Draw the title, which is the page's question, one sentence of how to read it, and link and code to take away."""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.title(title, anchor=False, width="stretch")
-        with popover("Share", ":material/share:", "share") as opened:
-            if opened:
-                st.caption("This view as a link; from the keyboard, Enter copies what has the focus")
-                st.code(link(), language=None, wrap_lines=True)
-                st.caption("The same numbers in Python")
-                code = f"import selviz\n\nstore = selviz.open({reads.data()!r})\n{python or 'store.runs()'}"
-                st.code(code, language="python")
-                if shell:
-                    st.caption("The same in a shell")
-                    st.code(shell, language="bash")
+        if share:
+            _share(python, shell)
     if how:
         st.markdown(how)
     st.session_state["notices"] = streamlit_internals.page_run(), st.container()
+
+
+def _share(python: str, shell: str) -> None:
+    with popover("Share", ":material/share:", "share") as opened:
+        if opened:
+            st.caption("This view as a link; from the keyboard, Enter copies what has the focus")
+            st.code(link(), language=None, wrap_lines=True)
+            st.caption("The same numbers in Python")
+            code = f"import selviz\n\nstore = selviz.open({reads.data()!r})\n{python or 'store.runs()'}"
+            st.code(code, language="python")
+            if shell:
+                st.caption("The same in a shell")
+                st.code(shell, language="bash")
 
 
 @contextmanager

@@ -60,8 +60,7 @@ def strip(run: str, images: list[int]) -> str:
         caption = html.escape(f"image {image}: {labels[image]}")
         source = f"data:image/png;base64,{base64.b64encode(pictures[image]).decode()}"
         tiles.append(f'<figure title="{caption}"><img class="selviz-picture" alt="{caption}" src="{source}"></figure>')
-    columns = f"grid-template-columns: repeat({len(tiles)}, minmax(0, 6rem))"
-    return f'<div class="selviz-tiles" style="{columns}">{"".join(tiles)}</div>'
+    return f'<div class="selviz-tiles selviz-row" style="--n: {len(tiles)}">{"".join(tiles)}</div>'
 
 
 def _relevance(run: str, layer: str) -> np.ndarray:
@@ -101,8 +100,10 @@ def images(run: str, layer: str, unit: int, activations: pd.DataFrame) -> None:
     style, number = [], 0
     for band, table in chosen_images.items():
         st.markdown(f"**{BANDS[band]}**")
-        columns = st.columns(COLUMNS, gap="xsmall")
+        columns = []
         for rank, row in enumerate(table.to_dict("records")):
+            if rank % COLUMNS == 0:  # a row of its own, so that a phone, which breaks it in two, keeps the order
+                columns = st.container(key=f"row-of-images-{band}-{rank}").columns(COLUMNS, gap="xsmall")
             image, wrong = int(row["image"]), row["label_index"] != row["prediction_index"]
             picture = thumbnails.plain(pixels[image])
             if spatial and mapped:

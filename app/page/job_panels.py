@@ -1,18 +1,26 @@
-"""Show work that is going on: `sidebar()`, `demo_panel()` in a page without a run, `study(run, "atlas", ...)`."""
+"""Show work that is going on: `tray()`, `demo_panel()` in a page without a run, `study(run, "atlas", ...)`."""
 
-from typing import Any
+import hashlib
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
 import streamlit as st
 
 from selviz.errors import SelvizError
-from selviz.runs import demo
+from selviz.runs import background_jobs, demo, sweep
+from selviz.runs.families import siblings
 from selviz.store import read_json
 from selviz.system.write_access import read_only
-from selviz.text import numbers
+from selviz.text import numbers, safe_text
+from selviz.text.tables import duration
 
 from ..board import component as board
-from ..compute import jobs, quotas, scheduler
+from ..compute import jobs, queues, quotas, scheduler
 from ..state import address, reads
+from ..state.navigation import page_at
+
+PAGES_WITH_STUDIES = ("network", "unit", "silence", "claims", "robustness", "hidden", "early")
 
 TRAINING_HEIGHT = 110  # pixels of the small boards of networks in training
 STATES = {"finished": "done", "running": "training", "unfinished": "waiting", "failed": "failed"}
@@ -35,19 +43,32 @@ def writing_control(disabled: bool = False, help: str | None = None) -> dict[str
     return {"disabled": True, "help": READ_ONLY} if read_only() else {"disabled": disabled, "help": help}
 
 
-# ---------------------------------------------------------------------------------------------------------- the sidebar
+# ------------------------------------------------------------------------------------------------------------- the tray
 
 
-def sidebar() -> None:
-    """Show what is training, how far it is, and a stop button; redraws itself while there is work."""
+class OwnJob(NamedTuple):
+    """A study that this tab has started, and the page that it was started on."""
+
+    study: jobs.Study
+    page: str
+    query: dict[str, str]
+
+
+def tray() -> None:
+    """Show, on every page, each study, training and sweep that is going on, and what has become of this tab's own.
+
+    It draws itself again while there is work.
+    """
     if read_only():
         st.caption("For reading only", help=READ_ONLY)
+    jobs.start_demo_studies_once()
     status = demo.status(reads.data())
-    if status["state"] == "running":
-        st.fragment(_demo_progress, run_every=1.5)()
-        return
+    if status["state"] == "running" or jobs.running_jobs() or scheduler.job_queue().jobs():
+        st.fragment(_tray, run_every=1.5)()
+    else:
+        _ended_jobs()
     done = sum(run["state"] == "finished" for run in status["runs"])
-    if status["state"] != "finished" and done and jobs.demo_allowed():
+    if status["state"] not in ("finished", "running") and done and jobs.demo_allowed():
         st.caption(f"Demo: {done} of {len(status['runs'])} networks")
         st.button(
             "Go on with the demo",
@@ -58,21 +79,100 @@ def sidebar() -> None:
         )
 
 
-def _demo_progress() -> None:
+def _tray() -> None:
     status = demo.status(reads.data())
-    if _has_news(status):
+    if status["state"] == "running" and _has_news(status):
         address.rerun()
-    if not st.session_state.get("finished"):
-        return  # the page itself shows the panel
-    done, every = sum(run["state"] == "finished" for run in status["runs"]), len(status["runs"])
-    st.progress((done + _share_trained(status)) / max(every, 1), text=f"Demo: {done} of {every} networks")
-    st.button(
-        "Stop",
-        icon=":material/stop:",
-        on_click=_stop_demo,
-        key="stop-line",
-        **writing_control(help="Stops the demo; finished networks stay"),
-    )
+    listed = scheduler.job_queue().jobs()
+    sweeps = jobs.running_jobs()
+    working = status["state"] == "running" or bool(listed or sweeps)
+    own = {job.study for job in _own_jobs()}
+    going_on = own & {job.key for job in listed}
+    if not working or going_on != st.session_state.get("own jobs going on", going_on):
+        st.session_state["own jobs going on"] = going_on
+        address.rerun()  # what was computed can be shown
+    st.session_state["own jobs going on"] = going_on
+    if status["state"] == "running" and st.session_state.get("finished"):  # else the page itself shows the panel
+        done, every = sum(run["state"] == "finished" for run in status["runs"]), len(status["runs"])
+        share = (done + _share_trained(status)) / max(every, 1)
+        _entry("demo", f"Demo: {done} of {every} networks", share, _stop_demo, "Finished networks stay")
+    for name in sweeps:
+        rows = sweep.job_status(reads.data(), name)
+        done = sum(row["state"] == "finished" for row in rows)
+        label = f"Training: {done} of {numbers.counted(len(rows), 'network')}" if rows else "Training"
+        place = background_jobs.place(reads.data(), name)
+        share = sweep.done_share(rows) if rows else 0.0
+        _entry(name, label, share, partial(background_jobs.stop, place), "Finished networks stay")
+    for ahead, job in enumerate(listed):
+        _study_entry(job, ahead, job.key in own)
+    _ended_jobs()
+
+
+def _study_entry(job: queues.Job, ahead: int, own: bool) -> None:
+    study = job.key
+    if not isinstance(study, jobs.Study):
+        return
+    of_demo = job.visitor == jobs.THE_DEMO
+    label = named(study)
+    if of_demo:
+        left = jobs.demo_studies_left()
+        label = f"For the demo's pages: {label}" + (f", {left - 1} more" if left > 1 else "")
+    if ahead:
+        state = f"{'your job' if own else 'waiting'}, {ahead} before it"
+        share = 0.0
+    else:
+        found = jobs.progress(study)
+        share = found.share or 0.0
+        state = f"about {duration(found.left)} left" if found.left else "computing"
+    stop = jobs.stop_demo_studies if of_demo else partial(jobs.stop, study)
+    key = hashlib.sha256(repr(study).encode()).hexdigest()[:12]
+    _entry(key, f"{label}: {state}", share, stop, "What is stored stays")
+
+
+def _entry(key: str, label: str, share: float, stop: Callable[[], object], help: str) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"tray-{key}"):
+        st.progress(min(max(share, 0.0), 1.0), text=label)
+        st.button(
+            "Stop", icon=":material/stop:", on_click=stop, key=f"stop-{key}", type="tertiary",
+            **writing_control(help=help),
+        )  # fmt: skip
+
+
+def _own_jobs() -> list[OwnJob]:
+    own: list[OwnJob] = st.session_state.setdefault("own jobs", [])
+    return own
+
+
+def _ended_jobs() -> None:
+    """Draw what has become of the jobs of this tab: the way to what was computed, or that it failed."""
+    for number, job in enumerate(_own_jobs()):
+        if scheduler.job_queue().ahead_of(job.study) is not None:
+            continue
+        label = named(job.study)
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            if jobs.was_stopped(job.study) or job.study not in jobs.study_processes():
+                st.caption(f"{label}: stopped")
+            elif jobs.failed(job.study):
+                st.caption(f"{label}: failed. {jobs.last_message(job.study)}")
+            else:
+                st.page_link(page_at(job.page), label=f"{label}: done, open", query_params=job.query)
+            st.button("", icon=":material/close:", key=f"forget-{number}", type="tertiary", help="Take it off the list",
+                      on_click=_own_jobs().remove, args=(job,))  # fmt: skip
+
+
+def named(study: jobs.Study) -> str:
+    """Return a study in a few words: what is computed, of which network, of how many more."""
+    table = reads.runs()
+    row = table[table["run"] == study.run]
+    run = numbers.run(row.iloc[0].to_dict()) if len(row) and not numbers.missing(row.iloc[0]["alpha"]) else study.run
+    more = f" and {numbers.counted(len(study.others), 'more network')}" if study.others else ""
+    what = {"hypothesis": "claim", "basis": "other bases", "map": "map of units"}.get(study.command, study.command)
+    if study.command == "train":
+        return "training with snapshots"
+    if study.command == "import":
+        return f"import of {safe_text.plain(study.options[1])}"
+    name = study.options[0] if study.command == "hypothesis" else run
+    return f"{what} of {safe_text.plain(name)}{more}"
 
 
 # ------------------------------------------------------------------------------------------------------- an empty store
@@ -185,38 +285,81 @@ def _has_news(status: dict[str, Any]) -> bool:
 # ------------------------------------------------------------------------------------------------------- stored studies
 
 
-def study(run: str, command: str, about: str, *options: str) -> None:
-    """Show, where a stored study is missing, what it does, and the button and command that compute it."""
+def study(run: str, command: str, about: str, *options: str, stage: str = "") -> None:
+    """Show, where a stored study is missing, what it does, and the button and command that compute it.
+
+    With `stage`, the file that it writes, it can be computed for all networks like this one that do not have it.
+    """
     wanted = jobs.Study(reads.data(), run, command, options)
-    if scheduler.job_queue().ahead_of(wanted) is not None:
-        st.fragment(_study_progress, run_every=1.5)(wanted)
+    alike = without(run, stage) if stage else []
+    family = wanted._replace(others=tuple(name for name in alike if name != run))
+    queue = scheduler.job_queue()
+    current = next((one for one in (wanted, family) if queue.ahead_of(one) is not None), None)
+    if current is not None:
+        st.fragment(_study_progress, run_every=1.5)(current)
         return
     st.info(about, icon=":material/hourglass_empty:")
-    if jobs.failed(wanted):
-        st.error("The last attempt ended with an error; nothing was lost.", icon=":material/error:")
-        st.markdown(jobs.last_message(wanted) or "No reason was recorded.")
-    if jobs.demo_allowed():
-        busy = scheduler.job_queue().has_job_of(scheduler.visitor())
-        why = "One at a time: what you asked for before is still being computed." if busy else None
-        if wait := quotas.STUDIES.wait(scheduler.visitor()):
-            busy, why = True, quotas.STUDIES.message(wait)
-        st.button(
-            "Compute it now",
-            icon=":material/play_arrow:",
-            key=f"study-{command}",
-            on_click=jobs.begin,
-            args=(wanted,),
-            **writing_control(busy, why),
-        )
+    for one in dict.fromkeys((wanted, family)):
+        if jobs.failed(one):
+            st.error("The last attempt ended with an error; nothing was lost.", icon=":material/error:")
+            st.markdown(jobs.last_message(one) or "No reason was recorded.")
+    with st.container(horizontal=True, gap="small"):
+        begin_button("Compute it now", wanted, f"study-{command}", primary=True)
+        if family.others:
+            begin_button(f"For all {len(family.runs)} networks like this one", family, f"family-{command}")
     if read_only():
         st.caption(READ_ONLY)
-    st.caption("Or in a shell:" if jobs.demo_allowed() else "It is not computed yet. In a shell:")
+    st.caption("Or in a shell:")
     st.code(wanted.shell(), language="bash", wrap_lines=True)
+
+
+def without(run: str, stage: str) -> list[str]:
+    """Return the runs like this one, itself among them, that do not have a stage."""
+    store = reads.store()
+    names = [run, *siblings(reads.runs(), run)["run"]]
+    return [name for name in dict.fromkeys(names) if not (store.run_path(name) / f"{stage}.duckdb").exists()]
+
+
+def begin_button(label: str, study: jobs.Study, key: str, primary: bool = False) -> None:
+    """Draw the button that queues a study."""
+    busy = scheduler.job_queue().has_job_of(scheduler.visitor())
+    why = "One at a time: what you asked for before is still being computed." if busy else None
+    if wait := quotas.STUDIES.wait(scheduler.visitor()):
+        busy, why = True, quotas.STUDIES.message(wait)
+    st.button(
+        label,
+        icon=":material/play_arrow:",
+        key=key,
+        type="primary" if primary else "secondary",
+        on_click=begin,
+        args=(study,),
+        **writing_control(busy, why),
+    )
+
+
+def begin(study: jobs.Study) -> None:
+    """Queue a study, and note on which page, so that the tray leads back."""
+    jobs.begin(study)
+    own = _own_jobs()
+    own[:] = [job for job in own if job.study != study]
+    path = (st.context.url or "").rstrip("/").rpartition("/")[2]
+    if study.command == "import":  # leads to what is imported
+        own.append(OwnJob(study, "network", {"run": study.options[1]}))
+    else:
+        own.append(OwnJob(study, path if path in PAGES_WITH_STUDIES else "network", st.query_params.to_dict()))
 
 
 def _study_progress(wanted: jobs.Study) -> None:
     ahead = scheduler.job_queue().ahead_of(wanted)
     if ahead is None:
         address.rerun()
-    computing = f"Computing {wanted.command}; you may leave this page. {jobs.last_message(wanted)}"
-    st.info(scheduler.waiting_message(ahead) if ahead else computing, icon=":material/hourglass_top:")
+    if ahead:
+        st.info(f"Waiting: your job, {ahead} before it.", icon=":material/hourglass_top:")
+        return
+    found = jobs.progress(wanted)
+    left = f", about {duration(found.left)} left" if found.left else ""
+    st.info(
+        f"Computing {wanted.command}{left}; you may leave this page. {found.message}", icon=":material/hourglass_top:"
+    )
+    if found.share is not None:
+        st.progress(found.share)

@@ -13,9 +13,10 @@ from selviz.statistics import over_seeds, wilson
 from selviz.store import Store
 from selviz.text import numbers, safe_text
 
+from ..compute import jobs
 from ..look import thumbnails
 from ..state import address, reads
-from . import frame
+from . import frame, job_panels
 
 SHOWN = 8
 EPSILONS = ("0.5", "1", "2", "4", "8", "16", "32", "64")
@@ -25,7 +26,7 @@ STRIP = """<style>
 .selviz-strip {display: grid; grid-template-columns: 6.4rem repeat(var(--n), minmax(4.6rem, 1fr)); gap: .5rem .6rem;
   align-items: center; overflow-x: auto}
 .selviz-strip img {width: 100%; max-width: 9rem; image-rendering: pixelated; border-radius: .4rem; display: block}
-.selviz-strip div {font-size: .88rem; line-height: 1.25}
+.selviz-strip div {font-size: .88rem; line-height: 1.25; overflow-wrap: anywhere}
 .selviz-wrong {font-weight: 700; text-decoration: underline; text-decoration-thickness: 2px; text-underline-offset: 3px}
 </style>"""
 
@@ -119,12 +120,12 @@ def _strip(run: str, kind: str, name: str, level: float, first: int) -> None:
             words = ""
             if answer is not None:
                 right = answer[0] == labels[number]
-                caption = f"{html.escape(safe_text.short(names[answer[0]], 12))}, {100 * answer[1]:.0f} %"
+                caption = f"{html.escape(safe_text.plain(names[answer[0]]))}, {100 * answer[1]:.0f} %"
                 words = f"{'✓' if right else '✗'} <span class='{'' if right else 'selviz-wrong'}'>{caption}</span>"
             alt = html.escape(f"image {first + number}, {what}, class {names[labels[number]]}", quote=True)
             row.append(f"<div><img alt='{alt}' src='{picture}'>{words}</div>")
     cells = "".join(f"<div>{row[0]}</div>{''.join(row[1:])}" for row in rows)
-    st.html(f"{STRIP}<div class='selviz-strip' style='--n: {len(labels)}'>{cells}</div>")
+    st.html(f"{STRIP}<div class='selviz-strip' tabindex='0' style='--n: {len(labels)}'>{cells}</div>")
     scale = (
         f"scaled so that {level:g} of 255 is black or white"
         if kind == "attack"
@@ -157,12 +158,16 @@ def gathered(
 
 
 def missing_notice(without: list[str], command: str) -> None:
-    """Show how many runs like this one were not tested yet, and the command that does it."""
-    if without:
+    """Say how many runs like this one were not tested yet, and draw the button that computes them."""
+    if not without:
+        return
+    study = jobs.Study(reads.data(), without[0], command, (), tuple(without[1:]))
+    with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(
             f"{numbers.counted(len(without), 'network')} like this one not tested yet, such as "
             f"{safe_text.code(without[0])}: `selviz {command} RUN` tests one."
         )
+        job_panels.begin_button("Compute these too", study, f"missing-{command}")
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

@@ -8,6 +8,7 @@ import streamlit as st
 from selviz.config import short_name
 from selviz.figures import colors
 from selviz.runs import demo
+from selviz.store import stars
 from selviz.text import numbers, safe_text
 
 from ..look import theme
@@ -41,10 +42,11 @@ def pick_run() -> None:
         chosen = address.choose("run", names, default)
     st.session_state["run"] = chosen
     if requested != chosen:
-        address.update(run=chosen)
+        address.fill(run=chosen)
     rows = finished.set_index("run").to_dict("index")
     with st.sidebar:
         address.widget(st.selectbox, "Run", names, name="run", value=chosen, format_func=labels(rows).get)
+        _star(chosen)
         row = rows[chosen]
         dot = f'<span style="color:{colors.alpha(row["alpha"], theme.dark())}">⬤</span>'
         imported = row.get("kind") == "imported"
@@ -56,11 +58,30 @@ def pick_run() -> None:
         )
 
 
+def _star(run: str) -> None:
+    """Draw the button that makes a run the one that every visitor sees first, or that it no longer is."""
+    is_starred = stars.starred(reads.data()) == run
+    st.button(
+        "Starred: shown first" if is_starred else "Show this run first",
+        icon=":material/star:" if is_starred else ":material/star_border:",
+        key="star",
+        type="tertiary",
+        on_click=stars.star,
+        args=(reads.data(), None if is_starred else run),
+        **job_panels.writing_control(help="The starred run is what every visitor of this dashboard sees first"),
+    )
+
+
 def first_run(finished: pd.DataFrame) -> str:
-    """Return the run that a visitor sees first: the demo's baseline, else the oldest baseline, else the oldest run.
+    """Return the run that a visitor sees first: the starred one, else the demo's baseline, else the oldest baseline.
+
+    Without any of them it is the oldest run.
 
     A training that ends while others look on must not become what they see.
     """
+    starred = stars.starred(reads.data())
+    if starred in set(finished["run"]):
+        return str(starred)
     baselines = finished[(finished["alpha"] == 0) & (finished["epochs"] != 0)]
     of_the_demo = {run["run"] for run in demo.status(reads.data())["runs"]}
     own = baselines[baselines["run"].isin(of_the_demo)]
@@ -72,14 +93,20 @@ def labels(rows: dict[str, dict]) -> dict[str, str]:
     """Return the label of each run in a list of plain text: which way alpha pulls, alpha, accuracy, and of
     network, data set
     and seed what is not the same in all. Streamlit tells options apart by their labels, so equal ones get the name."""
+    starred = stars.starred(reads.data())
     parts = {"model": "{}", "dataset": "{}", "seed": "seed {}"}
     differing = [key for key in parts if len({str(row[key]) for row in rows.values()}) > 1]
     by_run = {
         name: " · ".join(
             [
-                f"{colors.alpha_sign(row['alpha'])} {name if numbers.missing(row['alpha']) else numbers.run(row)}",
+                f"{'★ ' if name == starred else ''}{colors.alpha_sign(row['alpha'])} "
+                f"{name if numbers.missing(row['alpha']) else numbers.run(row)}",
                 numbers.percent(row["test_accuracy"]),
-                *(parts[key].format(short_name(row[key]) if key == "dataset" else row[key]) for key in differing),
+                *(
+                    parts[key].format(short_name(row[key]) if key == "dataset" else row[key])
+                    for key in differing
+                    if not pd.isna(row[key])
+                ),
             ]
         )
         for name, row in rows.items()

@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from selviz import __version__
+from selviz.figures import colors
 from selviz.store.schema import Head, heads
 
 from ..look import theme
@@ -44,17 +45,17 @@ def downloads(name: str, behind: pd.DataFrame, figure: Any = None, title: str = 
     if figure is not None:
         make = partial(export.page, figure, title, how, about, theme.dark(), stem)
         why = f"A page that opens without a network ({export.PAGE_MEGABYTES} MB): point at the figure for its values."
-        kinds.append(("HTML", ".html", "text/html", make, why))
+        kinds.insert(0, ("HTML", ".html", "text/html", make, why))
     with st.container(horizontal=True, gap="small", width="content", vertical_alignment="center"):
-        for kind, suffix, mime, make, why in kinds:
-            key = f"save-{name}{suffix}"
-            st.download_button(kind, make, stem + suffix, mime, key, why, on_click="ignore", icon=":material/download:")
         if figure is not None:
             save_buttons.pictures(
                 export.alone(figure, theme.dark()),
                 export.save_facts(title, how, about, theme.dark(), stem),
                 f"pictures-{name}",
             )
+        for kind, suffix, mime, make, why in kinds:
+            key = f"save-{name}{suffix}"
+            st.download_button(kind, make, stem + suffix, mime, key, why, on_click="ignore", icon=":material/download:")
 
 
 def saving(name: str, behind: pd.DataFrame | Callable[[], pd.DataFrame]) -> None:
@@ -84,14 +85,27 @@ def chart(
     """
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader(title, anchor=False, width="stretch")
-        with frame.popover("Table", ":material/table:", f"table-{key}") as opened:
+        with frame.popover("Table and figure", ":material/table:", f"table-{key}") as opened:
             if opened:
-                table(behind)
                 downloads(key, behind, figure, title, how)
+                table(behind)
     options = {} if on_select is None else {"on_select": on_select, "selection_mode": selection_mode}
-    event = st.plotly_chart(figure, key=key, config={"displayModeBar": False}, alt=f"{title}. {how}", **options)
+    legible(figure)
+    height = int(figure.layout.height or 450)
+    with st.container(key=f"room-{-(-height // 10) * 10}-{key}"):  # so that nothing moves when the chart is drawn
+        event = st.plotly_chart(
+            figure, key=key, config={"displayModeBar": False}, alt=f"{title}. {how}", height=height, **options
+        )
     st.caption(how)
     return event
+
+
+def legible(figure: Any) -> None:
+    """Give a figure's words the colour of the page's text: Streamlit's own grey has too little contrast."""
+    ink = {"color": colors.INK[theme.dark()]}
+    figure.update_layout(font=ink, legend={"font": ink})
+    figure.update_xaxes(tickfont=ink, title={"font": ink})
+    figure.update_yaxes(tickfont=ink, title={"font": ink})
 
 
 def table(rows: pd.DataFrame, **options: Any) -> Any:

@@ -10,8 +10,9 @@ it, a widget's value where its visitor changed it; everything else that a browse
 
 import math
 import re
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, NoReturn
@@ -27,7 +28,6 @@ from .streamlit_internals import RerunData, RerunException
 
 MAX_LINK_LENGTH = 1500
 MAX_SENT = 50  # addresses that a browser may still be told
-MAX_RECEIVED = 2_000_000  # bytes of requests of one visitor that no run has looked at
 MISSING = object()
 
 Query = dict[str, str]
@@ -40,8 +40,9 @@ class View:
     `sent` holds the addresses that the browser may be at without its visitor having gone there: the one that it sent
     last, and all that were sent to it since. `applied` is the value of each widget, by key, that is in `now` already;
     `drawn` is how often a widget was drawn as a new one, and what it was made of; `page_run` marks the run of the page
-    that has looked at the request. `received` holds the requests that no run has looked at yet, oldest first, and
-    `changed_widgets` the keys of widgets that were changed in those that the request of this run has overtaken.
+    that has looked at the request. `filled`: the address was completed, and is sent when the page is drawn.
+    `changed_widgets` holds the keys of widgets that were changed in requests that the one of this run has overtaken;
+    `presses` counts how often each button was pressed in these and in the one of this run.
     """
 
     page: str = ""
@@ -50,8 +51,9 @@ class View:
     applied: dict[str, object] = field(default_factory=dict)
     drawn: dict[str, tuple[int, object]] = field(default_factory=dict)
     page_run: object = None
-    received: deque[RerunData] = field(default_factory=lambda: deque(maxlen=100))
     changed_widgets: set[str] = field(default_factory=set)
+    presses: Counter[str] = field(default_factory=Counter)
+    filled: bool = False
 
     def receive(self, page: str, query: Query, went: bool) -> bool:
         """Take in the address that a browser sends; `went` where its visitor went back or forward to it.
@@ -67,12 +69,17 @@ class View:
         del self.sent[: self.sent.index(query)]
         return query != self.now
 
-    def receive_overtaken(self, current: object) -> None:
-        """Take in, in their order, the requests that were overtaken by the one whose context is `current`."""
+    def receive_overtaken(self, current: object, received: deque[RerunData]) -> None:
+        """Take in, in their order, the requests that were overtaken by the one whose context is `current`.
+
+        `received` holds the requests that no run has looked at yet, oldest first; those taken in are taken out.
+        """
         self.changed_widgets.clear()
-        contexts = [request.context_info for request in self.received]
-        own = next((i for i, other in enumerate(contexts) if other is current and current is not None), -1)
-        for request, newer in pairwise(self.received.popleft() for _ in range(own + 1)):
+        contexts = [request.context_info for request in received]
+        own = max((i for i, other in enumerate(contexts) if other is current), default=len(contexts) - 1)
+        requests = [received.popleft() for _ in range(own + 1)]
+        self.presses = Counter(key for request in requests for key in _pressed(request))
+        for request, newer in pairwise(requests):
             query = dict(parse_qsl(request.query_string))
             self.receive(request.page_script_hash, query, request.is_history_navigation)
             before, after = _widget_values(request), _widget_values(newer)
@@ -100,9 +107,8 @@ def _view() -> View:
     """Return this visitor's view, after what the browser sent with the request of this run."""
     view, context = st.session_state.setdefault("view", View()), streamlit_internals.context()
     if view.page_run is not streamlit_internals.page_run():
-        _record_requests(view, context.script_requests)
-        view.receive_overtaken(context.context_info)
-        query, went = st.query_params.to_dict(), getattr(context, "is_history_navigation", False)
+        view.receive_overtaken(context.context_info, streamlit_internals.received_requests())
+        query, went = st.query_params.to_dict(), streamlit_internals.went_through_history()
         out_of_date = view.receive(context.page_script_hash, query, went)
         view.page_run = streamlit_internals.page_run()
         if out_of_date:
@@ -110,32 +116,24 @@ def _view() -> View:
     return view
 
 
-def _record_requests(view: View, requests: Any) -> None:
-    """Note every request on its way to Streamlit, which keeps only the newest of those that wait.
-
-    A visitor who went back and clicked at once may be sent the old address in between, and then only the first request
-    has the new one.
-    """
-    take = requests.request_rerun
-
-    def request_rerun(request: RerunData) -> bool:
-        view.received.append(request)
-        while len(view.received) > 1 and sum(map(_size, view.received)) > MAX_RECEIVED:
-            view.received.popleft()
-        return take(request)
-
-    if "request_rerun" not in vars(requests):
-        requests.request_rerun = request_rerun
-
-
-def _size(request: RerunData) -> int:
-    return len(request.query_string) + (request.widget_states.ByteSize() if request.widget_states else 0)
-
-
 def _widget_values(request: RerunData) -> dict[str, bytes]:
     """Return the value of each widget in a request, by its key; an id is `$$ID-hash-key`."""
     states = request.widget_states.widgets if request.widget_states else ()
     return {state.id.split("-", 2)[-1]: state.SerializeToString(deterministic=True) for state in states}
+
+
+def _pressed(request: RerunData) -> list[str]:
+    """Return the keys of the buttons that were pressed in a request."""
+    states = request.widget_states.widgets if request.widget_states else ()
+    return [state.id.split("-", 2)[-1] for state in states if state.trigger_value]
+
+
+def presses(key: str) -> int:
+    """Return how often the button with this key was pressed in what this run of the page answers, at least 1.
+
+    Streamlit calls `on_click` once, however many presses came while the page was drawn.
+    """
+    return max(1, _view().presses[key])
 
 
 def _send_address(view: View) -> None:
@@ -160,6 +158,37 @@ def update(**values: object) -> None:
     after = {name: v for name, v in after.items() if name not in values or values[name] is not None}
     if after != view.now:
         view.now = after
+        _send_address(view)
+
+
+def fill(**values: object) -> None:
+    """Complete the address with what the page shows by default, so that a link of it shows the same.
+
+    It is sent when the page is drawn, and the browser makes no new entry of its history (`look/browser.js`).
+    """
+    view = _view()
+    after = {**view.now, **{name: str(value) for name, value in values.items()}}
+    view.filled |= after != view.now
+    view.now = after
+
+
+@contextmanager
+def completed() -> Iterator[None]:
+    """Send the address, if `fill` has completed it, once the page is drawn; not where the page leads to another."""
+    try:
+        yield
+    except RerunException:
+        raise
+    except BaseException:  # a page may end early
+        _send_filled()
+        raise
+    _send_filled()
+
+
+def _send_filled() -> None:
+    view = _view()
+    if view.filled:
+        view.filled = False
         _send_address(view)
 
 
@@ -303,7 +332,7 @@ def _changed(name: str, on_change: Callable[[Any], object], text: Callable[[Any]
 
 def _is_new_click(view: View, name: str, value: object, text: Callable[[Any], str], made_of: tuple) -> bool:
     """Return whether a visitor has changed this widget and the address does not say so yet."""
-    if getattr(streamlit_internals.context(), "is_history_navigation", False) or not _is_option(value, made_of):
+    if streamlit_internals.went_through_history() or not _is_option(value, made_of):
         return False  # the address counts, or a list of other options that is not drawn any more
     return name in view.applied and (name in view.changed_widgets or not _equal(value, view.applied[name], text))
 

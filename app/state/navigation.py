@@ -3,6 +3,16 @@
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
+# Addresses of earlier versions: where each leads, and what it adds to the view.
+MOVED: dict[str, tuple[str, dict[str, str]]] = {
+    "overview": ("alpha", {}),
+    "units": ("network", {}),
+    "ablation": ("silence", {}),
+    "hypotheses": ("claims", {}),
+    "basis": ("hidden", {}),
+    "dimensionality": ("hidden", {"part": "dimensionality"}),
+}
+
 
 def page_at(address: str) -> StreamlitPage:
     """Return the registered page of an address such as `unit`; Streamlit knows a page by its address alone."""

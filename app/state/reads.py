@@ -40,7 +40,11 @@ def run_version(run: str) -> tuple[str, ...]:
     """
     try:
         with os.scandir(store().run_path(run)) as entries:
-            files = ((entry.name, entry.stat()) for entry in entries if entry.is_file())
+            files = (
+                (entry.name, entry.stat())
+                for entry in entries
+                if entry.is_file() and not entry.name.startswith("notes.")
+            )
             return (
                 "\n".join(sorted(f"{name} {stat.st_ino} {stat.st_mtime_ns} {stat.st_size}" for name, stat in files)),
             )

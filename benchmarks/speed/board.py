@@ -29,7 +29,7 @@ from selviz.publishing import board as boards
 from selviz.store import Store
 from selviz.testing.dashboard import CHROMIUM, FLAGS, serving
 
-PAGES = ("", "overview", "units", "unit", "ablation", "compare", "lesson")
+PAGES = ("", "alpha", "network", "unit", "silence", "compare", "lesson")
 PATIENCE = 120_000  # milliseconds
 FIND = """const find = root => root.querySelector('.board-host')
   ?? [...root.querySelectorAll('*')].map(one => one.shadowRoot && find(one.shadowRoot)).find(Boolean);"""

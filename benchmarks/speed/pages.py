@@ -35,17 +35,17 @@ from selviz.testing.dashboard import switch_page
 
 SIZES = {"large": (Size(images=10_000, layers=8, units=600, classes=200), 2),  # and how many runs
          "many": (Size(images=200, layers=40, units=1_250, classes=10), 1)}  # fmt: skip
-MODEL_PASS = ("unit", "ablation", "robustness")
+MODEL_PASS = ("unit", "silence", "robustness")
 VIEWS = {  # what else a page can be asked for
-    "units": [{"seen": seen} for seen in ("scatter", "tuning", "plane", "agreement")]
+    "network": [{"seen": seen} for seen in ("scatter", "tuning", "plane", "agreement")]
     + [{"find": "7"}, {"metric": "auc", "auc": "0.5..1", "page": "2"}, {"metric": "drop", "first": "smallest"}],
     "unit": [{"evidence": shown} for shown in ("pixels", "made")]
     + [{"meaning": shown} for shown in ("answers", "alike")],
-    "ablation": [{"by": "plot"}, {"by": "table"}, {"show": "confusion"}, {"show": "curves"}, {"show": "atlas"}],
+    "silence": [{"by": "plot"}, {"by": "table"}, {"show": "confusion"}, {"show": "curves"}, {"show": "atlas"}],
     "compare": [{"settings": "all"}],
     "robustness": [{"part": part} for part in ("grid", "selectivity", "units")],
-    "dimensionality": [{"count": "participation", "vary": "over_units"}],
-    "hypotheses": [{"do": "register"}],
+    "hidden": [{"part": "dimensionality"}, {"part": "dimensionality", "count": "participation", "vary": "over_units"}],
+    "claims": [{"do": "register"}],
 }
 LIMITS = {"ms": 300, "marks": 5_000, "megabytes": 2}
 MAIN = Path(__file__).resolve().parents[2] / "app" / "main.py"
@@ -66,16 +66,16 @@ def visits(store: Store, page: str, number: int) -> list[dict[str, str]]:
     run = store.names()[0]
     units = store.units(run)
     rows = units.iloc[np.linspace(0, len(units) - 1, number).astype(int)].to_dict("records")
-    if page == "units":
+    if page == "network":
         layers = [{"layer": row["layer"]} if n % 2 else {} for n, row in enumerate(rows)]
         return [{"run": run, "si": f"0.0{n}..1", **layer} for n, layer in enumerate(layers)]
     if page == "unit":
         return [{"run": run, "layer": row["layer"], "unit": str(row["unit"])} for row in rows]
-    if page == "ablation":
+    if page == "silence":
         return [{"run": run, "silence": f"{row['layer']}:{row['unit']}"} for row in rows]
     if page == "compare":
         return [{"run": run, "runs": ",".join(store.names()[:6])}] * number
-    if page == "hypotheses":
+    if page == "claims":
         keys = store.hypotheses()["hypothesis"].tolist()
         return [{"run": run, **({"do": "one", "hypothesis": keys[n % len(keys)]} if keys and n % 2 else {})}
                 for n in range(number)]  # fmt: skip

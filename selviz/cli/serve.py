@@ -11,7 +11,7 @@ from selviz.cli.common import Commands, positive
 from selviz.errors import SelvizError
 from selviz.system import embedding
 from selviz.system.processes import replace_process
-from selviz.system.write_access import VARIABLE
+from selviz.system.write_access import ALLOW_IMPORT, VARIABLE
 
 # Beside selviz: `app` in the repository, `selviz_app` where it was installed from a wheel.
 PACKAGES = ("app", "selviz_app")
@@ -38,6 +38,11 @@ def serve(args: Namespace) -> int:
     environment["SELVIZ_NO_LOGIN"] = "1" if args.no_login else "0"  # nothing but the option lets everybody in
     if args.embed:
         environment[embedding.VARIABLE] = " ".join(embedding.checked(args.embed))
+    if args.allow_import is not None:
+        folder = Path(args.allow_import)
+        if not folder.is_dir():
+            raise SelvizError(f"--allow-import needs a folder that is there; {folder} is none.")
+        environment[ALLOW_IMPORT] = str(folder.resolve())
     if args.json:
         environment["SELVIZ_SERVE_JSON"] = "1"
     flags = [part for name, value in settings.items() for part in (f"--{name}", value)]
@@ -88,6 +93,12 @@ def _serve_options(sub: ArgumentParser) -> None:
         metavar="ORIGIN",
         help="an origin whose pages may show the dashboard in a frame, such as https://hub.example.org "
         "(may be repeated; default: none)",
+    )
+    sub.add_argument(
+        "--allow-import",
+        metavar="FOLDER",
+        help="let visitors import networks whose checkpoints and images lie in this folder (not where it is for "
+        "reading only)",
     )
     sub.add_argument("--port", type=positive, default=8501, help="(default: %(default)s)")
 

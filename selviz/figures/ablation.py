@@ -77,7 +77,7 @@ def before_and_after(per_class: pd.DataFrame, dark: bool) -> go.Figure:
     names = [safe_text.label(name) for name in per_class["class"]]
     for when, marker in (
         ("before", {"color": "rgba(0,0,0,0)", "line": {"color": colour, "width": 2.5}}),
-        ("after", {"color": colour, "line": {"color": colour, "width": 2.5}}),
+        ("after", {"color": [colors.fill(hue) for hue in colour], "line": {"color": colour, "width": 2.5}}),
     ):
         y = 100 * per_class[when]
         figure.add_bar(

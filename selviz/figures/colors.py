@@ -12,12 +12,13 @@ from plotly.colors import sample_colorscale
 
 from selviz.palette import ALPHA, CHANGE, CLASSES, INK, OTHER
 
-__all__ = ["ALPHA", "CHANGE", "CLASSES", "INK", "OTHER", "alpha", "alpha_sign", "classes"]
+__all__ = ["ALPHA", "CHANGE", "CLASSES", "INK", "OTHER", "alpha", "alpha_sign", "classes", "fill"]
 
 SUPPRESSED, BASELINE, ENCOURAGED = 0, 1, 2
 BAND = {False: "rgba(138,143,152,0.22)", True: "rgba(154,160,170,0.22)"}
 COUNTS = {False: ("#f1f1f3", "#9a9da6"), True: ("#23262e", "#70757f")}  # none to many
 HEAT = "Viridis"  # perceptually even
+FILL = 0.45  # opacity of a bar's inside; its outline has the full colour
 STRONGEST = 10.0  # alphas beyond it have the full colour
 
 
@@ -31,6 +32,12 @@ def alpha(value: float | None, dark: bool = False) -> str:
         return middle
     share = min(1.0, 0.25 + 0.75 * math.log1p(10 * abs(value)) / math.log1p(10 * STRONGEST))
     return cast(str, sample_colorscale([middle, low if value < 0 else high], [share])[0])
+
+
+def fill(hue: str) -> str:
+    """The colour of a bar's inside: whiskers are seen on it, on dark hues as on bright ones."""
+    red, green, blue = (int(hue[at : at + 2], 16) for at in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{FILL})"
 
 
 def alpha_sign(value: float | None) -> str:

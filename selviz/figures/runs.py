@@ -18,10 +18,10 @@ def with_intervals(runs: pd.DataFrame) -> pd.DataFrame:
     return basics.with_accuracy_interval(runs, "test_accuracy", "images", "low_share", "high_share")
 
 
-def accuracy_against_si(runs: pd.DataFrame, column: str, dark: bool) -> go.Figure:
+def accuracy_against_si(runs: pd.DataFrame, column: str, dark: bool, chosen: str = "") -> go.Figure:
     """Test accuracy against mean SI, a point a run. Columns run, alpha, told (the point's label), test_accuracy,
     low_share, high_share, null_mean, null_p95 and `column`, shares and SI 0..1. Bars at the foot are the nulls, one
-    for each alpha."""
+    for each alpha; the point of the run `chosen` has a broad ring."""
     runs = with_intervals(runs)
     if "told" not in runs:
         runs = runs.assign(told=[numbers.run(row) for row in runs.to_dict("records")])
@@ -50,9 +50,9 @@ def accuracy_against_si(runs: pd.DataFrame, column: str, dark: bool) -> go.Figur
         "name": "runs",
         "error_y": basics.whiskers(y, 100 * runs["low_share"], 100 * runs["high_share"], dark),
         "marker": {
-            "size": 17,
+            "size": [24 if run == chosen else 17 for run in runs["run"]],
             "color": [colors.alpha(a, dark) for a in runs["alpha"]],
-            "line": {"color": colors.INK[dark], "width": 1.5},
+            "line": {"color": colors.INK[dark], "width": [4 if run == chosen else 1.5 for run in runs["run"]]},
         },
         "text": [safe_text.label(label) for label in runs["told"]],
         "textposition": _text_positions(x.to_numpy(), WIDTH * widest),
@@ -60,7 +60,7 @@ def accuracy_against_si(runs: pd.DataFrame, column: str, dark: bool) -> go.Figur
         "customdata": [[safe_text.label(run), numbers.alpha(a)] for run, a in zip(runs["run"], runs["alpha"])],
         "hovertemplate": "%{customdata[0]}<br>alpha %{customdata[1]}<br>mean SI %{x:.3f}<br>%{y:.1f} %<extra></extra>",
         "selected": {"marker": {"opacity": 1}},
-        "unselected": {"marker": {"opacity": 1}},
+        "unselected": {"marker": {"opacity": 1}, "textfont": {"color": colors.INK[dark]}},
     }
     foot_label = {"text": "shuffled labels", "x": runs["null_p95"].max(), "y": foot + step * len(nulls) / 2}
     return basics.drawn(

@@ -16,7 +16,7 @@ MOST_LINES = 128
 
 def progress(epochs: pd.DataFrame, dark: bool) -> go.Figure:
     """Return loss and accuracies by epoch. Columns epoch, loss, train_accuracy and test_accuracy 0..1."""
-    figure = make_subplots(1, 2, horizontal_spacing=0.12)
+    figure = make_subplots(1, 2, horizontal_spacing=0.24)
     ink, grey = colors.INK[dark], colors.ALPHA[dark][1]
     parts = (
         ("loss", "training loss", 1, 1, ink, "solid"),
@@ -36,12 +36,12 @@ def progress(epochs: pd.DataFrame, dark: bool) -> go.Figure:
             row=1,
             col=place,
         )
-    basics.finish(figure, height=290)
-    legend = {"orientation": "h", "y": 1, "yanchor": "bottom", "x": 1, "xanchor": "right"}
+    basics.finish(figure, height=320)
+    legend = {"orientation": "h", "y": 1.06, "yanchor": "bottom", "x": 1, "xanchor": "right"}
     figure.update_layout(showlegend=True, legend={**legend, "itemclick": False, "itemdoubleclick": False})
     figure.update_xaxes(title="epoch", dtick=_whole_steps(epochs["epoch"]))
     figure.update_yaxes(title="loss", col=1)
-    figure.update_yaxes(title="accuracy, %", col=2)
+    figure.update_yaxes(title="accuracy, %", title_standoff=6, col=2)
     return figure
 
 

@@ -24,8 +24,11 @@ def tuning(means: pd.DataFrame, preferred: int, dark: bool) -> go.Figure:
         x=names,
         y=means["mean"],
         marker={
-            "color": [hues[c] for c in means["class_index"]],
-            "line": {"color": colors.INK[dark], "width": [2.5 if c == preferred else 0 for c in means["class_index"]]},
+            "color": [colors.fill(hues[c]) for c in means["class_index"]],
+            "line": {
+                "color": [colors.INK[dark] if c == preferred else hues[c] for c in means["class_index"]],
+                "width": [2.5 if c == preferred else 1.5 for c in means["class_index"]],
+            },
         },
         error_y=basics.whiskers(means["mean"], means["low"], means["high"], dark),
         customdata=means[["low", "high", "images"]],
@@ -56,7 +59,10 @@ def push(table: pd.DataFrame, dark: bool) -> go.Figure:
     figure.add_bar(
         x=names,
         y=table["removed"],
-        marker={"color": [hues[c] for c in table["class_index"]]},
+        marker={
+            "color": [colors.fill(hues[c]) for c in table["class_index"]],
+            "line": {"color": [hues[c] for c in table["class_index"]], "width": 1.5},
+        },
         error_y=basics.whiskers(table["removed"], table["removed_low"], table["removed_high"], dark),
         hovertemplate="class %{x}: %{y:+.3f} lost when silent<extra></extra>",
     )

@@ -19,7 +19,7 @@ from typing import Any, TypedDict
 
 import pandas as pd
 
-from selviz.config import RunConfig, config_to_dict, image_settings, run_name
+from selviz.config import RunConfig, config_from_dict, config_to_dict, image_settings, run_name
 from selviz.errors import SelvizError, unknown
 from selviz.runs import background_jobs
 from selviz.runs.clusters import BACKENDS, backend_of, ended_by_sigterm, has_local_workers, local_workers
@@ -193,6 +193,20 @@ def run_status(data: str | Path, config: RunConfig) -> RunStatus:
             row["accuracy"], row["mean_si"] = progress["test_accuracy"], progress.get("mean_si_live")
         row["epoch"], row["loss"] = progress.get("epoch", row["epoch"]), progress.get("loss", row["loss"])
     return row
+
+
+def job_configs(data: str | Path, name: str) -> list[RunConfig]:
+    """Return the runs of a sweep that was started as a job; [] where its list is of another selviz, or damaged."""
+    try:
+        rows = (background_jobs.about(background_jobs.place(data, name)) or {}).get("runs", [])
+        return [config_from_dict({key: value for key, value in row.items() if key != "run"}) for row in rows]
+    except SelvizError:
+        return []
+
+
+def job_status(data: str | Path, name: str) -> list[RunStatus]:
+    """Return how far each run of a sweep is that was started as a job."""
+    return [run_status(data, config) for config in job_configs(data, name)]
 
 
 def done_share(rows: Iterable[RunStatus]) -> float:

@@ -23,6 +23,7 @@ from selviz.errors import SelvizError, TransientError, first_line, system_proble
 from selviz.store import untrusted_files
 from selviz.store.files import StrPath, check_name, file_sha256, is_name, read_json, sealed, write_json, writing
 from selviz.store.images import PIXELS, image_folder
+from selviz.store.notes import NOTES
 from selviz.store.stage_files import record, record_path
 from selviz.system.durable_files import move_into_place, replace
 
@@ -286,6 +287,8 @@ def _is_there(final: Path, manifest: dict[str, Any]) -> bool:
         return False
     for name, facts in manifest["files"].items():
         part, _, base = name.partition("/")
+        if base == NOTES:  # people's, on both sides: they make no other run
+            continue
         if part == "run" and (base in (*FACTS, *untrusted_files.OPTIONAL) or not base.endswith(".json")):
             try:
                 same = file_sha256(final / base) == facts.get("sha256")

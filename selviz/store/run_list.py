@@ -172,6 +172,8 @@ def resume_command(data: Path, config: dict[str, Any], folder: Path | None = Non
         value = config.get(field.name, field.default)
         if field.name in ("dataset", "model"):
             continue
+        if value is None or pd.isna(value):  # a table of runs has no value there
+            value = field.default
         if field.name in ("alpha", "seed", "epochs") or value != field.default:
             text = f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
             parts.append(f"--{field.name.replace('_', '-')}{'=' if field.name == 'alpha' else ' '}{text}")

@@ -27,13 +27,15 @@ from selviz.errors import SelvizError, TransientError, first_line, system_proble
 from selviz.store.files import NETWORK, WEIGHTS, connect, file_sha256, read_json, sql_path
 from selviz.store.images import PIXELS
 from selviz.store.integrity import LISTED
+from selviz.store.notes import NOTES
 from selviz.store.queries import CONFIG
 from selviz.store.schema import stored_columns
 from selviz.store.stage_files import REPEATED, record, recorded_table, stage_is_whole
 from selviz.system.image_fingerprint import fingerprint as image_fingerprint
 from selviz.system.processes import ROOT, TRIAL_MEMORY, environment, takes_more_than
 
-OPTIONAL = (WEIGHTS, NETWORK)  # the second is data too, and checked step by step each time it is opened
+# The network is data too, and checked step by step each time it is opened; notes are read as text alone.
+OPTIONAL = (WEIGHTS, NETWORK, NOTES)
 TRIAL_S = 90.0  # for a network to be tried
 POLL_S = 0.1  # polling interval of the memory that the process takes
 START_S = 300.0  # until its process has imported torch, on a machine that is busy

@@ -8,6 +8,7 @@ import os
 
 from selviz.errors import SelvizError
 
+ALLOW_IMPORT = "SELVIZ_ALLOW_IMPORT"  # a folder whose networks and images visitors of a dashboard may import
 VARIABLE = "SELVIZ_READ_ONLY"
 
 

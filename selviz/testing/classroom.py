@@ -2,7 +2,7 @@
 
 Visitors come over Streamlit's WebSocket protocol, each with a session of its own, and at random look at a page, silence
 units, ask for an attribution, or follow somebody's link in a new session. Between two actions they read for a while
-(exponential, `think` seconds on average). Some more do the same on the Ablation page in a browser. The greedy ones
+(exponential, `think` seconds on average). Some more do the same on the Silence page in a browser. The greedy ones
 never read: they ask for a thousand control sets, made images and the atlas, one after the other.
 
 What pages say of the run, the unit, the attribution and the silenced units is compared with answers of the library,
@@ -38,7 +38,7 @@ from selviz.testing.dashboard import raised, resident, serving
 from selviz.testing.visitor import Visitor
 from selviz.text import numbers as number_text
 
-PAGES = ("", "units", "compare", "lesson", "data", "robustness", "dimensionality", "basis", "train")
+PAGES = ("", "network", "compare", "lesson", "data", "robustness", "hidden", "alpha", "train")
 METHODS = ("integrated_gradients", "gradient_x_input", "occlusion")
 OFTEN = {"page": 4, "unit": 3, "silence": 3, "attribution": 2, "link": 1}
 TOLERANCE = 1.15
@@ -146,7 +146,7 @@ async def do(visitor: Visitor, action: Action, counts: Counts) -> None:
 async def silence(visitor: Visitor, run: str, question: Question, counts: Counts, kind: str) -> None:
     sent = time.perf_counter()
     try:
-        await visitor.go("ablation", f"run={run}&{question.query()}")
+        await visitor.go("silence", f"run={run}&{question.query()}")
         counts.first[kind].append(await visitor.until(lambda v: shows_something(v, question, True)) - sent)
         counts.settled[kind].append(await visitor.until(lambda v: shows_exactly(v, question, True)) - sent)
     except TimeoutError:
@@ -189,7 +189,7 @@ async def greed(address: str, runs: dict, counts: Counts, seed: int) -> None:
         sent = time.perf_counter()
         try:
             await visitor.open(path, query)
-            if path == "ablation" and visitor.enabled("Compute it now"):
+            if path == "silence" and visitor.enabled("Compute it now"):
                 await visitor.press("Compute it now")
                 await visitor.until(lambda v: v.finished)
             counts.greedy.append(time.perf_counter() - sent)
@@ -201,8 +201,8 @@ async def greed(address: str, runs: dict, counts: Counts, seed: int) -> None:
         while True:
             run = generator.choice(list(runs))
             actions, requests = runs[run]
-            await ask("ablation", f"run={run}&show=atlas&{generator.choice(requests).query()}")
-            await ask("ablation", f"run={run}&draws=1000&{generator.choice(requests).query()}")
+            await ask("silence", f"run={run}&show=atlas&{generator.choice(requests).query()}")
+            await ask("silence", f"run={run}&draws=1000&{generator.choice(requests).query()}")
             query = generator.choice([one for one in actions if one.kind == "unit"]).query
             await ask("unit", f"{query}&evidence=made&drawn={generator.randrange(10**6)}")
 

@@ -1,4 +1,4 @@
-"""Many visitors of the Ablation page at once, who change what they ask as fast as they can, each answer checked.
+"""Many visitors of the Silence page at once, who change what they ask as fast as they can, each answer checked.
 
     expected = questions(store, run, 40)
     tally = asyncio.run(crowd(address, run, expected, seconds=60, visitors=10, browsers=2))
@@ -112,7 +112,7 @@ async def visit(address: str, run: str, questions: list[Question], end: float, t
     generator = random.Random(seed)
     now = generator.choice(questions)
     async with Visitor(address) as visitor:
-        await visitor.go("ablation", f"run={run}&{now.query()}")
+        await visitor.go("silence", f"run={run}&{now.query()}")
         await _answered(visitor, now, tally)
         while time.perf_counter() < end or visitor.asked < 2:
             # Nobody clicks the mode that is lit: that may still be an older one than the one asked for last.
@@ -123,7 +123,7 @@ async def visit(address: str, run: str, questions: list[Question], end: float, t
                 await visitor.choose("Set them to", [MODES[now.mode]])
             else:
                 now = generator.choice([question for question in questions if question != now])
-                await visitor.go("ablation", now.query())
+                await visitor.go("silence", now.query())
             if generator.random() < HURRY:
                 await asyncio.sleep(generator.uniform(0, 0.3))
                 tally.requests += 1
@@ -196,7 +196,7 @@ async def browse(
     while time.perf_counter() < end or not tally.browser_settled:
         now = generator.choice(questions)
         sent = time.perf_counter()
-        await tab.goto(f"{address}/ablation?run={run}&{now.query()}", wait_until="commit")
+        await tab.goto(f"{address}/silence?run={run}&{now.query()}", wait_until="commit")
         tally.requests += 1
         if generator.random() < HURRY:
             await asyncio.sleep(generator.uniform(0, 2))

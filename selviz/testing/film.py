@@ -73,7 +73,7 @@ def main() -> None:
     with sync_playwright() as driver, serving(args.data) as address:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_context(viewport=SIZE, color_scheme="light").new_page()
-        for name, query in (("ablation", "ablation?rule=class"), ("unit", "unit")):
+        for name, query in (("ablation", "silence?rule=class"), ("unit", "unit")):
             page.goto(f"{address}/{query}")
             settled(page)
             page.wait_for_timeout(2000)

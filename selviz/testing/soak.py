@@ -25,9 +25,7 @@ from selviz.testing.visitor import Visitor
 DAY = 2880  # visits
 # Streamlit keeps the session of a visitor who left for two minutes, in case of return: three file handles each.
 SOON = {"STREAMLIT_SERVER_DISCONNECTED_SESSION_TTL": "1"}
-PAGES = (
-    "overview units unit ablation compare lesson basis robustness dimensionality early hypotheses train data".split()
-)
+PAGES = "alpha network unit silence compare lesson hidden robustness early claims train data".split()
 SETTLED = 1 / 3  # of the rounds are over before a slope is taken
 SMALL = 0.05  # of the level
 
@@ -38,8 +36,8 @@ def link(dice: random.Random, page: str, run: str, sizes: dict[str, int], images
     unit = str(dice.randrange(sizes[layer]))
     parameters = {
         "unit": {"layer": layer, "unit": unit, "image": str(dice.randrange(images))},
-        "ablation": {"silence": f"{layer}:{unit}", "mode": dice.choice(["zero", "mean"])},
-        "units": {"layer": layer, "dead": dice.choice(["all", "live"])},
+        "silence": {"silence": f"{layer}:{unit}", "mode": dice.choice(["zero", "mean"])},
+        "network": {"layer": layer, "dead": dice.choice(["all", "live"])},
         "lesson": {"step": str(dice.randrange(1, 8))},
         "data": {"query": f"select * from units where unit = {unit} limit {dice.randrange(1, 50)}"},
     }
@@ -79,7 +77,7 @@ async def soak(
                 for _ in range(each):
                     page = dice.choice(pages)
                     query = link(dice, page, run, sizes, images)
-                    await visitor.open("" if page == "overview" else page, urlencode(query))
+                    await visitor.open(page, urlencode(query))
                     errors.extend(f"{page} {query}: {error}" for error in visitor.errors())
         except Exception as error:  # whatever ends a visit is a finding
             lost.append(f"{type(error).__name__}: {error}"[:200])

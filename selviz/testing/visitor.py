@@ -1,7 +1,7 @@
 """A visitor of the dashboard without a browser: speaks Streamlit's WebSocket protocol, with Streamlit's own messages.
 
     async with Visitor("http://127.0.0.1:8501") as visitor:
-        await visitor.open("ablation", "silence=relu4:3")
+        await visitor.open("silence", "silence=relu4:3")
         visitor.metrics()["Accuracy after"]
 
 It does what Streamlit's page in the browser does: it keeps what is drawn by its place, the values of the widgets, the

@@ -64,7 +64,9 @@ def alpha(value: float | None) -> str:
 
 
 def run(row: Mapping[Any, Any]) -> str:
-    """Return a run in two words, beside its point or line: its alpha, or that it is the untrained control."""
+    """Return a run in two words: its alpha, or that it is the untrained control or imported."""
+    if missing(row["alpha"]):
+        return "imported"
     return "untrained" if row.get("epochs") == 0 else f"α {alpha(row['alpha'])}"
 
 

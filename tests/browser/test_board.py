@@ -100,7 +100,7 @@ def test_keys_move_silence_and_open_as_a_mouse_does(visit, address, tiny_store, 
 
 
 def test_a_drag_marks_units_and_silences_them_together(visit, address, tiny_store, tiny_run):
-    visitor = open_board(visit(), f"{address}/ablation")
+    visitor = open_board(visit(), f"{address}/silence")
     first, last = (visitor.tab.evaluate(TILE, ["relu1", unit]) for unit in (0, 3))
     visitor.tab.mouse.move(first[0] - 4, first[1] - 4)
     visitor.tab.mouse.down()
@@ -114,7 +114,7 @@ def test_a_drag_marks_units_and_silences_them_together(visit, address, tiny_stor
 
 
 def test_a_class_on_the_right_silences_its_units_on_the_page_of_ablation(visit, address, tiny_store, tiny_run):
-    visitor = open_board(visit(), f"{address}/ablation")
+    visitor = open_board(visit(), f"{address}/silence")
     visitor.tab.locator(".board-row").nth(3).click()
     address_holds(visitor, "rule=class", "prefers=3")
     visitor.sees("Most of it is class").settle().is_well()
@@ -125,7 +125,7 @@ def test_two_visitors_click_at_random_and_each_sees_the_numbers_of_selviz_ablate
     visit, address, tiny_store, tiny_run, clicks
 ):
     dice = random.Random(0)
-    visitors = [open_board(visit(), f"{address}/ablation") for _ in range(2)]
+    visitors = [open_board(visit(), f"{address}/silence") for _ in range(2)]
     silent: list[dict[str, set[int]]] = [{}, {}]
     sizes = tiny_store.units(tiny_run).groupby("layer", sort=False).size().to_dict()
     for _ in range(clicks):

@@ -15,24 +15,24 @@ from tests.helpers.browser import TITLES, address_holds
 
 pytestmark = pytest.mark.browser
 OF_RUNS = [page for page in TITLES if page != "train"]  # what cannot be shown without a run
-OF_OTHER_FILES = ("dimensionality", "early", "hypotheses")  # need nothing of what was captured
+OF_OTHER_FILES = ("hidden", "early", "claims")  # need nothing of what was captured
 
 
 def test_a_click_on_a_row_opens_the_unit_and_back_and_forward_work(visit, address, tiny_store, tiny_run):
-    visitor = visit().open(f"{address}/units?layer=relu3&seen=table")
+    visitor = visit().open(f"{address}/network?layer=relu3&seen=table")
     table = visitor.tab.get_by_test_id("stDataFrame").first
     table.locator(".dvn-scroller").first.click(position={"x": 200, "y": 52}, force=True)  # a cell of the first row
     units = tiny_store.units(tiny_run, "relu3").sort_values("si", ascending=False, kind="stable")
     address_holds(visitor, "/unit?", "layer=relu3", f"unit={units['unit'].iloc[0]}")
     visitor.sees(TITLES["unit"]).settle().tab.go_back()
-    address_holds(visitor, "/units?", "layer=relu3")
-    visitor.sees(TITLES["units"]).settle().tab.go_forward()
+    address_holds(visitor, "/network?", "layer=relu3")
+    visitor.sees(TITLES["network"]).settle().tab.go_forward()
     address_holds(visitor, "/unit?", f"unit={units['unit'].iloc[0]}")
     visitor.sees(TITLES["unit"]).settle().is_well()
 
 
 def test_a_click_on_a_dot_of_the_histogram_opens_its_unit(visit, address):
-    visitor = visit().open(f"{address}/units?seen=histogram")
+    visitor = visit().open(f"{address}/network?seen=histogram")
     visitor.tab.locator(".js-plotly-plot .point").first.click(force=True)
     address_holds(visitor, "/unit?", "layer=relu1", "unit=")
     visitor.sees(TITLES["unit"]).settle().is_well()
@@ -63,7 +63,7 @@ def test_a_click_on_a_point_of_the_overview_chooses_its_run(visit, own_store, ti
     summary = read_json(copy / "summary.json")
     write_json(copy / "summary.json", {**summary, "mean_si_live": summary["mean_si_live"] / 2})
     with serving(own_store.path) as address:
-        visitor = visit().open(f"{address}/overview?run=digits-cnn-copy")
+        visitor = visit().open(f"{address}/alpha?run=digits-cnn-copy")
         points = visitor.tab.locator(".js-plotly-plot").first.locator(".point").all()
         assert len(points) == 2
         max(points, key=lambda point: point.bounding_box()["x"]).click(force=True)
@@ -75,7 +75,7 @@ def test_two_visitors_silence_different_units_and_each_sees_its_own_answer(visit
     silenced = {unit: run_ablation(tiny_store, tiny_run, {"relu4": [unit]}, draws=0) for unit in (0, 7)}
     visitors = {unit: visit() for unit in silenced}
     for unit, visitor in visitors.items():
-        visitor.tab.goto(f"{address}/ablation?silence=relu4:{unit}")
+        visitor.tab.goto(f"{address}/silence?silence=relu4:{unit}")
     for unit, visitor in visitors.items():
         expected = f"{100 * silenced[unit]['accuracy_after']:.1f} %"
         cell = visitor.settle().tab.get_by_test_id("stMetric").filter(has_text="Accuracy after")
@@ -117,8 +117,8 @@ def test_names_from_data_and_links_are_shown_as_text(visit, own_store, tiny_run)
     with serving(own_store.path) as address:
         visitor = visit()
         visitor.tab.on("dialog", lambda dialog: visitor.complaints.append(dialog.message))
-        pages = ["unit?layer=%3Cimg+src%3Dx+onerror%3Dalert(1)%3E", "ablation?silence=relu4:0", "units", ""]
-        pages += ["units?seen=scatter", "units?seen=tuning", "ablation?silence=relu4:0&show=confusion"]
+        pages = ["unit?layer=%3Cimg+src%3Dx+onerror%3Dalert(1)%3E", "silence?silence=relu4:0", "network", ""]
+        pages += ["network?seen=scatter", "network?seen=tuning", "silence?silence=relu4:0&show=confusion"]
         pages += ["lesson?step=1", "lesson?step=1&guesses=1:![i](x)", "lesson?step=2&guesses=2:![i](x)"]
         for query in pages:
             visitor.open(f"{address}/{query}").is_well()
@@ -132,10 +132,10 @@ def test_a_run_that_lands_while_the_dashboard_is_open_is_there_on_the_next_page(
         visitor = visit().open(f"{address}/")
         shutil.copytree(own_store.run_path(tiny_run), own_store.path / "landing")
         os.rename(own_store.path / "landing", own_store.run_path("digits-cnn-landed"))
-        visitor.tab.get_by_role("link", name="Units").click()
-        address_holds(visitor, "/units")
-        visitor.sees(TITLES["units"]).settle().tab.get_by_role("link", name="Overview").click()
-        visitor.sees(TITLES["overview"]).settle().tab.get_by_label("Run", exact=False).first.click()
+        visitor.tab.get_by_role("link", name="Network").click()
+        address_holds(visitor, "/network")
+        visitor.sees(TITLES["network"]).settle().tab.get_by_role("link", name="Alpha").click()
+        visitor.sees(TITLES["alpha"]).settle().tab.get_by_label("Run", exact=False).first.click()
         visitor.tab.get_by_role("option").nth(1).wait_for()
         assert visitor.tab.get_by_role("option").count() == 2
         visitor.is_well()
@@ -143,7 +143,7 @@ def test_a_run_that_lands_while_the_dashboard_is_open_is_there_on_the_next_page(
 
 def test_an_empty_store_trains_the_demo_opens_with_its_first_run_and_stops_on_request(visit, tmp_path):
     with serving(tmp_path, SELVIZ_NO_DEMO="0") as address:
-        visitor, other = visit().open(f"{address}/"), visit().open(f"{address}/units")
+        visitor, other = visit().open(f"{address}/"), visit().open(f"{address}/network")
         assert "The demo is training its first network" in visitor.text()
         assert "chosen illustration" in visitor.text()
         assert (tmp_path / "demo.lock").exists()

@@ -66,15 +66,15 @@ def test_the_lesson_is_walked_from_its_first_step_to_its_last_with_a_guess_in_ea
     visitor.sees("Limits of what you saw.").settle().is_well()
 
 
-def test_from_the_overview_to_a_silenced_unit_whose_link_shows_another_reader_the_same(
+def test_from_the_start_to_a_silenced_unit_whose_link_shows_another_reader_the_same(
     visit,
     address,
     tiny_store,
     tiny_run,
 ):
     visitor = visit().open(f"{address}/")
-    visitor.tab.get_by_role("link", name="Units", exact=True).click()
-    visitor.sees(TITLES["units"]).settle()
+    visitor.tab.get_by_role("link", name="Network", exact=True).click()
+    visitor.sees(TITLES["network"]).settle()
     visitor.tab.get_by_role("button", name="live", exact=True).or_(
         visitor.tab.get_by_role("radio", name="live", exact=True)
     ).first.click()
@@ -82,8 +82,8 @@ def test_from_the_overview_to_a_silenced_unit_whose_link_shows_another_reader_th
     visitor.settle().tab.locator(".card").first.click()
     address_holds(visitor, "/unit?")
     visitor.sees("Without it:").settle()
-    visitor.tab.get_by_role("link", name="Silence it on the Ablation page").click()
-    address_holds(visitor, "/ablation?", "silence=")
+    visitor.tab.get_by_role("link", name="Silence it beside random units").click()
+    address_holds(visitor, "/silence?", "silence=")
     visitor.sees("Accuracy after").settle()
     live = tiny_store.units(tiny_run).query("not dead").sort_values("si", ascending=False, kind="stable").iloc[0]
     expected = run_ablation(tiny_store, tiny_run, {live["layer"]: [int(live["unit"])]}, draws=0)
@@ -114,9 +114,9 @@ def test_units_are_found_opened_silenced_and_their_link_copied_without_a_mouse(v
                 return
         raise AssertionError(f"no Tab leads to {wanted!r}")
 
-    tab_to("Units")
+    tab_to("Network")
     keyboard.press("Enter")
-    visitor.sees(TITLES["units"]).settle()
+    visitor.sees(TITLES["network"]).settle()
     tab_to("input: Find")
     keyboard.type("relu3")
     keyboard.press("Enter")
@@ -131,9 +131,9 @@ def test_units_are_found_opened_silenced_and_their_link_copied_without_a_mouse(v
     visitor.sees(f"Unit {opened} of layer").settle()
     keyboard.press("ArrowRight")
     visitor.sees(f"Unit {opened + 1 if opened < 31 else 0} of layer").settle()
-    tab_to("Silence it on the Ablation page")
+    tab_to("Silence it beside random units")
     keyboard.press("Enter")
-    address_holds(visitor, "/ablation?", "silence=")
+    address_holds(visitor, "/silence?", "silence=")
     visitor.sees("Accuracy after").settle()
     tab_to("Share")
     keyboard.press("Enter")
@@ -141,5 +141,5 @@ def test_units_are_found_opened_silenced_and_their_link_copied_without_a_mouse(v
     keyboard.press("Enter")
     link = visitor.tab.locator("[data-testid=stPopoverBody] code").first.inner_text().strip()
     visitor.tab.wait_for_function(f"navigator.clipboard.readText().then(text => text == {link!r})")
-    assert "/ablation?" in link and "silence=relu3:" in link
+    assert "/silence?" in link and "silence=relu3:" in link
     visitor.is_well()

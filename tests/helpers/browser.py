@@ -3,17 +3,16 @@
 TITLES = {
     "lesson": "Do networks need selective units?",
     "": "What is in here, and does it matter?",
-    "overview": "What does turning selectivity up or down do?",
-    "units": "Which units are there, and what are they like?",
+    "alpha": "What does turning selectivity up or down do?",
+    "network": "Which units are there, and what are they like?",
     "unit": "What does this unit respond to, and does it matter?",
-    "ablation": "What breaks when these units are silent?",
+    "silence": "What breaks when these units are silent?",
     "compare": "How do these networks differ?",
-    "basis": "Is the selectivity gone, or hidden?",
+    "hidden": "Is the selectivity gone, or hidden?",
     "early": "When do selective units appear?",
     "train": "Start a network of your own",
     "robustness": "Who survives bad images, and who survives an attacker?",
-    "dimensionality": "How many directions does a layer use?",
-    "hypotheses": "Is my claim true?",
+    "claims": "Is my claim true?",
     "data": "What is in the tables?",
 }
 PATIENCE = 60_000  # milliseconds; the first page imports torch

@@ -8,7 +8,7 @@ from selviz.testing.dashboard import serving, sessions
 from selviz.testing.soak import SOON, slope, soak
 
 pytestmark = pytest.mark.browser
-LIGHT = ("overview", "units", "data", "hypotheses")
+LIGHT = ("alpha", "network", "data", "claims")
 
 
 def test_visits_that_come_and_go_leave_no_session_handle_or_thread(tiny_store):

@@ -60,9 +60,9 @@ def test_what_a_slow_browser_still_shows_is_not_taken_for_a_click(address, tiny_
 
     async def look():
         async with Visitor(address) as visitor:
-            await visitor.open("ablation", f"run={tiny_run}&silence=relu2:7")
+            await visitor.open("silence", f"run={tiny_run}&silence=relu2:7")
             shown = dict(visitor.widgets)
-            await visitor.open("ablation", f"run={tiny_run}&silence=relu2:9;relu4:1,5")
+            await visitor.open("silence", f"run={tiny_run}&silence=relu2:9;relu4:1,5")
             visitor.widgets = shown
             await visitor.choose("Set them to", ["mean"])
             await visitor.until(lambda v: v.finished)
@@ -76,9 +76,9 @@ def test_a_step_back_right_after_a_click_leads_to_that_address(address, tiny_run
 
     async def look():
         async with Visitor(address) as visitor:
-            await visitor.open("ablation", f"run={tiny_run}&silence=relu2:7")
+            await visitor.open("silence", f"run={tiny_run}&silence=relu2:7")
             await visitor.choose("Set them to", ["scale"])
-            await visitor.go("ablation", "silence=relu4:1,5&mode=mean")
+            await visitor.go("silence", "silence=relu4:1,5&mode=mean")
             await visitor.until(lambda v: v.finished and dict(parse_qsl(v.told or "")) == wanted, 30)
             assert visitor.value("Set them to") == ["mean"]
 
@@ -90,7 +90,7 @@ def test_of_clicks_on_one_widget_that_come_before_it_is_drawn_again_the_last_one
 
     async def look():
         async with Visitor(address) as visitor:
-            await visitor.open("ablation", f"run={tiny_run}&silence=relu2:7&mode=shuffle")
+            await visitor.open("silence", f"run={tiny_run}&silence=relu2:7&mode=shuffle")
             for _ in range(8):
                 await visitor.choose("Set them to", ["mean"])
                 await asyncio.sleep(0.02)
@@ -110,7 +110,7 @@ def test_a_damaged_run_is_an_error_to_a_visitor_as_to_a_reader(tiny_store, tiny_
 
     async def look(address):
         async with Visitor(address) as visitor:
-            await visitor.open("units")
+            await visitor.open("network")
             return visitor.errors(), visitor.texts()
 
     with serving(tmp_path / "store") as address:

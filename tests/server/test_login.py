@@ -105,7 +105,7 @@ def test_before_the_log_in_there_is_nothing_to_see_and_nothing_is_taken_and_a_br
 
     async def look(address):
         async with Visitor(address) as visitor:
-            await visitor.open("units")
+            await visitor.open("network")
             return [button.label for button in visitor.elements("button")], visitor.texts(), visitor.errors()
 
     async def flood(address, size):

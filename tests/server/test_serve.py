@@ -86,7 +86,7 @@ def test_a_public_dashboard_shows_what_it_does_not_do_and_a_hand_that_presses_it
             off, said = {}, {}
             for page, query in (
                 ("train", ""),
-                ("hypotheses", "do=register"),
+                ("claims", "do=register"),
                 ("robustness", ""),
             ):
                 await visitor.open(page, f"{query}&run={tiny_run}")
@@ -97,7 +97,7 @@ def test_a_public_dashboard_shows_what_it_does_not_do_and_a_hand_that_presses_it
                     await visitor.press(button.label)
                     await visitor.until(lambda v: v.finished)
                 assert visitor.errors() == [], page
-            assert said == {"train": True, "hypotheses": True, "robustness": True}
+            assert said == {"train": True, "claims": True, "robustness": True}
             return off
 
     before = everything_below(own_store.path)

@@ -45,7 +45,7 @@ def test_any_error_is_one_sentence_with_a_number_that_the_log_repeats(own_store,
     async def break_everything(address):
         async with Visitor(address) as visitor:
             said = []
-            for page in ("units", "unit", "compare"):
+            for page in ("network", "unit", "compare"):
                 await visitor.open(page)
                 if page == "compare":
                     await visitor.press("break")

@@ -50,7 +50,7 @@ def rank_in_words(name, control, after):
 
 
 def test_units_silenced_by_the_address_give_the_librarys_numbers(visit, tiny_store, tiny_run):
-    page = visit(tiny_store, "ablation", silence="relu2:3,5;relu4:0")
+    page = visit(tiny_store, "silence", silence="relu2:3,5;relu4:0")
     result = run_ablation(tiny_store, tiny_run, {"relu2": [3, 5], "relu4": [0]}, draws=100)
     shown = metrics(page)
     assert shown["Accuracy before"][0] == percent(result["accuracy_before"])
@@ -64,7 +64,7 @@ def test_units_silenced_by_the_address_give_the_librarys_numbers(visit, tiny_sto
 
 @pytest.mark.parametrize("rule", ["top", "bottom"])
 def test_the_extremes_of_a_metric_are_chosen_on_fold_0_and_reported_on_fold_1(visit, tiny_store, tiny_run, rule):
-    page = visit(tiny_store, "ablation", rule=rule, layers="relu3", k="4")
+    page = visit(tiny_store, "silence", rule=rule, layers="relu3", k="4")
     values, labels = fold_0(tiny_store, tiny_run, "relu3")
     means = np.array([values[labels == c].mean(axis=0) for c in range(10)])
     rest = (means.sum(axis=0) - means.max(axis=0)) / 9
@@ -74,13 +74,13 @@ def test_the_extremes_of_a_metric_are_chosen_on_fold_0_and_reported_on_fold_1(vi
     assert silent(page) == unit_lists.format_units({"relu3": wanted})
     assert metrics(page)["Accuracy after"][0] == percent(result["accuracy_after"])
     assert f"Exact on {result['images']} images" in text(page)
-    other = visit(tiny_store, "ablation", rule=rule, layers="relu3", k="4", metric="mean_activation")
+    other = visit(tiny_store, "silence", rule=rule, layers="relu3", k="4", metric="mean_activation")
     order = values.mean(axis=0).argsort(kind="stable")
     assert silent(other) == unit_lists.format_units({"relu3": order[-4:] if rule == "top" else order[:4]})
 
 
 def test_the_units_of_a_class_are_those_that_prefer_it_on_fold_0(visit, tiny_store, tiny_run):
-    page = visit(tiny_store, "ablation", rule="class", layers="relu3,relu4", prefers="7")
+    page = visit(tiny_store, "silence", rule="class", layers="relu3,relu4", prefers="7")
     wanted = {}
     for layer in ("relu3", "relu4"):
         values, labels = fold_0(tiny_store, tiny_run, layer)
@@ -91,12 +91,12 @@ def test_the_units_of_a_class_are_those_that_prefer_it_on_fold_0(visit, tiny_sto
 
 def test_a_random_choice_is_kept_by_its_address(visit, tiny_store):
     asked = {"rule": "random", "layers": "relu1,relu2", "k": "3"}
-    chosen = [silent(visit(tiny_store, "ablation", **asked, seed=seed)) for seed in ("5", "5", "6")]
+    chosen = [silent(visit(tiny_store, "silence", **asked, seed=seed)) for seed in ("5", "5", "6")]
     assert chosen[0] == chosen[1] != chosen[2]
 
 
 def test_a_rule_that_finds_no_unit_says_so_and_offers_one_that_does(visit, tiny_store):
-    page = visit(tiny_store, "ablation", rule="dead", layers="relu1")
+    page = visit(tiny_store, "silence", rule="dead", layers="relu1")
     if silent(page) == "none":
         page = click(page, "Silence the five most selective units of the last layer")
         assert silent(page).startswith("relu4:")
@@ -117,25 +117,25 @@ def test_a_rule_that_finds_no_unit_says_so_and_offers_one_that_does(visit, tiny_
     ],
 )
 def test_what_a_wrong_link_names_is_told_and_the_rest_is_answered(visit, tiny_store, asked, told):
-    page = visit(tiny_store, "ablation", **asked)
+    page = visit(tiny_store, "silence", **asked)
     assert not page.exception
     assert told in "\n".join(warning.value for warning in page.warning)
     assert "group" in asked or silent(page) == "relu2:3"
 
 
 def test_a_unit_named_twice_is_silenced_once(visit, tiny_store):
-    assert silent(visit(tiny_store, "ablation", silence="relu2:3,3;relu2:3-4")) == "relu2:3-4"
+    assert silent(visit(tiny_store, "silence", silence="relu2:3,3;relu2:3-4")) == "relu2:3-4"
 
 
 def test_every_unit_of_a_layer_can_be_silenced_and_no_matched_set_is_made_up(visit, tiny_store, tiny_run):
-    page = visit(tiny_store, "ablation", silence="relu4:0-63")
+    page = visit(tiny_store, "silence", silence="relu4:0-63")
     result = run_ablation(tiny_store, tiny_run, {"relu4": range(64)}, draws=1)
     assert metrics(page)["Accuracy after"][0] == percent(result["accuracy_after"])
     assert f"No matched sets: {result['matched']['reason']}" in text(page)
 
 
 def test_keeping_every_unit_is_refused_in_words_and_the_choice_stays(visit, tiny_store):
-    page = visit(tiny_store, "ablation", silence="relu4:0-63", keep="on")
+    page = visit(tiny_store, "silence", silence="relu4:0-63", keep="on")
     assert not page.exception
     assert "keep fewer" in text(page)
     assert address_of(page)["silence"] == "relu4:0-63"
@@ -153,7 +153,7 @@ def test_keeping_every_unit_is_refused_in_words_and_the_choice_stays(visit, tiny
     ],
 )
 def test_each_mode_gives_the_librarys_numbers(visit, tiny_store, tiny_run, asked):
-    page = visit(tiny_store, "ablation", silence="relu3:1,4,9;relu4:2", **asked)
+    page = visit(tiny_store, "silence", silence="relu3:1,4,9;relu4:2", **asked)
     how = {"mode": asked.get("mode", "zero"), "keep": "keep" in asked}
     how["factor"] = float(asked["factor"]) if "factor" in asked else None
     how["fold"] = int(asked["fold"]) if "fold" in asked else None
@@ -186,15 +186,15 @@ def test_the_copied_python_and_command_give_what_is_on_screen(tiny_store, tiny_r
 
 
 def test_more_draws_go_on_where_fewer_ended(visit, tiny_store, tiny_run):
-    visit(tiny_store, "ablation", silence="relu4:3")
-    page = visit(tiny_store, "ablation", silence="relu4:3", draws="100")
+    visit(tiny_store, "silence", silence="relu4:3")
+    page = visit(tiny_store, "silence", silence="relu4:3", draws="100")
     result = run_ablation(tiny_store, tiny_run, {"relu4": [3]}, draws=100)
     assert f"quantile {result['control']['quantile']:.2f}" in text(page)
     assert "the smallest p that 100 draws can give is 0.020" in text(page)
 
 
 def test_undo_and_redo_walk_through_the_choices(visit, tiny_store):
-    page = visit(tiny_store, "ablation", silence="relu4:1")
+    page = visit(tiny_store, "silence", silence="relu4:1")
     page.multiselect(key="picked").select(7).run()
     assert silent(page) == "relu4:1,7"
     page = click(page, "Clear")
@@ -209,14 +209,14 @@ def test_undo_and_redo_walk_through_the_choices(visit, tiny_store):
 
 
 def test_typed_units_are_read_and_what_is_not_there_is_told(visit, tiny_store):
-    page = visit(tiny_store, "ablation", by="text")
+    page = visit(tiny_store, "silence", by="text")
     page.text_area(key="typed").input("relu1:0-2;relu4:70").run()
     assert silent(page) == "relu1:0-2"
     assert "`relu4:70`" in page.warning[0].value
 
 
 def test_rows_of_the_table_are_silenced_alone_or_added(visit, tiny_store, tiny_run):
-    page = visit(tiny_store, "ablation", by="table", layer="relu4", silence="relu1:0")
+    page = visit(tiny_store, "silence", by="table", layer="relu4", silence="relu1:0")
     order = tiny_store.units(tiny_run, "relu4").sort_values("si", ascending=False, kind="stable")["unit"].tolist()
     page.session_state["pick-table"] = {"selection": {"rows": [0, 2], "columns": [], "cells": []}}
     page.run()
@@ -227,7 +227,7 @@ def test_rows_of_the_table_are_silenced_alone_or_added(visit, tiny_store, tiny_r
 
 def test_a_choice_too_long_for_a_link_lives_in_a_group_that_the_link_names(visit, own_store, monkeypatch):
     monkeypatch.setattr(address, "MAX_LINK_LENGTH", 20)
-    page = visit(own_store, "ablation", silence="relu4:1,3,5,7,9,11")
+    page = visit(own_store, "silence", silence="relu4:1,3,5,7,9,11")
     page.multiselect(key="picked").select(13).run()
     assert silent(page) == "relu4:1,3,5,7,9,11,13"
     assert "silence" not in address_of(page)
@@ -236,7 +236,7 @@ def test_a_choice_too_long_for_a_link_lives_in_a_group_that_the_link_names(visit
 
 def test_a_saved_group_is_silenced_by_its_link(visit, own_store, tiny_run):
     key = write_group(own_store.path, {"relu2": [4], "relu9": [1]}, "my <b>group</b>", tiny_run)
-    assert silent(visit(own_store, "ablation", group=key)) == "relu2:4"
+    assert silent(visit(own_store, "silence", group=key)) == "relu2:4"
 
 
 def groups(page):
@@ -247,30 +247,30 @@ def groups(page):
 
 def test_a_group_is_renamed_and_its_old_link_opens_the_same_units(visit, own_store, tiny_run):
     key = write_group(own_store.path, {"relu4": [1, 2]}, "cats", tiny_run)
-    page = groups(visit(own_store, "ablation", group=key))
+    page = groups(visit(own_store, "silence", group=key))
     page = page.button(key=f"Rename-{key}").click().run()
     next(box for box in page.text_input if box.label.startswith("Its new name")).set_value("<b>dogs</b>")
     next(button for button in page.button if button.label == "Rename it").click().run()
     (new,) = list_groups(own_store.path)["group"]
     assert read_group(own_store.path, new)["name"] == "<b>dogs</b>" and address_of(page)["group"] == new
     assert not page.exception
-    assert silent(visit(own_store, "ablation", group=key)) == "relu4:1-2"
+    assert silent(visit(own_store, "silence", group=key)) == "relu4:1-2"
 
 
 def test_a_deleted_groups_units_stay_chosen_and_its_link_says_that_it_is_gone(visit, own_store, tiny_run):
     key = write_group(own_store.path, {"relu4": [1, 2]}, "cats", tiny_run)
-    page = groups(visit(own_store, "ablation", group=key))
+    page = groups(visit(own_store, "silence", group=key))
     page = page.button(key=f"Delete-{key}").click().run()
     assert not list_groups(own_store.path).empty  # it asks first
     page = page.button(key="delete-group").click().run()
     assert list_groups(own_store.path).empty and not page.exception
     assert address_of(page)["silence"] == "relu4:1-2" and "group" not in address_of(page)
-    gone = visit(own_store, "ablation", group=key)
+    gone = visit(own_store, "silence", group=key)
     assert key in gone.warning[0].value and "not here" in gone.warning[0].value
 
 
 def test_images_that_changed_sides_are_all_counted_and_shown_with_both_answers(visit, tiny_store, tiny_run):
-    page = visit(tiny_store, "ablation", silence="relu4:0-20")
+    page = visit(tiny_store, "silence", silence="relu4:0-20")
     result = run_ablation(tiny_store, tiny_run, {"relu4": range(21)}, draws=0)
     heads = [element.value for element in page.subheader]
     for title, count in (("Became wrong", result["lost"]), ("Became right", result["gained"])):
@@ -281,7 +281,7 @@ def test_images_that_changed_sides_are_all_counted_and_shown_with_both_answers(v
 
 
 def test_the_confusion_of_classes_is_that_of_the_predictions(visit, tiny_store, tiny_run):
-    page = visit(tiny_store, "ablation", silence="relu4:0-20", show="confusion")
+    page = visit(tiny_store, "silence", silence="relu4:0-20", show="confusion")
     assert not page.exception
     result = run_ablation(tiny_store, tiny_run, {"relu4": range(21)}, draws=0)
     counts = pd.DataFrame(result["confusion"]["after"])
@@ -289,21 +289,21 @@ def test_the_confusion_of_classes_is_that_of_the_predictions(visit, tiny_store, 
 
 
 def test_a_run_without_curves_or_atlas_says_how_to_get_them(visit, tiny_store, tiny_run):
-    page = visit(tiny_store, "ablation", silence="relu4:1", show="curves")
+    page = visit(tiny_store, "silence", silence="relu4:1", show="curves")
     assert f"selviz curves {tiny_run}" in text(page)
-    page = visit(tiny_store, "ablation", show="atlas")
+    page = visit(tiny_store, "silence", show="atlas")
     assert f"selviz atlas {tiny_run}" in text(page)
     assert "**Estimate.**" in text(page)
 
 
 def test_the_stored_curves_and_the_atlas_are_shown_with_their_ranks(visit, own_store, tiny_run):
     areas = run_curves(own_store, tiny_run, layers=["relu4"], steps=4)
-    page = visit(own_store, "ablation", show="curves")
+    page = visit(own_store, "silence", show="curves")
     found = areas[areas["direction"] == "descending"]["area"].iloc[0]
     assert f"largest first: area under the curve {found:.3f}" in text(page)
     assert "at least 0.182 with so few orders" in text(page)
     run_atlas(own_store, tiny_run)
-    page = visit(own_store, "ablation", show="atlas", atlas="relu2")
+    page = visit(own_store, "silence", show="atlas", atlas="relu2")
     table = own_store.atlas_classes(tiny_run, "relu2")
     own = own_store.units(tiny_run, "relu2").merge(
         table, left_on=["unit", "preferred_index"], right_on=["unit", "class_index"]
@@ -332,7 +332,7 @@ def test_a_played_curve_is_the_stored_one_step_by_step_beside_the_first_random_o
 
 def test_a_run_without_weights_says_what_is_missing_and_how_to_get_it(visit, own_store, tiny_run):
     (own_store.run_path(tiny_run) / "weights.safetensors").unlink()
-    page = visit(own_store, "ablation", silence="relu4:1")
+    page = visit(own_store, "silence", silence="relu4:1")
     assert not page.exception
     assert "weights.safetensors is missing; train or import the run again" in text(page)
 
@@ -341,7 +341,7 @@ def test_a_budget_of_nothing_still_answers_and_says_what_it_costs(visit, own_sto
     monkeypatch.setenv("SELVIZ_CACHE_GB", "0")
     ablation._boundary_cache.clear()
     try:
-        page = visit(own_store, "ablation", silence="relu4:1")
+        page = visit(own_store, "silence", silence="relu4:1")
         result = run_ablation(own_store, tiny_run, {"relu4": [1]}, draws=0)
         assert metrics(page)["Accuracy after"][0] == percent(result["accuracy_after"])
         assert "take more memory than the budget" in text(page)
@@ -358,13 +358,13 @@ def test_a_budget_that_is_no_number_is_refused_in_words(monkeypatch):
 def test_two_visitors_silence_different_units_and_each_gets_its_own_answer(visit, tiny_store, tiny_run):
     units = [{"relu4": [unit]} for unit in (1, 2, 3)]
     expected = [f"{100 * run_ablation(tiny_store, tiny_run, one, draws=0)['accuracy_after']:.1f} %" for one in units]
-    pages = [visit(tiny_store, "ablation", silence=f"relu4:{one['relu4'][0]}") for one in units]
+    pages = [visit(tiny_store, "silence", silence=f"relu4:{one['relu4'][0]}") for one in units]
     assert [metrics(page.run())["Accuracy after"][0] for page in reversed(pages)] == expected[::-1]
 
 
 def test_a_click_counts_although_the_next_one_comes_with_the_address_of_before_it(visit, tiny_store):
     """A browser learns of its new address after it has been clicked again."""
-    page = visit(tiny_store, "ablation", silence="relu2:7")
+    page = visit(tiny_store, "silence", silence="relu2:7")
     before = dict(page.query_params)
     page.button_group(key="link-mode").set_value("mean").run()
     assert page.query_params["mode"] == "mean"

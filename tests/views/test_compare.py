@@ -73,7 +73,7 @@ def test_the_choice_is_put_into_the_address_and_lives_there(visit, three):
 def test_the_choice_is_still_there_after_another_page(visit, three):
     runs = named(three)
     page = visit(three, "compare", runs=f"{runs[1]},{runs[-1]}", baseline=runs[1])
-    switch_page(page, "units").run()
+    switch_page(page, "network").run()
     switch_page(page, "compare").run()
     assert (address_of(page)["runs"], address_of(page)["baseline"]) == (f"{runs[1]},{runs[-1]}", runs[1])
 

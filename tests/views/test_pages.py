@@ -19,7 +19,7 @@ from selviz.studies.ablation import run_ablation
 from selviz.testing.toy import toy_known
 from tests.helpers.pages import MAIN, address_of, metrics, text
 
-VIEWS = ("lesson", "overview", "units", "unit", "ablation", "compare", "basis", "data")
+VIEWS = ("lesson", "alpha", "network", "unit", "silence", "compare", "hidden", "data")
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -137,7 +137,7 @@ def test_a_click_on_an_image_puts_it_into_the_address(visit, tiny_store, tiny_ru
 
 def test_filters_narrow_the_list_of_units_and_live_in_the_address(visit, tiny_store, tiny_run):
     units = tiny_store.units(tiny_run)
-    page = visit(tiny_store, "units", seen="table", si="0.10..1.00")
+    page = visit(tiny_store, "network", seen="table", si="0.10..1.00")
     page.selectbox(key="link-layer").select("relu3").run()
     wanted = units[(units["layer"] == "relu3") & (units["si"] >= 0.1)]
     assert f"{len(wanted)} units of 144" in text(page)
@@ -147,7 +147,7 @@ def test_filters_narrow_the_list_of_units_and_live_in_the_address(visit, tiny_st
 
 
 def test_filters_that_nothing_fits_offer_the_way_back(visit, tiny_store):
-    page = visit(tiny_store, "units", layer="relu1", si="0.99..1.00")
+    page = visit(tiny_store, "network", layer="relu1", si="0.99..1.00")
     assert "No unit fits these filters." in text(page)
     next(button for button in page.button if button.label == "Clear the filters").click().run()
     assert "144 units of 144" in text(page)
@@ -176,7 +176,7 @@ def test_pages_show_the_numbers_worked_out_on_paper(visit, toy_store):
     assert metrics(dead)["SI"][0] == "0.00" and "dead" in text(dead)
     dense = metrics(visit(toy_store, "unit", layer="relu_1", unit="2"))
     assert (dense["SI"][0], dense["Preferred class"][0]) == ("1.00", "c")
-    shown = metrics(visit(toy_store, "ablation", silence="relu:1"))
+    shown = metrics(visit(toy_store, "silence", silence="relu:1"))
     assert (shown["Accuracy before"][0], shown["Accuracy after"][0]) == ("100.0 %", "66.7 %")
 
 
@@ -211,7 +211,7 @@ def test_a_link_to_an_unfinished_run_shows_another_one_and_how_to_resume(visit, 
     cut_off = own_store.run_path("digits-cnn-cut-off")
     cut_off.mkdir()
     shutil.copy(own_store.run_path(tiny_run) / "config.json", cut_off)
-    page = visit(own_store, "units", run="digits-cnn-cut-off")
+    page = visit(own_store, "network", run="digits-cnn-cut-off")
     assert "`digits-cnn-cut-off` is unfinished" in page.warning[0].value
     assert "selviz train --dataset digits" in text(page)
     assert "144 units of 144" in text(page)
@@ -219,7 +219,7 @@ def test_a_link_to_an_unfinished_run_shows_another_one_and_how_to_resume(visit, 
 
 def test_runs_with_equal_settings_stay_apart_in_the_picker(visit, own_store, tiny_run):
     shutil.copytree(own_store.run_path(tiny_run), own_store.run_path("digits-cnn-copy"))
-    page = visit(own_store, "units", run=tiny_run)
+    page = visit(own_store, "network", run=tiny_run)
     assert (address_of(page)["run"], page.session_state["run"]) == (tiny_run, tiny_run)
     assert len(set(page.sidebar.selectbox[0].options)) == 2
 
@@ -229,7 +229,7 @@ def test_an_untrained_control_is_called_so_and_is_not_the_first_choice(visit, ow
     page = visit(own_store)
     assert page.session_state["run"] == tiny_run
     assert any("untrained" in option for option in page.sidebar.selectbox[0].options)
-    assert "untrained control" in text(visit(own_store, "units", run=untrained))
+    assert "untrained control" in text(visit(own_store, "network", run=untrained))
 
 
 def test_a_damaged_file_is_named_with_its_remedy_and_the_other_runs_still_show(visit, own_store, tiny_run):
@@ -237,9 +237,9 @@ def test_a_damaged_file_is_named_with_its_remedy_and_the_other_runs_still_show(v
     shutil.copytree(own_store.run_path(tiny_run), broken)
     file = broken / "metrics.duckdb"
     file.write_bytes(file.read_bytes()[:5000])
-    page = visit(own_store, "units", run="digits-cnn-broken")
+    page = visit(own_store, "network", run="digits-cnn-broken")
     assert not page.exception
     assert str(file) in text(page)
     assert "selviz capture digits-cnn-broken" in text(page)
-    assert "144 units of 144" in text(visit(own_store, "units", run=tiny_run))
-    assert "All runs" in text(visit(own_store, "overview"))
+    assert "144 units of 144" in text(visit(own_store, "network", run=tiny_run))
+    assert "All runs" in text(visit(own_store, "alpha"))

@@ -35,7 +35,7 @@ def test_without_its_study_the_images_are_shown_and_the_command_is_named(visit, 
     (strip,) = [element.proto.body for element in page.get("html") if "selviz-strip" in element.proto.body]
     assert strip.count("<img") == 3 * perturbed_runs.SHOWN and strip.count("selviz-wrong") > 2
     assert "glass_blur needs at least 9 pixels" in text(page)
-    page = visit(tiny_store, "dimensionality")
+    page = visit(tiny_store, "hidden", part="dimensionality")
     assert not page.exception and f"selviz dimensionality {tiny_run}" in text(page)
 
 
@@ -87,7 +87,7 @@ def test_a_perturbation_that_is_not_stored_names_its_command(visit, tested, tiny
 
 def test_dimensionality_draws_both_counts_over_units_and_maps(visit, tested, tiny_run):
     for address in ({}, {"count": "participation", "over": "maps", "change": "pgd", "vary": "over_units"}):
-        page = visit(tested, "dimensionality", run=tiny_run, **address)
+        page = visit(tested, "hidden", part="dimensionality", run=tiny_run, **address)
         assert not page.exception and not page.error
         assert len(page.get("plotly_chart")) == 3
     assert "The change under PGD" in [head.value for head in page.subheader]
@@ -103,7 +103,7 @@ def test_links_that_name_what_is_not_there_show_the_nearest(visit, tested, tiny_
         assert word in warned
     page = visit(tested, "robustness", run=tiny_run, kind="attack", epsilon="1e9", attack="cw", part="x")
     assert not page.exception and "1e9" in " ".join(warning.value for warning in page.warning)
-    page = visit(tested, "dimensionality", run=tiny_run, count="x", over="y", change="z", vary="w")
+    page = visit(tested, "hidden", part="dimensionality", run=tiny_run, count="x", over="y", change="z", vary="w")
     assert not page.exception and len(page.warning) == 4
 
 

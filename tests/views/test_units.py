@@ -23,7 +23,7 @@ def full_store(own_store, tiny_run):
 
 def test_every_way_to_see_units_draws_and_without_its_study_names_the_command(visit, tiny_store, tiny_run):
     for view in SEEN:
-        page = visit(tiny_store, "units", seen=view, method="tsne")
+        page = visit(tiny_store, "network", seen=view, method="tsne")
         assert not page.exception
         missing = {"plane": f"selviz map {tiny_run}", "agreement": f"selviz metrics {tiny_run}"}
         assert missing.get(view, "144 units of 144") in text(page)
@@ -31,22 +31,22 @@ def test_every_way_to_see_units_draws_and_without_its_study_names_the_command(vi
 
 def test_with_its_studies_every_measure_sorts_and_filters(visit, full_store, tiny_run):
     for view in SEEN:
-        page = visit(full_store, "units", seen=view, method="tsne")
+        page = visit(full_store, "network", seen=view, method="tsne")
         assert not page.exception and not page.error
         assert "selviz m" not in text(page)
     table = full_store.unit_metrics(tiny_run)
-    page = visit(full_store, "units", seen="table", metric="auc", auc="0.90..1.00")
+    page = visit(full_store, "network", seen="table", metric="auc", auc="0.90..1.00")
     wanted = table[table["auc"] >= 0.9]
     assert f"{len(wanted)} units of 144" in text(page)
     assert page.dataframe[0].value["auc"].iloc[0] == table["auc"].max()
-    smallest = visit(full_store, "units", seen="table", metric="drop", first="smallest")
+    smallest = visit(full_store, "network", seen="table", metric="drop", first="smallest")
     assert smallest.dataframe[0].value["drop"].iloc[0] == pytest.approx(
         -100 * full_store.atlas(tiny_run)["change"].max()
     )
 
 
 def test_the_agreement_is_that_of_the_library(visit, full_store, tiny_run):
-    page = visit(full_store, "units", seen="agreement", plane="relu3")
+    page = visit(full_store, "network", seen="agreement", plane="relu3")
     live = int((~full_store.units(tiny_run, "relu3")["dead"]).sum())
     assert f"over the {live} live unit" in text(page)
     expected = agreement(full_store.unit_metrics(tiny_run))["relu3"]
@@ -56,17 +56,17 @@ def test_the_agreement_is_that_of_the_library(visit, full_store, tiny_run):
 def test_a_long_list_comes_in_pages(visit, tiny_store, tiny_run, monkeypatch):
     monkeypatch.setattr(panels, "PAGE", 40)
     order = tiny_store.units(tiny_run).sort_values("si", ascending=False, kind="stable")
-    page = visit(tiny_store, "units", seen="table", page="4")
+    page = visit(tiny_store, "network", seen="table", page="4")
     rows = page.dataframe[0].value
     assert rows[["layer", "unit"]].values.tolist() == order[["layer", "unit"]].values.tolist()[120:]
-    beyond = visit(tiny_store, "units", seen="table", page="7")
+    beyond = visit(tiny_store, "network", seen="table", page="7")
     assert "`7`, which is not here. Shown instead: `4 (there are 1 to 4)`" in beyond.warning[0].value
 
 
 def test_a_page_of_the_tuning_map_holds_few_enough_units_to_hit_one(visit, tiny_store):
-    page = visit(tiny_store, "units", seen="tuning")
+    page = visit(tiny_store, "network", seen="tuning")
     assert page.number_input(key="link-at").max == 2
-    assert not visit(tiny_store, "units", seen="tuning", at="2", order="unit").exception
+    assert not visit(tiny_store, "network", seen="tuning", at="2", order="unit").exception
 
 
 def test_units_are_found_by_layer_address_or_class(visit, tiny_store, tiny_run):
@@ -76,13 +76,13 @@ def test_units_are_found_by_layer_address_or_class(visit, tiny_store, tiny_run):
         ("relu4:17", (units["layer"] == "relu4") & (units["unit"] == 17)),
         ("7", units["preferred_class"] == "7"),
     ):
-        page = visit(tiny_store, "units", seen="table", find=sought)
+        page = visit(tiny_store, "network", seen="table", find=sought)
         told = f"{wanted.sum()} unit" + ("" if wanted.sum() == 1 else "s")
         at_least = units[wanted]
         shown = page.dataframe[0].value
         assert set(zip(at_least["layer"], at_least["unit"])) <= set(zip(shown["layer"], shown["unit"]))
         assert sought == "7" or f"{told} of 144" in text(page)
-    assert "No unit fits" in text(visit(tiny_store, "units", find=".*("))
+    assert "No unit fits" in text(visit(tiny_store, "network", find=".*("))
 
 
 @pytest.mark.parametrize(
@@ -90,14 +90,14 @@ def test_units_are_found_by_layer_address_or_class(visit, tiny_store, tiny_run):
     [{"metric": "beauty"}, {"seen": "smell"}, {"x": "y", "seen": "scatter"}, {"at": "99", "seen": "tuning"}],
 )
 def test_a_wrong_link_is_told_and_the_units_are_there(visit, tiny_store, asked):
-    page = visit(tiny_store, "units", **asked)
+    page = visit(tiny_store, "network", **asked)
     assert not page.exception
     assert "which is not here" in page.warning[0].value
     assert "144 units of 144" in text(page)
 
 
 def test_the_filters_come_off_again(visit, tiny_store):
-    page = visit(tiny_store, "units", metric="zero_share", zero_share="0.999..1.000", layer="relu1", dead="live")
+    page = visit(tiny_store, "network", metric="zero_share", zero_share="0.999..1.000", layer="relu1", dead="live")
     if "No unit fits these filters." in text(page):
         next(button for button in page.button if button.label == "Clear the filters").click().run()
     assert list_groups(tiny_store.path).empty

@@ -2,11 +2,12 @@
 
 import streamlit as st
 
+from selviz.store.notes import MAX_ABOUT
 from selviz.text import safe_text, unit_lists
 
 from ...compute import ablation
 from ...compute.ablation import AblationRequest
-from ...page import ablation_result, claims, frame, run_picker, silencing
+from ...page import ablation_result, claims, frame, note_panels, run_picker, silencing
 from ...page.unit_selection import Units
 from ...state import address, reads
 from . import choice as choices
@@ -61,6 +62,8 @@ def show() -> None:
                 ablation_result.tests(result)
             make_claim(run, choice.units, result)
     look_closer(run, choice.units, result)
+    if choice.units and len(about := unit_lists.format_units(choice.units)) <= MAX_ABOUT:
+        note_panels.show(run, about, "these units")
     if result:
         with verdict_slot:
             cockpit.verdict(request, result, settings.draws, how_sure)

@@ -31,6 +31,7 @@ def curves(run: str, layer: str) -> None:
             "curves",
             "Removes units in order of SI, largest first, smallest first and in ten random orders, layer by layer and "
             "over the whole network, and measures the accuracy after each step.",
+            stage="ablation",
         )
         return
     table, areas = reads.store().curves(run), reads.store().areas(run)
@@ -80,7 +81,7 @@ def atlas(run: str, layer: str) -> None:
         title, hover = "change, points", "accuracy {:+.1f} points"
     else:
         st.markdown("**Estimate.** A first-order guess from one backward pass, until the exact effects are computed:")
-        job_panels.study(run, "atlas", "Silences every single unit, exactly, and measures every class.")
+        job_panels.study(run, "atlas", "Silences every single unit, exactly, and measures every class.", stage="atlas")
         effects = _estimates(run, chosen)
         title, hover = "−loss, nats", "estimated change of the loss {:+.3g}, here with its sign turned"
     effects = effects.assign(

@@ -70,7 +70,7 @@ def remember(names: list[str], base: str) -> None:
     """Keep the choice for when the visitor comes back, and in the address, so that a link holds it."""
     st.session_state["compared"], st.session_state["baseline"] = names, base
     if not address.has("runs") and len(names) > 1:
-        address.update(runs=",".join(names), baseline=base)
+        address.fill(runs=",".join(names), baseline=base)
 
 
 def run_labels(rows: dict[str, dict]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from selviz.text import numbers, safe_text
 
 from ...page import export, frame, run_picker, tables
 from ...state import address, reads
-from . import examples, sql_console
+from . import examples, sql_console, zips
 
 ROWS = {"1000": "1,000", "10000": "10,000", "100000": "100,000"}
 SIDES = {"examples": "Examples", "tables": "Tables"}
@@ -124,9 +124,15 @@ def show() -> None:
             address.segmented("Rows at most", ROWS, "rows")
     with side_column, st.container(height=400, border=False):
         side(worked)
-    show_result(sql_console.answer(query, runs, limit), query, limit)
+    slot = st.empty()  # what it held before goes as soon as the next question is asked
+    with slot.container(), st.spinner("Asking the store ..."):
+        result = sql_console.answer(query, runs, limit)
+    with slot.container():
+        show_result(result, query, limit)
 
     st.subheader("Bring runs of your own, and take them elsewhere", anchor=False)
+    zips.show(run)
+    st.caption("Or in a shell:")
     for column, (what, command) in zip(2 * st.columns(2, gap="large"), OWN):
         column.markdown(what)
         column.code(command.format(run=run), language="bash", wrap_lines=True)

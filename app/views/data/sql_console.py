@@ -34,7 +34,7 @@ def requested_query(default: str) -> str:
     kept = st.session_state.setdefault("queries", {})
     if not address.has("query"):
         token = st.session_state.get("query") or query_token(default)
-        address.update(query=token)
+        address.fill(query=token)
     if token.startswith(MARK) and token not in kept:
         st.warning(
             f"The query of this link was too long for a link ({address.MAX_LINK_LENGTH:,} characters), so only its "
@@ -99,11 +99,10 @@ def answer(query: str, runs: list[str], limit: int) -> dict[str, Any]:
     key = (reads.data(), tuple(reads.run_version(name) for name in names), query, tuple(runs), limit)
     result: dict[str, Any] | None = _answers().get(key)
     if result is None:
-        with st.spinner("Asking the store ..."):
-            try:
-                result = _ask(query, tuple(runs) or None, limit)
-            except TransientError as error:
-                return {"error": str(error)}
+        try:
+            result = _ask(query, tuple(runs) or None, limit)
+        except TransientError as error:
+            return {"error": str(error)}
         _answers().put(key, result)
     return result
 

@@ -1,10 +1,7 @@
 """When do selective units appear?"""
 
-import shlex
-
 import streamlit as st
 
-from selviz.store.run_list import resume_command
 from selviz.text import safe_text
 
 from ...page import frame, run_picker
@@ -23,30 +20,25 @@ def show() -> None:
         f"store.snapshot_units({run!r})",
         f"selviz early {run} --epochs 1,2",
     )
-    if panels.stored(run, "snapshots"):
-        names = list(reads.store().layers(run)["layer"])
-        panels.layers(run)
+    shown = panels.with_snapshots(about)
+    if shown is None:
+        panels.missing(about)
+    else:
+        if shown != run:
+            st.info(
+                f"{safe_text.code(run)} was trained without snapshots. Shown instead: {safe_text.code(shown)}, the "
+                "same network, looked at while it learned.",
+                icon=":material/visibility:",
+            )
+        names = list(reads.store().layers(shown)["layer"])
+        panels.layers(shown)
         layer = address.choose("layer", names, names[-1])
         address.widget(st.selectbox, "Layer", names, name="layer", value=layer, default=names[-1], width=260)
         left, right = st.columns([3, 2], gap="large")
         with left:
-            panels.trajectories(run, layer)
+            panels.trajectories(shown, layer)
         with right:
-            panels.rising(run, layer)
+            panels.rising(shown, layer)
         if about.get("kind") != "imported":  # a recorded training keeps no weights of its epochs
-            panels.silencing(run)
-    else:
-        elsewhere = about.get("kind") == "imported"
-        st.info(
-            f"{safe_text.code(run)} was trained elsewhere, so nobody looked at it while it learned."
-            if elsewhere
-            else f"{safe_text.code(run)} was trained without snapshots, so only its epochs as a whole are known. The "
-            "same network with four looks an epoch:",
-            icon=":material/visibility_off:",
-        )
-        if elsewhere:
-            panels.comparison(run)
-            return
-        again = resume_command(reads.store().path, {**about, "snapshots": 4})
-        st.code(again or shlex.join(["selviz", "train", "--snapshots", "4"]), language="bash", wrap_lines=True)
+            panels.silencing(shown)
     panels.comparison(run)

@@ -1,11 +1,18 @@
 """The pieces of the Early training page: SI over epochs by layer and unit, units rising and falling, silencing."""
 
+import dataclasses
+import shlex
+
 import pandas as pd
 import streamlit as st
 
 from selviz import figures
-from selviz.text import numbers
+from selviz.config import RunConfig
+from selviz.store import read_json
+from selviz.store.run_list import resume_command
+from selviz.text import numbers, safe_text
 
+from ...compute import jobs
 from ...look import theme
 from ...page import job_panels, run_picker, tables
 from ...state import address, reads
@@ -17,6 +24,51 @@ MOST = 6
 def stored(run: str, stage: str) -> bool:
     """Return whether the run has a stage."""
     return (reads.store().run_path(run) / f"{stage}.duckdb").exists()
+
+
+def with_snapshots(about: dict) -> str | None:
+    """Return the run itself where it was looked at while it learned, else one of the same settings that was."""
+    if stored(about["name"], "snapshots"):
+        return str(about["name"])
+    table = reads.runs()
+    if about.get("kind") == "imported" or "snapshots" not in table:
+        return None
+    own = _settings(about)
+    rows = table[(table["state"] == "finished") & (table["snapshots"].fillna(0) > 0)].to_dict("records")
+    return next((row["run"] for row in rows if _settings(row) == own and stored(row["run"], "snapshots")), None)
+
+
+def _settings(row: dict) -> dict:
+    """Return the settings of a run without its snapshots, defaults filled in."""
+    fields = {field.name: field.default for field in dataclasses.fields(RunConfig) if field.name != "snapshots"}
+    values = {name: row.get(name) for name in fields}
+    return {name: fields[name] if value is None or pd.isna(value) else value for name, value in values.items()}
+
+
+def missing(about: dict) -> None:
+    """Say that the network was not looked at while it learned, and draw the button that trains it once more."""
+    run = safe_text.code(about["name"])
+    if about.get("kind") == "imported":
+        st.info(
+            f"{run} was trained elsewhere, so nobody looked at it while it learned.", icon=":material/visibility_off:"
+        )
+        return
+    st.info(
+        f"{run} was trained without snapshots, so only its epochs as a whole are known. The same network can be "
+        "trained once more, with four looks an epoch; this one stays.",
+        icon=":material/visibility_off:",
+    )
+    settings = read_json(reads.store().run_path(about["name"]) / "config.json") or {}
+    command = resume_command(reads.store().path, {**settings, "snapshots": 4})
+    if command is None:
+        return
+    words = shlex.split(command)[2:]  # without `selviz train`
+    if "--data" in words:
+        words = words[: words.index("--data")]
+    study = jobs.Study(reads.data(), "", "train", tuple(words))
+    job_panels.begin_button("Train it with snapshots", study, "train-snapshots", primary=True)
+    st.caption("Or in a shell:")
+    st.code(command, language="bash", wrap_lines=True)
 
 
 def layers(run: str) -> None:
@@ -184,4 +236,4 @@ def label(row: dict) -> str:
     text += f" from epoch {int(first)}" if not numbers.missing(first) and first > 1 else ""
     text += f" until epoch {int(last)}" if not numbers.missing(last) and last > 0 else ""
     text += f", ramp {int(ramp)}" if not numbers.missing(ramp) and ramp > 0 else ""
-    return f"{text}, seed {int(row['seed'])}"
+    return text if numbers.missing(row["seed"]) or pd.isna(row["seed"]) else f"{text}, seed {int(row['seed'])}"

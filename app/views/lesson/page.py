@@ -1,81 +1,145 @@
 """Do networks need selective units?"""
 
+from pathlib import Path
+
 import streamlit as st
+
+from selviz.text import safe_text
 
 from ...page import frame, run_picker, tables
 from ...state import address
 from ...state.navigation import page_at
-from . import guesses, measures, steps
+from . import guesses, measures, steps, votes
 from .measures import Lesson
 
-NO_MEASURE, BESIDE_RANDOM = steps.STEPS[2], steps.STEPS[3]  # the third step's number is measured in the fourth
+MINUTES = {"60": "60 minutes", "20": "20 minutes"}
+DOCS = Path(__file__).resolve().parents[3] / "docs"
+PROJECTOR = """<style>
+[data-testid=stSidebar], [data-testid=stExpandSidebarButton], [data-testid=stHeader] {display: none !important}
+html {font-size: clamp(18px, 1.5vw, 28px)}
+.stMainBlockContainer {padding-top: 1rem}
+</style>"""
+ICONS = {
+    guesses.RIGHT: ":material/check_circle:",
+    guesses.CLOSE: ":material/target:",
+    guesses.WRONG: ":material/lightbulb:",
+}
 
 
 def show() -> None:
     """Draw the page."""
     run = run_picker.require_run()
-    if baseline := measures.baseline(run):
-        address.update(run=baseline)
-        address.rerun()
-    frame.page(
-        "Do networks need selective units?",
-        "Eight steps. In each: something is stated, you commit to a guess, it is measured here and now, and you read "
-        "what it means. Your guesses are in the address, so a link keeps them.",
-    )
-    lesson = measures.start(run)
+    presenting = address.get("present") == "1"
+    if presenting:
+        st.html(PROJECTOR)
+    lesson = measures.start(measures.baseline(run))
+    minutes = address.choose("minutes", list(MINUTES), "60")
+    listed = [number for number, step in enumerate(steps.STEPS, 1) if step.short or minutes == "60"]
+    frame.page("Do networks need selective units?", "", share=not presenting)
     number = address.integer("step", 1, len(steps.STEPS), 1)
-    list_column, step_column = st.columns([1, 3], gap="large")
-    with list_column:
-        step_list(number)
-    with step_column:
-        one_step(lesson, number)
-        step_buttons(lesson, number)
+    listed = sorted({*listed, number})
+    steps_bar(lesson, number, listed)
+    one_step(lesson, number, presenting)
+    foot(lesson, presenting, minutes)
 
 
-def step_list(number: int) -> None:
-    """Draw the titles of all steps and how far the learner is."""
-    made = guesses.made()
-    st.progress(number / len(steps.STEPS), text=f"Step {number} of {len(steps.STEPS)}")
-    for at, step in enumerate(steps.STEPS, 1):
+def steps_bar(lesson: Lesson, number: int, listed: list[int]) -> None:
+    """Draw back, which step of how many this is, on, and the list of all steps."""
+    at = listed.index(number)
+    done = steps.STEPS[number - 1].ask is None or number in guesses.made()
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="lesson-bar"):
         st.button(
-            f"{at}. {step.title}",
-            key=f"lesson-{at}",
-            type="primary" if at == number else "tertiary",
-            icon=":material/check_circle:" if at in made else None,
+            "Back",
+            shortcut="Left",
+            disabled=at == 0,
             on_click=address.update,
-            kwargs={"step": at},
+            kwargs={"step": listed[at - 1]},
+        )
+        st.markdown(f"**{at + 1} of {len(listed)}**", width="content")
+        st.button(
+            "Next",
+            shortcut="Right",
+            disabled=at == len(listed) - 1,
+            type="primary" if done else "secondary",
+            on_click=address.update,
+            kwargs={"step": listed[(at + 1) % len(listed)]},
+        )
+        with frame.popover("Steps", ":material/list:", "lesson-steps") as opened:
+            if opened:
+                step_list(number, listed)
+
+
+def step_list(number: int, listed: list[int]) -> None:
+    """Draw the titles of all steps, those that are answered with a mark."""
+    made = guesses.made()
+    for at, each in enumerate(listed, 1):
+        st.button(
+            f"{at}. {steps.STEPS[each - 1].title}",
+            key=f"lesson-{each}",
+            type="primary" if each == number else "tertiary",
+            icon=":material/check_circle:" if each in made else None,
+            on_click=address.update,
+            kwargs={"step": each},
         )
     st.button(
         "Forget my guesses",
         type="tertiary",
         icon=":material/restart_alt:",
         on_click=address.update,
-        kwargs={"guesses": None, "step": None},
+        kwargs={"answers": None, "guesses": None, "step": None},
     )
 
 
-def one_step(lesson: Lesson, number: int) -> None:
+def one_step(lesson: Lesson, number: int, presenting: bool) -> None:
     """Draw a step: its statement, then its question, or once that is answered what was measured."""
     step, guess = steps.STEPS[number - 1], guesses.made().get(number)
-    st.header(f"{number}. {step.title}", anchor=False)
+    st.header(step.title, anchor=False)
     st.markdown(step.statement(lesson))
-    step.before(lesson)
     if step.ask is None:
         results_table(lesson)
-        step.show(lesson, None)
+        step.picture(lesson)
+        return
+    step.before(lesson)
+    if presenting and guess is None:
+        asked, voted = st.columns([3, 2], gap="large")
+        with asked:
+            question(lesson, number)
+        with voted:
+            st.fragment(vote, run_every=2.0)(lesson, number)
     elif guess is None:
         question(lesson, number)
     else:
-        answer(lesson, number, guess)
+        with frame.show_errors():
+            answer(lesson, number, guess)
+        if presenting:
+            votes.histogram(lesson, number)
+
+
+def vote(lesson: Lesson, number: int) -> None:
+    """Draw the votes so far, and the way to end the vote."""
+    votes.histogram(lesson, number)
+    guess = votes.of_the_class(votes.counts(lesson.run, number))
+    with st.container(horizontal=True):
+        st.button(
+            "End the vote and show",
+            icon=":material/visibility:",
+            key="lesson-reveal",
+            disabled=guess is None,
+            on_click=guesses.commit,
+            args=(number, guess),
+            help="The guess of the class is the middle of its numbers, else the most frequent answer.",
+        )
+        st.button("Vote again", key="lesson-again", type="tertiary", on_click=votes.clear, args=(lesson.run, number))
 
 
 def results_table(lesson: Lesson) -> None:
     """Draw every guess next to what was measured."""
     table = guesses.results(lesson)
-    widths = {"step": 50, "question": 400, "your guess": 90, "measured": 90}
-    columns = {name: st.column_config.Column(width=width) for name, width in widths.items()}
-    tables.table(table, height="content", row_height=56, column_config=columns)
-    tables.downloads("lesson", table)
+    shown = table.astype({"step": str})
+    for name in ("your guess", "measured"):
+        shown[name] = [guesses.as_markdown(words) for words in table[name]]
+    st.table(shown, hide_index=True)
+    tables.saving("lesson", table)
 
 
 def question(lesson: Lesson, number: int) -> None:
@@ -86,50 +150,62 @@ def question(lesson: Lesson, number: int) -> None:
         value = step.ask(lesson)
         if st.form_submit_button("Commit", type="primary", icon=":material/lock:"):
             if value is None:
-                st.warning("Commit to a guess first; a wrong one teaches as much.")
+                st.warning("Make a guess first; a wrong one teaches as much.")
             else:
+                votes.cast(lesson.run, number, guesses.as_text(value))
                 guesses.commit(number, value)
                 address.rerun()
 
 
 def answer(lesson: Lesson, number: int, guess: str) -> None:
-    """Draw the guess next to what was measured, and what that rests on."""
+    """Draw the guess next to what was measured, whether it was right, and what the measurement says."""
     step = steps.STEPS[number - 1]
     st.markdown(f"**{step.question(lesson)}**")
-    if step is not NO_MEASURE:
-        yours, measured = st.columns(2)
-        yours.metric("Your guess", guesses.markdown(step, guess))
-        measured.metric("Measured", guesses.markdown(step, step.measure(lesson)))
-    step.show(lesson, guess)
-    if step is BESIDE_RANDOM and (earlier := guesses.made().get(number - 1)):
-        st.markdown(
-            f"Your guess for the selective unit was {guesses.markdown(NO_MEASURE, earlier)}; measured: "
-            f"{guesses.markdown(NO_MEASURE, NO_MEASURE.measure(lesson))}."
-        )
-
-
-def step_buttons(lesson: Lesson, number: int) -> None:
-    """Draw the way back, on, and to the page that shows more of this step."""
-    step, last = steps.STEPS[number - 1], len(steps.STEPS)
-    done = step.ask is None or number in guesses.made()
+    measured = step.measure(lesson)
+    if measured is None:
+        st.info("This cannot be measured here yet: " + step.answer(lesson), icon=":material/hourglass_empty:")
+        return
+    was = guesses.feedback(step, guess, measured)
+    with st.container(horizontal=True, gap="large", vertical_alignment="center", key="lesson-answer"):
+        st.metric("Your guess", guesses.markdown(step, guess), width="content")
+        st.metric("Measured", guesses.markdown(step, measured), width="content")
+        st.badge(was, icon=ICONS[was], color={guesses.RIGHT: "green", guesses.CLOSE: "blue"}.get(was, "orange"))
+    st.markdown(f"#### {step.answer(lesson)}")
+    step.picture(lesson)
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.button(
-            "Back",
-            icon=":material/arrow_back:",
-            shortcut="Left",
-            disabled=number == 1,
-            on_click=address.update,
-            kwargs={"step": number - 1},
-        )
-        st.button(
-            "Next",
-            icon=":material/arrow_forward:",
-            shortcut="Right",
-            disabled=number == last,
-            type="primary" if done else "secondary",
-            on_click=address.update,
-            kwargs={"step": number + 1},
-        )
-        if step.link and done:
+        if step.link:
             page, query, label = step.link(lesson)
             st.page_link(page_at(page), label=label, icon=":material/open_in_new:", query_params=query)
+    if step.experts is not None:
+        with st.expander("For experts", icon=":material/science:", key=f"experts-{number}", on_change="rerun") as box:
+            if box.open:
+                with frame.show_errors():
+                    step.experts(lesson)
+
+
+def foot(lesson: Lesson, presenting: bool, minutes: str) -> None:
+    """Draw how long the lesson is, the presenter's view, and what a teacher takes along."""
+    st.divider()
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="lesson-foot"):
+        address.widget(
+            st.segmented_control, "How long", list(MINUTES), name="minutes", value=minutes, default="60",
+            format_func=MINUTES.get, required=True, label_visibility="collapsed",
+        )  # fmt: skip
+        st.button(
+            "End presenting" if presenting else "Present",
+            icon=":material/cast:",
+            shortcut="P",
+            on_click=address.update,
+            kwargs={"present": None if presenting else 1},
+            help="Larger, without the menu, and with the votes of the class. Arrow keys turn the steps.",
+        )
+        for label, name, mime in (
+            ("Worksheet", "worksheet.html", "text/html"),
+            ("Notes for teachers", "teaching.md", "text/markdown"),
+        ):
+            if (file := DOCS / name).exists():
+                st.download_button(
+                    label, file.read_bytes, name, mime, icon=":material/description:", on_click="ignore",
+                    type="tertiary", key=f"lesson-{name}",
+                )  # fmt: skip
+    st.caption(f"Taught on {safe_text.code(lesson.run)}. Your guesses are in the address: a link keeps them.")

@@ -1,25 +1,29 @@
-"""The eight steps of the lesson: `STEPS[0].show(lesson, guess)`; what the learner guesses is measured, not told.
+"""The eight steps of the lesson: `STEPS[0].answer(lesson)`; what the learner guesses is measured, not told.
 
-Each step states something, asks for one thing, measures it on the networks of this store, and says what was found. The
-texts follow what was measured; nothing in them presumes an outcome.
+Each step states one thing, asks for one thing, measures it on the networks of this store, and says what was found in
+one sentence without a term of statistics. The texts follow what was measured; nothing in them presumes an outcome.
 """
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import streamlit as st
 
-from selviz.text import safe_text
+from selviz.text import numbers, safe_text
 
 from . import measures
 from . import panels as views
-from .measures import BREAKS, DRAWS, HIGH, Lesson, size
+from .measures import AS_GOOD, BETTER, BREAKS, NONE, WORSE, Lesson, of_hundred, size
 
 
 class Step(NamedTuple):
-    """One screen. `ask` draws the question's widget and gives the guess; `measure` gives the answer in the same form;
-    `show` draws what it rests on and says what it means. `before` is drawn above the question."""
+    """One screen.
+
+    `before` is drawn above the question. `ask` draws the question's widget and gives the guess; `measure` gives the
+    answer in the same form, None where it cannot be measured here; `near` is how far a guess may be off to count as
+    right. `answer` is the sentence that says what was measured, `picture` shows it, `experts` draws what it rests on.
+    """
 
     title: str
     statement: Callable[[Lesson], str]
@@ -27,30 +31,118 @@ class Step(NamedTuple):
     ask: Callable[[Lesson], object] | None = None
     measure: Callable[[Lesson], object] | None = None
     told: Callable[[object], str] = str
+    near: float = 0.0
     before: Callable[[Lesson], None] = lambda lesson: None
-    show: Callable[[Lesson, str | None], None] = lambda lesson, guess: None
+    answer: Callable[[Lesson], str] = lambda lesson: ""
+    picture: Callable[[Lesson], None] = lambda lesson: None
+    experts: Callable[[Lesson], None] | None = None
     link: Callable[[Lesson], tuple[str, dict, str]] | None = None
+    short: bool = True  # whether it belongs to the version of 20 minutes
 
 
 # -------------------------------------------------------------------------------------------------------- the questions
 
 
-def _one_class(lesson: Lesson) -> str | None:
-    options = {"horizontal": True, "index": None, "label_visibility": "collapsed"}
-    return st.radio("Your guess", lesson.names, format_func=safe_text.plain, **options)
+def _one_of(lesson: Lesson, options: Callable[[Lesson], list[str]]) -> str | None:
+    more = {"horizontal": True, "index": None, "label_visibility": "collapsed", "format_func": safe_text.plain}
+    return st.radio("Your guess", options(lesson), **more)
 
 
-def _number(lesson: Lesson, max_value: Callable[[Lesson], float], unit: str, step: float) -> float | None:
-    return st.number_input(
-        unit, 0.0, float(max_value(lesson)), value=None, step=step, placeholder="your guess", width=240
+def _number(lesson: Lesson, most: Callable[[Lesson], float], unit: str, step: float) -> float | None:
+    return st.number_input(unit, 0.0, float(most(lesson)), value=None, step=step, placeholder="your guess", width=240)
+
+
+def _class(lesson: Lesson) -> str:
+    return safe_text.plain(lesson.unit["preferred_class"])
+
+
+def _layer(lesson: Lesson) -> str:
+    return safe_text.plain(lesson.layer)
+
+
+# ---------------------------------------------------------------------------------------------------------- the answers
+
+
+def _likes(lesson: Lesson) -> str:
+    times = measures.strength(lesson)
+    if times is None:
+        return f"It answers to **{_class(lesson)}** and to nothing else."
+    return (
+        f"It likes **{_class(lesson)}** best: it answers {times:.1f} times as strongly as to the average other class."
     )
 
 
-def _one_of(lesson: Lesson, options: Callable[[Lesson], list[str]]) -> str | None:
-    return st.radio("Your guess", options(lesson), horizontal=True, index=None, label_visibility="collapsed")
+def _count(lesson: Lesson) -> str:
+    count, every = measures.selective(lesson), len(lesson.units)
+    return (
+        f"**{count} of {every} units** are selective, {of_hundred(count / every)}. Nobody asked for that: training "
+        "alone brought it about."
+    )
 
 
-# ------------------------------------------------------------------------------------------------------------ the steps
+def _one_silent(lesson: Lesson) -> str:
+    change = measures.drop(lesson)
+    found = measures.ablation.ablate(lesson.request)
+    worse, every = measures.random_units_that_hurt_more(lesson)
+    others = {0: "none", every: "all"}.get(worse, str(worse))
+    how = "the same" if change == 0 else f"{abs(change):g} {'fewer' if change > 0 else 'more'}"
+    return (
+        f"With the unit the network gets {of_hundred(found['accuracy_before'])} images right, without it "
+        f"{of_hundred(found['accuracy_after'])}: **{how}**. Of {every} random units of this layer, **{others}** hurt "
+        "more."
+    )
+
+
+def _many_silent(lesson: Lesson) -> str:
+    found = measures.ablation.ablate(measures.many(lesson))
+    return (
+        f"On the half of the images that is kept for judging, the whole network gets "
+        f"{of_hundred(found['accuracy_before'])} right; without the {size(lesson)} most selective units "
+        f"{of_hundred(found['accuracy_after'])}, without {size(lesson)} random ones "
+        f"{of_hundred(measures.random_many(lesson))}."
+    )
+
+
+def _class_silent(lesson: Lesson) -> str:
+    found = measures.class_silenced(lesson)
+    return (
+        f"Of 100 images of class {safe_text.plain(found.name)} the whole network recognizes {100 * found.before:.0f}. "
+        f"Without the {numbers.counted(found.units, 'unit')} that like it best: **{100 * found.after:.0f}**. Without "
+        f"as many random units: {100 * found.random:.0f}."
+    )
+
+
+def _suppressed(lesson: Lesson) -> str:
+    run = measures.suppressed(lesson)
+    if run is None:
+        return "There is no network here in which selectivity was pushed down."
+    own = lesson.others.loc[lesson.others["run"] == lesson.run]
+    base = own.iloc[0] if len(own) else run
+    share = run["mean_si_live"] / base["mean_si_live"] if base["mean_si_live"] else 1.0
+    end = {
+        AS_GOOD: "**So were they needed?**",
+        WORSE: "It pays a price. **So were they needed, or is something else missing?**",
+        BETTER: "It does even better. **So were they needed?**",
+    }[str(measures.without_selectivity(lesson))]
+    return (
+        f"With {100 * share:.0f} % of the ordinary network's selectivity it gets "
+        f"{of_hundred(run['test_accuracy'])} images right; the ordinary network {of_hundred(base['test_accuracy'])}. "
+        + end
+    )
+
+
+def _picture_and_need(lesson: Lesson) -> str:
+    worst = measures.hurt(lesson)
+    _, losing, agree = measures.picture_and_need(lesson)
+    first = "no class clearly loses" if worst == NONE else f"class **{safe_text.plain(worst)}** loses most"
+    return (
+        f"Without it {first}; its pictures show {_class(lesson)}. Of the {losing} units of this layer that cost some "
+        f"class an image, **{agree}** hurt the class that their pictures show. What a unit likes and what it is needed "
+        "for are two questions."
+    )
+
+
+# ------------------------------------------------------------------------------------------------------------ the links
 
 
 def _unit_link(lesson: Lesson) -> tuple[str, dict, str]:
@@ -58,120 +150,133 @@ def _unit_link(lesson: Lesson) -> tuple[str, dict, str]:
     return "unit", query, "Open this unit's page"
 
 
-def _ablation_link(lesson: Lesson) -> tuple[str, dict, str]:
-    return "ablation", {"run": lesson.run, "silence": lesson.asked.units}, "Open this on the Ablation page"
+def _silence_link(lesson: Lesson) -> tuple[str, dict, str]:
+    return "silence", {"run": lesson.run, "silence": lesson.request.units}, "Open this on the page Silence"
 
 
-def _points(value: Any) -> str:
-    return f"{float(value):g} points"
+def _class_link(lesson: Lesson) -> tuple[str, dict, str]:
+    query = {"run": lesson.run, "silence": measures.lovers(lesson).units, "fold": "1"}
+    return "silence", query, "Open this on the page Silence"
 
 
 STEPS = (
     Step(
-        "What is a selective unit?",
+        "One unit and its pictures",
         lambda lesson: (
-            "An image classifier is layers of *units*; each looks for some pattern. A unit is **class-selective** if "
-            "it responds to one class more than to the others. Below is one unit's view of the world."
+            "A network that recognizes images is made of many small parts, called **units**. Each unit gets excited by "
+            "some kind of picture. These nine excite one of its units most."
         ),
-        lambda lesson: "Look at the images. Which class does this unit prefer?",
-        _one_class,
+        lambda lesson: "Which class does this unit like best?",
+        partial(_one_of, options=lambda lesson: lesson.names),
         lambda lesson: lesson.unit["preferred_class"],
         before=views.pictures,
-        show=views.tuning,
+        answer=_likes,
+        picture=views.tuning,
+        experts=views.index,
         link=_unit_link,
     ),
     Step(
-        "How many of them are there?",
+        "How many are like that?",
         lambda lesson: (
-            "One such unit is easily found, and it makes a good picture. Is it typical? This "
-            f"network has {len(lesson.units)} units, and nothing in its training asked for selectivity."
+            "We call a unit **selective** if it answers to one class more than three times as strongly as to the "
+            f"average other class. We searched for the one you saw. This network has {len(lesson.units)} units."
         ),
-        lambda lesson: f"How many of the {len(lesson.units)} units have an SI over {HIGH}?",
-        partial(_number, max_value=lambda lesson: len(lesson.units), unit="units", step=1.0),
+        lambda lesson: f"How many of the {len(lesson.units)} units are selective?",
+        partial(_number, most=lambda lesson: len(lesson.units), unit="units", step=1.0),
         measures.selective,
         told=lambda value: f"{float(value):g} units",
-        show=views.histogram,
-        link=lambda lesson: ("units", {"run": lesson.run}, "Browse all units"),
+        near=10,
+        answer=_count,
+        picture=views.waffle,
+        experts=views.histogram,
+        link=lambda lesson: ("network", {"run": lesson.run}, "Browse all units"),
+        short=False,
     ),
     Step(
-        "What happens without it?",
+        "Switch it off",
         lambda lesson: (
-            f"Back to unit {int(lesson.unit['unit'])} of {safe_text.plain(lesson.layer)}, the most selective of its "
-            f"layer: it prefers class {safe_text.plain(lesson.unit['preferred_class'])}. If the network needs it, "
-            "silencing it should hurt. Commit to a number before you see it."
+            f"If the network needs the unit that likes {_class(lesson)}, switching it off should hurt. We **silence** "
+            "it: it stays dark, whatever the picture shows. Say a number before you see it."
         ),
-        lambda lesson: "By how many points does the accuracy fall when this unit is silent?",
-        partial(_number, max_value=lambda lesson: 100, unit="points", step=0.5),
+        lambda lesson: "Of 100 images, how many more will the network get wrong?",
+        partial(_number, most=lambda lesson: 100, unit="of 100 images", step=1.0),
         measures.drop,
-        told=_points,
+        told=lambda value: f"{float(value):g} of 100",
+        near=1,
         before=views.pictures,
-        show=views.patience,
-    ),
-    Step(
-        "Silence it, then a random one",
-        lambda lesson: (
-            "Here is the network without the unit: every evaluation image is classified again, exactly. Whether that "
-            "is much can only be said beside other units."
-        ),
-        lambda lesson: (
-            "A random unit of the same layer: by how many points does the accuracy fall (median of 100 draws)?"
-        ),
-        partial(_number, max_value=lambda lesson: 100, unit="points", step=0.5),
-        measures.random_drop,
-        told=_points,
-        before=views.silenced,
-        show=views.beside_random,
-        link=_ablation_link,
-    ),
-    Step(
-        "Turn the knob",
-        lambda lesson: (
-            "One number, alpha, in the training loss suppresses selectivity in every unit (below 0) or encourages it "
-            "(above 0). If networks need selective units, suppressing them should cost accuracy."
-        ),
-        lambda lesson: "Which alpha gives the highest test accuracy?",
-        partial(_one_of, options=measures.alphas),
-        measures.best,
-        told=lambda value: f"alpha {value}",
-        show=views.knob,
-        link=lambda lesson: ("overview", {"run": lesson.run}, "Open the Overview"),
+        answer=_one_silent,
+        picture=views.unit_dark,
+        experts=views.one_beside_random,
+        link=_silence_link,
     ),
     Step(
         "Many at once",
         lambda lesson: (
-            f"One unit among many may be spared because others stand in for it. So silence the {size(lesson)} most "
-            f"selective units of {safe_text.plain(lesson.layer)} together, and compare with {DRAWS} random sets of as "
-            "many."
+            f"Perhaps the other units stand in for it. So silence the {size(lesson)} most selective units of the last "
+            f"layer together, and for comparison {size(lesson)} units that were drawn at random."
         ),
-        lambda lesson: "Without the most selective units, what breaks beside random ones is ...",
-        partial(_one_of, options=lambda lesson: list(BREAKS.values())),
+        lambda lesson: "Without the most selective units, what breaks compared with random ones is ...",
+        partial(_one_of, options=lambda lesson: list(BREAKS)),
         measures.verdict,
-        show=views.many_shown,
+        answer=_many_silent,
+        picture=views.many_dark,
+        experts=views.many_beside_random,
         link=lambda lesson: (
-            "ablation",
-            {"run": lesson.run, "rule": "top", "layers": lesson.layer, "k": str(size(lesson)), "draws": str(DRAWS)},
-            "Open this on the Ablation page",
+            "silence",
+            {"run": lesson.run, "rule": "top", "layers": lesson.layer, "k": str(size(lesson)), "draws": "100"},
+            "Open this on the page Silence",
         ),
+        short=False,
     ),
     Step(
-        "Is the picture to be trusted?",
+        "All units of one class",
+        lambda lesson: f"Now all units of the last layer that like **{_class(lesson)}** best go dark at once.",
+        lambda lesson: f"Of 100 images of class {_class(lesson)}, how many will the network still recognize?",
+        partial(_number, most=lambda lesson: 100, unit="of 100 images", step=1.0),
+        measures.still_right,
+        told=lambda value: f"{float(value):g} of 100",
+        near=10,
+        answer=_class_silent,
+        picture=views.class_dark,
+        experts=views.class_by_class,
+        link=_class_link,
+    ),
+    Step(
+        "A network without such units",
         lambda lesson: (
-            f"Unit {int(lesson.unit['unit'])}'s pictures tell a clear story: it likes class "
-            f"{safe_text.plain(lesson.unit['preferred_class'])}. It is tempting to think that this is what it is for."
+            "A network can be trained to have less selective units: one number, **alpha**, pushes selectivity down "
+            "(below 0) or up (above 0). Everything else stays the same."
         ),
-        lambda lesson: "Which class loses most accuracy when the unit is silent?",
-        _one_class,
+        lambda lesson: "Compared with the ordinary network, one with selectivity pushed down is ...",
+        partial(_one_of, options=lambda lesson: [WORSE, AS_GOOD, BETTER]),
+        measures.without_selectivity,
+        answer=_suppressed,
+        picture=views.knob,
+        experts=views.told_apart,
+        link=lambda lesson: ("alpha", {"run": lesson.run}, "Open the page Alpha"),
+    ),
+    Step(
+        "Can you trust the picture?",
+        lambda lesson: (
+            f"The pictures of our unit tell a clear story: it likes {_class(lesson)}. It is tempting to think that "
+            "this is what the network needs it for."
+        ),
+        lambda lesson: "Which class loses most when the unit is silent?",
+        partial(_one_of, options=lambda lesson: [*lesson.names, NONE]),
         measures.hurt,
         before=views.pictures,
-        show=views.trust,
-        link=_ablation_link,
+        answer=_picture_and_need,
+        picture=views.unit_and_classes,
+        experts=views.trust,
+        link=_silence_link,
+        short=False,
     ),
     Step(
-        "A claim of your own, and the evidence",
+        "Your own claim, and the evidence",
         lambda lesson: (
-            "What you guessed beside what was measured; then a claim that you register before it is tested; and what "
-            "the literature says, on both sides."
+            "What you guessed beside what was measured. Then make a claim that could turn out wrong, and read what "
+            "research says, on both sides."
         ),
-        show=views.summary,
+        picture=views.summary,
     ),
 )

@@ -35,8 +35,9 @@ def show() -> None:
         job_panels.study(
             run,
             "robustness",
-            "Fifteen corruptions at five severities, and two attacks at five strengths, on 1,000 images: accuracy, and "
-            "what every unit does. It takes a few minutes for a small network.",
+            f"Accuracy, and what every unit does, under {panels.planned(run)}. It takes a few minutes for a small "
+            "network.",
+            stage="robustness",
         )
         st.stop()
 

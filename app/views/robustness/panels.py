@@ -8,7 +8,7 @@ from selviz import figures
 from selviz.statistics import correlation_interval, rank_correlation
 from selviz.text import numbers, safe_text
 
-from ...look import theme
+from ...look import theme, thumbnails
 from ...page import perturbed_runs, tables
 from ...state import address, reads
 
@@ -16,6 +16,20 @@ MEASURES = {"corruption": "Corruptions", "attack": "Attack"}
 FAMILIES = ("all", "noise", "blur", "weather", "digital", "extra")
 SCALES = {"relative": "Relative to clean", "plain": "Accuracy"}
 Found = dict[str, dict[str, pd.DataFrame]]
+
+
+def planned(run: str) -> str:
+    """Return what the study of a run will test: how many corruptions its images are large enough for, on how many."""
+    from selviz.robustness import corruptions
+
+    table = reads.runs().set_index("run")
+    images, size = min(1000, int(table.loc[run, "images"])), reads.store().thumbnails(run, [0])
+    height, width = thumbnails.decoded(size)[0].shape[-2:]
+    names, _ = corruptions.usable(height, width)
+    return (
+        f"{numbers.counted(len(names), 'corruption')} at five severities and two attacks at five strengths, on "
+        f"{numbers.counted(images, 'image')}"
+    )
 
 
 def curves(run: str, runs: pd.DataFrame, by_run: Found, kind: str, name: str) -> None:

@@ -14,7 +14,7 @@ OF_THE_OVERVIEW = ("kind", "units", "theirs", "margin", "alpha")
 def show() -> None:
     """Draw the page."""
     if any(map(address.has, OF_THE_OVERVIEW)):  # a link from when the overview was the first page
-        st.switch_page(page_at("overview"), query_params=st.query_params.to_dict())
+        st.switch_page(page_at("alpha"), query_params=st.query_params.to_dict())
     run = run_picker.require_run()["name"]
     chosen = choice(run)
     units = silencing.text(chosen.silent)

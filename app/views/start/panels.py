@@ -20,8 +20,8 @@ from .choice import Choice
 PICTURED = 300  # units up to which a tile is large enough to be a picture
 DOORS = (
     ("lesson", "Learn", "Eight steps: guess, see, and find out whether networks need selective units."),
-    ("units", "Explore", "Every unit of this network: what it responds to, and what breaks without it."),
-    ("hypotheses", "Test a claim", "Say beforehand what would prove you wrong, then let the network decide."),
+    ("network", "Explore", "Every unit of this network: what it responds to, and what breaks without it."),
+    ("claims", "Test a claim", "Say beforehand what would prove you wrong, then let the network decide."),
 )
 
 

@@ -6,10 +6,12 @@ import streamlit as st
 
 from selviz.runs import background_jobs
 
-from ...compute import jobs, quotas, scheduler
+from ...compute import quotas, scheduler
 from ...page import frame, job_panels
 from ...state import address, reads
-from . import panels
+from . import imports, panels
+
+WAYS = {"train": "Train", "import": "Import"}
 
 
 def show() -> None:
@@ -18,11 +20,14 @@ def show() -> None:
     job = address.choose("job", names, names[0], "job") if names else None
     frame.page(
         "Start a network of your own",
-        "Choose what to vary: a network is trained for each combination of the values. It goes on when you close the "
-        "page; stopped or cut off, it resumes where it was.",
+        "Train a network for each combination of the values you choose, or import one that was trained elsewhere. Work "
+        "goes on when you close the page; cut off, it resumes where it was.",
         shell="selviz sweep --model cnn --dataset mnist-5k --alphas=-1,0,1 --seeds 0-2",
     )
     job_panels.reading_only()
+    if address.segmented("What to make", WAYS, "way", label_visibility="collapsed") == "import":
+        imports.show()
+        return
     form, watched = st.columns([1, 2], gap="large")
     with form:
         requested = panels.settings()
@@ -32,19 +37,16 @@ def show() -> None:
             busy = panels.another(new)
             wait = quotas.STUDIES.wait(scheduler.visitor())
             count = f"{len(configs)} network" + ("" if len(configs) == 1 else "s")
-            if jobs.demo_allowed():
-                st.button(
-                    f"Train {count}", type="primary", icon=":material/play_arrow:", key="train-start",
-                    on_click=panels.start, args=(configs, words), width="stretch",
-                    **job_panels.writing_control(bool(busy or wait)),
-                )  # fmt: skip
-                if wait:
-                    st.caption(quotas.STUDIES.message(wait))
-                if busy:
-                    st.caption("Another sweep is training on this machine: stop it, or wait for its end.")
-                st.caption("The same in a shell:")
-            else:
-                st.info("This dashboard does not train. In a shell:", icon=":material/lock:")
+            st.button(
+                f"Train {count}", type="primary", icon=":material/play_arrow:", key="train-start",
+                on_click=panels.start, args=(configs, words), width="stretch",
+                **job_panels.writing_control(bool(busy or wait)),
+            )  # fmt: skip
+            if wait:
+                st.caption(quotas.STUDIES.message(wait))
+            if busy:
+                st.caption("Another sweep is training on this machine: stop it, or wait for its end.")
+            st.caption("The same in a shell:")
             st.code(shlex.join(["selviz", *words, "--data", reads.data()]), language="bash", wrap_lines=True)
     with watched:
         if job is None:

@@ -6,10 +6,10 @@ import pandas as pd
 import streamlit as st
 
 from selviz import figures
-from selviz.config import SETTINGS, TRAINING_SETTINGS, RunConfig, config_from_dict, parse_values
+from selviz.config import SETTINGS, TRAINING_SETTINGS, RunConfig, parse_values
 from selviz.errors import SelvizError
 from selviz.runs import background_jobs
-from selviz.runs.sweep import RunStatus, done_share, grid, run_status, sweep_name
+from selviz.runs.sweep import RunStatus, done_share, grid, job_configs, run_status, sweep_name
 from selviz.store import read_json
 from selviz.system.write_access import read_only
 from selviz.text import numbers, safe_text
@@ -71,7 +71,7 @@ def settings() -> tuple[list[RunConfig], list[str]] | None:
 def start(configs: list[RunConfig], words: list[str]) -> None:
     """Start the sweep, or goes on with it, and shows it."""
     place = background_jobs.place(reads.data(), sweep_name(configs))
-    if not jobs.demo_allowed() or read_only() or another(place.name) or quotas.STUDIES.take(scheduler.visitor()):
+    if read_only() or another(place.name) or quotas.STUDIES.take(scheduler.visitor()):
         return
     from selviz.runs.sweep import shape
 
@@ -88,7 +88,7 @@ def another(name: str) -> str | None:
 
 def title(name: str) -> str:
     """Return a job in a list: what is varied in it. Streamlit tells options apart by this, so it must not change."""
-    configs = _configs(name)
+    configs = job_configs(reads.data(), name)
     alphas = sorted({config.alpha for config in configs})
     shown = ", ".join(map(numbers.alpha, alphas[:5])) + (", …" if len(alphas) > 5 else "")
     kinds = " · ".join(dict.fromkeys(f"{config.model} · {config.dataset}" for config in configs))
@@ -105,7 +105,7 @@ def watch(name: str) -> None:
 
 def _watch(name: str, was_running: bool) -> None:
     place, data = background_jobs.place(reads.data(), name), reads.data()
-    configs = _configs(name)
+    configs = job_configs(reads.data(), name)
     rows = [run_status(data, config) for config in configs]
     state, reason = background_jobs.state(place, all(row["state"] == "finished" for row in rows))
     if was_running and state != "running":
@@ -136,8 +136,6 @@ def _watch(name: str, was_running: bool) -> None:
 
 
 def _buttons(name: str, state: str) -> None:
-    if not jobs.demo_allowed():
-        return
     place = background_jobs.place(reads.data(), name)
     if state == "running":
         st.button(
@@ -149,7 +147,7 @@ def _buttons(name: str, state: str) -> None:
         busy = another(name)
         st.button(
             "Go on", icon=":material/play_arrow:", key="train-on", type="primary",
-            on_click=start, args=(_configs(name), words),
+            on_click=start, args=(job_configs(reads.data(), name), words),
             **job_panels.writing_control(
                 bool(busy) or not words, "Another sweep is training; stop it or wait for its end." if busy else None
             ),
@@ -212,14 +210,6 @@ def _table(rows: list[dict]) -> None:
         "mean_si": st.column_config.NumberColumn("mean SI, live units", format="%.3f"),
     }
     tables.table(table, column_config=heads)
-
-
-def _configs(name: str) -> list[RunConfig]:
-    try:
-        rows = (background_jobs.about(background_jobs.place(reads.data(), name)) or {}).get("runs", [])
-        return [config_from_dict({key: value for key, value in row.items() if key != "run"}) for row in rows]
-    except SelvizError:  # a list of another selviz, or damaged
-        return []
 
 
 def _title(name: str) -> str:

@@ -70,9 +70,9 @@ def _in_words(run: str, layer: str, unit: int, result: Result, which_images: str
         + _place_in_layer(run, layer, unit)
     )
     st.page_link(
-        page_at("ablation"),
-        label="Silence it on the Ablation page, beside random units",
-        icon=":material/content_cut:",
+        page_at("silence"),
+        label="Silence it beside random units",
+        icon=":material/volume_off:",
         query_params={"run": run, "layer": layer, "silence": unit_lists.format_units({layer: [unit]})},
     )
     preferred = reads.store().unit(run, layer, unit)["preferred_class"]

@@ -9,7 +9,7 @@ from selviz import figures
 from selviz.text import numbers, safe_text
 
 from ...look import theme
-from ...page import frame, gallery, run_picker, tables
+from ...page import frame, gallery, note_panels, run_picker, tables
 from ...state import address, reads
 from . import ablation_effect, attributions, own_image, profile, which_unit
 
@@ -47,6 +47,7 @@ def show() -> None:
     ) as box:
         if box.open:
             profile.measures_table(name, row, activations, means)
+    note_panels.show(name, f"{layer}:{unit}", "this unit")
     profile.provenance(name)
 
 

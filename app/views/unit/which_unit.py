@@ -21,12 +21,12 @@ def requested(units: pd.DataFrame) -> tuple[str, int]:
     return layer, unit
 
 
-def step(every: list[tuple[str, int]], drawn: tuple[str, int], by: int) -> None:
-    """Go `by` units on, in the next layer after the last unit of one.
+def step(every: list[tuple[str, int]], drawn: tuple[str, int], by: int, key: str) -> None:
+    """Go `by` units on for each press of the button `key`, in the next layer after the last unit of one.
 
     It counts from where the last step led, which the page may not have drawn yet: keys pressed faster than that count.
     """
-    now = st.session_state["unit"]
+    now, by = st.session_state["unit"], by * address.presses(key)
     layer, unit = every[(every.index(now if now in every else drawn) + by) % len(every)]
     st.session_state["unit"] = (layer, unit)
     address.update(layer=layer, unit=unit, image=None)
@@ -62,5 +62,5 @@ def controls(units: pd.DataFrame, layer: str, unit: int) -> None:
                 shortcut=key,
                 key=f"step-{title}",
                 on_click=step,
-                args=(every, (layer, unit), by),
+                args=(every, (layer, unit), by, f"step-{title}"),
             )

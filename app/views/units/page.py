@@ -116,5 +116,5 @@ def use(run: str, count: int, rows: Callable[[int], pd.DataFrame], label: str) -
             st.caption(safe_text.code(unit_lists.format_units(chosen)))
             if st.button("Silence them", icon=":material/content_cut:", key="use-silence"):
                 query = {"run": run, **unit_selection.query(run, chosen)}
-                st.switch_page(page_at("ablation"), query_params=query)
+                st.switch_page(page_at("silence"), query_params=query)
             unit_selection.save(run, chosen)

@@ -135,7 +135,9 @@ def plane(run: str, wanted: Wanted, count: dict[str, Any], largest: bool) -> Pic
             address.widget(st.selectbox, "Layer of the map", layers, name="plane", value=layer, width=220)
         method = address.segmented("Map by", {"pca": "PCA", "tsne": "t-SNE"}, "method")
     if method == "tsne" and not stored:
-        job_panels.study(run, "map", "Lays out the units of each layer by their tuning, with PCA and t-SNE, once.")
+        job_panels.study(
+            run, "map", "Lays out the units of each layer by their tuning, with PCA and t-SNE, once.", stage="unit_map"
+        )
         return {}
     places = reads.store().unit_map(run, layer) if stored else _pca(reads.data(), reads.run_version(run), run, layer)
     places = places.rename(columns={f"{method}_x": "x", f"{method}_y": "y"})[["layer", "unit", "x", "y"]]
@@ -174,7 +176,12 @@ def _pca(folder: str, files: tuple, run: str, layer: str) -> pd.DataFrame:
 def agreement(run: str, wanted: Wanted, count: dict[str, Any], largest: bool) -> Picked:
     """Return whether the measures of selectivity agree, layer by layer."""
     if not measures.stored(run, "unit_metrics"):
-        job_panels.study(run, "metrics", "Computes every measure of class selectivity beside SI for every unit.")
+        job_panels.study(
+            run,
+            "metrics",
+            "Computes every measure of class selectivity beside SI for every unit.",
+            stage="unit_metrics",
+        )
         return {}
     layers = _layers(run, count)
     layer = address.choose("plane", layers, layers[-1], "layer")

@@ -1,7 +1,7 @@
 """What a run's files hold, declared once: `STAGES["atlas"]`, `TABLES["units"]`, `column_meaning("units", "si")`.
 
 A stage is a module here. To add a column to a table, declare it there and write it in the stage's study; the SQL view,
-the checks, the Data page and, where it has a `Measure`, the Units page follow.
+the checks, the Data page and, where it has a `Measure`, the Network page follow.
 """
 
 import re

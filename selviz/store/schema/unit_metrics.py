@@ -1,6 +1,6 @@
 """Measures of class selectivity other than SI, and the best class of each that has its own.
 
-A measure that is declared here with a `Measure` can be sorted by and cut at on the Units page.
+A measure that is declared here with a `Measure` can be sorted by and cut at on the Network page.
 """
 
 from selviz.store.schema.declaration import Column, Derived, Measure, Stage, Table

@@ -28,10 +28,7 @@ from streamlit import config
 from selviz.testing.dashboard import ROOT, switch_page
 from selviz.testing.faults.injection import failing
 
-PAGES = (
-    "start lesson overview units unit ablation compare basis robustness dimensionality early_training hypotheses "
-    "train data"
-).split()
+PAGES = ("start lesson alpha network unit silence compare claims robustness hidden early train data").split()
 ERRORS = {
     "open": (errno.EMFILE, errno.EIO, errno.EACCES),
     "read": (errno.EIO,),

@@ -14,7 +14,7 @@ def press(page, label):
 
 
 def test_a_claim_is_shown_with_its_power_registered_tested_and_found_in_the_ledger(visit, own_store, tiny_run):
-    page = visit(own_store, "hypotheses")
+    page = visit(own_store, "claims")
     assert "No hypothesis is registered in this store yet" in text(page)
     page = press(page, "Register one")
     assert address_of(page)["do"] == "register"
@@ -33,14 +33,14 @@ def test_a_claim_is_shown_with_its_power_registered_tested_and_found_in_the_ledg
     assert "not tested yet" in text(page) and f"selviz hypothesis test {key}" in text(page)
 
     result = registry.run_test(own_store, key)
-    page = visit(own_store, "hypotheses", hypothesis=key)
+    page = visit(own_store, "claims", hypothesis=key)
     assert not page.exception
     shown = [*page.success, *page.error, *page.info][0].value
     assert shown.startswith(f"**{result['verdict'].capitalize()}**")
     assert f"{100 * result['parts'][0]['effect']:+.1f} points".replace("-", "−") in shown
     assert len(page.get("plotly_chart")) == 3 and len(page.get("download_button")) == 2
 
-    page = visit(own_store, "hypotheses")
+    page = visit(own_store, "claims")
     table = page.dataframe[0].value
     assert table["verdict"].tolist() == [result["verdict"]] and table["p"].tolist() == [result["p"]]
     assert "1 registered claim" in text(page)
@@ -48,7 +48,7 @@ def test_a_claim_is_shown_with_its_power_registered_tested_and_found_in_the_ledg
 
 def test_a_link_to_a_hypothesis_that_is_not_there_shows_the_ledger(visit, tiny_store):
     for key in ("ffffffffff", "<b>x</b>", "../../etc"):
-        page = visit(tiny_store, "hypotheses", hypothesis=key, do="one")
+        page = visit(tiny_store, "claims", hypothesis=key, do="one")
         assert not page.exception and not page.error
         assert "is not here" in page.warning[0].value and "No hypothesis is registered" in text(page)
 

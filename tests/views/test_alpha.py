@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from app.views.overview import panels
+from app.views.alpha import panels
 from selviz import figures
 from selviz.runs.families import by_alpha, groups
 from selviz.statistics import equivalence, equivalence_power

@@ -25,7 +25,9 @@ def scatter(runs: pd.DataFrame, column: str) -> None:
 
     tables.chart(
         "Accuracy against selectivity",
-        figures.runs.accuracy_against_si(panels.with_own_null(runs, column), column, theme.dark()),
+        figures.runs.accuracy_against_si(
+            panels.with_own_null(runs, column), column, theme.dark(), st.session_state["run"]
+        ),
         "A point is one network; its whiskers are the 95 % Wilson interval of its accuracy: the uncertainty for new "
         f"images ({numbers.whole(runs['images'].max())} images each). The bars at the foot are the nulls: mean to 95th "
         "percentile of the mean SI that shuffled labels give. Click a point to choose the network.",

@@ -4,9 +4,10 @@ import pandas as pd
 import streamlit as st
 
 from selviz import figures
+from selviz.store.notes import RUN
 from selviz.text import numbers, safe_text
 
-from ...page import frame, run_families, run_picker, tables
+from ...page import frame, note_panels, run_families, run_picker, tables
 from ...state import address, reads
 from . import panels, single_seeds
 
@@ -19,18 +20,23 @@ SAME_EVERYWHERE = ("state", "dataset", "model")  # columns that are left out whe
 def show() -> None:
     """Draw the page."""
     run = run_picker.require_run()
-    frame.page(
-        "What does turning selectivity up or down do?",
+    trained = (
         "Each network was trained with a number, alpha, that suppresses class selectivity (below 0, blue), leaves it "
         "alone (0, grey) or encourages it (above 0, orange). Compare how selective its units became with how well it "
-        "classifies.",
+        "classifies."
     )
+    elsewhere = (
+        "This network was trained elsewhere, so nothing turned its selectivity up or down. Here is how selective it is "
+        "and how well it classifies; networks with an alpha are trained on the page Train and import."
+    )
+    frame.page("What does turning selectivity up or down do?", elsewhere if numbers.missing(run["alpha"]) else trained)
     runs, column = family(run["name"])
     if runs.groupby("alpha", dropna=False)["seed"].nunique().max() < 2:
         one_seed(runs, column)
     else:
         several_seeds(runs, column)
     panels.note(runs)
+    note_panels.show(run["name"], RUN, f"the run {run['name']}")
     all_runs(reads.runs())
 
 

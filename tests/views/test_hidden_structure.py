@@ -1,4 +1,4 @@
-"""The Basis page: what stored distances and linear maps mean, in words, and what is missing."""
+"""The page of hidden structure: what stored distances and linear maps mean, in words, and what is missing."""
 
 import shutil
 
@@ -40,7 +40,7 @@ def family(tmp_path_factory):
 
 
 def test_a_ratio_above_1_is_told_as_more_than_another_seed_and_a_pair_of_one_seed_does_not_count(visit, family):
-    page = visit(family, "basis")
+    page = visit(family, "hidden")
     assert not page.exception and not page.error
     told = text(page)
     assert "**α −1**: ratio 1.51, mean over layers (95 % interval over 3 seeds 1.49 to 1.53). Farther from" in told
@@ -49,7 +49,7 @@ def test_a_ratio_above_1_is_told_as_more_than_another_seed_and_a_pair_of_one_see
 
 
 def test_the_best_maps_found_stand_beside_units_and_rotations_and_beside_the_baselines(visit, family):
-    told = text(visit(family, "basis"))
+    told = text(visit(family, "hidden"))
     assert "**α −1** (n = 3): units 0.20 (0.20 to 0.20), random rotations 0.30" in told
     assert (
         "best map found 0.81 (0.79 to 0.83), null of that map 0.30. Of the baseline's: units 50 %, best map 100 %"
@@ -59,7 +59,7 @@ def test_the_best_maps_found_stand_beside_units_and_rotations_and_beside_the_bas
 
 
 def test_without_three_baseline_seeds_the_page_says_so_and_gives_the_commands(visit, tiny_store, tiny_run):
-    page = visit(tiny_store, "basis")
+    page = visit(tiny_store, "hidden")
     assert not page.exception
     told = text(page)
     assert "there are 0 with α 0 among these runs; 3 are needed" in told
@@ -72,7 +72,7 @@ def test_a_damaged_stage_is_told_and_the_others_are_shown(visit, family, tmp_pat
     run = copy.runs().query("alpha == -1")["run"].iloc[0]
     (copy.run_path(run) / "linear_maps.duckdb").write_bytes(b"")
     (copy.run_path(run) / "similarity.duckdb").write_bytes(b"")
-    page = visit(copy, "basis", run=copy.runs().query("alpha == 0")["run"].iloc[0])
+    page = visit(copy, "hidden", run=copy.runs().query("alpha == 0")["run"].iloc[0])
     assert not page.exception
     told = text(page)
     assert f"selviz basis {run}" in told
