@@ -182,17 +182,6 @@ def test_what_a_link_calls_a_guess_breaks_nothing(visit, tiny_store, answers):
 
 def test_the_unit_goes_dark_on_the_board_and_no_class_is_told_before_it_is_asked_for(visit, tiny_store, tiny_run):
     unit = int(star(tiny_store, tiny_run)["unit"])
-    sent = board(visit(tiny_store, "lesson", step="4"), "lesson")
-    assert sent["silent"] == f"relu4:{unit}" and "before" not in sent
-    sent = board(visit(tiny_store, "lesson", step="7", guesses="7:3"), "lesson")
-    result = run_ablation(tiny_store, tiny_run, {"relu4": [unit]}, draws=0)
-    assert sent["after"] == [row["after"] for row in result["per_class"]]
-    sent = board(visit(tiny_store, "lesson", step="2", guesses="2:3"), "lesson")
-    assert sent["silent"] == "" and sent["selected"] == f"relu4:{unit}"
-
-
-def test_the_unit_goes_dark_on_the_board_and_no_class_is_told_before_it_is_asked_for(visit, tiny_store, tiny_run):
-    unit = int(star(tiny_store, tiny_run)["unit"])
     sent = board(visit(tiny_store, "lesson", step="3", answers="3:1"), "lesson")
     assert sent["silent"] == f"relu4:{unit}" and "before" not in sent
     sent = board(visit(tiny_store, "lesson", step="7", answers="7:3"), "lesson")
