@@ -33,7 +33,7 @@ def with_plain_parameters(model: nn.Module) -> nn.Module:
                     _fixed(module)
                 for hook in _old_hooks(module):
                     if isinstance(hook, prune.BasePruningMethod):
-                        prune.remove(module, hook._tensor_name)
+                        prune.remove(module, hook._tensor_name)  # type: ignore[no-untyped-call]
                     else:
                         OLD_HOOKS[type(hook).__name__](module, name=hook.name)  # type: ignore[attr-defined]
             return plain.requires_grad_(False)

@@ -15,16 +15,16 @@ class _PositionMean(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(values: Tensor, positions: tuple[int, ...]) -> Tensor:  # type: ignore[override]
+    def forward(values: Tensor, positions: tuple[int, ...]) -> Tensor:  # type: ignore[override, unused-ignore]
         return values.mean(dim=positions)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, tuple[int, ...]], output: Tensor) -> None:  # type: ignore[override]
+    def setup_context(ctx: Any, inputs: tuple[Tensor, tuple[int, ...]], output: Tensor) -> None:  # type: ignore[override, unused-ignore]
         values, ctx.positions = inputs
         ctx.shape = values.shape
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override, unused-ignore]
         share = gradient / math.prod(ctx.shape[position] for position in ctx.positions)
         for position in ctx.positions:
             share = share.unsqueeze(position)
