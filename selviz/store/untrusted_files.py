@@ -284,7 +284,11 @@ def _weights_problem(file: Path) -> str | None:
         if file.exists():
             with safetensors.safe_open(file, "numpy") as weights:
                 weights.keys()
-    except (safetensors.SafetensorError, OSError) as error:
+    except OSError as error:  # whatever the system refused, safetensors says that there is no such file
+        raise unreadable(file, error) from error
+    except safetensors.SafetensorError as error:
+        if system_problem(error):
+            raise unreadable(file, error) from error
         return f"its weights are damaged ({error})"
     return None
 
