@@ -1,5 +1,6 @@
 """Is the selectivity gone, or hidden?"""
 
+import pandas as pd
 import streamlit as st
 
 from selviz.statistics import FEWEST_SEEDS
@@ -67,11 +68,14 @@ def in_other_bases(run: str) -> None:
             icon=":material/straighten:",
         )
         row = runs.iloc[0]
-        st.code(
-            f"selviz sweep --dataset {row['dataset']} --model {row['model']} --epochs {row['epochs']} --alphas=-1,0,1 "
-            "--seeds 0-2",
-            language="bash",
-        )
+        if numbers.missing(row["alpha"]) or pd.isna(row["epochs"]):
+            st.markdown("A network that was trained elsewhere has no baselines of its settings in this store.")
+        else:
+            st.code(
+                f"selviz sweep --dataset {row['dataset']} --model {row['model']} --epochs {row['epochs']} --alphas=-1,0,1 "
+                "--seeds 0-2",
+                language="bash",
+            )
     else:
         there = [name for name in baselines if name in similar]
         with frame.show_errors():
