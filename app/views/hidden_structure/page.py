@@ -71,11 +71,8 @@ def in_other_bases(run: str) -> None:
         if numbers.missing(row["alpha"]) or pd.isna(row["epochs"]):
             st.markdown("A network that was trained elsewhere has no baselines of its settings in this store.")
         else:
-            st.code(
-                f"selviz sweep --dataset {row['dataset']} --model {row['model']} --epochs {row['epochs']} --alphas=-1,0,1 "
-                "--seeds 0-2",
-                language="bash",
-            )
+            settings = f"--dataset {row['dataset']} --model {row['model']} --epochs {row['epochs']}"
+            st.code(f"selviz sweep {settings} --alphas=-1,0,1 --seeds 0-2", language="bash")
     else:
         there = [name for name in baselines if name in similar]
         with frame.show_errors():
