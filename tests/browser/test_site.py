@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from selviz.publishing.site import publish
-from selviz.store import Store, image_folder, write_images
+from selviz.store import Store, image_folder, read_json, write_images, write_json
 from selviz.studies.ablation import run_ablation, run_atlas
 from selviz.text.numbers import percent, points
 
@@ -23,7 +23,10 @@ def site(tiny_store, tiny_run, tmp_path_factory):
     pictures = store.thumbnails(tiny_run, range(run["images"]))
     labels = store.images(tiny_run)["label_index"]
     shutil.rmtree(image_folder(store.path, run["fingerprint"]))
-    write_images(store.path, run["fingerprint"], list(pictures.values()), labels, [*HOSTILE, *"56789"])
+    names = [*HOSTILE, *"56789"]
+    write_images(store.path, run["fingerprint"], list(pictures.values()), labels, names)
+    summary = store.run_path(tiny_run) / "summary.json"
+    write_json(summary, {**read_json(summary), "classes": names})
     run_atlas(store, tiny_run)
     publish(store, tiny_run, folder / "site")
     return store, folder / "site"
@@ -34,6 +37,7 @@ def tab(browser, site):
     """The site's first page without a network, and everything it complained of or asked for."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, offline=True)
     page = context.new_page()
+    page.set_default_timeout(120_000)
     page.complaints, page.asked = [], []
     page.on("console", lambda message: page.complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: page.complaints.append(str(error)))
@@ -81,5 +85,4 @@ def test_names_are_text_everywhere_and_a_unit_opens_by_its_key(tab):
     assert tab.locator("img[src=x]").count() == 0
     for picture in tab.locator("img").all():
         picture.scroll_into_view_if_needed()
-        tab.wait_for_function("picture => picture.complete", arg=picture.element_handle())
-        assert picture.evaluate("picture => picture.naturalWidth") > 0
+        tab.wait_for_function("picture => picture.naturalWidth > 0", arg=picture.element_handle())
