@@ -100,7 +100,9 @@ def studies(store: Store, run: str, quick: bool) -> dict[str, Callable[[], objec
         "atlas": partial(ablation.run_atlas, store, run),
         "attacks": partial(robustness.run_robustness, store, run, names=[], kinds=("pgd",), images=images // 5),
         "dimensionality": partial(dimensionality.run_dimensionality, store, run, names=[], images=images // 2),
-        "linear maps": partial(basis.run_linear_maps, store, run, restarts=1 if quick else 3, images=images // 2),
+        "linear maps": partial(
+            basis.run_linear_maps, store, run, restarts=5, steps=20 if quick else 200, images=images // 2
+        ),
         "sanity": partial(attribution.run_sanity, store, run),
         "early training": partial(early_training.run_early, store, run, steps=2),
         "metrics": partial(unit_measures.run_metrics, store, run),
@@ -115,8 +117,7 @@ def stores() -> Iterator[dict[str, tuple[Store, str]]]:
         for name, model in MODELS.items():
             store = Store(Path(folder) / name)
             with contextlib.redirect_stdout(sys.stderr):
-                epochs = 1 if name == "demo" else 0
-                summary = train_run(store, RunConfig("mnist-5k", model, epochs=epochs, snapshots=min(epochs, 1)))
+                summary = train_run(store, RunConfig("mnist-5k", model, epochs=1, snapshots=1))
             found[name] = (store, summary["run"])
         yield found
 

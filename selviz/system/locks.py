@@ -16,9 +16,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
-import psutil
-from filelock import FileLock
-
 from selviz.errors import SelvizError, TransientError, system_problem, unreadable
 from selviz.system.durable_files import WINDOWS, replace
 from selviz.system.write_access import check_writing
@@ -186,6 +183,8 @@ def _guard(path: Path) -> Iterator[float]:
     It is that of the file system, by which the heartbeats of all machines are dated. Whoever holds the lock removes its
     file; filelock takes a lock on a file that is no longer there again (on Windows it removes the file itself).
     """
+    from filelock import FileLock  # like psutil below: commands that only read start sooner without
+
     lock = path.with_name(path.name + ".lock")
     with FileLock(lock, timeout=GUARD_S, poll_interval=0.005, fallback_to_soft=False):
         os.utime(lock)
@@ -274,6 +273,8 @@ def _born(pid: Any) -> str | None:
             return None
     except (OSError, ValueError, TypeError, IndexError):
         pass
+    import psutil
+
     try:  # where there is no /proc; with one, its number of ticks does not move when the clock is set
         process = psutil.Process(int(pid))
         return None if process.status() == psutil.STATUS_ZOMBIE else str(process.create_time())

@@ -13,8 +13,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from selviz.system.durable_files import WINDOWS
 
 HOME = Path(__file__).resolve().parents[2]
@@ -62,6 +60,8 @@ def takes_more_than(process: subprocess.Popen[bytes], limit: int) -> bool:
     """Return whether a child that cannot limit itself takes more memory than `limit` bytes beyond its imports."""
     if LIMITS_OWN_MEMORY:
         return False
+    import psutil
+
     try:
         return int(psutil.Process(process.pid).memory_info().rss) > limit + _IMPORTS
     except psutil.Error:  # it has ended
