@@ -13,6 +13,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import filelock  # noqa: F401  (both before anything is taken away: they are to be what they are on this system)
+import psutil  # noqa: F401
+
 OURS = ("selviz", "app", "selviz_app")
 MODULES = {"fcntl", "grp", "pty", "pwd", "resource", "syslog", "termios", "tty"}
 NAMES = {
