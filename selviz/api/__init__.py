@@ -36,11 +36,13 @@ Where = Store | str | Path
 
 
 def open(data: str | Path = DATA) -> Store:
-    """Return the store in the folder `data`: its runs, layers, units and activations as tables, and SQL over them.
+    """Return the store in the folder `data`.
 
-    store = selviz.open("data")
-    store.runs()
-    store.sql("select run, layer, avg(si) from units group by all")
+        store = selviz.open("data")
+        store.runs()
+        store.sql("select run, layer, avg(si) from units group by all")
+
+    Its runs, layers, units and activations are tables, and SQL runs over them.
     """
     return Store(data)
 
@@ -216,10 +218,12 @@ def curves(
 
 
 def atlas(run: Run | str, *, store: Where = DATA, report: Report = silent) -> Atlas:
-    """Silence every single unit and store what each loses; a finished atlas is returned as it is.
+    """Silence every single unit and store what each loses.
 
-    effects = selviz.atlas(run).to_pandas()
-    effects.sort_values("after").head()
+        effects = selviz.atlas(run).to_pandas()
+        effects.sort_values("after").head()
+
+    A finished atlas is returned as it is.
     """
     from selviz.studies.ablation import run_atlas
 
@@ -289,11 +293,13 @@ def register(
 
 
 def test(claim: Claim | str, *, store: Where = DATA, report: Report = silent) -> Verdict:
-    """Test a registered claim and store its verdict; a claim that has a verdict keeps it.
+    """Test a registered claim and store its verdict.
 
-    claim = selviz.register("selective", run, k=3, layer="relu4")
-    verdict = selviz.test(claim)
-    verdict.verdict, verdict.p, verdict.figure()
+        claim = selviz.register("selective", run, k=3, layer="relu4")
+        verdict = selviz.test(claim)
+        verdict.verdict, verdict.p, verdict.figure()
+
+    A claim that has a verdict keeps it.
     """
     from selviz.hypotheses import registry
 

@@ -88,8 +88,8 @@ def test_a_sweep_gives_its_runs_and_training_one_of_them_again_gives_that_run(tm
 
 def test_a_sweep_takes_several_values_of_any_setting_and_one_of_others(tmp_path):
     given = {"epochs": 0, "max_images": 60, "workers": 1, "store": tmp_path}
-    found = selviz.sweep("digits", ["cnn", "resnet20"], alphas=-1, learning_rate=[0.01, 0.1], **given)
-    assert sorted({run.summary["model"] for run in found.runs}) == ["cnn", "resnet20"] and len(found.runs) == 4
+    found = selviz.sweep("digits", ["cnn"], alphas=-1, learning_rate=[0.01, 0.1], **given)
+    assert [run.summary["learning_rate"] for run in found.runs] == [0.01, 0.1]
     with pytest.raises(SelvizError, match="Unknown setting 'epoch'"):
         selviz.sweep("digits", "cnn", epoch=[1, 2], store=tmp_path)
     with pytest.raises(SelvizError, match="alpha has no value"):
