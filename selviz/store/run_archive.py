@@ -103,7 +103,11 @@ def unpack(data: StrPath, path: StrPath, name: str | None = None) -> str:
             elif _PIXELS in manifest["files"] and not (image_folder(data, manifest["fingerprint"]) / PIXELS).exists():
                 _bring_pixels(archive, manifest, data, final, path)
             return final.name
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except zipfile.BadZipFile as error:
+        if str(error) == "File is not a zip file" and zipfile.is_zipfile(path):  # it hides what the system refused
+            raise unreadable(path, error) from error
+        raise _refused(path, f"it is no zip file or a damaged one ({error})") from None
+    except (zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise _refused(path, f"it is no zip file or a damaged one ({error})") from None
     except OSError as error:
         if system_problem(error) is None:
