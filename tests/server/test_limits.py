@@ -80,9 +80,9 @@ def test_a_message_that_is_too_long_ends_its_visit_and_one_who_says_nothing_is_l
     async def end_of(address, size):
         url = f"{address.replace('http', 'ws')}/_stcore/stream"
         async with websockets.connect(url, subprotocols=["streamlit"], max_size=None) as stream:
-            if size:
-                await stream.send(b"\x5a" * size)
-            with contextlib.suppress(websockets.ConnectionClosed):
+            with contextlib.suppress(websockets.ConnectionClosed):  # even while it is being sent
+                if size:
+                    await stream.send(b"\x5a" * size)
                 while True:
                     await asyncio.wait_for(stream.recv(), 20)
             return stream.close_code

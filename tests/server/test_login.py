@@ -111,8 +111,8 @@ def test_before_the_log_in_there_is_nothing_to_see_and_nothing_is_taken_and_a_br
     async def flood(address, size):
         url = f"{address.replace('http', 'ws')}/_stcore/stream"
         async with websockets.connect(url, subprotocols=["streamlit"], max_size=None) as socket:
-            await socket.send(b"\x5a" * size)
-            with contextlib.suppress(websockets.ConnectionClosed):
+            with contextlib.suppress(websockets.ConnectionClosed):  # even while it is being sent
+                await socket.send(b"\x5a" * size)
                 while True:
                     await asyncio.wait_for(socket.recv(), 20)
             return socket.close_code
