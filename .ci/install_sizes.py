@@ -1,18 +1,31 @@
 """Measure what an install takes on the disk, from the records of installed packages: `python .ci/install_sizes.py app`.
 
-One line for each package over 5 MB that `selviz` with these extras needs, largest first; then torch with CUDA's
-libraries, and all the rest.
+One line for each package over 5 MB that `selviz` with these extras needs, largest first, with the packages of ours that
+bring it; then torch, what torch itself needs, and all the rest, which is what docs/install.md calls "without torch".
+Two numbers each: as installed without compiled bytecode (uv, `pip --no-compile`), and with the bytecode that is there.
 """
 
 import sys
 import tomllib
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from typing import NamedTuple
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 PROJECT = Path(__file__).parents[1] / "pyproject.toml"
+LARGE = 5e6  # bytes: smaller packages have no line
+
+
+class Size(NamedTuple):
+    """Bytes of files."""
+
+    plain: int
+    bytecode: int
+
+    def __str__(self) -> str:
+        return f"{self.plain / 1e6:8.1f} MB, {(self.plain + self.bytecode) / 1e6:8.1f} MB with bytecode"
 
 
 def closure(name: str, extras: frozenset[str], seen: dict[str, set[str]]) -> dict[str, set[str]]:
@@ -33,29 +46,45 @@ def closure(name: str, extras: frozenset[str], seen: dict[str, set[str]]) -> dic
     return seen
 
 
-def size(name: str) -> int:
-    """Return the bytes that a package's record names, compiled files included."""
+def closure_of(requirement: Requirement) -> set[str]:
+    """Return the names of all packages that a requirement brings, its own included."""
+    return set(closure(requirement.name, frozenset(requirement.extras), {}))
+
+
+def size(name: str) -> Size:
+    """Return the bytes that a package's record names."""
     try:
         files = distribution(name).files or []
     except PackageNotFoundError:
-        return 0
-    return sum(path.locate().stat().st_size for path in files if path.locate().is_file())
+        return Size(0, 0)
+    sizes = [(path.suffix == ".pyc", path.locate().stat().st_size) for path in files if path.locate().is_file()]
+    return Size(sum(n for compiled, n in sizes if not compiled), sum(n for compiled, n in sizes if compiled))
+
+
+def total(sizes: dict[str, Size], names: set[str]) -> Size:
+    """Return the sum over packages."""
+    return Size(sum(sizes[name].plain for name in names), sum(sizes[name].bytecode for name in names))
 
 
 def main(extras: list[str]) -> None:
     """Print the sizes."""
     project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
-    needed: dict[str, set[str]] = {}
-    for text in sum((project["optional-dependencies"][extra] for extra in extras), project["dependencies"]):
-        closure(Requirement(text).name, frozenset(Requirement(text).extras), needed)
+    asked = [*project["dependencies"], *(text for e in extras for text in project["optional-dependencies"][e])]
+    brings = {requirement.name: closure_of(requirement) for requirement in map(Requirement, asked)}
+    needed = set().union(*brings.values())
     sizes = {name: size(name) for name in needed}
-    cuda = {name for name in needed if name.startswith(("nvidia", "cuda")) or name == "triton"}
-    for name, amount in sorted(sizes.items(), key=lambda pair: -pair[1]):
-        if amount > 5e6 and name not in {"torch", *cuda}:
-            print(f"{amount / 1e6:8.1f} MB  {name}")
-    torch = sizes["torch"] + sum(sizes[name] for name in cuda)
-    print(f"{torch / 1e6:8.1f} MB  torch" + (f" with {len(cuda)} packages of CUDA" if cuda else ""))
-    print(f"{(sum(sizes.values()) - torch) / 1e6:8.1f} MB  the other {len(needed) - 1 - len(cuda)} packages")
+    torch_needs = closure_of(Requirement("torch")) - {"torch"}
+    cuda = {name for name in torch_needs if name.startswith(("nvidia", "cuda")) or name == "triton"}
+    rest = needed - torch_needs - {"torch"}
+    for name in sorted(rest, key=lambda name: -sizes[name].plain):
+        if sizes[name].plain > LARGE:
+            by = ", ".join(sorted(ours for ours, parts in brings.items() if name in parts))
+            print(f"{sizes[name]}  {name} (by {by})")
+    print(f"{sizes['torch']}  torch")
+    if cuda:
+        print(f"{total(sizes, cuda)}  {len(cuda)} packages of CUDA that torch needs")
+    print(f"{total(sizes, torch_needs - cuda)}  {len(torch_needs - cuda)} other packages that torch needs")
+    print(f"{total(sizes, rest)}  the other {len(rest)} packages: all without torch")
 
 
 if __name__ == "__main__":
