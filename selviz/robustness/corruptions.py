@@ -148,13 +148,13 @@ def _library() -> tuple[ModuleType, _Draws]:
     Raises SelvizError where it is not installed, or OpenCV, which it needs, cannot be loaded.
     """
     draws = _Draws()
+    missing = SelvizError("Corruptions need the package corrupt-tta: pip install 'selviz[robustness]'")
+    if importlib.util.find_spec("corrupt_tta") is None:
+        raise missing
     try:
-        spec = importlib.util.find_spec("corrupt_tta.corruptions")
-    except ModuleNotFoundError:
-        spec = None
-    if spec is None or spec.loader is None:
-        raise SelvizError("Corruptions need the package corrupt-tta: pip install 'selviz[robustness]'")
-    try:
+        spec = importlib.util.find_spec("corrupt_tta.corruptions")  # imports the package, and with it OpenCV
+        if spec is None or spec.loader is None:
+            raise missing
         library: Any = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(library)
     except ImportError as error:
