@@ -1,7 +1,7 @@
-"""Whether the hypothesis lab keeps its word: python -m reproduction.calibration [--quick] [--template predicts]
+"""Whether the hypothesis lab keeps its word: `python reproduction/calibration.py [--quick] [--template predicts]`.
 
-    python -m reproduction.calibration --output reproduction/data/calibration.json   # rows that are there are kept
-    python -m reproduction.calibration --output reproduction/data/calibration.json --docs docs/hypotheses.md
+    python reproduction/calibration.py --output reproduction/data/calibration.json   # rows that are there are kept
+    python reproduction/calibration.py --output reproduction/data/calibration.json --docs docs/hypotheses.md
 
 Samples are drawn in which the null is true by construction, in which an effect of known size is planted, and over a
 grid of effects; each goes through the function that judges the samples of real networks. One JSON document on stdout, a
@@ -31,6 +31,8 @@ from pathlib import Path
 
 import numpy as np
 from scipy import special
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from selviz import statistics
 from selviz.hypotheses.decision import OPEN, REFUTED, SUPPORTED, decide

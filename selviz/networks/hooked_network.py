@@ -62,6 +62,8 @@ class WatchedNetwork:
                 reason = batch if isinstance(batch, str) else "an image has several rows of it, or it holds no numbers"
                 raise SelvizError(f"The module {name} cannot be watched: {reason}.")
             units = self._unit_axes(step, batch, inputs[:2], two[step])
+            if units is None and batch.first(one[step]).numel() == 1:  # one unit lies on any of its axes
+                units = (0,)
             if units is None:
                 raise SelvizError(
                     f"The module {name} cannot be watched: no parameter before it moves one index of an axis alone, so "

@@ -116,7 +116,7 @@ def read_board(store: Store, run: str) -> Board:
     return Board(
         run=run,
         label=f"{about['model']} on {short_name(str(about['dataset']))}",
-        classes=[str(name) for name in about["classes"]],
+        classes=store.class_means(run, layers["layer"].iloc[0], 0)["class"].astype(str).tolist(),
         layers=layers,
         si=units["si"].to_numpy(dtype=np.float32),
         null_p95=units["null_p95"].to_numpy(dtype=np.float32),

@@ -23,7 +23,12 @@ def tried(folder, *options):
     not sys.platform.startswith("linux") or shutil.which("cc") is None, reason="needs LD_PRELOAD and a C compiler"
 )
 @pytest.mark.parametrize(
-    ("options", "scenarios"), [(("--every", "29"), 18), pytest.param((), 18, marks=pytest.mark.slow)]
+    ("options", "scenarios"),
+    [
+        (("--every", "29", "--only", "a query"), 1),
+        pytest.param(("--every", "29"), 18, marks=pytest.mark.slow),
+        pytest.param((), 18, marks=pytest.mark.slow),
+    ],
 )
 def test_every_failing_call_is_one_sentence_and_passes(tmp_path, options, scenarios):
     found = tried(tmp_path, *options)

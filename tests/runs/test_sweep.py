@@ -189,7 +189,10 @@ def _descendants(pid):
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
 def test_a_sweep_that_is_ended_leaves_no_worker_behind_and_goes_on_when_typed_again(tmp_path, how):
     argv = [*SWEEP, "--alphas=-1,1", "--epochs", "200", "--workers", "2", "--data", str(tmp_path), "--threads", "1"]
-    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(  # a shell that starts the tests in the background has SIGINT ignored
+        argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
     deadline = time.monotonic() + 200
     while process.poll() is None and not list(tmp_path.glob("runs/*/claim.json")) and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -71,7 +71,7 @@ def test_make_this_a_claim_leads_to_a_registered_claim_about_what_was_on_screen(
 ):
     query = link_of(visit(own_store, view, run=tiny_run, **address), "Make this a claim")
     assert query["template"] == template and query["run"] == tiny_run
-    page = visit(own_store, "hypotheses", **query)
+    page = visit(own_store, "claims", **query)
     page = press(page, "Show what would be registered")
     assert not page.exception and not page.error, [error.value for error in page.error]
     page = press(page, "Register it")
@@ -87,7 +87,7 @@ def test_make_this_a_claim_leads_to_a_registered_claim_about_what_was_on_screen(
 
 @pytest.mark.parametrize("template", ["necessary", "necessary_units", "sufficient", "replicates", "single", "map"])
 def test_what_the_form_begins_with_agrees_with_itself(visit, own_store, tiny_run, template):
-    page = visit(own_store, "hypotheses", do="register", template=template)
+    page = visit(own_store, "claims", do="register", template=template)
     boxes = {box.label: box.value for box in [*page.selectbox, *page.text_input]}
     units = own_store.units(tiny_run, "relu4")
     best = units.nlargest(1, "si").iloc[0]

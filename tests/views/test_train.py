@@ -83,10 +83,14 @@ def test_the_early_page_of_a_run_without_snapshots_says_how_to_get_them(tiny_sto
     assert not page.exception and "--snapshots 4" in text(page)
 
 
-def test_the_train_page_counts_networks_and_says_what_is_wrong_and_may_be_forbidden(tiny_store, visit):
+def test_the_train_page_counts_networks_and_says_what_is_wrong_and_may_be_forbidden(tiny_store, visit, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setenv("SELVIZ_READ_ONLY", "1")
+        page = visit(tiny_store, "train", job="<script>")
+        assert not page.exception and "for reading only" in text(page)
+        assert not [button for button in page.button if "Train" in button.label and not button.disabled]
     page = visit(tiny_store, "train", job="<script>")
-    assert not page.exception and "This dashboard does not train" in text(page)
-    assert not [button for button in page.button if "Train" in button.label]
+    assert not page.exception
     page.text_input(key="train-alpha").set_value("-1, one").run()
     assert "'one' in --alphas is not a number" in text(page)
     page.text_input(key="train-alpha").set_value("-1, 1").run()
