@@ -76,11 +76,12 @@ def moved(old: str) -> st.Page:
 
 def show() -> None:
     """Draw the page that the visitor is on, once."""
-    if streamlit_server.running() is not None:  # a test is to see what nobody caught as it is
+    served = streamlit_server.running() is not None
+    if served:  # a test is to see what nobody caught as it is
         streamlit_server.handle_errors(unforeseen.show)
         visits.keep_tidy()
     caches.share_arenas()
-    theme.show()
+    theme.show(wait=served)
     st.set_page_config(page_title="selviz", page_icon=str(HERE / "icon.png"), layout="wide")
     browser.start()
     pages = {group: [registered(*about) for about in listed] for group, listed in PAGES.items()}

@@ -1,5 +1,6 @@
 """The look of all pages: `show()` once a run, before all else; `dark()` for figures."""
 
+import threading
 import time
 
 import streamlit as st
@@ -80,8 +81,17 @@ html [data-testid=stButtonGroup] button {{min-height: 2.5rem}}
 </style>"""
 
 
-def show() -> None:
-    """Send the style; for a visit's first drawing wait until it is there.
+_in_head = threading.Event()  # the server's page brings the style itself
+
+
+def for_head() -> str:
+    """Return the style for the head of the page that the server sends, so that no drawing needs to wait for it."""
+    _in_head.set()
+    return STYLE
+
+
+def show(wait: bool) -> None:
+    """Send the style; for a visit's first drawing `wait` until it is there, where the page did not bring it.
 
     Streamlit draws a placeholder across the whole window, which the sidebar then pushes aside: a layout shift of 0.3.
     The style hides it, if it comes first.
@@ -89,7 +99,8 @@ def show() -> None:
     st.html(STYLE)
     if not st.session_state.get("styled"):
         st.session_state["styled"] = True
-        time.sleep(STYLED_S)
+        if wait and not _in_head.is_set():
+            time.sleep(STYLED_S)
 
 
 def dark() -> bool:

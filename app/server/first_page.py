@@ -27,7 +27,7 @@ def head() -> bytes:
         "if (new URLSearchParams(location.search).get('embed') === 'true') "
         "document.documentElement.classList.add('selviz-embedded');</script>"
     )
-    return f"{script}{browser.SCRIPT}{MENU}{theme.STYLE}".encode()
+    return f"{script}{browser.SCRIPT}{MENU}{theme.for_head()}".encode()
 
 
 class FirstPage:

@@ -180,6 +180,9 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="a store with a finished run, such as the demo's")
     parser.add_argument("--run", help="the run that is clicked on (default: the first baseline)")
     parser.add_argument("--repeats", type=int, default=30)
+    parser.add_argument(
+        "--script", default="serve.py", choices=("serve.py", "main.py"), help="of app/; `selviz serve` runs serve.py"
+    )
     parser.add_argument("--part", action="append", choices=PARTS, help="measure this alone; repeat it for more")
     args = parser.parse_args()
     store, parts = Store(args.data), args.part or PARTS
@@ -189,7 +192,7 @@ def main() -> None:
     last = last[last["layer"] == last["layer"].iloc[-1]]
     units = [f"{layer}:{unit}" for layer, unit in zip(last["layer"], last["unit"])]
     result: dict[str, Any] = {"run": run, "repeats": args.repeats}
-    with sync_playwright() as driver, serving(args.data) as address:
+    with sync_playwright() as driver, serving(args.data, script=args.script) as address:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
         if "start" in parts:

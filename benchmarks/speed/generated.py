@@ -30,7 +30,7 @@ from selviz.studies.dimensionality import run_dimensionality
 from selviz.studies.robustness import run_robustness
 from selviz.studies.unit_measures import run_metrics, run_unit_map
 
-SIDE, TRAINING = 16, 512  # pixels of an image, training images
+SIDE, PHOTOGRAPH_SIDE, TRAINING = 16, 112, 512  # pixels of an image of either sort, training images
 
 
 class Size(NamedTuple):
@@ -38,6 +38,7 @@ class Size(NamedTuple):
     layers: int
     units: int  # of each layer
     classes: int
+    photographs: bool = False  # images as large as stored pictures get, with the spectrum of photographs; else noise
 
 
 class Channelwise(nn.Module):
@@ -64,13 +65,17 @@ def known(name: str, size: Size) -> None:
 
 
 def _images(name: str, size: Size) -> datasets.Dataset:
-    """Noise over one pattern a class."""
+    """Noise over one pattern a class, or what looks like photographs to a compressor."""
     random = np.random.default_rng(0)
-    patterns = random.integers(0, 128, (size.classes, 3, SIDE, SIDE))
+    side = PHOTOGRAPH_SIDE if size.photographs else SIDE
+    patterns = random.integers(0, 128, (size.classes, 3, SIDE, SIDE)).repeat(side // SIDE, 2).repeat(side // SIDE, 3)
     count = size.images + TRAINING
     labels = np.concatenate([random.permutation(size.classes) for _ in range(-(-count // size.classes))])[:count]
-    noise = random.integers(0, 128, (count, 3, SIDE, SIDE), dtype=np.uint8)
-    pixels = (patterns[labels] + noise).astype(np.uint8)
+    if size.photographs:
+        pixels = np.stack([_photograph(random, patterns[label]) for label in labels])
+    else:
+        noise = random.integers(0, 128, (count, 3, SIDE, SIDE), dtype=np.uint8)
+        pixels = (patterns[labels] + noise).astype(np.uint8)
     seen, shown = labels[: size.images], pixels[: size.images]
     names = tuple(f"class {number}" for number in range(size.classes))
     return datasets.Dataset(
@@ -84,6 +89,18 @@ def _images(name: str, size: Size) -> datasets.Dataset:
         std=(0.25, 0.25, 0.25),
         fingerprint=datasets.fingerprint(shown, seen, names),
     )
+
+
+def _photograph(random: np.random.Generator, pattern: np.ndarray) -> np.ndarray:
+    """Return uint8 [3, side, side] whose amplitudes fall with frequency as photographs' do (Field 1987, 1 / f)."""
+    side = pattern.shape[-1]
+    frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None])
+    frequency[0, 0] = np.inf
+    spectrum = np.fft.rfft2(random.normal(size=(4, side, side))) / frequency
+    fields = np.fft.irfft2(spectrum, s=(side, side))
+    fields /= fields.std(axis=(1, 2), keepdims=True)
+    values = 128 + 45 * fields[:1] + 15 * fields[1:] + 0.3 * (pattern - 64)  # brightness, a little color, the class
+    return np.clip(values, 0, 255).astype(np.uint8)
 
 
 def store(folder: Path, name: str, size: Size, runs: int) -> Store:

@@ -47,12 +47,12 @@ def answering(process: subprocess.Popen, address: str, words=lambda: "the dashbo
 
 
 @contextmanager
-def serving(data, *, started=lambda process: None, log=None, **environment) -> Iterator[str]:
+def serving(data, *, started=lambda process: None, log=None, script: str = "main.py", **environment) -> Iterator[str]:
     """Yield the address of a dashboard over the store in `data`; `started` is given its process, `log` (a file)
-    its words.
+    its words. `script` is "serve.py" for the dashboard as `selviz serve` starts it.
     """
     port = free_port()
-    command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app" / "main.py"), "--server.headless", "true",
+    command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app" / script), "--server.headless", "true",
                "--server.address", "127.0.0.1", "--server.port", str(port), "--server.fileWatcherType", "none",
                "--browser.gatherUsageStats", "false"]  # fmt: skip
     settings = {**os.environ, "SELVIZ_DATA": str(data), "SELVIZ_NO_DEMO": "1", "OMP_NUM_THREADS": "1", **environment}

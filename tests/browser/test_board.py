@@ -10,7 +10,7 @@ from selviz.studies.ablation import run_ablation
 from selviz.testing.dashboard import serving
 from selviz.text.numbers import percent
 from selviz.text.unit_lists import format_units
-from tests.helpers.browser import address_holds
+from tests.helpers.browser import PATIENCE, address_holds
 
 pytestmark = pytest.mark.browser
 
@@ -42,14 +42,18 @@ def click(visitor, layer, unit, times=1):
 
 
 def shows(visitor, store, run, units):
-    """The board's large number and every class's are those of the library for these units."""
+    """The board's large number and every class's are those of the library for these units, and stay so."""
+    from playwright.sync_api import expect
+
     result = run_ablation(store, run, units, draws=0)
+    of_classes = [percent(row["after"]) for row in result["per_class"]]
     board = visitor.tab.locator(".board-accuracy")
     board.filter(has_text=f"was {percent(result['accuracy_before'])}").wait_for()
     visitor.tab.locator(".board-accuracy b", has_text=percent(result["accuracy_after"])).wait_for()
+    values = visitor.tab.locator(".board-row .board-value")
+    expect(values).to_have_text(of_classes, timeout=PATIENCE)
     visitor.settle()
-    values = visitor.tab.locator(".board-row .board-value").all_inner_texts()
-    assert values == [percent(row["after"]) for row in result["per_class"]]
+    assert values.all_inner_texts() == of_classes
 
 
 def test_the_start_page_shows_the_network_and_one_click_silences_a_class(visit, address, tiny_store, tiny_run):
