@@ -582,9 +582,14 @@ class Board {
     if (on) {
       this.findPeer()?.play(false);
       if (this.frameAt >= last) this.frameAt = -1;
-      this.timer = setInterval(() => this.frameAt >= last ? this.play(false) : this.frame(this.frameAt + 1), FRAME_MS);
+      this.timer = setInterval(() => this.frameAt + 1 < last ? this.frame(this.frameAt + 1) : this.end(last), FRAME_MS);
     }
     this.frame(Math.max(0, this.frameAt ?? 0));
+  }
+
+  end(last) {  // the last step, with nothing left to pause
+    this.frameAt = last;
+    this.play(false);
   }
 
   // ---------------------------------------------------------------------------------------------------- pointer and keys

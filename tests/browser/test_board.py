@@ -178,7 +178,15 @@ def test_what_is_pointed_at_on_one_board_is_ringed_on_the_other(visit, own_store
         visitor.tab.wait_for_function(
             "[...window.selvizBoards.boards.values()].filter(host => host.board).length === 2"
         )
-        visitor.tab.locator(".board-top").first.hover(position={"x": 8, "y": 60})
+        visitor.settle()
+        unit = visitor.tab.evaluate(
+            """() => { const {board} = [...window.selvizBoards.boards.values()][0];
+              board.top.scrollIntoView({block: "center"});
+              const index = board.links.findIndex(match => match >= 0), {x, y, tile} = board.box(index);
+              const frame = board.top.getBoundingClientRect();
+              return [frame.x + x + tile / 2, frame.y + y + tile / 2]; }"""
+        )
+        visitor.tab.mouse.move(*unit)
         pointed, linked, expected = visitor.tab.evaluate(
             """() => { const [one, other] = [...window.selvizBoards.boards.values()].map(host => host.board);
               return [one.hover, other.linked, one.links[one.hover]]; }"""

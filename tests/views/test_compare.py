@@ -243,7 +243,7 @@ def test_a_pair_is_in_the_link_and_both_of_its_units_are_marked(visit, three):
 
 def test_boards_of_networks_that_saw_other_images_are_not_linked(visit, own_three):
     runs = named(own_three)
-    make_run(own_three, alpha=0, seed=3)
+    make_run(own_three, alpha=0, seed=3, classes=CLASSES)
     other = next(name for name in own_three.names() if name not in runs.values())
     page = visit(own_three, "compare", runs=f"{runs[1]},{other}", baseline=runs[1])
     assert not page.exception

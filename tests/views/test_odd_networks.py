@@ -108,7 +108,7 @@ def test_a_run_of_a_thousand_classes_is_published(of_1000_classes, tmp_path):
 
 
 def test_watched_units_are_looked_at_and_not_silenced(visit, tmp_path):
-    store = imported(tmp_path, 4, "looks", "--watch", "act*")
+    store = imported(tmp_path, 4, "looks", "--watch", "act2")  # which axis one unit lies on, nothing tells
     for page, key in (("start", "start"), ("ablation", "silence"), ("units", "network"), ("unit", "unit")):
         opened = visit(store, page)
         assert not opened.exception and not opened.error
@@ -142,7 +142,7 @@ def png(width, height):
 
 def test_a_picture_of_more_than_25_megapixels_is_refused_in_words_and_one_of_25_is_taken(visit, tiny_store):
     for size, told in (((5200, 5000), "has 26 megapixels; choose one of at most 25"), ((5000, 5000), "")):
-        page = visit(tiny_store, "units", input="own")
+        page = visit(tiny_store, "network", input="own")
         page.file_uploader[0].upload("mine.png", png(*size), "image/png").run()
         assert not page.exception
         assert told in text(page)
