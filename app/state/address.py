@@ -348,6 +348,13 @@ def _equal(value: object, other: object, text: Callable[[Any], str]) -> bool:
     return value == other or (value is not None and other is not None and text(value) == text(other))
 
 
+def switch(label: str, name: str, **more: Any) -> bool:
+    """Draw a switch that is off by default; return whether the address says that it is on."""
+    on = choose(name, ["off", "on"], "off") == "on"
+    widget(st.toggle, label, name=name, value=on, default=False, text=lambda on: "on" if on else "off", **more)
+    return on
+
+
 def segmented(label: str, options: Mapping[str, str], name: str, **more: Any) -> str:
     """Draw a choice of a few options (value -> label), the first one by default; return what the address says."""
     names = list(options)

@@ -41,14 +41,9 @@ def choose(choice: Choice, more: DeltaGenerator) -> Options:
             factor = address.number("factor", 0.0, 3.0, 0.5 if mode == "scale" else 1.0)
             title = "Times" if mode == "scale" else "Standard deviations"
             address.widget(st.slider, title, 0.0, 3.0, step=0.05, name="factor", value=factor, text="{:g}".format)
-        keep = address.choose("keep", ["off", "on"], "off") == "on"
-        address.widget(
-            st.toggle,
+        keep = address.switch(
             "Keep only these",
-            name="keep",
-            value=keep,
-            default=False,
-            text=lambda on: "on" if on else "off",
+            "keep",
             help="Silences all other units of the same layers: do the chosen ones suffice?",
         )
         fold: int | None = 1

@@ -30,16 +30,7 @@ def play(run: str, layers: list[str], layer: str, metric: str) -> None:
     """Draw two boards on which the units of a layer, or of all, go dark one step after the other."""
     if not silencing.can_silence(run) or metric not in unit_selection.metrics(run):
         return
-    on = address.choose("play", ["off", "on"], "off") == "on"
-    address.widget(
-        st.toggle,
-        "Play it on the board",
-        name="play",
-        value=on,
-        default=False,
-        text=lambda on: "on" if on else "off",
-    )
-    if not on:
+    if not address.switch("Play it on the board", "play"):
         return
     direction = address.segmented("First to go", {name: NAMES[name] for name in ("descending", "ascending")}, "first")
     chosen, control = played(run, layers if layer not in layers else [layer], metric, (direction, "random"))

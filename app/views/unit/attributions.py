@@ -58,11 +58,7 @@ def attribution(run: str, layer: str, unit: int, image: int, activations: pd.Dat
             label = names.index(requested)
         smooth = False
         if method not in ("feature_ablation", "occlusion"):
-            smooth = address.choose("smooth", ["off", "on"], "off") == "on"
-            address.widget(
-                st.toggle, "SmoothGrad", name="smooth", value=smooth, default=False,
-                text=lambda on: "on" if on else "off", help=f"The mean over {COPIES} noisy copies of the image.",
-            )  # fmt: skip
+            smooth = address.switch("SmoothGrad", "smooth", help=f"The mean over {COPIES} noisy copies of the image.")
     st.markdown(
         f"Image {image}: class {safe_text.plain(row['label'])}, taken for {safe_text.plain(row['prediction'])}, "
         f"activation {numbers.number(float(row['value']))}."
