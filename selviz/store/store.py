@@ -2,32 +2,23 @@
 
 import errno
 import os
-import secrets
 import tempfile
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, overload
 
-import duckdb
 import numpy as np
 import pandas as pd
 
 from selviz.errors import SelvizError, TransientError, unknown, unreadable
-from selviz.store import fix_commands, ledger, run_archive, run_list, sql, unit_search
-from selviz.store.files import StrPath, check_name, is_name, read_json, sql_path, writing
+from selviz.store import fix_commands, layers_of_runs, ledger, run_archive, run_list, sql, unit_search
+from selviz.store.export import FORMATS, write_table
+from selviz.store.files import StrPath, check_name, is_name, read_json
 from selviz.store.images import image_folder
 from selviz.store.queries import Fix, check, opened, read, read_column
 from selviz.store.schema import TABLES, stages_read, unit_measures, view_query
-from selviz.store.stage_files import recorded_table
 from selviz.store.unit_search import ALL, Wanted
-from selviz.system.durable_files import move_into_place
-from selviz.text.safe_text import FORMULA_STARTS
-
-FORMATS = {"csv": "FORMAT csv, HEADER", "parquet": "FORMAT parquet", "json": "FORMAT json, ARRAY true"}
-
-AT_ONCE, READERS = 50, 2  # files that are opened together, of many runs, and threads that do so
 
 
 class Store:
@@ -99,27 +90,8 @@ class Store:
         runs = list(runs)
         if not runs:
             return pd.DataFrame({"run": []})
-        one = self.layers(runs[0])
-        names = one[["layer", "depth", "signed", "squeeze", "units"]]
-
-        def together(first: int) -> pd.DataFrame:
-            files = {f"m{n}": self._files(run, ("metrics",))["metrics"] for n, run in enumerate(runs[first:][:AT_ONCE])}
-            if (repeated := _recorded(list(files.values()), first)) is not None:
-                return repeated
-            queries = (f"SELECT {first + n} AS number, * FROM m{n}.layers" for n in range(len(files)))
-            return read(files, " UNION ALL BY NAME ".join(queries), (), self._fix(runs[first], ("metrics",)))
-
-        with ThreadPoolExecutor(READERS) as readers:
-            parts = list(readers.map(together, range(0, len(runs), AT_ONCE)))
-        layers = pd.concat(parts).sort_values(["number", "layer"], kind="stable", ignore_index=True)
-        whole = len(layers) == len(runs) * len(names)
-        if not whole or (layers["units"].to_numpy() != np.tile(names["units"], len(runs))).any():
-            raise SelvizError("These runs do not have the same layers.")
-        repeated = pd.concat([names.drop(columns="units")] * len(runs), ignore_index=True)
-        layers = layers.assign(**{str(name): repeated[name] for name in repeated})
-        columns = list(one)
-        layers = layers.reindex(columns=columns).astype(one.dtypes)
-        return layers.assign(run=np.repeat(runs, len(names)))[["run", *columns]]
+        files = [self._files(run, ("metrics",))["metrics"] for run in runs]
+        return layers_of_runs.together(self.layers(runs[0]), runs, files, self._fix(runs[0], ("metrics",)))
 
     def units(self, run: str, layer: str | None = None) -> pd.DataFrame:
         """Return every unit of the run or of one layer: si with its null, preferred_class, mean_activation, dead,
@@ -399,9 +371,9 @@ class Store:
             raise unknown("format", format, list(FORMATS))
         files = self._files(run, stages_read(table))
         if path is not None:
-            return self._copy(run, table, files, Path(path), format)
+            return write_table(run, table, files, Path(path), format, self._fix(run, files))
         with tempfile.TemporaryDirectory() as folder:
-            return self._copy(run, table, files, Path(folder) / table, format).read_bytes()
+            return write_table(run, table, files, Path(folder) / table, format, self._fix(run, files)).read_bytes()
 
     def pack(self, run: str, path: StrPath, pixels: bool = False) -> Path:
         """Write a finished run, with small copies of its images, as one zip file for another store; the file's path.
@@ -414,23 +386,6 @@ class Store:
     def unpack(self, path: StrPath, name: str | None = None) -> str:
         """Bring in a run that `pack` wrote, under `name` if one is given; the run's name. Other runs stay untouched."""
         return run_archive.unpack(self.path, path, name)
-
-    def _copy(self, run: str, table: str, files: dict[str, Path], path: Path, format: str) -> Path:
-        if path.is_dir() or not path.parent.is_dir():
-            raise SelvizError(f"Cannot write {path}: give the name of a file in a folder that exists.")
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        order = f" ORDER BY {TABLES[table].order}" if TABLES[table].order else ""
-        sources = {stage: f"{stage}_file" for stage in files}
-        query = f"SELECT '{run}' AS run, {view_query(table, sources).removeprefix('SELECT ')}{order}"
-        with (
-            opened({f"{stage}_file": file for stage, file in files.items()}, self._fix(run, files)) as connection,
-            writing(path, temporary),
-        ):
-            if format == "csv":
-                query = _spreadsheet_safe(connection, query)
-            connection.execute(f"COPY ({query}) TO '{sql_path(temporary)}' ({FORMATS[format]})")
-            move_into_place(temporary, path)
-        return path
 
     def table(self, run: str, table: str, layer: str | None = None, unit: int | None = None) -> pd.DataFrame:
         """Return one of TABLES for a run, for one of its layers, or for one unit."""
@@ -522,38 +477,6 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError as error:
         return error.errno not in (errno.ELOOP, errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
-
-
-def _recorded(files: list[Path], first: int) -> pd.DataFrame | None:
-    """Return the layers in the records of metrics, as one table; `number` counts the files from `first`.
-
-    None where a record is damaged, lacks them, or has other columns than the first.
-    """
-    columns: dict[str, list[float]] = {}
-    for number, file in enumerate(files, first):
-        try:
-            table = recorded_table(file)
-        except TransientError:
-            raise
-        except SelvizError:  # whoever opens it says so, with the way to write it again
-            return None
-        if table is None or (columns and columns.keys() != {"number", *table}):
-            return None
-        table["number"] = [float(number)] * len(table["layer"])
-        for name, values in table.items():
-            columns.setdefault(name, []).extend(values)
-    found = pd.DataFrame(columns)
-    return found.astype({name: np.int64 for name in ("number", "layer", "units", "dead") if name in found})
-
-
-def _spreadsheet_safe(connection: duckdb.DuckDBPyConnection, query: str) -> str:
-    """Return `query` with texts that a spreadsheet would take for formulas marked, as `spreadsheet_cell` does."""
-    starts = ", ".join(f"chr({ord(start)})" for start in FORMULA_STARTS)
-    columns = []
-    for name, type_, *_ in connection.execute(f"DESCRIBE {query}").fetchall():
-        safe = f'CASE WHEN left("{name}", 1) IN ({starts}) THEN chr(39) || "{name}" ELSE "{name}" END'
-        columns.append(f'{safe} AS "{name}"' if type_ == "VARCHAR" else f'"{name}"')
-    return f"SELECT {', '.join(columns)} FROM ({query})"
 
 
 def _plain(value: Any) -> Any:
