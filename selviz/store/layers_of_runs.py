@@ -14,7 +14,7 @@ AT_ONCE, READERS = 50, 2  # files that are opened together, and threads that do 
 
 
 def together(one: pd.DataFrame, runs: list[str], files: list[Path], fix: Fix) -> pd.DataFrame:
-    """Return `Store.layers` of each of `runs` [R], whose metrics are `files` [R], as one table with a column `run` first.
+    """Return `Store.layers` of each of `runs` [R], whose metrics are `files` [R], as one table with a column `run`.
 
     `one` is that of the first run. Layers are read from the stages' records, and where these lack them from the files,
     many at a time. A damaged file, and a run whose layers are others than the first run's, raises SelvizError.
