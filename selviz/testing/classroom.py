@@ -34,11 +34,11 @@ from selviz.runs.train import train_run
 from selviz.store import Store
 from selviz.studies.ablation import run_ablation
 from selviz.testing.crowd import MODES, Question, Tally, browse_all, questions, shows_exactly, shows_something
-from selviz.testing.dashboard import raised, resident, serving
+from selviz.testing.dashboard import page_paths, raised, resident, serving
 from selviz.testing.visitor import Visitor
 from selviz.text import numbers as number_text
 
-PAGES = ("", "network", "compare", "lesson", "data", "robustness", "hidden", "alpha", "train")
+OWN_VISITS = ("unit", "silence", "claims", "early")  # pages that actions of their own open, or that say no accuracy
 METHODS = ("integrated_gradients", "gradient_x_input", "occlusion")
 OFTEN = {"page": 4, "unit": 3, "silence": 3, "attribution": 2, "link": 1}
 TOLERANCE = 1.15
@@ -77,7 +77,8 @@ def plan(store: Store, run: str, units: int, selections: int, seed: int = 0) -> 
     """Return everything that visitors may do with a run, with the library's answers."""
     summary, generator = store.run(run), random.Random(seed)
     about = (f"accuracy {number_text.share(summary['test_accuracy'], summary['images'])}",)
-    pages = [page for page in PAGES if page != "lesson" or summary.get("alpha") == 0]  # the lesson is on the baseline
+    left_out = OWN_VISITS if summary.get("alpha") == 0 else (*OWN_VISITS, "lesson")  # the lesson is on the baseline
+    pages = [page for page in page_paths() if page not in left_out]
     actions = [Action("page", page, f"run={run}", about, {}) for page in pages]
     engine, network = open_engine(store, run), load_network(store, run)
     for row in generator.sample(store.units(run).to_dict("records"), units):

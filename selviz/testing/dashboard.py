@@ -90,6 +90,20 @@ def sessions(address: str) -> int:
         return int(next(line for line in answer.read().decode().splitlines() if line[:1] not in "#").split()[-1])
 
 
+def page_names() -> list[str]:
+    """Return the names that the pages are registered by, in the order of the menu, such as `unit`."""
+    from app.main import PAGES
+
+    return [name for group in PAGES.values() for name, *_ in group]
+
+
+def page_paths() -> list[str]:
+    """Return the paths of all pages in a browser's address: their names, and "" for the landing page."""
+    from app.main import DEFAULT
+
+    return ["" if name == DEFAULT else name for name in page_names()]
+
+
 def switch_page(page, address: str):
     """Let an AppTest's next run show the page at an address such as `unit` (AppTest knows pages that are files)."""
     page._page_hash = calc_hash(address)

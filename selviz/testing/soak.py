@@ -20,12 +20,12 @@ from urllib.parse import urlencode
 import numpy as np
 from scipy import stats
 
+from selviz.testing.dashboard import page_paths
 from selviz.testing.visitor import Visitor
 
 DAY = 2880  # visits
 # Streamlit keeps the session of a visitor who left for two minutes, in case of return: three file handles each.
 SOON = {"STREAMLIT_SERVER_DISCONNECTED_SESSION_TTL": "1"}
-PAGES = "alpha network unit silence compare lesson hidden robustness early claims train data".split()
 SETTLED = 1 / 3  # of the rounds are over before a slope is taken
 SMALL = 0.05  # of the level
 
@@ -61,9 +61,7 @@ def sample(process: int) -> dict[str, float]:
     return {"memory_mb": int(lines["VmRSS"].split()[0]) / 1024, "handles": handles, "threads": int(lines["Threads"])}
 
 
-async def soak(
-    address: str, process: int, store, visits: int, rounds: int, visitors: int, pages=PAGES, rest=0.5
-) -> dict:
+async def soak(address: str, process: int, store, visits: int, rounds: int, visitors: int, pages=(), rest=0.5) -> dict:
     """Return the samples after each round, the errors that pages showed, and the visits that did not end."""
     run = store.names()[0]
     sizes = store.layers(run).set_index("layer")["units"].to_dict()
@@ -75,7 +73,7 @@ async def soak(
         try:
             async with Visitor(address) as visitor:
                 for _ in range(each):
-                    page = dice.choice(pages)
+                    page = dice.choice(pages or page_paths())
                     query = link(dice, page, run, sizes, images)
                     await visitor.open(page, urlencode(query))
                     errors.extend(f"{page} {query}: {error}" for error in visitor.errors())

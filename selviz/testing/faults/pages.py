@@ -25,10 +25,9 @@ from typing import Any
 
 from streamlit import config
 
-from selviz.testing.dashboard import ROOT, switch_page
+from selviz.testing.dashboard import ROOT, page_names, switch_page
 from selviz.testing.faults.injection import failing
 
-PAGES = ("start lesson alpha network unit silence compare claims robustness hidden early train data").split()
 ERRORS = {
     "open": (errno.EMFILE, errno.EIO, errno.EACCES),
     "read": (errno.EIO,),
@@ -52,7 +51,7 @@ class Findings:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("store", type=Path, help="a store with a run; nothing in it is changed")
-    parser.add_argument("--pages", default=",".join(PAGES), help="(default: all)")
+    parser.add_argument("--pages", default=",".join(page_names()), help="(default: all)")
     parser.add_argument("--calls", default=",".join(ERRORS), help="(default: %(default)s)")
     parser.add_argument("--every", type=int, default=1, help="try every n-th call alone (default: each)")
     parser.add_argument("--errors", type=int, default=3, help="so many errors of each kind of call (default: all)")

@@ -6,9 +6,9 @@
 import random
 from pathlib import Path
 
+from selviz.testing.dashboard import page_paths
 from selviz.testing.hostile.watch import MARK
 
-PAGES = "lesson units unit ablation compare basis robustness dimensionality early hypotheses train data".split()
 PARAMETERS = (
     "run layer unit image silence group rule mode factor class by sort filter query runs rows table side do hypothesis "
     "template job view x y color page method target seed draws drawn made step guess claim k metric count layers prefers "
@@ -64,9 +64,11 @@ def word(dice: random.Random, place: Path) -> str:
 
 def address(dice: random.Random, place: Path, known: dict[str, list[str]]) -> tuple[str, dict[str, str]]:
     """Return (page, parameters): some that a real link may have, from `known`, and hostile ones."""
+    from app.state import navigation
+
     names = dice.sample(PARAMETERS, dice.randrange(1, 9))
     parameters = {name: dice.choice(known[name]) for name in known if dice.random() < 0.6}
-    return dice.choice(PAGES), parameters | {name: word(dice, place) for name in names}
+    return dice.choice([*page_paths(), *navigation.MOVED]), parameters | {name: word(dice, place) for name in names}
 
 
 READERS = "read_text read_csv read_csv_auto read_blob read_json read_json_auto read_parquet parquet_scan parquet_metadata sniff_csv read_ndjson glob".split()  # fmt: skip
