@@ -31,7 +31,7 @@ from benchmarks.speed.generated import Size
 from benchmarks.speed.generated import store as generated_store
 from selviz.config import RunConfig
 from selviz.store import Store
-from selviz.testing.dashboard import switch_page
+from selviz.testing.dashboard import page_names, switch_page
 
 SIZES = {"large": (Size(images=10_000, layers=8, units=600, classes=200), 2),  # and how many runs
          "many": (Size(images=200, layers=40, units=1_250, classes=10), 1)}  # fmt: skip
@@ -156,8 +156,7 @@ def main() -> None:
     parser.add_argument("--stores", default=",".join(["demo", *SIZES]), help="only these of demo, large and many")
     parser.add_argument("--visits", type=int, default=9)
     settings = parser.parse_args()
-    pages = sorted(path.parent.name for path in (MAIN.parent / "views").glob("[a-z]*/page.py"))
-    pages = [page for page in pages if settings.pages is None or page in settings.pages.split(",")]
+    pages = [page for page in page_names() if settings.pages is None or page in settings.pages.split(",")]
     with tempfile.TemporaryDirectory(prefix="selviz-benchmark-") as scratch:
         stores = {}
         if "demo" in settings.stores.split(","):
