@@ -71,7 +71,7 @@ def networks(kinds: dict[str, pd.DataFrame]) -> str:
 def verdicts(real: pd.DataFrame, permuted: pd.DataFrame) -> str:
     """True against permuted labels: accuracy and SI, difference, and what follows by the rules."""
     rows = []
-    for name, what, scale, digits, unit, lower, told in (
+    for name, what, scale, digits, unit, lower, verdicts in (
         ("test_accuracy", "accuracy", 100, 2, " points", True,
          ("due to selectivity for classes", "not told apart from any such penalty")),
         ("mean_si_live", "mean SI", 1, 3, "", False,
@@ -81,7 +81,7 @@ def verdicts(real: pd.DataFrame, permuted: pd.DataFrame) -> str:
         p = two_sided_p(real[name], permuted[name])
         holds = p < LEVEL and (difference < 0) == lower
         between = f"[{signed(low, digits)}, {signed(high, digits)}]"
-        rows.append([what, f"{signed(difference, digits)}{unit} {between}", p_value(p), told[not holds]])
+        rows.append([what, f"{signed(difference, digits)}{unit} {between}", p_value(p), verdicts[not holds]])
     return grid(["", "true minus permuted", "p", "verdict"], rows)
 
 

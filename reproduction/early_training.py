@@ -79,7 +79,7 @@ def page(store: Store) -> str:
               *costs({key: table["test_accuracy"].to_numpy() for key, table in found.items()})]  # fmt: skip
     failed = found[START]["test_accuracy"].mean() < 1.5 / CLASSES
     rows_of_claims = [
-        [claim, told, _verdict(holds, failed and claim in NEED_LEARNING)] for claim, told, holds in claims
+        [claim, numbers, _verdict(holds, failed and claim in NEED_LEARNING)] for claim, numbers, holds in claims
     ]
     return "\n\n".join([
         HEAD, "## Mean SI by epochs trained", grid(head, rows),
@@ -108,8 +108,8 @@ def at_chance(found: dict[tuple, pd.DataFrame]) -> list[str]:
 def appearance(si, null: np.ndarray) -> list[tuple[str, str, bool]]:
     """Whether selectivity rises soon, falls later, and stays above `null` [seeds], in the baselines."""
     return [
-        (claim, f"{interval(values, digits=3)} {told}", bool(over_seeds(values).low > 0))
-        for claim, values, told in (
+        (claim, f"{interval(values, digits=3)} {sentence}", bool(over_seeds(values).low > 0))
+        for claim, values, sentence in (
             (f"Selective units emerge in the first {SOON} epochs", si(BASE, SOON) - si(BASE, 0),
              f"more mean SI after {SOON} epochs than untrained"),
             ("They recede later", si(BASE, SOON) - si(BASE, 10), f"more mean SI after {SOON} epochs than at the end"),
@@ -127,11 +127,11 @@ def costs(accuracy: dict[tuple, np.ndarray]) -> list[tuple[str, str, bool]]:
         ("and more than suppressing them after five epochs", LATER),
     ):
         lost, low, high, p = welch(accuracy[first], accuracy[START])
-        told = f"{signed(100 * lost, 2)} points [{signed(100 * low, 2)}, {signed(100 * high, 2)}] lost, {p_value(p)}"
-        found.append((claim, told, lost > 0 and p < LEVEL))
+        text = f"{signed(100 * lost, 2)} points [{signed(100 * low, 2)}, {signed(100 * high, 2)}] lost, {p_value(p)}"
+        found.append((claim, text, lost > 0 and p < LEVEL))
     late = equivalence(accuracy[LATER], accuracy[BASE], MARGIN)
-    told = f"{signed(-100 * late.difference, 2)} points lost; less than {100 * MARGIN:g}: {p_value(late.p_not_lower)}"
-    return [*found, ("Suppressing them after five epochs costs little", told, late.p_not_lower < LEVEL)]
+    text = f"{signed(-100 * late.difference, 2)} points lost; less than {100 * MARGIN:g}: {p_value(late.p_not_lower)}"
+    return [*found, ("Suppressing them after five epochs costs little", text, late.p_not_lower < LEVEL)]
 
 
 if __name__ == "__main__":

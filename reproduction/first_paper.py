@@ -185,10 +185,10 @@ def basis_table(found: pd.DataFrame) -> str:
     """One row an alpha of what `basis` gave."""
     rows = []
     for alpha, part in found.groupby("alpha"):
-        told = [written(alpha), str(len(part))]
+        row = [written(alpha), str(len(part))]
         for name in ("pwcca", "ratio", "cka", "unit_si", "found_si"):
-            told.append(interval(part[name], 1, 3) if name in part and part[name].notna().any() else "–")
-        rows.append(told)
+            row.append(interval(part[name], 1, 3) if name in part and part[name].notna().any() else "–")
+        rows.append(row)
     columns = ["alpha", "seeds", "PWCCA distance to baselines", "ratio to the null", "linear CKA to baselines"]
     return grid([*columns, "mean SI, unit basis", "best mean SI found over linear maps"], rows)
 
