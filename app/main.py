@@ -13,6 +13,7 @@ if HERE.name != "app":  # in a wheel the package is called selviz_app
 
 import streamlit as st  # noqa: E402
 
+from app.board import answers  # noqa: E402
 from app.compute import jobs  # noqa: E402
 from app.look import browser, theme  # noqa: E402
 from app.page import data_sources, frame, job_panels, run_picker  # noqa: E402
@@ -89,6 +90,7 @@ def show() -> None:
     page = st.navigation(pages, expanded=True)
     with log.request(page.url_path or DEFAULT), frame.show_errors():
         login.require()
+        answers.show()
         jobs.start_demo_once()
         run_picker.pick_run()
         with st.sidebar:

@@ -19,8 +19,10 @@ from selviz.publishing import board
 from selviz.store import Store
 from selviz.text import unit_lists
 
+from ..compute.ablation import AblationRequest
 from ..look import theme
 from ..state import reads
+from . import answers
 
 FOLDER = Path(__file__).parent
 HEIGHT = 400  # pixels
@@ -80,7 +82,7 @@ class View:
 
 @st.cache_resource
 def _model_component() -> Callable[..., Any]:
-    script = board.SCRIPT.read_text(encoding="utf-8") + (FOLDER / "model.js").read_text(encoding="utf-8")
+    script = board.script() + (FOLDER / "model.js").read_text(encoding="utf-8")
     return components.component("selviz.board_model", html="<span></span>", js=script)
 
 
@@ -158,8 +160,12 @@ def show(
     on_open: Callable[[str, int], object] | None = None,
     on_select: Callable[[str, int], object] | None = None,
     on_class: Callable[[str], object] | None = None,
+    request: Callable[[Units], AblationRequest] | None = None,
 ) -> None:
-    """Draw the board of a run; each `on_...` is called with what its visitor did, before the page is drawn again."""
+    """Draw the board of a run; each `on_...` is called with what its visitor did, before the page is drawn again.
+
+    `request` says what is to be answered at once where units are silenced on the board, ahead of the page.
+    """
     key = name_of(key)
     content, model = _read(reads.data(), reads.run_version(run), run)
     sizes = dict(zip(content.layers["layer"], content.layers["units"]))
@@ -173,7 +179,10 @@ def show(
 
     def silent() -> None:
         if on_silent and (reported := st.session_state[key].get("silent")):
-            on_silent(unit_lists.parse_existing_units(str(reported.get("units", "")), sizes)[0])
+            units, _ = unit_lists.parse_existing_units(str(reported.get("units", "")), sizes)
+            on_silent(units)
+            if request and units:
+                answers.expect(key, request(units), int(reported.get("clicks", 0)))
 
     def unit_event(event: str, act: Callable[[str, int], object] | None) -> Callable[[], None]:
         def call() -> None:

@@ -1,7 +1,8 @@
 """What a network makes of a picture of the visitor's own, and whether it is one of the kind that it was trained on.
 
-`habits(pixels)` are those of the evaluation images; `faults(pixels, habits)` is what differs, `mended(...)` puts it
-right. `respond(run, pixels, silent)` gives activations and answers.
+`habits(pixels)` are those of the evaluation images of drawings, `tones(pixels)` those of photographs;
+`faults(pixels, usual)` is what differs, `mended(...)` puts it right. `respond(run, pixels, silent)` gives
+activations and answers.
 """
 
 import io
@@ -21,11 +22,17 @@ FORMATS = ("PNG", "JPEG", "WEBP")
 MAX_BYTES = 10 * 10**6
 MAX_PIXELS = 25 * 10**6
 FAR = 3.0  # standard deviations of the evaluation images' centers from which a picture counts as off-center
+ROUNDING = 2.0  # of 255, by which a tone must lie beyond those of the images
+MAX_TONED = 5000  # images that are looked at; they are nearly balanced over classes
 FAULTS = {
     "inverted": "dark where those images are bright, and bright where they are dark",
     "off-center": "not in the middle, as those images are",
     "small": "smaller than those images are",
     "large": "larger than those images are",
+    "dark": "darker than those images are",
+    "bright": "brighter than those images are",
+    "flat": "of less contrast than those images",
+    "harsh": "of more contrast than those images",
 }
 
 
@@ -40,6 +47,16 @@ class Habits(NamedTuple):
     center: tuple[float, float]
     spread: tuple[float, float]
     extent: tuple[float, float, float]
+
+
+class Tones(NamedTuple):
+    """How images without a background look: mean and standard deviation of an image's pixels, 0..255.
+
+    Of each the 0.5th, 50th and 99.5th percentile over images.
+    """
+
+    brightness: tuple[float, float, float]
+    contrast: tuple[float, float, float]
 
 
 class Response(NamedTuple):
@@ -91,6 +108,40 @@ def habits(pixels: np.ndarray) -> Habits | None:
     )
 
 
+def tones(pixels: np.ndarray) -> Tones | None:
+    """Return the tones of images uint8 [N, C, H, W]; None for fewer than 10."""
+    if len(pixels) < 10:
+        return None
+    means, deviations = (np.array([part(image) for image in pixels]) for part in (np.mean, np.std))
+    brightness, contrast = (np.percentile(values, [0.5, 50, 99.5]).tolist() for values in (means, deviations))
+    return Tones(tuple(brightness), tuple(contrast))
+
+
+def _tone_faults(pixels: np.ndarray, usual: Tones) -> list[str]:
+    """Return in what the tones of a picture differ: those beyond all but one image in two hundred, and by a bit."""
+    mean, deviation = float(pixels.mean()), float(pixels.std())
+    names = []
+    if mean < usual.brightness[0] - ROUNDING:
+        names.append("dark")
+    elif mean > usual.brightness[2] + ROUNDING:
+        names.append("bright")
+    if deviation < usual.contrast[0] - ROUNDING:
+        names.append("flat")
+    elif deviation > usual.contrast[2] + ROUNDING:
+        names.append("harsh")
+    return names
+
+
+def _toned(pixels: np.ndarray, faults: list[str], usual: Tones) -> np.ndarray:
+    """Return a picture of the usual contrast, where that was at fault, and the usual brightness."""
+    values = pixels.astype(float)
+    mean, deviation = values.mean(), max(values.std(), 1e-9)
+    scale = usual.contrast[1] / deviation if {"flat", "harsh"} & set(faults) else 1.0
+    middle = usual.brightness[1] if {"dark", "bright"} & set(faults) else mean
+    toned: np.ndarray = np.clip(np.round((values - mean) * scale + middle), 0, 255)
+    return toned.astype(np.uint8)
+
+
 def _shape(image: np.ndarray, background: float) -> tuple[tuple[float, float], float] | None:
     """Return center and extent of what is drawn on an image [H, W]; None for an empty one."""
     ink = np.abs(image.astype(float) - background)
@@ -107,10 +158,12 @@ def _shape(image: np.ndarray, background: float) -> tuple[tuple[float, float], f
     return center, max((rows[-1] - rows[0] + 1) / height, (columns[-1] - columns[0] + 1) / width)
 
 
-def faults(pixels: np.ndarray, usual: Habits | None) -> list[str]:
-    """Return in what a picture uint8 [1, H, W] differs from the habits: names of FAULTS; none for an empty one."""
+def faults(pixels: np.ndarray, usual: Habits | Tones | None) -> list[str]:
+    """Return in what a picture uint8 [C, H, W] differs from the usual: names of FAULTS; none for an empty one."""
     if usual is None:
         return []
+    if isinstance(usual, Tones):
+        return _tone_faults(pixels, usual)
     names, image = [], pixels[0]
     border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
     if abs(float(np.median(border)) - (255 - usual.background)) < 64 and abs(255 - 2 * usual.background) > 128:
@@ -129,8 +182,13 @@ def faults(pixels: np.ndarray, usual: Habits | None) -> list[str]:
     return names
 
 
-def mended(pixels: np.ndarray, faults: list[str], usual: Habits) -> np.ndarray:
-    """Return the picture uint8 [1, H, W] without these faults: turned, brought to the usual size, and to the middle."""
+def mended(pixels: np.ndarray, faults: list[str], usual: Habits | Tones) -> np.ndarray:
+    """Return the picture uint8 [C, H, W] without these faults: turned, brought to the usual size, and to the middle.
+
+    A photograph is brought to the usual brightness and contrast.
+    """
+    if isinstance(usual, Tones):
+        return _toned(pixels, faults, usual)
     image = 255 - pixels[0] if "inverted" in faults else pixels[0]
     shape = _shape(image, usual.background)
     if shape is None or not {"off-center", "small", "large"} & set(faults):
@@ -154,13 +212,14 @@ def mended(pixels: np.ndarray, faults: list[str], usual: Habits) -> np.ndarray:
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
-def _usual(folder: str, version: tuple, run: str) -> Habits | None:
+def _usual(folder: str, version: tuple, run: str) -> Habits | Tones | None:
     _, dataset = reads.network(run)
-    return habits(dataset.eval_pixels.numpy())
+    pixels = dataset.eval_pixels[:MAX_TONED].numpy()
+    return habits(pixels) or tones(pixels)
 
 
-def usual(run: str) -> Habits | None:
-    """Return the habits of a run's evaluation images."""
+def usual(run: str) -> Habits | Tones | None:
+    """Return how a run's evaluation images look, of the first MAX_TONED: drawings have habits, photographs tones."""
     return _usual(reads.data(), reads.run_version(run), run)
 
 

@@ -62,7 +62,8 @@ html [data-testid=stButtonGroup] button {{min-height: 2.5rem}}
 .selviz-facts :is(th, td) {{text-align: left; vertical-align: top; padding: .2rem 1rem .2rem 0; font-size: .94rem;
   border-bottom: 1px solid #8883; overflow-wrap: anywhere}}
 .selviz-facts th {{font-weight: 600; min-width: 9rem}}
-.st-key-browser-script, [class*="st-key-board-model-"] {{position: absolute; height: 0; overflow: hidden}}
+:is(.st-key-browser-script, .st-key-board-answers, [class*="st-key-board-model-"]) {{position: absolute; height: 0;
+  overflow: hidden}}
 .st-key-silence-head {{min-height: 2.6rem}}
 .st-key-silence-board {{min-height: 300px}}
 .st-key-network-board {{min-height: 374px}}

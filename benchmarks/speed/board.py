@@ -29,11 +29,12 @@ from selviz.publishing import board as boards
 from selviz.store import Store
 from selviz.testing.dashboard import CHROMIUM, FLAGS, serving
 
-PAGES = ("", "alpha", "network", "unit", "silence", "compare", "lesson")
+PAGES = ("", "lesson", "alpha", "network", "unit", "silence", "compare", "claims", "robustness", "hidden", "early",
+         "train", "data")  # fmt: skip
 PATIENCE = 120_000  # milliseconds
 FIND = """const find = root => root.querySelector('.board-host')
   ?? [...root.querySelectorAll('*')].map(one => one.shadowRoot && find(one.shadowRoot)).find(Boolean);"""
-# Notes when the tile is dark, when a bar first moves, and when the large number says what it was.
+# Notes when the tile is dark, when a bar first moves, and when what the bars say is no estimate.
 WATCH = (
     """unit => {"""
     + FIND
@@ -46,7 +47,8 @@ WATCH = (
     const now = performance.now() - begun;
     if (times.tile === undefined && board.silent.has(index) !== was) times.tile = now;
     if (times.bar === undefined && bars() !== before) times.bar = now;
-    if (now < 30000 && times.bar === undefined) requestAnimationFrame(look);
+    if (times.bar !== undefined && !board.view.estimate) times.exact = now;
+    if (now < 30000 && times.exact === undefined) requestAnimationFrame(look);
   };
   board.top.addEventListener('pointerdown', () => { begun = performance.now(); look(); }, {once: true});
 }"""
@@ -62,12 +64,16 @@ TILE = (
 )
 # The cumulative layout shift as browsers define it: the largest sum of shifts that lie less than a second apart, in at
 # most five seconds, without those that follow a click or key.
-SHIFT = """() => { let first = 0, last = 0, sum = 0; window.shifted = 0; new PerformanceObserver(list => {
-  for (const {hadRecentInput, startTime, value} of list.getEntries()) {
+SHIFT = """() => { let first = 0, last = 0, sum = 0; window.shifted = 0; window.shifts = [];
+  new PerformanceObserver(list => {
+  for (const {hadRecentInput, startTime, value, sources} of list.getEntries()) {
     if (hadRecentInput) continue;
     if (startTime - last > 1000 || startTime - first > 5000) { sum = 0; first = startTime; }
     last = startTime;
     sum += value;
+    window.shifts.push([Math.round(startTime), value, ...sources.map(({node, previousRect: a, currentRect: b}) =>
+      `${(node?.closest?.('[class*=st-key]') ?? node)?.className} ${a.x},${a.y},${a.width},${a.height} > `
+      + `${b.x},${b.y},${b.width},${b.height}`)]);
     window.shifted = Math.max(window.shifted, sum);
   } }).observe({type: 'layout-shift', buffered: true}); }"""
 
@@ -82,9 +88,9 @@ def settled(page: Page) -> None:
     page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=PATIENCE)
 
 
-def clicks(page: Page, address: str, run: str, units: list[str], repeats: int) -> dict[str, Any]:
-    """Measure clicks on tiles of the page of ablation."""
-    page.goto(f"{address}/ablation?draws=100&run={run}")
+def clicks(page: Page, address: str, run: str, units: list[str], repeats: int, draws: str) -> dict[str, Any]:
+    """Measure clicks on tiles of the page of silencing, which draws so many control sets of each kind."""
+    page.goto(f"{address}/silence?draws={draws}&run={run}")
     page.locator(".board-row").first.wait_for(timeout=PATIENCE)
     settled(page)
     times: dict[str, list[float]] = {"tile": [], "bar": [], "exact": [], "controls": []}
@@ -94,12 +100,11 @@ def clicks(page: Page, address: str, run: str, units: list[str], repeats: int) -
         page.evaluate(WATCH, unit)
         begun = time.monotonic()
         page.mouse.click(*page.evaluate(TILE, unit))
-        page.wait_for_function("window.boardTimes.bar !== undefined", timeout=PATIENCE)
-        times["exact"].append(1000 * (time.monotonic() - begun))
+        page.wait_for_function("window.boardTimes.exact !== undefined", timeout=PATIENCE)
         settled(page)
         times["controls"].append(1000 * (time.monotonic() - begun))
         found = page.evaluate("window.boardTimes")
-        for name in ("tile", "bar"):
+        for name in ("tile", "bar", "exact"):
             times[name].append(found[name])
         page.get_by_role("button", name="Put all back").click()
         page.locator(".board-accuracy", has_text="was").wait_for(state="detached", timeout=PATIENCE)
@@ -119,8 +124,8 @@ def start(page: Page, address: str, run: str, repeats: int) -> dict[str, float]:
     return quantiles(times[1:])
 
 
-def pages(page: Page, address: str, run: str) -> tuple[dict[str, float], dict[str, float]]:
-    """Return the layout shift and the megabytes received of each page."""
+def pages(page: Page, address: str, run: str, sources: bool) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the layout shift and the megabytes received of each page; `sources` writes what moved to stderr."""
     shift, megabytes = {}, {}
     received = [0]
     page.on("websocket", lambda socket: socket.on("framereceived", lambda data: received.append(len(data))))
@@ -131,6 +136,8 @@ def pages(page: Page, address: str, run: str) -> tuple[dict[str, float], dict[st
         settled(page)
         page.wait_for_timeout(1500)
         shift[name or "start"] = round(page.evaluate("window.shifted"), 3)
+        if sources:
+            print(name or "start", page.evaluate("window.shifts"), file=sys.stderr)
         megabytes[name or "start"] = round(sum(received) / 1e6, 2)
     return shift, megabytes
 
@@ -148,7 +155,7 @@ def frames(page: Page, units: int = 22_720, layers: int = 49, moves: int = 240) 
     preferred = dice.integers(0, 1000, units).astype(np.int16)
     table = table.astype({"units": int, "start": int})
     model = boards.Board("x", "generated", classes, table, si, si, preferred, None, None, None).model()
-    script, style = (path.read_text(encoding="utf-8") for path in (boards.SCRIPT, boards.STYLE))
+    script, style = boards.script(), boards.STYLE.read_text(encoding="utf-8")
     view = {"silent": "", "mode": "silence", "silencing": True, "before": [0.8] * 1000, "accuracy_before": 0.8}
     page.set_content(
         f"<style>.host{{height:420px;container-type:inline-size}}{style}</style><div class=host></div>"
@@ -180,9 +187,11 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="a store with a finished run, such as the demo's")
     parser.add_argument("--run", help="the run that is clicked on (default: the first baseline)")
     parser.add_argument("--repeats", type=int, default=30)
+    parser.add_argument("--draws", default="100", choices=("20", "100", "1000"), help="control sets of each kind")
     parser.add_argument(
         "--script", default="serve.py", choices=("serve.py", "main.py"), help="of app/; `selviz serve` runs serve.py"
     )
+    parser.add_argument("--sources", action="store_true", help="write to stderr what moved on each page")
     parser.add_argument("--part", action="append", choices=PARTS, help="measure this alone; repeat it for more")
     args = parser.parse_args()
     store, parts = Store(args.data), args.part or PARTS
@@ -198,9 +207,9 @@ def main() -> None:
         if "start" in parts:
             result["start_ms"] = start(page, address, run, args.repeats)
         if "clicks" in parts:
-            result |= clicks(page, address, run, units, args.repeats)
+            result |= clicks(page, address, run, units, args.repeats, args.draws)
         if "pages" in parts:
-            result["shift"], result["megabytes"] = pages(browser.new_context().new_page(), address, run)
+            result["shift"], result["megabytes"] = pages(browser.new_context().new_page(), address, run, args.sources)
         if "frames" in parts:
             result["frames_per_second"] = round(frames(browser.new_context().new_page()), 1)
     print(json.dumps(result, indent=1))

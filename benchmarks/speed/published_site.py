@@ -36,7 +36,7 @@ def main() -> None:
             "first page": "index.html",
             "units": "units/*.html",
             "images": "images/*",
-            "attributions": "units/*.png",
+            "attributions": "units/*.webp",
         }
         megabytes = {
             sort: round(sum(path.stat().st_size for path in written.folder.glob(pattern)) / 1e6, 2)

@@ -67,7 +67,7 @@ def board_widget(run: "Run", height: int = HEIGHT) -> Any:
     class Board(anywidget.AnyWidget):
         """A network to look at and to touch."""
 
-        _esm = board.SCRIPT.read_text(encoding="utf-8") + RENDER
+        _esm = board.script() + RENDER
         _css = ".board-host {container-type: inline-size}\n" + board.STYLE.read_text(encoding="utf-8")
         model = traitlets.Dict().tag(sync=True)
         view = traitlets.Dict().tag(sync=True)

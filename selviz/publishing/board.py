@@ -1,8 +1,8 @@
 """What the board shows of a run: `board = read_board(store, run)`, then `board.model()` for `board.js`.
 
-A board is read from what is stored, without the network: layers and units with SI and null, preferred classes, and for
-networks that are small enough a picture of each unit (the mean of the nine images that drive it most) and its three
-top images.
+A board is read from what is stored, without the network: layers and units with SI and null, preferred classes, the
+three top images of each unit, and for networks that are small enough a picture of each (the mean of the nine images
+that drive it most).
 """
 
 import base64
@@ -21,20 +21,27 @@ from selviz import palette
 from selviz.config import short_name
 from selviz.store import Store
 
-SCRIPT = Path(__file__).with_name("board.js")
+SCRIPTS = [Path(__file__).with_name(f"{name}.js") for name in ("board_picture", "board_outputs", "board")]
 STYLE = Path(__file__).with_name("board.css")
-MAX_PICTURED = 1200  # units up to which each has a picture and top images
-MAX_VALUES = 20_000_000  # activations that are read for them
+MAX_PICTURED = 1200  # units up to which each has a picture
+MAX_VALUES = 40_000_000  # activations that are read for top images
+MAX_IMAGES = 1500  # different ones that are shown on pointing at units; those that drive most units
+MAX_LOSSLESS = 100  # pictures in color of a sheet; more of them are compressed, to a quarter of the bytes
 TOP, SHOWN_TOP = 9, 3  # images that a unit's picture is the mean of, and that are shown next to it
 MAX_SIDE = 32  # pixels of a picture on the board
 STAGES = range(3, 13)  # numbers of stages into which a deep network is folded
+
+
+def script() -> str:
+    """Return the JavaScript of the board, which defines the class Board."""
+    return "\n".join(path.read_text(encoding="utf-8") for path in SCRIPTS)
 
 
 @dataclass(frozen=True)
 class Sheet:
     """Square pictures in one image: picture i is at column i % across, row i // across."""
 
-    uri: str  # a PNG in a `data:` address
+    uri: str  # a PNG or WebP picture in a `data:` address
     size: int  # pixels of a side
     across: int
 
@@ -110,9 +117,8 @@ def read_board(store: Store, run: str) -> Board:
     layers = layers.astype({"units": int, "start": int})
     dead = units["dead"].to_numpy(dtype=bool)
     images = int(about["images"])
-    pictured = len(units) <= MAX_PICTURED and len(units) * images <= MAX_VALUES
-    ranked = top_images(store, run, layers["layer"].tolist()) if pictured else None
-    sheets = _sheets(store, run, ranked, dead) if ranked is not None else (None, None, None)
+    ranked = top_images(store, run, layers["layer"].tolist()) if len(units) * images <= MAX_VALUES else None
+    pictures, shown, top = _sheets(store, run, ranked, dead) if ranked is not None else (None, None, None)
     return Board(
         run=run,
         label=f"{about['model']} on {short_name(str(about['dataset']))}",
@@ -121,9 +127,9 @@ def read_board(store: Store, run: str) -> Board:
         si=units["si"].to_numpy(dtype=np.float32),
         null_p95=units["null_p95"].to_numpy(dtype=np.float32),
         preferred=np.where(dead, -1, units["preferred_index"].to_numpy()).astype(np.int16),
-        pictures=sheets[0],
-        images=sheets[1],
-        top=sheets[2],
+        pictures=pictures,
+        images=shown,
+        top=top,
     )
 
 
@@ -192,12 +198,15 @@ def sheet(pictures: Sequence[np.ndarray] | np.ndarray) -> Sheet:
     for number, picture in enumerate(pictures):
         row, column = divmod(number, across)
         whole[row * side : (row + 1) * side, column * side : (column + 1) * side] = picture
-    flat = Image.fromarray(whole)
+    flat, buffer, kind = Image.fromarray(whole), io.BytesIO(), "png"
     if (whole[..., :1] == whole).all():
-        flat = flat.convert("L")
-    buffer = io.BytesIO()
-    flat.save(buffer, "PNG", optimize=True)
-    return Sheet("data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode(), side, across)
+        flat.convert("L").save(buffer, "PNG", optimize=True)
+    elif len(pictures) <= MAX_LOSSLESS:
+        flat.save(buffer, "PNG", optimize=True)
+    else:
+        kind = "webp"
+        flat.save(buffer, "WEBP", quality=90)
+    return Sheet(f"data:image/{kind};base64," + base64.b64encode(buffer.getvalue()).decode(), side, across)
 
 
 def unit_pictures(store: Store, run: str, units: Sequence[tuple[str, int]]) -> Sheet | None:
@@ -214,18 +223,27 @@ def unit_pictures(store: Store, run: str, units: Sequence[tuple[str, int]]) -> S
     return sheet([mean_picture([pixels[image] for image in images], MAX_SIDE) for images in top])
 
 
-def _sheets(store: Store, run: str, ranked: np.ndarray, dead: np.ndarray) -> tuple[Sheet, Sheet, np.ndarray]:
-    used = np.unique(ranked[ranked >= 0])
+def _sheets(store: Store, run: str, ranked: np.ndarray, dead: np.ndarray) -> tuple[Sheet | None, Sheet, np.ndarray]:
+    """Return the units' pictures, None where there are too many units; their top images; and which these are [U, 3]."""
+    first = np.where(dead[:, None], -1, ranked[:, :SHOWN_TOP])
+    images, uses = np.unique(first[first >= 0], return_counts=True)
+    shown = np.sort(images[np.argsort(-uses, kind="stable")[:MAX_IMAGES]])
+    pictured = len(ranked) <= MAX_PICTURED
+    used = np.unique(ranked[ranked >= 0]) if pictured else shown
     stored = store.thumbnails(run, used.tolist())
     side = min(MAX_SIDE, _size(stored[int(used[0])])) if len(used) else MAX_SIDE
     pixels = {int(image): decode(stored[int(image)], side) for image in used}
-    means = [mean_picture([pixels[int(image)] for image in row if image >= 0], side) for row in ranked]
-    shown = np.where(dead[:, None], -1, ranked[:, :SHOWN_TOP])
-    small = np.unique(shown[shown >= 0])
-    place: Mapping[int, int] = {int(image): number for number, image in enumerate(small)}
-    top = np.vectorize(lambda image: place.get(int(image), -1), otypes=[int])(shown)
+    place: Mapping[int, int] = {int(image): number for number, image in enumerate(shown)}
+    top = np.vectorize(lambda image: place.get(int(image), -1), otypes=[int])(first)
     blank = [np.zeros((side, side, 3), dtype=np.uint8)]
-    return sheet(means), sheet([pixels[int(image)] for image in small] or blank), top
+    of_images = sheet([pixels[int(image)] for image in shown] or blank)
+    if not pictured:
+        return None, of_images, top
+    return (
+        sheet([mean_picture([pixels[int(image)] for image in row if image >= 0], side) for row in ranked]),
+        of_images,
+        top,
+    )
 
 
 def mean_picture(pictures: Sequence[np.ndarray], side: int) -> np.ndarray:

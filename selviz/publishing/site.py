@@ -6,6 +6,7 @@ All texts are escaped, nothing is fetched from elsewhere.
 """
 
 import html
+import io
 import json
 import re
 import secrets
@@ -18,6 +19,7 @@ from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from selviz import __version__, palette
 from selviz.config import short_name
@@ -31,6 +33,8 @@ from selviz.text import numbers
 TEMPLATES = Path(__file__).with_name("templates")
 MARK = "selviz-site.json"  # what a published site has at its top
 TOP, LEAST = 12, 6  # images on a unit's page
+LOSSLESS_SIDE = 48  # pixels up to which images are published as they are stored
+QUALITY = 90  # of the others, as WebP
 POLICY = (
     "default-src 'none'; img-src 'self' data: file:; style-src 'self' 'unsafe-inline' file:; script-src 'unsafe-inline'"
 )
@@ -92,6 +96,7 @@ class _Site:
     effects: Effects | None  # in the order of units
     images: pd.DataFrame
     citation: str
+    suffix: str  # of the images' files: small ones stay as they are stored, photographs take a quarter of a PNG
 
     @property
     def hues(self) -> list[str]:
@@ -112,8 +117,8 @@ def publish(
 ) -> Published:
     """Write the site of a run to `folder`, which must be new, empty, or an older site; return what was written.
 
-    `attribute(layer, unit, images)` makes a PNG for each image, where attributions are wanted. A site appears as a
-    whole: it is written next to its place under another name and then moved.
+    `attribute(layer, unit, images)` makes a WebP picture for each image, where attributions are wanted. A site appears
+    as a whole: it is written next to its place under another name and then moved.
     """
     final = Path(folder)
     if final.exists() and (not final.is_dir() or (any(final.iterdir()) and not (final / MARK).exists())):
@@ -136,7 +141,18 @@ def publish(
 def _read(store: Store, run: str) -> _Site:
     board, units = boards.read_board(store, run), store.units(run)
     effects = _read_effects(store, run, units, len(board.classes))
-    return _Site(store, run, store.run(run), board, units, effects, store.images(run), citation())
+    images = store.images(run)
+    first = int(images["image"].iloc[0])
+    side = max(Image.open(io.BytesIO(store.thumbnails(run, [first])[first])).size)
+    suffix = ".png" if side <= LOSSLESS_SIDE else ".webp"
+    return _Site(store, run, store.run(run), board, units, effects, images, citation(), suffix)
+
+
+def _smaller(png: bytes) -> bytes:
+    """Return a stored picture as WebP."""
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(png)).save(buffer, "WEBP", quality=QUALITY)
+    return buffer.getvalue()
 
 
 def _read_effects(store: Store, run: str, units: pd.DataFrame, classes: int) -> Effects | None:
@@ -178,7 +194,7 @@ def _write(
             pictured |= shown
         on_progress({"run": site.run, "stage": "publish", "done": int(part.index[-1]) + 1, "of": len(site.units)})
     for image, data in site.store.thumbnails(site.run, sorted(pictured)).items():
-        (folder / "images" / f"{image}.png").write_bytes(data)
+        (folder / "images" / f"{image}{site.suffix}").write_bytes(data if site.suffix == ".png" else _smaller(data))
     mark = {"selviz": __version__, "run": site.run, "units": len(site.units), "about": _facts(site)}
     (folder / MARK).write_text(json.dumps(mark, indent=1, default=str), encoding="utf-8")
 
@@ -212,7 +228,7 @@ def _index(site: _Site, style: str) -> str:
         citation=escape(site.citation),
         site_css=style,
         board_css=boards.STYLE.read_text(encoding="utf-8"),
-        board_js=boards.SCRIPT.read_text(encoding="utf-8"),
+        board_js=boards.script(),
         model=script_json(model),
         atlas=script_json(atlas),
         before=script_json([None if np.isnan(value) else float(value) for value in before]),
@@ -309,7 +325,8 @@ def _figure(site: _Site, image: int, values: np.ndarray) -> str:
     hue = site.hues[int(row["label_index"])]
     return (
         f'<figure class="{"wrong" if wrong else ""}" style="--hue:{hue}">'
-        f'<img loading="lazy" alt="{escape(f"image {image}, class {words}")}" src="../images/{int(row["image"])}.png">'
+        f'<img loading="lazy" alt="{escape(f"image {image}, class {words}")}" '
+        f'src="../images/{int(row["image"])}{site.suffix}">'
         f"<figcaption>{escape(words)}<br>{numbers.number(float(values[image]))}</figcaption></figure>"
     )
 
@@ -355,7 +372,7 @@ def _attribution(
         return ""
     figures = []
     for image, data in zip(images, attribute(layer, unit, images)):
-        name = f"{Path(_file(layer, unit)).stem}-{image}.png"
+        name = f"{Path(_file(layer, unit)).stem}-{image}.webp"
         (folder / "units" / name).write_bytes(data)
         words = escape(f"pixels of image {image} that raise this unit")
         figures.append(f'<figure><img loading="lazy" alt="{words}" src="{escape(quote(name))}"></figure>')

@@ -13,7 +13,8 @@ def browser():
     if CHROMIUM is None:
         pytest.fail("the browser tests need chromium: sudo apt-get install chromium")
     with sync_api.sync_playwright() as driver:
-        yield driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]  # a made-up picture
+        yield driver.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *camera])
 
 
 @pytest.fixture(scope="module")

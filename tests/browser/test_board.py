@@ -41,6 +41,15 @@ def click(visitor, layer, unit, times=1):
     visitor.tab.mouse.click(*visitor.tab.evaluate(TILE, [layer, unit]), click_count=times)
 
 
+def drag(visitor, layer, first, last):
+    """A rectangle, drawn with the mouse, around two units of a layer."""
+    (left, top), (right, bottom) = (visitor.tab.evaluate(TILE, [layer, unit]) for unit in (first, last))
+    visitor.tab.mouse.move(left - 4, top - 4)
+    visitor.tab.mouse.down()
+    visitor.tab.mouse.move(max(left, right) + 4, max(top, bottom) + 4, steps=5)
+    visitor.tab.mouse.up()
+
+
 def shows(visitor, store, run, units):
     """The board's large number and every class's are those of the library for these units, and stay so."""
     from playwright.sync_api import expect
@@ -105,11 +114,7 @@ def test_keys_move_silence_and_open_as_a_mouse_does(visit, address, tiny_store, 
 
 def test_a_drag_marks_units_and_silences_them_together(visit, address, tiny_store, tiny_run):
     visitor = open_board(visit(), f"{address}/silence")
-    first, last = (visitor.tab.evaluate(TILE, ["relu1", unit]) for unit in (0, 3))
-    visitor.tab.mouse.move(first[0] - 4, first[1] - 4)
-    visitor.tab.mouse.down()
-    visitor.tab.mouse.move(max(first[0], last[0]) + 4, max(first[1], last[1]) + 4, steps=5)
-    visitor.tab.mouse.up()
+    drag(visitor, "relu1", 0, 3)
     visitor.tab.locator(".board-action").click()
     address_holds(visitor, "silence=relu1")
     silent = visitor.tab.evaluate(SILENT)
@@ -122,6 +127,26 @@ def test_a_class_on_the_right_silences_its_units_on_the_page_of_ablation(visit, 
     visitor.tab.locator(".board-row").nth(3).click()
     address_holds(visitor, "rule=class", "prefers=3")
     visitor.sees("Most of it is class").settle().is_well()
+
+
+@pytest.mark.parametrize("chosen", ["rule=class&prefers=3", "keep=on&silence=relu4:3,9", "fold=1&mode=mean"])
+def test_what_a_click_is_answered_with_ahead_of_the_page_is_what_the_page_then_shows(visit, address, chosen):
+    visitor = open_board(visit(), f"{address}/silence?draws=20&{chosen}")
+    visitor.tab.evaluate(
+        """() => { const {board} = [...window.selvizBoards.boards.values()][0], answer = board.answer;
+          window.answers = [];
+          board.answer = function (...given) { window.answers.push(given[0]); answer.apply(board, given); }; }"""
+    )
+    click(visitor, "relu4", 17)
+    visitor.tab.wait_for_function("window.answers.length > 0")
+    visitor.settle().is_well()
+    ahead, shown = visitor.tab.evaluate(
+        """() => { const {view} = [...window.selvizBoards.boards.values()][0].board;
+          const parts = ["accuracy_before", "accuracy_after", "before", "after"];
+          const picked = from => parts.map(name => from[name]);
+          return [picked(window.answers.at(-1)), picked(view)]; }"""
+    )
+    assert ahead == shown
 
 
 @pytest.mark.parametrize("clicks", [4, pytest.param(100, marks=pytest.mark.slow)])
@@ -208,11 +233,7 @@ def test_a_class_bar_of_a_unit_shows_that_classs_images(visit, address, tiny_sto
 
 def test_escape_lets_marked_units_go_and_the_table_is_the_boards_text(visit, address):
     visitor = open_board(visit(), f"{address}/ablation")
-    first, last = (visitor.tab.evaluate(TILE, ["relu1", unit]) for unit in (0, 3))
-    visitor.tab.mouse.move(first[0] - 4, first[1] - 4)
-    visitor.tab.mouse.down()
-    visitor.tab.mouse.move(max(first[0], last[0]) + 4, max(first[1], last[1]) + 4, steps=5)
-    visitor.tab.mouse.up()
+    drag(visitor, "relu1", 0, 3)
     visitor.tab.locator(".board-action").wait_for()
     visitor.tab.keyboard.press("Escape")
     visitor.tab.locator(".board-action").wait_for(state="hidden")

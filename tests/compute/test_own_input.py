@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from app.compute import own_input
-from app.compute.own_input import faults, habits, mended, respond
+from app.compute.own_input import faults, habits, mended, respond, tones
 from selviz.runs.load import load_network
 
 
@@ -52,6 +52,40 @@ def test_color_images_and_photographs_have_no_habits():
     assert habits(dice.integers(0, 255, (50, 3, 16, 16), dtype=np.uint8)) is None
     assert habits(dice.integers(0, 255, (50, 1, 16, 16), dtype=np.uint8)) is None
     assert faults(np.zeros((3, 16, 16), dtype=np.uint8), None) == []
+
+
+@pytest.fixture(scope="module")
+def photographs():
+    """Tones of color images whose means are 90 to 150 and whose standard deviations are 30 to 60."""
+    return tones(
+        np.stack([photograph(mean, deviation) for mean in range(90, 151, 4) for deviation in range(30, 61, 3)])
+    )
+
+
+def photograph(mean: float, deviation: float) -> np.ndarray:
+    """An image uint8 [3, 32, 32] of this mean and standard deviation."""
+    waves = np.sin(np.linspace(0, 40, 3 * 32 * 32)).reshape(3, 32, 32)
+    return np.clip(np.round(mean + deviation * waves / waves.std()), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("mean", "deviation", "found"),
+    [
+        (120, 45, []),
+        (20, 12, ["dark", "flat"]),
+        (235, 12, ["bright", "flat"]),
+        (60, 40, ["dark"]),
+        (120, 10, ["flat"]),
+        (127, 110, ["harsh"]),
+    ],
+)
+def test_a_photograph_of_other_tones_is_named_and_mending_leaves_no_fault(photographs, mean, deviation, found):
+    picture = photograph(mean, deviation)
+    assert faults(picture, photographs) == found
+    whole = mended(picture, found, photographs)
+    assert whole.shape == picture.shape and whole.dtype == np.uint8
+    assert faults(whole, photographs) == []
+    assert np.array_equal(whole, picture) == (not found)
 
 
 def test_the_answer_with_silent_units_is_that_of_the_network_without_them(tiny_store, tiny_run, monkeypatch):

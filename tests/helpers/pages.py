@@ -24,3 +24,10 @@ def board(page, key: str = "start") -> dict:
     """The view that a page sent to its board."""
     sent = [element.proto for element in page.get("bidi_component")]
     return next(json.loads(one.json) for one in sent if one.id.endswith(f"board-of-{key}"))
+
+
+def answered(page) -> dict | None:
+    """What a page sent to its board ahead of the rest, at last; None where nothing was."""
+    sent = [element.proto for element in page.get("bidi_component")]
+    ahead = [json.loads(one.json) for one in sent if "board-answer-" in one.id]
+    return ahead[-1] if ahead else None

@@ -64,10 +64,29 @@ def test_pictures_of_some_units_are_those_of_the_whole_board(tiny_store, tiny_ru
     assert unit_pictures(tiny_store, tiny_run, []) is None
 
 
-def test_a_network_of_many_units_has_a_board_without_pictures(tiny_store, tiny_run, monkeypatch):
+def test_units_of_a_large_network_have_no_pictures_but_top_images_as_far_as_there_is_room(
+    tiny_store, tiny_run, monkeypatch
+):
+    whole = read_board(tiny_store, tiny_run)
     monkeypatch.setattr(boards, "MAX_PICTURED", 100)
+    board = read_board(tiny_store, tiny_run)
+    assert board.pictures is None and np.array_equal(board.top, whole.top) and board.images == whole.images
+    monkeypatch.setattr(boards, "MAX_IMAGES", 20)
+    few = read_board(tiny_store, tiny_run).top
+    _, counts = np.unique(whole.top[whole.top >= 0], return_counts=True)
+    assert len(np.unique(few[few >= 0])) == 20
+    assert (few >= 0).sum() == np.sort(counts)[-20:].sum(), "those that drive most units are there"
+    monkeypatch.setattr(boards, "MAX_VALUES", 100)
     model = read_board(tiny_store, tiny_run).model()
     assert model["pictures"] is None and model["images"] is None
+
+
+def test_a_sheet_of_many_pictures_in_color_is_small_and_close_to_them():
+    random = np.random.default_rng(0)
+    parts = random.integers(0, 256, (150, 1, 1, 3)).repeat(32, 1).repeat(32, 2).astype(np.uint8)
+    made = sheet(parts)
+    shown = pixels(made.uri)[32:64, 32:64]
+    assert made.uri.startswith("data:image/webp") and np.abs(shown.astype(int) - parts[14]).mean() < 12
 
 
 def test_stages_follow_the_names_of_layers_or_cut_the_network_into_parts():

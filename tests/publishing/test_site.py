@@ -105,7 +105,7 @@ def test_the_command_computes_the_atlas_draws_attributions_and_says_what_it_did(
     told = json.loads(capsys.readouterr().out)
     assert told["units"] == 144 and told["folder"] == str(tmp_path / "site")
     assert (own_store.run_path(tiny_run) / "atlas.duckdb").exists()
-    assert list((tmp_path / "site" / "units").glob("relu3-5-*.png"))
+    assert list((tmp_path / "site" / "units").glob("relu3-5-*.webp"))
     assert told["bytes"] == sum(path.stat().st_size for path in (tmp_path / "site").rglob("*") if path.is_file())
 
 

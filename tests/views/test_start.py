@@ -4,7 +4,7 @@ import pytest
 
 from selviz.studies.ablation import run_ablation
 from selviz.text import unit_lists
-from tests.helpers.pages import address_of, board, text
+from tests.helpers.pages import address_of, answered, board, text
 
 
 def lovers(store, run, class_name):
@@ -35,6 +35,10 @@ def test_one_click_silences_the_units_of_a_class_with_the_numbers_of_selviz_abla
     assert sent["after"] == [row["after"] for row in result["per_class"]]
     assert f"**{100 * result['accuracy_after']:.1f} %**" in text(page)
     assert address_of(page)["do"] == "class"
+    ahead = answered(page)  # of the page, to the board alone
+    assert ahead["accuracy_after"] == result["accuracy_after"] and ahead["after"] == sent["after"]
+    assert ahead["silent"] == sent["silent"] and ahead["before"] == sent["before"] and ahead["estimate"] == ""
+    assert answered(page.run()) is None, "the next drawing has nothing to answer"
 
 
 def test_as_many_at_random_are_drawn_anew_at_each_click_and_kept_by_the_link(visit, tiny_store, tiny_run):

@@ -15,7 +15,7 @@ from ...page.unit_selection import Units
 from ...state import address, reads
 from ...state.navigation import page_at
 from .choice import Choice
-from .options import Options
+from .options import Options, by_hand_fold
 
 HEIGHT = 300
 TILES = {"class": "Tiles: preferred class", "cost": "Tiles: what each costs alone"}
@@ -32,10 +32,14 @@ def silent_units(run: str, units: Units, keep: bool) -> Units:
 def network(run: str, choice: Choice, options: Options, outcome: silencing.Outcome) -> None:
     """Draw the board; a click on it chooses units, a click on a class the units that prefer it."""
 
-    def touched(silent: Units) -> None:
+    def picked(silent: Units) -> Units:
         if options.keep:  # dark is what is not kept
-            silent = silent_units(run, {layer: silent.get(layer, []) for layer in {*choice.units, *silent}}, True)
-        unit_selection.put(run, silent)
+            return silent_units(run, {layer: silent.get(layer, []) for layer in {*choice.units, *silent}}, True)
+        return silent
+
+    def request(silent: Units) -> AblationRequest:
+        units = unit_lists.format_units(picked(silent))
+        return AblationRequest(run, units, options.mode, options.factor, options.keep, by_hand_fold())
 
     def opened(layer: str, unit: int) -> None:
         st.session_state["silence-open"] = {"run": run, "layer": layer, "unit": str(unit)}
@@ -57,9 +61,10 @@ def network(run: str, choice: Choice, options: Options, outcome: silencing.Outco
         view,
         key="silence",
         height=HEIGHT,
-        on_silent=touched,
+        on_silent=lambda silent: unit_selection.put(run, picked(silent)),
         on_open=opened,
         on_class=lambda name: address.update(rule="class", prefers=name),
+        request=request,
     )
     if query := st.session_state.pop("silence-open", None):
         st.switch_page(page_at("unit"), query_params=query)

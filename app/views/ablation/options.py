@@ -48,7 +48,13 @@ def choose(choice: Choice, more: DeltaGenerator) -> Options:
         )
         fold: int | None = 1
         if not choice.on_fold_0:
-            at = address.segmented("Report on", FOLDS, "fold")
-            fold = None if at == "all" else int(at)
+            address.segmented("Report on", FOLDS, "fold")
+            fold = by_hand_fold()
         draws = int(address.segmented("Random and matched sets, of each", DRAWS, "draws"))
     return Options(mode, factor, keep, fold, draws)
+
+
+def by_hand_fold() -> int | None:
+    """Return the fold that the address says to report a choice by hand on; None for folds 0 and 1."""
+    at = address.get("fold")
+    return int(at) if at in FOLDS and at != "all" else None

@@ -8,6 +8,7 @@ import streamlit as st
 from selviz.figures import colors
 from selviz.text import numbers, safe_text
 
+from ...board import answers
 from ...board import component as board
 from ...compute.ablation import AblationRequest
 from ...look import theme
@@ -38,7 +39,8 @@ def actions(run: str, choice: Choice) -> None:
             icon=":material/volume_off:",
             key="start-class",
             disabled=not able,
-            on_click=address.update,
+            on_click=silence,
+            args=(run,),
             kwargs={"do": "class", "class": choice.class_name, "silence": None},
         )
         st.button(
@@ -46,7 +48,8 @@ def actions(run: str, choice: Choice) -> None:
             icon=":material/casino:",
             key="start-random",
             disabled=not able,
-            on_click=address.update,
+            on_click=silence,
+            args=(run,),
             kwargs={
                 "do": "random",
                 "class": choice.class_name,
@@ -61,6 +64,12 @@ def actions(run: str, choice: Choice) -> None:
             disabled=not choice.silent,
             on_click=choices.put_back,
         )
+
+
+def silence(run: str, **changes: str | int | None) -> None:
+    """Write a choice to the address, and let the board answer it ahead of the page."""
+    address.update(**changes)
+    answers.expect(board.name_of("start"), AblationRequest(run, silencing.text(choices.choice(run).silent)))
 
 
 def alpha(run: str) -> None:
@@ -111,8 +120,9 @@ def network(run: str, choice: Choice) -> silencing.Outcome:
             key="start",
             height=336,
             on_silent=choices.by_hand,
+            request=lambda units: AblationRequest(run, silencing.text(units)),
             on_open=open_unit,
-            on_class=lambda name: address.update(**{"class": name}, do="class", silence=None),
+            on_class=lambda name: silence(run, **{"class": name}, do="class", silence=None),
         )
     if opened := st.session_state.pop("start-open", None):
         query = {"run": run, "layer": opened[0], "unit": str(opened[1])}

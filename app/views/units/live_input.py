@@ -78,7 +78,8 @@ def _pixels(run: str, kind: str) -> np.ndarray | None:
         return dataset.eval_pixels[image].numpy()
     if kind == "draw":
         usual = own_input.usual(run)
-        data = pad.draw(0 if usual is None or usual.background < 128 else 255)
+        light = isinstance(usual, own_input.Habits) and usual.background >= 128
+        data = pad.draw(255 if light else 0)
     else:
         if kind == "camera":
             given = st.camera_input("Take a picture", key="live-camera", **job_panels.writing_control())
