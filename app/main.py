@@ -105,5 +105,11 @@ def show() -> None:
 # A process that Python spawns from the dashboard imports this file too, and must neither draw nor start a demo.
 if streamlit_internals.running_in_streamlit():
     show()
+elif __name__ == "main":  # `streamlit run` imports it once for the server, before it runs it for each visitor
+    from starlette.middleware import Middleware
+
+    from app.server.first_page import FirstPage
+
+    dashboard = st.App("main.py", middleware=[Middleware(FirstPage)])
 elif __name__ == "__main__":
     sys.exit("The dashboard is started with: streamlit run app/main.py")

@@ -132,7 +132,8 @@ def _data(view: View, name: str, model: str, height: int, clicks: int = 0) -> di
 def show_training(run: str, label: str, epoch: int, unit_si: Sequence[Sequence[float]], height: int = 230) -> None:
     """Draw the board of a network that is being trained, from the SI of its units after an epoch, layer by layer."""
     sizes = [len(values) for values in unit_si]
-    layers = pd.DataFrame({"layer": [f"layer {number}" for number in range(1, len(sizes) + 1)], "units": sizes})
+    word = "layer " if height >= 200 else "L"  # a small board has no room for more
+    layers = pd.DataFrame({"layer": [f"{word}{number}" for number in range(1, len(sizes) + 1)], "units": sizes})
     layers["start"] = layers["units"].cumsum() - layers["units"]
     layers["stage"] = layers["layer"]
     si = np.array([value for values in unit_si for value in values], dtype=np.float32)

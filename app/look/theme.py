@@ -30,6 +30,7 @@ html .stMainBlockContainer h3 {{font-size: 1.25rem; padding: .1rem 0}}
 [data-testid=stNavSectionHeader] {{color: inherit !important; opacity: .84}}
 [data-testid=stButtonGroup] p, [data-testid=stSliderThumbValue] {{color: light-dark(#1d4f7c, #9ed2f7) !important}}
 [data-testid=stMain], [data-testid=stSidebarContent] {{scrollbar-gutter: stable}}
+[data-testid=stSidebarContent]:not(:has([data-testid=stSidebarNav])) {{visibility: hidden}}
 {ROOM}
 [data-testid=stMetricDelta] {{color: inherit !important; opacity: .84}}
 [data-baseweb=tag], [data-testid=stMultiSelectTag] {{background: #1b5e8f !important; color: #fff !important}}
@@ -69,6 +70,8 @@ html [data-testid=stButtonGroup] button {{min-height: 2.5rem}}
 .st-key-network-board {{min-height: 374px}}
 :is(.st-key-start-controls, .st-key-network-light) {{min-height: 4.25rem}}
 .st-key-network-filters {{min-height: 5.25rem}}
+.st-key-start-controls [data-testid=stHorizontalBlock] {{min-height: 4.25rem}}
+.st-key-perturbed-choice {{min-height: 4.25rem}}
 .stApp:not(:has([data-testid=stMain] [data-testid=stElementContainer] > :not([data-testid=stSkeleton]))) {{
   visibility: hidden}}
 [class*="st-key-board"] [data-testid=stBidiComponentRegular] {{min-height: 0}}

@@ -25,7 +25,8 @@ ATTACKS = {"pgd": "PGD, 20 steps", "fgsm": "FGSM, one step"}
 STRIP = """<style>
 .selviz-strip {display: grid; grid-template-columns: 6.4rem repeat(var(--n), minmax(4.6rem, 1fr)); gap: .5rem .6rem;
   align-items: center; overflow-x: auto}
-.selviz-strip img {width: 100%; max-width: 9rem; image-rendering: pixelated; border-radius: .4rem; display: block}
+.selviz-strip img {width: 100%; max-width: 9rem; aspect-ratio: 1; image-rendering: pixelated; border-radius: .4rem;
+  display: block}
 .selviz-strip div {font-size: .88rem; line-height: 1.25; overflow-wrap: anywhere}
 .selviz-wrong {font-weight: 700; text-decoration: underline; text-decoration-thickness: 2px; text-underline-offset: 3px}
 </style>"""
@@ -41,7 +42,7 @@ def samples(run: str) -> tuple[str, str, float]:
     side = dataset.eval_pixels.shape[2:]
     names, skipped = corruptions.usable(*side, tuple(corruptions.CORRUPTIONS))
     last = max(0, len(dataset.eval_labels) - SHOWN)
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key="perturbed-choice"):
         kind = address.segmented("What happens to the images", KINDS, "kind")
         if kind == "corruption":
             name = address.choose("corruption", names, "gaussian_noise", "corruption")
@@ -50,7 +51,7 @@ def samples(run: str) -> tuple[str, str, float]:
                 format_func=called,
             )  # fmt: skip
             level = address.integer("severity", 1, 5, 3)
-            with st.container(width=260):
+            with st.container(width=220):
                 address.widget(st.slider, "Severity", 1, 5, name="severity", value=level, default=3)
         else:
             name = address.choose("attack", list(ATTACKS), "pgd", "attack")
@@ -59,7 +60,7 @@ def samples(run: str) -> tuple[str, str, float]:
                 format_func=ATTACKS.get,
             )  # fmt: skip
             level = address.choose("epsilon", EPSILONS, "8", "epsilon")
-            with st.container(width=260):
+            with st.container(width=220):
                 address.widget(
                     st.select_slider, "Largest change of a pixel, of 255", EPSILONS, name="epsilon", value=level,
                     default="8",

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import numpy as np
 import pandas as pd
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from selviz.publishing import board as boards
 from selviz.store import Store
@@ -88,9 +88,9 @@ def settled(page: Page) -> None:
     page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=PATIENCE)
 
 
-def clicks(page: Page, address: str, run: str, units: list[str], repeats: int, draws: str) -> dict[str, Any]:
-    """Measure clicks on tiles of the page of silencing, which draws so many control sets of each kind."""
-    page.goto(f"{address}/silence?draws={draws}&run={run}")
+def clicks(page: Page, address: str, run: str, units: list[str], repeats: int, controls: bool) -> dict[str, Any]:
+    """Measure clicks on tiles of the page of silencing; without `controls` none waits for the control sets."""
+    page.goto(f"{address}/silence?draws=100&run={run}")
     page.locator(".board-row").first.wait_for(timeout=PATIENCE)
     settled(page)
     times: dict[str, list[float]] = {"tile": [], "bar": [], "exact": [], "controls": []}
@@ -101,7 +101,8 @@ def clicks(page: Page, address: str, run: str, units: list[str], repeats: int, d
         begun = time.monotonic()
         page.mouse.click(*page.evaluate(TILE, unit))
         page.wait_for_function("window.boardTimes.exact !== undefined", timeout=PATIENCE)
-        settled(page)
+        if controls:
+            settled(page)
         times["controls"].append(1000 * (time.monotonic() - begun))
         found = page.evaluate("window.boardTimes")
         for name in ("tile", "bar", "exact"):
@@ -109,7 +110,8 @@ def clicks(page: Page, address: str, run: str, units: list[str], repeats: int, d
         page.get_by_role("button", name="Put all back").click()
         page.locator(".board-accuracy", has_text="was").wait_for(state="detached", timeout=PATIENCE)
         settled(page)
-    return {f"{name}_ms": quantiles(values[1:]) for name, values in times.items()}
+    shown = times if controls else {name: values for name, values in times.items() if name != "controls"}
+    return {f"{name}_ms": quantiles(values[1:]) for name, values in shown.items()}
 
 
 def start(page: Page, address: str, run: str, repeats: int) -> dict[str, float]:
@@ -124,20 +126,25 @@ def start(page: Page, address: str, run: str, repeats: int) -> dict[str, float]:
     return quantiles(times[1:])
 
 
-def pages(page: Page, address: str, run: str, sources: bool) -> tuple[dict[str, float], dict[str, float]]:
-    """Return the layout shift and the megabytes received of each page; `sources` writes what moved to stderr."""
+def pages(browser: Browser, address: str, run: str, sources: bool) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the layout shift and the megabytes received of each page, each with nothing in the browser's cache.
+
+    `sources` writes what moved to stderr.
+    """
     shift, megabytes = {}, {}
     received = [0]
-    page.on("websocket", lambda socket: socket.on("framereceived", lambda data: received.append(len(data))))
-    page.add_init_script(f"({SHIFT})()")
     for name in PAGES:
         received[:] = [0]
+        page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
+        page.on("websocket", lambda socket: socket.on("framereceived", lambda data: received.append(len(data))))
+        page.add_init_script(f"({SHIFT})()")
         page.goto(f"{address}/{name}?run={run}")
         settled(page)
         page.wait_for_timeout(1500)
         shift[name or "start"] = round(page.evaluate("window.shifted"), 3)
         if sources:
             print(name or "start", page.evaluate("window.shifts"), file=sys.stderr)
+        page.context.close()
         megabytes[name or "start"] = round(sum(received) / 1e6, 2)
     return shift, megabytes
 
@@ -187,7 +194,7 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="a store with a finished run, such as the demo's")
     parser.add_argument("--run", help="the run that is clicked on (default: the first baseline)")
     parser.add_argument("--repeats", type=int, default=30)
-    parser.add_argument("--draws", default="100", choices=("20", "100", "1000"), help="control sets of each kind")
+    parser.add_argument("--no-controls", action="store_true", help="do not wait for the control sets of each click")
     parser.add_argument(
         "--script", default="serve.py", choices=("serve.py", "main.py"), help="of app/; `selviz serve` runs serve.py"
     )
@@ -207,9 +214,9 @@ def main() -> None:
         if "start" in parts:
             result["start_ms"] = start(page, address, run, args.repeats)
         if "clicks" in parts:
-            result |= clicks(page, address, run, units, args.repeats, args.draws)
+            result |= clicks(page, address, run, units, args.repeats, not args.no_controls)
         if "pages" in parts:
-            result["shift"], result["megabytes"] = pages(browser.new_context().new_page(), address, run, args.sources)
+            result["shift"], result["megabytes"] = pages(browser, address, run, args.sources)
         if "frames" in parts:
             result["frames_per_second"] = round(frames(browser.new_context().new_page()), 1)
     print(json.dumps(result, indent=1))

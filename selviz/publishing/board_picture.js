@@ -87,15 +87,26 @@ class BoardPicture {
   layout(width, height) {
     const left = this.input ? Math.min(92, 0.16 * width) : 0, room = height - HEAD - 4;
     this.inputBox = this.input ? {x: 0, y: HEAD + room / 2 - left / 2, size: left - 12} : null;
+    const prefix = this.commonPrefix();
     const single = this.model.layers.map(layer =>
-      ({title: layer.name, stage: layer.stage, start: layer.start, count: layer.units}));
+      ({title: layer.name.slice(prefix), stage: layer.stage, start: layer.start, count: layer.units}));
     this.columns = this.fit(single, left, width - left, room);
     this.canFold = single.length > 10 && (single.length > MAX_COLUMNS || this.columns[0].tile < 8);
     if (this.canFold) this.columns = this.folded(left, width - left, room);
+    this.pictured = this.columns.every(column => column.tile >= PICTURE_TILE);
     for (const column of this.columns) {
       column.rows = Math.ceil(column.count / column.across);
       column.y = HEAD + Math.max(0, (room - column.rows * column.tile) / 2);
     }
+  }
+
+  commonPrefix() {  // letters that all layers' names begin with, up to a dot
+    const [first, ...others] = this.model.layers.map(layer => layer.name);
+    let length = others.length ? first.lastIndexOf(".") + 1 : 0;
+    while (length && !others.every(name => name.startsWith(first.slice(0, length)))) {
+      length = first.lastIndexOf(".", length - 2) + 1;
+    }
+    return length;
   }
 
   fit(columns, x, width, height) {  // the largest square tile with which all columns fit
@@ -241,16 +252,21 @@ class BoardPicture {
     }
     pen.globalAlpha = 0.75;
     pen.font = "11px system-ui, sans-serif";
-    const more = column.layers?.length > 1 ? ` in ${column.layers.length} layers` : "";
-    pen.fillText(this.cut(pen, `${column.count.toLocaleString("en")}${wide > 60 ? " units" : ""}${more}`, wide), column.x, 24);
+    const count = column.count.toLocaleString("en"), units = `${count} ${column.count === 1 ? "unit" : "units"}`;
+    const sizes = [units, count];  // as much of it as there is room for
+    if (column.layers?.length > 1) sizes.unshift(`${units} in ${column.layers.length} layers`);
+    pen.fillText(sizes.find(text => pen.measureText(text).width <= wide) ?? this.cut(pen, count, wide), column.x, 24);
     pen.globalAlpha = 1;
   }
 
-  cut(pen, text, width) {
+  cut(pen, text, width) {  // the middle is left out: layers' names begin alike and end in what tells them apart
     if (pen.measureText(text).width <= width) return text;
-    let end = text.length;
-    while (end > 1 && pen.measureText(text.slice(0, end) + "…").width > width) end--;
-    return text.slice(0, end) + "…";
+    let kept = text.length - 1, short = text;
+    do {
+      const end = kept > 6 ? Math.ceil(0.6 * kept) : 0;
+      short = `${text.slice(0, kept - end)}…${text.slice(text.length - end)}`;
+    } while (--kept > 0 && pen.measureText(short).width > width);
+    return short;
   }
 
   tile(pen, index, x, y, tile) {
@@ -272,7 +288,7 @@ class BoardPicture {
     }
     const color = this.ramp(hue)[Math.round(LEVELS * strength)];
     const sheet = this.sprites.pictures, about = this.model.pictures;
-    if (!sheet || tile < PICTURE_TILE) {
+    if (!sheet || !this.pictured) {
       pen.fillStyle = color;
       pen.fillRect(x, y, Math.max(size, 0.5), Math.max(size, 0.5));
       return;

@@ -141,6 +141,20 @@ def test_a_run_that_lands_while_the_dashboard_is_open_is_there_on_the_next_page(
         visitor.is_well()
 
 
+# Of each network that was drawn in training: its epochs, and how many of them had SI of their own.
+BOARDS_IN_TRAINING = """() => {
+  const runs = new Map();
+  for (const [id, {si}] of window.selvizBoards?.models ?? []) {
+    const [run, epoch] = id.split(" epoch ");
+    if (epoch === undefined || epoch < 0) continue;
+    const one = runs.get(run) ?? runs.set(run, {epochs: [], si: new Set()}).get(run);
+    one.epochs.push(Number(epoch));
+    one.si.add(si);
+  }
+  return [...runs.values()].map(({epochs, si}) => ({epochs, different: si.size}));
+}"""
+
+
 def test_an_empty_store_trains_the_demo_opens_with_its_first_run_and_stops_on_request(visit, tmp_path):
     with serving(tmp_path, SELVIZ_NO_DEMO="0") as address:
         visitor, other = visit().open(f"{address}/"), visit().open(f"{address}/network")
@@ -150,6 +164,11 @@ def test_an_empty_store_trains_the_demo_opens_with_its_first_run_and_stops_on_re
         for page in (visitor, other):  # both open by themselves
             page.tab.get_by_text("mnist-5k-cnn-a0", exact=False).first.wait_for(timeout=240_000)
         assert len(list(tmp_path.glob("runs/*/summary.json"))) >= 1
+        # Boards filled meanwhile: one network from random weights on, epoch by epoch; now the next one beside it.
+        filled = visitor.tab.evaluate(BOARDS_IN_TRAINING)
+        assert filled[0]["epochs"][0] == 0 and len(filled[0]["epochs"]) > 1
+        assert filled[0]["different"] == len(filled[0]["epochs"]), "SI changes from epoch to epoch"
+        visitor.tab.wait_for_function(f"({BOARDS_IN_TRAINING})().length > 1", timeout=240_000)
         visitor.settle().tab.get_by_test_id("stSidebar").get_by_role("button", name="Stop").click()
         for _ in range(300):
             if demo.status(tmp_path)["state"] == "stopped":

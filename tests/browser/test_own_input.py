@@ -57,7 +57,7 @@ def test_what_is_drawn_lights_the_board_and_what_is_wiped_out_does_not(visit, ad
     assert visitor.tab.evaluate(LIT)["lit"] == 0
 
 
-def test_dark_ink_on_a_light_ground_is_noticed_and_mended_on_request(visit, address):
+def test_a_light_picture_is_noticed_and_mended_on_request(visit, address):
     picture = np.full((80, 80), 255, dtype=np.uint8)
     picture[15:65, 36:44] = 0
     buffer = io.BytesIO()
@@ -67,7 +67,7 @@ def test_dark_ink_on_a_light_ground_is_noticed_and_mended_on_request(visit, addr
     visitor.tab.locator("input[type=file]").set_input_files(file)
     before = lights(visitor)
     visitor.sees("Unlike the images that it knows")
-    visitor.sees("inverted")
+    visitor.sees("bright")
     visitor.tab.get_by_text("Mend it").click()
     visitor.tab.wait_for_function(f"JSON.stringify(({LIT})().after) !== {str(before['after']).replace(' ', '')!r}")
     visitor.settle().is_well()
@@ -77,6 +77,7 @@ def test_a_picture_from_the_camera_lights_the_board(visit, address):
     visitor = visit()
     visitor.context.grant_permissions(["camera"])
     opened(visitor, f"{address}/network?input=camera")
+    visitor.tab.wait_for_function("document.querySelector('video')?.videoWidth > 0")
     visitor.tab.get_by_role("button", name="Take Photo").click()
     assert lights(visitor)["answer"]
     visitor.settle().is_well()

@@ -6,6 +6,7 @@ import html
 import streamlit as st
 
 from selviz.figures import colors
+from selviz.publishing.board import MAX_PICTURED
 from selviz.text import numbers, safe_text
 
 from ...board import answers
@@ -185,8 +186,11 @@ def ten_images(run: str, outcome: silencing.Outcome) -> None:
 
 def how_to_read(run: str) -> None:
     """Say what a tile is, and that one network is no evidence."""
-    small = len(reads.store().units(run)) <= PICTURED
-    tile = "A tile is a unit: the mean of the nine images that drive it most, framed" if small else "A tile is a unit,"
+    count = len(reads.store().units(run))
+    small = count <= PICTURED
+    room = "" if small else "where there is room, "
+    picture = f"A tile is a unit: {room}the mean of the nine images that drive it most, framed"
+    tile = picture if count <= MAX_PICTURED else "A tile is a unit,"
     network = "One small network, a" if small else "One network, a"
     st.caption(
         f"{tile} in the color of the class it prefers, the brighter the more selective. Click one to silence it, click "
