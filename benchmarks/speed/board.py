@@ -34,14 +34,15 @@ PAGES = ("", "lesson", "alpha", "network", "unit", "silence", "compare", "claims
 PATIENCE = 120_000  # milliseconds
 FIND = """const find = root => root.querySelector('.board-host')
   ?? [...root.querySelectorAll('*')].map(one => one.shadowRoot && find(one.shadowRoot)).find(Boolean);"""
-# Notes when the tile is dark, when a bar first moves, and when what the bars say is no estimate.
+# Notes when the tile is dark, when the bars first change (or the number above them, where the unit moves no class), and
+# when what they say is no estimate.
 WATCH = (
     """unit => {"""
     + FIND
     + """
   const {board} = find(document), times = window.boardTimes = {};
   let begun;
-  const bars = () => board.rows.innerText, before = bars(), index = board.indices(unit)[0];
+  const bars = () => board.outputs.innerText, before = bars(), index = board.indices(unit)[0];
   const was = board.silent.has(index);
   const look = () => {
     const now = performance.now() - begun;
@@ -94,9 +95,8 @@ def clicks(page: Page, address: str, run: str, units: list[str], repeats: int, c
     page.locator(".board-row").first.wait_for(timeout=PATIENCE)
     settled(page)
     times: dict[str, list[float]] = {"tile": [], "bar": [], "exact": [], "controls": []}
-    dice = random.Random(0)
-    for _ in range(repeats + 1):  # the first one loads what all need
-        unit = dice.choice(units)
+    random.Random(0).shuffle(units)  # each one once, as a result that was there before is kept
+    for _, unit in zip(range(repeats + 1), units):  # the first one loads what all need
         page.evaluate(WATCH, unit)
         begun = time.monotonic()
         page.mouse.click(*page.evaluate(TILE, unit))

@@ -248,7 +248,8 @@ class Board extends BoardOutputs {
     const pen = this.base.getContext("2d");
     for (const index of indices) {
       const {x, y, tile} = this.box(index);
-      pen.clearRect(x, y, tile, tile);
+      const [left, up, right, down] = this.edges(x, y, tile);
+      pen.clearRect(left, up, right - left, down - up);
       this.tile(pen, index, x, y, tile);
     }
     this.say(indices[0]);

@@ -96,7 +96,8 @@ class BoardPicture {
     this.pictured = this.columns.every(column => column.tile >= PICTURE_TILE);
     for (const column of this.columns) {
       column.rows = Math.ceil(column.count / column.across);
-      column.y = HEAD + Math.max(0, (room - column.rows * column.tile) / 2);
+      column.x = Math.round(column.x);
+      column.y = Math.round(HEAD + Math.max(0, (room - column.rows * column.tile) / 2));
     }
   }
 
@@ -272,6 +273,11 @@ class BoardPicture {
   tile(pen, index, x, y, tile) {
     const gap = tile >= 14 ? 3 : tile >= 8 ? 2 : tile >= 4 ? 1 : 0, size = tile - gap;
     if (this.silent.has(index)) return this.darkTile(pen, x, y, size);
+    const fill = color => {
+      const [left, up, right, down] = this.edges(x, y, tile);
+      pen.fillStyle = color;
+      pen.fillRect(left, up, Math.max(right - left - gap, 0.5), Math.max(down - up - gap, 0.5));
+    };
     const dead = this.preferred[index] < 0;
     if (dead) {
       pen.strokeStyle = this.plain;
@@ -282,17 +288,11 @@ class BoardPicture {
     const strength = this.strength(index), hue = this.hues[this.preferred[index]];
     if (this.values) {
       const value = Math.min(1, Math.max(-1, this.values[index] || 0));
-      pen.fillStyle = this.changes[Math.round(LEVELS + LEVELS * value)];
-      pen.fillRect(x, y, size, size);
-      return;
+      return fill(this.changes[Math.round(LEVELS + LEVELS * value)]);
     }
     const color = this.ramp(hue)[Math.round(LEVELS * strength)];
     const sheet = this.sprites.pictures, about = this.model.pictures;
-    if (!sheet || !this.pictured) {
-      pen.fillStyle = color;
-      pen.fillRect(x, y, Math.max(size, 0.5), Math.max(size, 0.5));
-      return;
-    }
+    if (!sheet || !this.pictured) return fill(color);
     const frame = Math.max(2, Math.round(size / 9)), inner = size - 2 * frame;
     pen.fillStyle = color;
     pen.fillRect(x, y, size, size);
@@ -301,6 +301,10 @@ class BoardPicture {
     pen.drawImage(sheet, index % about.across * about.size, Math.floor(index / about.across) * about.size,
       about.size, about.size, x + frame, y + frame, inner, inner);
     pen.globalAlpha = before;
+  }
+
+  edges(x, y, tile) {  // from pixel to pixel, as edges between pixels make small tiles a weave
+    return [x, y, x + tile, y + tile].map(end => Math.round(end * this.scale) / this.scale);
   }
 
   darkTile(pen, x, y, size) {
