@@ -65,6 +65,7 @@ LINEAR_STEPS = frozenset(
 )
 CURVED_STEPS = frozenset(
     "pow square sqrt rsqrt exp expm1 log log1p abs absolute reciprocal sinh cosh tan asinh log2 exp2 floor_divide "
-    "maximum minimum max min where masked_fill gt ge lt le eq ne heaviside relu_ lerp logaddexp addcmul softmin".split()
+    "maximum minimum max min where masked_fill gt ge lt le eq ne heaviside relu_ lerp logaddexp addcmul softmin "
+    "floor ceil round trunc frac ndtr erfc sinc log10".split()
 )
 LINEAR_MODULES = (nn.Identity, nn.Dropout)

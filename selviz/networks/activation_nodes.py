@@ -5,7 +5,9 @@ An activation function is one that torch has (`nn.ReLU`, `F.relu`, `x.clamp(min=
 single steps: a function of one value that works on each number alone, such as `x * torch.sigmoid(x)`. There the result
 is the unit, and not the gate inside, which only multiplies its own input. A sigmoid that scales another value (as in a
 squeeze-excitation block) is no unit layer; one that does more than that is. Of a gated linear unit (`a * sigmoid(b)`)
-the product is the unit. A maximum over pieces of a layer (maxout) is an activation function as well.
+the product is the unit, as a sigmoid is a gate and no unit. Of SwiGLU, GEGLU and ReGLU (`a * F.silu(b)`) the units are
+those of the activation function, as everywhere; the product is listed with the name by which it can be chosen. A
+maximum over pieces of a layer (maxout) is an activation function as well.
 """
 
 from collections.abc import Iterable, Mapping
@@ -32,7 +34,12 @@ PASSING = frozenset(
     "view reshape expand expand_as unsqueeze squeeze getitem contiguous identity add sub rsub mul div neg dropout "
     "flatten unflatten repeat to float clone".split()
 )
-UNKNOWN = frozenset("pow square exp expm1 abs log log1p sqrt sinh cosh tan reciprocal".split())
+UNKNOWN = frozenset(
+    "pow square exp expm1 abs log log1p log2 log10 exp2 sqrt sinh cosh tan reciprocal asinh floor ceil round trunc "
+    "frac heaviside logaddexp ndtr erfc sinc".split()
+)
+MOVES = frozenset("permute transpose movedim swapaxes interpolate".split())
+COMPARISONS = frozenset("gt ge lt le".split())
 # They make new values of the shape of another one, and read nothing of it.
 FILLED = frozenset("zeros_like ones_like full_like empty_like new_zeros new_ones new_full new_empty".split())
 BOUNDED = frozenset("relu6 clamp hardtanh tanh".split())  # of which people write their own gates
@@ -90,28 +97,31 @@ def find_activations(
     _own_modules(root, graph, nodes, relations, composites, absorbed)
     activations: dict[fx.Node, ActivationNode] = {}
     left_out: list[LeftOut] = []
+    listed: list[fx.Node] = []
     for node in nodes:
         if node in absorbed:
             continue
         if node in composites:
             entry = _composite(root, node, composites[node], shapes)
-            if reason := _written_gate(root, node, composites[node], relations, shapes, order):
+            reason, product = _written_gate(root, node, composites[node], relations, shapes, order)
+            if product is not None:
+                activations.setdefault(product, _gated(product))
+            if reason:
                 left_out.append(LeftOut(entry.name, reason))
             else:
                 activations[node] = entry
             continue
         name = _known(root, node)
         label = LABELS.get(name, name)
-        if name in BOUNDED and (reason := _written_gate(root, node, node.all_input_nodes[0], relations, shapes, order)):
-            left_out.append(LeftOut(_layer_name(root, node, name), reason))
-            continue
-        if name in GATES:
-            reason, product = _gate(root, node, relations, shapes, order)
-            if product is not None and product not in activations:
-                path = enclosing(product)[0]
-                activations[product] = ActivationNode(
-                    product, _joined(path, plain_name(called(product))), "gated", True
-                )
+        if name in GATES or name in BOUNDED:
+            if name in GATES:
+                reason, product = _gate(root, node, relations, shapes, order)
+            else:
+                straight = [other for other, way in relations[node.all_input_nodes[0]].items() if not way.curved]
+                source = min(straight, key=lambda other: order[other])
+                reason, product = _written_gate(root, node, source, relations, shapes, order)
+            if product is not None:
+                activations.setdefault(product, _gated(product))
             if reason:
                 left_out.append(LeftOut(_layer_name(root, node, name), reason))
                 continue
@@ -121,15 +131,18 @@ def find_activations(
         elif step_name(root, node) in ("softmax", "log_softmax") or _is_softmax(root, node):
             left_out.append(LeftOut(_layer_name(root, node, "softmax"), "weights that sum to 1, as in attention"))
         elif (pieces := _pieces(root, node, shapes)) is not None:
+            sources = [parent for parent in node.all_input_nodes if parent in relations]
+            alone = pieces == () and len(sources) == 1  # of a value and a constant
             activations[node] = ActivationNode(
-                node, _joined(enclosing(node)[0], plain_name(called(node))), "maximum", True, pieces
+                node,
+                _joined(enclosing(node)[0], plain_name(called(node))),
+                "minimum" if step_name(root, node) in ("min", "minimum") else "maximum",
+                _signed(root, node, min(relations[node], key=lambda other: order[other]), shapes) if alone else True,
+                pieces,
             )
-        elif _is_unknown(root, node):
-            left_out.append(
-                LeftOut(
-                    node.name, f"{step_name(root, node)} is not known as an activation function; --layers {node.name}"
-                )
-            )
+        elif (reason := _unknown(root, node, relations, shapes)) and node not in activations:
+            left_out.append(LeftOut(node.name, reason))
+            listed.append(node)
     for node in list(activations):
         if (power := _powered(root, node)) is not None and power in relations:
             entry = activations.pop(node)
@@ -138,11 +151,18 @@ def find_activations(
                 power, name, f"{entry.activation}, {plain_name(called(power))}", entry.signed
             )
             left_out = [other for other in left_out if other.name != power.name]
+    # What turned out to be a layer, or a factor of one, needs no word.
+    within = {node.name for node in listed if node in activations or any(user in activations for user in node.users)}
+    left_out = [other for other in left_out if other.name not in within]
     for node in graph.nodes:
         if node.op == "call_module" and isinstance(root.get_submodule(str(node.target)), RECURRENT):
             name = module_path(node)
             left_out.append(LeftOut(name, f"its activation functions lie inside one step; --layers {name}"))
     return sorted(activations.values(), key=lambda entry: order[entry.node]), left_out
+
+
+def _gated(product: fx.Node) -> ActivationNode:
+    return ActivationNode(product, _joined(enclosing(product)[0], plain_name(called(product))), "gated", True)
 
 
 # ----------------------------------------------------------------------------------------- functions of single numbers
@@ -211,11 +231,41 @@ def _composites(
                 if all(user in inside or user is node for user in inner.users):
                     absorbed.add(inner)
                     composites.pop(inner, None)
+    for node in nodes:
+        if node not in absorbed and node not in composites and (chain := _chain(root, node, relations)):
+            composites[chain[-1]] = node.all_input_nodes[0]
+            absorbed.update(chain[:-1])
     for node in list(composites):
         if (last := _scaled(root, node, relations)) is not node:
             composites[last] = composites.pop(node)
             absorbed.add(node)
     return composites, absorbed
+
+
+def _chain(root: nn.Module, node: fx.Node, relations: Mapping[fx.Node, Mapping[fx.Node, _Relation]]) -> list[fx.Node]:
+    """Return the steps, from this one on, of an activation function that is one step after another, as 1 / (1 +
+    exp(-x)); [] where fewer than two of them are curved.
+    """
+
+    def alone(step: fx.Node) -> bool:
+        parents = [parent for parent in step.all_input_nodes if parent in relations]
+        name = step_name(root, step)
+        curved = name in UNKNOWN and not _is_norm(root, step) and not _is_of_reduction(root, step)
+        return len(parents) == 1 and parents[0] in relations.get(step, ()) and (curved or name in LINEAR_STEPS)
+
+    def is_curved(step: fx.Node) -> bool:
+        name = step_name(root, step)
+        return name in UNKNOWN or (name == "div" and len(step.args) > 1 and step.args[1] in relations)
+
+    first = step_name(root, node)
+    if not alone(node) or not (first in UNKNOWN or (first in ("neg", "mul", "div") and len(node.users) == 1)):
+        return []
+    steps, ends = [node], [0] if is_curved(node) else []
+    while len(steps[-1].users) == 1 and alone(user := next(iter(steps[-1].users))):
+        steps.append(user)
+        if is_curved(user):
+            ends.append(len(steps) - 1)
+    return steps[: ends[-1] + 1] if len(ends) > 1 else []
 
 
 def _merges(name: str, parts: list[_Relation]) -> bool:
@@ -312,6 +362,7 @@ def _signed(root: nn.Module, node: fx.Node, source: fx.Node, shapes: Mapping[str
 
 
 NUMBERS = (-8.0, -3.5, -2.0, -1.0, -0.5, -0.1, 0.0, 0.1, 1.0, 3.0, 8.0)
+ZERO = NUMBERS.index(0.0)
 
 
 def _tried(
@@ -411,8 +462,9 @@ def _written_gate(
     relations: Mapping[fx.Node, Mapping[fx.Node, _Relation]],
     shapes: Mapping[str, tuple[int, ...]],
     order: Mapping[fx.Node, int],
-) -> str:
-    """Return why a function that rises from 0 to 1, such as relu6(x + 3) / 6, is a gate; "" if it is none.
+) -> tuple[str, fx.Node | None]:
+    """Return why a function that rises from 0 to 1, such as relu6(x + 3) / 6, is a gate ("" if it is none), and the
+    product that is a layer in its place.
 
     Only one that scales another value is left out: where it scales its own input, the product is the function.
     """
@@ -425,14 +477,17 @@ def _written_gate(
             break
         end = user
     reason, product = _gate(root, end, relations, shapes, order)
-    if not reason or product is not None:
-        return ""
-    tried = _tried(root, end, source, shapes)
+    tried = _tried(root, end, source, shapes) if reason else None
     if tried is None:
-        return ""
+        return "", None
     values = torch.stack([value.double() for value in tried])
+    if float(values.max()) > 1 + 1e-6:  # as of a * relu6(b + 3) / 6, where the 6 comes later
+        values = values / values.max()
+        if not bool(((values[ZERO] > 0.3) & (values[ZERO] < 0.7)).all()):
+            return "", None
     rising = bool((values.diff(dim=0) >= 0).all() and values.min() >= 0 and values.max() <= 1 + 1e-6)
-    return reason if rising and bool((values[0] < 0.05).all() and (values[-1] > 0.95).all()) else ""
+    is_gate = rising and bool((values[0] < 0.05).all() and (values[-1] > 0.95).all())
+    return (reason, product) if is_gate else ("", None)
 
 
 def _powered(root: nn.Module, node: fx.Node) -> fx.Node | None:
@@ -496,8 +551,10 @@ def _pieces(root: nn.Module, node: fx.Node, shapes: Mapping[str, tuple[int, ...]
         if step_name(root, source) != "max" or source.name in shapes:
             return None
         name = "max"
-    if name in ("maximum", "max") and source is node:
+    if name in ("maximum", "max", "minimum", "min") and source is node:
         tensors = [part for part in node.args if isinstance(part, fx.Node)]
+        if name in ("minimum", "min"):  # of two values it is one side of a pair such as MaxMin
+            return () if len(tensors) == 2 else None
         return () if len(tensors) == 2 or (name == "maximum" and tensors) else None
     if name not in ("amax", "max") or not source.args or not isinstance(value := source.args[0], fx.Node):
         return None
@@ -514,9 +571,44 @@ def _is_softmax(root: nn.Module, node: fx.Node) -> bool:
     )
 
 
-def _is_unknown(root: nn.Module, node: fx.Node) -> bool:
+def _unknown(
+    root: nn.Module,
+    node: fx.Node,
+    relations: Mapping[fx.Node, Mapping[fx.Node, _Relation]],
+    shapes: Mapping[str, tuple[int, ...]],
+) -> str:
+    """Return why a step that computes new numbers, and is no known activation function, is left out; "" for others."""
     name = step_name(root, node)
-    return name in UNKNOWN and not _is_norm(root, node) and not _is_of_reduction(root, node)
+    choose = f"--layers {node.name}"
+    if name in UNKNOWN and not _is_norm(root, node) and not _is_of_reduction(root, node):
+        return f"{name} is not known as an activation function; {choose}"
+    if name in COMPARISONS:
+        numbers = [user for user in node.users if step_name(root, user) in ("float", "to", "type_as", "where")]
+        if len(node.users) == len(numbers) == 1 and numbers[0].name in shapes:
+            return f"{name} is not known as an activation function; --layers {numbers[0].name}"
+    factors = [parent for parent in node.all_input_nodes if parent in relations]
+    if name != "mul" or not factors or any(shapes[factor.name] != shapes[node.name] for factor in factors):
+        return ""
+    if len(factors) == 1:
+        squared = len(node.args) > 1 and node.args[0] is node.args[1] and not _is_norm(root, node)
+        return f"a square is not known as an activation function; {choose}" if squared else ""
+    if any(_comes_from_gate(root, factor) for factor in factors):
+        return ""
+    known = [factor for factor in factors if _known(root, factor)]
+    if known:
+        return f"the product of an activation function, whose units are a layer, and another value; {choose}"
+    return f"a product of two values is not known as an activation function; {choose}"
+
+
+def _comes_from_gate(root: nn.Module, node: fx.Node) -> bool:
+    """Return whether a value is a sigmoid or a softmax, moved or scaled by numbers."""
+    while True:
+        name = step_name(root, node)
+        if name in (*GATES, *BOUNDED, "softmax", "log_softmax") or _is_softmax(root, node):
+            return True
+        if name not in PASSING | MOVES or len(node.all_input_nodes) != 1:
+            return False
+        node = node.all_input_nodes[0]
 
 
 def _layer_name(root: nn.Module, node: fx.Node, function: str) -> str:

@@ -119,7 +119,10 @@ class Axes:
         if not self.tried:
             return None
         mixed = self.mixed(node, batch)
-        return mixed if mixed is not None else (axis,) if plain and certain is not False else None
+        if mixed is not None:
+            return mixed
+        wide = [size for size in self.one[node.name][1:] if size > 1]
+        return (axis,) if plain and certain is not False and len(wide) < 2 else None  # no guess among several
 
     # ------------------------------------------------------------------------------------------------------ reading off
 

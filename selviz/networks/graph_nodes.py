@@ -28,6 +28,7 @@ SHARING = frozenset(
     "dropout identity as_strided unfold split_with_sizes tensor_split hsplit vsplit numpy_T alias ravel getattr "
     "broadcast_to swapdims".split()
 )
+SPLITTING = ("chunk", "split", "unbind", "split_with_sizes", "tensor_split", "hsplit", "vsplit")
 SEVERAL = ("topk", "max", "min", "sort", "kthvalue", "median", "mode", "cummax", "cummin")
 SHARING_MODULES = (nn.Identity, nn.Flatten, nn.Unflatten, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
@@ -45,7 +46,7 @@ def plain_name(name: str) -> str:
     """Return one name for the ways in which torch writes a step: `mul` for `__rmul__`, `mul_`, `imul`, `multiply`."""
     name = SAME_STEP.get(name, name)
     if not name.startswith("__"):
-        name = name.rstrip("_")
+        name = name.removeprefix("special_").rstrip("_")  # of torch.special
     return SAME_STEP.get(name, name)
 
 
@@ -158,12 +159,23 @@ def out_of_place(root: nn.Module, graph: fx.Graph) -> None:
             _dropout_as_module(root, graph, node)
         elif _made_out_of_place(root, node) and isinstance(source := node.args[0] if node.args else None, fx.Node):
             for other in shared.get(source, {source}) - {source, node}:
+                if _other_part(source, other):
+                    continue
                 if any(order.get(user, 0) > order[node] for user in other.users):
                     raise SelvizError(
                         f"The step {node.name} writes into a part of the value {other.name}, which is read again later."
                     )
             latest.update({old: node for old, new in latest.items() if new is source})
             latest[source] = node
+
+
+def _other_part(one: fx.Node, other: fx.Node) -> bool:
+    """Return whether two nodes are different parts of a value that was split: what is written into one stays in it."""
+    if not all(called(node) == "getitem" and isinstance(node.args[1], int) for node in (one, other)):
+        return False
+    whole = one.args[0]
+    split = isinstance(whole, fx.Node) and whole is other.args[0] and called(whole) in SPLITTING
+    return split and bool(one.args[1] != other.args[1])
 
 
 def shares(root: nn.Module, node: fx.Node) -> bool:
@@ -222,6 +234,8 @@ def contiguous_where_needed(graph: fx.Graph) -> None:
     """
     for node in list(graph.nodes):
         name = called(node)
+        if node.target is getattr and node.args[1:] == ("data",):
+            node.op, node.target, node.args = "call_method", "detach", node.args[:1]
         if node.op == "call_method" and name == "view" and not any(isinstance(a, torch.dtype) for a in node.args):
             node.target = "reshape"
         elif node.op == "call_method" and name == "view_as":

@@ -98,7 +98,8 @@ def find_head(value: object, classes: int | None = None, key: str = "", made_by:
         ((keys, part),) = fitting.items()
         return _head(keys, part, classes, made_by)
     if fitting:
-        choice = ".".join(map(str, next(iter(fitting))))
+        likely = [keys for keys, part in fitting.items() if part.shape[-1] == classes] or list(fitting)
+        choice = ".".join(map(str, likely[0]))
         raise SelvizError(
             f"The network returns {len(fitting)} tensors that may be logits: {_listed(fitting)}; say which: "
             f"--logits {choice}"
@@ -159,7 +160,8 @@ def _tensors(value: object, keys: tuple[str | int, ...] = ()) -> dict[tuple[str 
 
 def _one_position(value: Tensor) -> str:
     """Return what to write where the logits have axes of one position, as those of a last 1 x 1 convolution."""
-    return "; let it return them with .flatten(1)" if value.dim() > 2 and value.shape[2:].numel() == 1 else ""
+    one = value.dim() > 2 and value[0].numel() == max(value.shape[1:])
+    return "; let it return them with .flatten(1)" if one else ""
 
 
 def _by_key(value: object) -> bool:

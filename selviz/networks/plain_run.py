@@ -9,6 +9,7 @@ Modules are watched with forward hooks, single steps (F.relu, x * y) with a Torc
 torch in eager execution. Nothing here knows the traced graph: a step is known by its module, its name and its number.
 """
 
+import copy
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ from torch.utils._pytree import tree_leaves
 from selviz.networks.graph_nodes import plain_name
 
 ENDINGS = ("softmax", "sigmoid")  # functions that make probabilities of logits
+INTERNALS = frozenset(vars(nn.Module()))
+KEEPABLE = (bool, int, float, str, tuple, list, dict, set, Tensor)
 KEEPING = frozenset("squeeze flatten view reshape contiguous dropout unsqueeze clone float to".split())
 
 
@@ -48,6 +51,21 @@ class PlainRun:
         self.model = model.eval()
         self._paths = {module: path for path, module in reversed(list(model.named_modules())) if path}
         self.made_by: dict[int, str] = {}
+        self._attributes = _attributes(model)
+
+    def kept_values(self) -> list[str]:
+        """Return the attributes of modules that are others than before the first pass, such as a cache's."""
+        now = _attributes(self.model)
+        changed = [key for key in now if not _same(now[key], self._attributes.get(key))]
+        return [".".join(part for part in (self._paths.get(module, ""), name) if part) for module, name in changed]
+
+    def forget(self) -> None:
+        """Give modules the attributes that they had before the first pass."""
+        for module, name in list(_attributes(self.model)):
+            if (module, name) not in self._attributes:
+                delattr(module, name)
+        for (module, name), value in self._attributes.items():
+            setattr(module, name, copy.copy(value) if isinstance(value, list | dict | set) else value)
 
     def __call__(self, inputs: Tensor, look: Look | None = None) -> object:
         """Return what the network returns for inputs [N, C, H, W]; `made_by` says how its tensors came up."""
@@ -63,6 +81,26 @@ class PlainRun:
         ids |= {id(tensor) for tensor in _parts(value)}
         self.made_by = {key: name for key, name in mode.endings.items() if key in ids}
         return value
+
+
+def _attributes(model: nn.Module) -> dict[tuple[nn.Module, str], object]:
+    """Return what modules keep in attributes of their own, but for parameters, buffers and parts; containers copied."""
+    kept: dict[tuple[nn.Module, str], object] = {}
+    for module in model.modules():
+        for name, value in vars(module).items():
+            if name not in INTERNALS and (value is None or isinstance(value, KEEPABLE)):
+                kept[module, name] = copy.copy(value) if isinstance(value, list | dict | set) else value
+    return kept
+
+
+def _same(one: object, other: object) -> bool:
+    if one is other:
+        return True
+    if isinstance(one, Tensor) or isinstance(other, Tensor) or type(one) is not type(other):
+        return False
+    if isinstance(one, list | dict | set) and isinstance(other, list | dict | set):
+        return len(one) == len(other)
+    return one == other
 
 
 def _parts(value: object) -> Iterator[Tensor]:

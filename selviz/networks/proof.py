@@ -8,6 +8,7 @@ the logits, every unit layer's activations in batches of 1, 2, 3 and 7 images in
 unit of each layer clamped. A difference is one sentence, and no import.
 """
 
+import copy
 import pickle
 import random
 import re
@@ -31,6 +32,7 @@ from selviz.networks.unit_network import UnitNetwork
 
 IMAGES = 7
 TOLERANCE = 1e-3  # of the largest value: other kernels may run in another order
+ROUNDING = 5e-5  # of the largest logit: what is more than this in single precision is looked at in double precision
 REPEATED = 1e-6  # where the same images pass again in the same batch
 BATCHES = ((6, 5, 4, 3, 2, 1, 0), (2, 5, 1), (4, 0), (3,))
 SECONDS = 30.0  # after which the layers that are left are clamped together
@@ -38,6 +40,18 @@ SECONDS = 30.0  # after which the layers that are left are clamped together
 
 class Different(Untraceable):
     """The traced network computes something else than the network itself."""
+
+
+class Unseen(SelvizError):
+    """Values of unit `layers` do not come up while the network runs plainly, so they cannot be proven."""
+
+    def __init__(self, layers: Sequence[str]):
+        names, several = ", ".join(layers[:3]), len(layers) > 1
+        super().__init__(
+            f"The layer{'s' if several else ''} {names} of the traced network {'have' if several else 'has'} values "
+            "that do not come up in the network itself; choose other layers: --layers NAME"
+        )
+        self.layers = tuple(layers)
 
 
 def plain_logits(run: PlainRun, head: Head, inputs: Tensor) -> Tensor:
@@ -103,6 +117,16 @@ def steady_logits(run: PlainRun, head: Head, inputs: Tensor) -> Tensor:
                 f"The network changes its own {name} each time it runs in evaluation mode, so its outputs depend on "
                 "what it saw before."
             )
+    if kept := run.kept_values():
+        run.forget()
+        first = plain_logits(run, head, inputs[:1])
+        run.forget()
+        plain_logits(run, head, inputs)
+        if _off(first, logits[:1], logits) > TOLERANCE:
+            raise SelvizError(
+                f"The network keeps {kept[0]} of the first images that it sees, so its outputs depend on what it saw "
+                "before."
+            )
     for batch in (*[(image,) for image in range(min(len(inputs), IMAGES))], *_batches(len(inputs))):
         part = plain_logits(run, head, inputs[list(batch)])
         if part.shape != (len(batch), logits.shape[1]):
@@ -111,7 +135,8 @@ def steady_logits(run: PlainRun, head: Head, inputs: Tensor) -> Tensor:
                 f"{list(part.shape)}, not {[len(batch), logits.shape[1]]}; x.squeeze() without an axis does that: "
                 "write x.flatten(1)."
             )
-        if _off(part, logits[list(batch)], logits) > TOLERANCE:
+        off = _off(part, logits[list(batch)], logits)
+        if off > TOLERANCE or (off > ROUNDING and _depends_in_double(run, head, inputs, list(batch))):
             step = _first_difference(run, inputs, inputs[:1])
             raise SelvizError(
                 f"The network's output for an image depends on the other images of its batch{step}, as with batch "
@@ -119,6 +144,16 @@ def steady_logits(run: PlainRun, head: Head, inputs: Tensor) -> Tensor:
                 "for an image would be true in one batch alone."
             )
     return logits
+
+
+def _depends_in_double(run: PlainRun, head: Head, inputs: Tensor, batch: list[int]) -> bool:
+    """Return whether logits of a batch are others than alone in double precision, where rounding is no reason."""
+    try:
+        exact = PlainRun(copy.deepcopy(run.model).double())
+        logits = head.logits(exact(inputs.double()))
+        return _off(head.logits(exact(inputs[batch].double())), logits[batch], logits) > ROUNDING / 10
+    except Exception:  # somebody else's code may know single precision alone
+        return False
 
 
 def _random_states() -> tuple[bytes, object, bytes]:
@@ -138,7 +173,7 @@ def prove(
     """Hold a network that was read back against the plain one, on at most IMAGES of the inputs [N, C, H, W].
 
     `expected` are the plain network's logits [N, C], `outputs` those that were chosen of them. SelvizError for the
-    first difference.
+    first difference; `Unseen` names layers that cannot be compared.
     """
     inputs, expected = inputs[:IMAGES], chosen_outputs(expected[:IMAGES], outputs)
     with torch.no_grad():
@@ -236,14 +271,11 @@ def _steps(run: PlainRun, traced: Traced, network: UnitNetwork, inputs: Tensor) 
                 near[name].insert(0, step)
 
     run(inputs, look)
+    if unseen := [name for name in layers if name not in steps and not near[name]]:
+        raise Unseen(unseen)
     for name in layers:
         if name not in steps:
             free = [step for step in near[name] if step not in steps.values()] or near[name]
-            if not free:
-                raise SelvizError(
-                    f"The layer {name} of the traced network has values that do not come up in the network itself; "
-                    "choose other layers: --layers NAME"
-                )
             steps[name] = free[0]
     return steps
 

@@ -37,7 +37,7 @@ from selviz.networks.graph_nodes import (
 )
 from selviz.networks.heads import Head, Reader, find_head, with_head
 from selviz.networks.memory_steps import masked_writes_as_fills, strides_as_lookups
-from selviz.networks.unit_layers import Source, UnitLayer, find_layers
+from selviz.networks.unit_layers import Source, UnitLayer, find_layers, with_depths
 
 WAYS = ("fx", "export")
 LENGTH = builtins.len
@@ -59,6 +59,10 @@ KEPT_WHOLE = {
 
 class Untraceable(SelvizError):
     """The network's code cannot be followed, or does something that a graph cannot hold."""
+
+
+class KeptWhole(Untraceable):
+    """The network's code holds something that torch.export does not look into, which the message names."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -310,7 +314,7 @@ def _by_export(model: nn.Module, example: Tensor, reader: Reader) -> tuple[nn.Mo
         torch.backends.mha.set_fastpath_enabled(fused)
     graph = copy.deepcopy(program.graph_module.graph)
     if kept := next((node for node in graph.nodes if isinstance(node.target, HigherOrderOperator)), None):
-        raise Untraceable(
+        raise KeptWhole(
             f"The network {type(model).__name__} cannot be traced: it holds {KEPT_WHOLE.get(called(kept), 'a step')}, "
             f"which torch.export keeps whole ({called(kept)})."
         )
@@ -434,3 +438,10 @@ def with_chosen_outputs(traced: Traced, outputs: Sequence[int]) -> Traced:
         node = graph.call_function(operator.getitem, (end.args[0], (slice(None), list(outputs))))
     end.args = (node,)
     return replace(traced, graph=graph, shapes={**traced.shapes, node.name: (1, len(outputs))})
+
+
+def without_layers(traced: Traced, names: Sequence[str], reason: str) -> Traced:
+    """Return the same network without these unit layers, listed as left out for this reason."""
+    layers = with_depths([layer for layer in traced.layers if layer.name not in names])
+    left_out = (*traced.left_out, *(LeftOut(name, reason) for name in names))
+    return replace(traced, layers=layers, left_out=left_out)

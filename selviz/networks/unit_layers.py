@@ -16,7 +16,7 @@ from torch import Tensor, fx, nn
 from selviz.errors import SelvizError, unknown
 from selviz.networks.activation_nodes import ActivationNode, LeftOut, find_activations, unique_names
 from selviz.networks.axes import Axes, BatchAxis, batch_and_units_first
-from selviz.networks.graph_nodes import called, enclosing, enclosing_calls, module_path, result, step_name
+from selviz.networks.graph_nodes import HEAD_STEP, called, enclosing, enclosing_calls, module_path, result, step_name
 
 SQUEEZE_CLASSES = ("SqueezeExcitation", "SqueezeExcite", "SEModule", "SELayer", "EffectiveSEModule", "SqueezeExcite2d")
 
@@ -105,6 +105,13 @@ def find_layers(
     classes = one[result(graph).name][-1]
     names = unique_names(entry.name for entry in activations)
     candidates = [replace(entry, name=name) for entry, name in zip(activations, names)]
+    # A layer of the same name as a step would be chosen by it.
+    left_out = [
+        LeftOut(entry.name, entry.reason.rpartition("; --layers ")[0])
+        if "; --layers " in entry.reason and entry.reason.rpartition("; --layers ")[2] in names
+        else entry
+        for entry in left_out
+    ]
     placed_at: dict[str, tuple[BatchAxis, tuple[int, ...]]] = {}
     usable = []
     for entry in candidates:
@@ -301,12 +308,15 @@ def _is_output(root: nn.Module, node: fx.Node) -> bool:
     seen, ahead = set(), [node]
     while ahead:
         for user in ahead.pop().users:
-            if user in seen or user.op == "output":
+            if user in seen or user.op == "output" or HEAD_STEP in user.meta:
                 continue
             if user.op == "call_module":
                 harmless = isinstance(root.get_submodule(str(user.target)), HARMLESS)
             else:
-                harmless = step_name(root, user) in HARMLESS_NAMES
+                name, parts = step_name(root, user), [*user.args, *user.kwargs.values()]
+                scaled = name in ("mul", "div", "add", "sub") and len(user.all_input_nodes) == 1
+                scaled = scaled and sum(isinstance(part, fx.Node) for part in parts) == 1
+                harmless = scaled or name in HARMLESS_NAMES
             if not harmless:
                 return False
             seen.add(user)

@@ -138,7 +138,10 @@ class UnitNetwork:
         other._modules, other._lock = {}, threading.Lock()
         other.root, other.graph = graph_surgery.folded(self.root, self.graph, {layer.node for layer in self.layers})
         device = devices.chosen() if device is None else device
-        other.root = other.root.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
+        other.root = other.root.to(device).eval().requires_grad_(False)
+        for part in (*other.root.parameters(), *other.root.buffers()):
+            if part.dim() == 4:  # kernels of images; those of volumes have five axes
+                part.data = part.data.contiguous(memory_format=torch.channels_last)
         other.observer = other.graph_module(graph_surgery.observing(other.graph, self.layers)).eval()
         return other
 

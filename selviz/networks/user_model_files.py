@@ -11,6 +11,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -41,6 +42,13 @@ def unwrapped(model: object, maker: str) -> nn.Module:
         model = getattr(model, WRAPPERS[type(model).__name__])
     if not isinstance(model, nn.Module):
         raise SelvizError(f"{maker} gives a {type(model).__name__}; it must return a torch.nn.Module.")
+    try:
+        model.eval()
+    except NotImplementedError:  # its modes were settled when it was exported
+        raise SelvizError(
+            f"{maker} gives a program of torch.export, which has no Python code to follow; return the nn.Module that "
+            "it was made from, and give its weights with --checkpoint."
+        ) from None
     for path, part in list(model.named_modules()):
         where = f"{maker} gives a network" if not path else f"{path} in the network of {maker}"
         if isinstance(part, torch.jit.ScriptModule):
@@ -95,13 +103,34 @@ def factory(spec: str) -> Callable[[int, int], nn.Module]:
 
 
 @contextlib.contextmanager
+def _plain_functions() -> Iterator[None]:
+    """Let torch.jit.script and torch.compile leave functions as they are: compiled ones have no steps to follow."""
+    script, compiled = torch.jit.script, torch.compile
+
+    def plain_script(*args: Any, **kwargs: Any) -> Any:
+        return args[0] if args and inspect.isfunction(args[0]) else script(*args, **kwargs)
+
+    def plain_compiled(*args: Any, **kwargs: Any) -> Any:
+        if not args and kwargs.get("model") is None:  # as a decorator with settings
+            return lambda function: plain_compiled(function, **kwargs)
+        return args[0] if args and inspect.isfunction(args[0]) else compiled(*args, **kwargs)
+
+    torch.jit.script, torch.compile = plain_script, plain_compiled
+    try:
+        yield
+    finally:
+        torch.jit.script, torch.compile = script, compiled
+
+
+@contextlib.contextmanager
 def _running(path: Path, what: str) -> Iterator[None]:
     """Let the user's code inside find files beside it; what it raises becomes a sentence that names its line."""
     sys.path.insert(0, str(path.parent))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            yield
+            with _plain_functions():
+                yield
     except (Exception, SystemExit) as error:
         place = fault(error, path)
         reason = first_line(error) if str(error).strip() else ""

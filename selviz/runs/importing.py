@@ -26,7 +26,7 @@ from selviz.networks.heads import Head, chosen_outputs, find_head
 from selviz.networks.hooked_network import WatchedNetwork
 from selviz.networks.plain_parameters import with_plain_parameters
 from selviz.networks.plain_run import PlainRun
-from selviz.networks.proof import IMAGES, Different, plain_value, prove, prove_watched, steady_logits
+from selviz.networks.proof import IMAGES, Different, Unseen, plain_value, prove, prove_watched, steady_logits
 from selviz.networks.unit_network import UnitNetwork
 from selviz.runs.load import load_dataset
 from selviz.runs.stages import capture_stage, provenance, summarise, write_training
@@ -39,6 +39,7 @@ from selviz.system.progress import ProgressEvent, Report, silent
 from selviz.training.checkpoints import EpochRow
 
 PROBES = IMAGES + 1  # images on which what is stored must be what the network itself gives
+UNSEEN = "its values do not come up while the network runs plainly, so they cannot be proven"
 Factory = Callable[[int, int], nn.Module]
 
 
@@ -256,22 +257,38 @@ def read_proven(
     """
     errors: list[SelvizError] = []
     model = with_plain_parameters(run.model)
+    partly: list[tuple[str, tracing.Traced, Unseen]] = []
+
+    def proven(traced: tracing.Traced, way: str) -> ReadNetwork:
+        document, tensors = graph_format.graph_document(traced), graph_format.tensors_of(traced)
+        network = _read_back(document, tensors, inputs[:1])
+        prove(run, head, traced, network, inputs, expected, outputs)
+        return ReadNetwork(network, document, tensors, way, head.sentence(), traced.left_out)
+
     for way in tracing.WAYS:
         try:
             traced = tracing.trace(model, inputs[:1], way, layers, head)
             traced = tracing.with_chosen_outputs(traced, outputs)
-            document, tensors = graph_format.graph_document(traced), graph_format.tensors_of(traced)
-            network = _read_back(document, tensors, inputs[:1])
-            prove(run, head, traced, network, inputs, expected, outputs)
-            return ReadNetwork(network, document, tensors, way, head.sentence(), traced.left_out)
+            return proven(traced, way)
+        except Unseen as error:
+            errors.append(error)
+            partly.append((way, traced, error))
         except SelvizError as error:
             errors.append(error)
         except Exception as error:  # a graph of somebody else's code may hold anything
             reason = f"{type(error).__name__}, {first_line(error)[:200]}".rstrip(".")
             kind = type(run.model).__name__
             errors.append(tracing.Untraceable(f"The network {kind} cannot be traced ({reason})."))
+    for way, traced, unseen in [] if layers else partly:  # layers that nobody named may be left out
+        if len(unseen.layers) < len(traced.layers):
+            try:
+                return proven(tracing.without_layers(traced, unseen.layers, UNSEEN), way)
+            except SelvizError as error:
+                errors.append(error)
     kinds = (tracing.Untraceable, Different)  # what is no matter of tracing comes first, then what names a line
     first = next((error for kind in kinds for error in errors if not isinstance(error, kind)), errors[0])
+    if isinstance(first, Unseen):  # a step that torch.export names may be why
+        first = next((error for error in errors if isinstance(error, tracing.KeptWhole)), first)
     untraceable = isinstance(first, tracing.Untraceable)
     if not untraceable and not isinstance(first, graph_format.Unstorable):
         raise first

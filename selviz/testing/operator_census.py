@@ -4,7 +4,7 @@ Prints one JSON document, {"functions", "methods", "aten", "modules", "untraced"
 that have it; `selviz/networks/graph_operators.py` holds the reviewed list, and a test asks that it covers what is
 printed here. The networks: a small member of each family of torchvision and timm, and selviz's own. They are traced in
 both ways on the meta device, so no weight is drawn and nothing is computed. All of timm takes half an hour or more;
---only NAME,NAME takes a few.
+--part 1/4 takes each fourth of them, --only NAME,NAME a few. What the reviewed list does not have is "unreviewed".
 """
 
 import argparse
@@ -12,13 +12,15 @@ import json
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import fx, nn
 
 from selviz.errors import SelvizError
 from selviz.networks import models, tracing
+from selviz.networks.graph_operators import OPERATORS, REVIEWED_MODULES, TRACED_MODULES, allowed
 
 SIDES = (224, 256, 32)  # pixels of the images that are tried, one after the other
 SMALL = (
@@ -130,6 +132,19 @@ def census(names: list[str]) -> dict[str, dict[str, int] | dict[str, str]]:
     return {kind: dict(sorted(counter.items())) for kind, counter in counts.items()} | {"untraced": untraced}
 
 
+def with_unreviewed(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return a census with the names that no stored network may have, because nobody has reviewed them."""
+    names = {plain_operator(kind, name) for kind in ("functions", "methods", "aten") for name in found[kind]}
+    unreviewed = sorted(name for name in names if not allowed(name) and name not in OPERATORS)
+    modules = sorted(set(found["modules"]) - {*TRACED_MODULES, *REVIEWED_MODULES})
+    return {**found, "unreviewed": {"steps": unreviewed, "modules": modules}}
+
+
+def plain_operator(kind: str, name: str) -> str:
+    """Return the plain name that the reviewed list has for an operator: conv2d for torch.conv2d and conv2d.default."""
+    return name.partition(".")[0] if kind == "aten" else name.rpartition(".")[2]
+
+
 def trace_one(name: str, way: str) -> tuple[tracing.Traced | None, str]:
     """Return a network as traced one way, and why it could not be."""
     reason = ""
@@ -148,10 +163,12 @@ def trace_one(name: str, way: str) -> tuple[tracing.Traced | None, str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", help="networks such as torchvision:resnet18,timm:vit_tiny_patch16_224,cnn")
+    parser.add_argument("--part", default="1/1", help="such as 2/4: the second of four parts")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     names = arguments.only.split(",") if arguments.only else list(networks().values())
-    print(json.dumps(census(names), indent=1))
+    part, parts = map(int, arguments.part.split("/"))
+    print(json.dumps(with_unreviewed(census(names[part - 1 :: parts])), indent=1))
 
 
 if __name__ == "__main__":
