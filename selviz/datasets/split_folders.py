@@ -28,6 +28,9 @@ RANKS = {
     "validation": 2,
     "dev": 2,
 }
+# Folders of images, and of what is said of each, as data sets for detection and segmentation have them.
+IMAGES = ("image", "images", "img", "imgs", "jpegimages", "photos", "pictures")
+SAID = ("label", "labels", "annotation", "annotations", "annots", "mask", "masks", "segmentations", "boxes")
 ENDINGS = "(set|data|images|imgs|split)?"
 SHOWN = 6  # folders that an error names
 ASK = "say which: --train-folder NAME --test-folder NAME"
@@ -56,6 +59,7 @@ def read_layout(root: Path, train_folder: str = "", test_folder: str = "") -> La
     roles = {name: role for name, role in parts.items() if role}
     if not roles:
         # A class may be called train, and then its siblings are classes too.
+        _check_not_parts_of_classes(root, names)
         _check_not_parts(root, names, classes)
         return Layout(None, None)
     with_images = [name for name in names if name not in parts and _has_images(root / name)]
@@ -155,6 +159,26 @@ def _check_not_parts(root: Path, names: Sequence[str], classes: dict[str, tuple[
         )
     if len(names) == 1 and len(folders_in(root / names[0])) > 1 and not _images_in(root / names[0]):
         raise SelvizError(f"{root} holds one folder alone, {names[0]}/; give that one: folder:{root / names[0]}")
+
+
+def _check_not_parts_of_classes(root: Path, names: Sequence[str]) -> None:
+    """Raise SelvizError where class folders hold the parts, or the folders are of images and what is said of them."""
+    inner = {name: [part for part in folders_with_images(root / name) if role_of(part)] for name in names}
+    roles = {role_of(part) for parts in inner.values() for part in parts}
+    if len(names) > 1 and "train" in roles and len(roles) > 1:
+        examples = [f"{name}/{part}" for name, parts in inner.items() for part in parts]
+        raise SelvizError(
+            f"{root} holds the parts of the data set inside its class folders: {_listed(examples)}; turn them round, a "
+            "train/ and a test/ that hold the class folders, or say --test-folder . to look at all of their images."
+        )
+    pictures = [name for name in names if name.lower() in IMAGES]
+    if pictures and len(names) > 1 and all(name.lower() in (*IMAGES, *SAID) for name in names):
+        said = [name for name in names if name not in pictures]
+        raise SelvizError(
+            f"{root} holds {_listed(pictures)} and {_listed(said)}, which are no classes: selviz takes an image's "
+            "class from its folder; put the images into a folder for each class, or say --test-folder . if these are "
+            "the classes."
+        )
 
 
 def _check_same_classes(root: Path, roles: Iterable[str], classes: dict[str, tuple[str, ...]]) -> None:

@@ -244,3 +244,18 @@ def test_a_bitmap_of_16_bits_for_all_colors_has_no_more_than_8_a_channel(tmp_pat
     dataset = datasets.load(f"folder:{tmp_path / 'images'}")
     assert [int(value) for value in dataset.eval_pixels[0, :, 0, 0]] == [255, 0, 0]
     assert "more than 8 bits" not in dataset.origin["transform"]
+
+
+@pytest.mark.parametrize(
+    ("tree", "sentence"),
+    [
+        ({"cat/train": 3, "cat/test": 2, "dog/train": 3, "dog/test": 2}, "class folders: cat/test/, cat/train/"),
+        ({"cat/Training": 3, "dog/Training": 3, "dog/val": 2}, "inside its class folders: cat/Training/"),
+        ({"images": 3, "labels": 0}, "holds images/ and labels/, which are no classes"),
+        ({"IMG": 3, "masks": 3}, "holds IMG/ and masks/, which are no classes"),
+    ],
+)  # fmt: skip
+def test_parts_inside_classes_and_folders_of_annotations_are_said_to_be_what_they_are(tmp_path, tree, sentence):
+    root = root_of(tmp_path, tree)
+    with pytest.raises(SelvizError, match=sentence):
+        datasets.load(f"folder:{root}")
