@@ -29,7 +29,8 @@ html .stMainBlockContainer h3 {{font-size: 1.25rem; padding: .1rem 0}}
   [data-testid=stWidgetLabel], [data-testid=stTooltipHoverTarget]) :is(p, span, div) {{color: inherit !important}}
 [data-testid=stNavSectionHeader] {{color: inherit !important; opacity: .84}}
 [data-testid=stButtonGroup] p, [data-testid=stSliderThumbValue] {{color: light-dark(#1d4f7c, #9ed2f7) !important}}
-[data-testid=stMain], [data-testid=stSidebarContent] {{scrollbar-gutter: stable}}
+[data-testid=stMain], html [data-testid=stSidebarContent] {{scrollbar-gutter: stable}}
+html [data-testid=stSidebarContent] {{padding-inline: 20px}}
 [data-testid=stSidebarContent]:not(:has([data-testid=stSidebarNav])) {{visibility: hidden}}
 {ROOM}
 [data-testid=stMetricDelta] {{color: inherit !important; opacity: .84}}
@@ -65,13 +66,21 @@ html [data-testid=stButtonGroup] button {{min-height: 2.5rem}}
 .selviz-facts th {{font-weight: 600; min-width: 9rem}}
 :is(.st-key-browser-script, .st-key-board-answers, [class*="st-key-board-model-"]) {{position: absolute; height: 0;
   overflow: hidden}}
+[data-testid=stHorizontalBlock]:has(> [data-testid=stElementContainer] [data-testid=stSkeleton]) {{
+  visibility: hidden}}
 .st-key-silence-head {{min-height: 2.6rem}}
-.st-key-silence-board {{min-height: 300px}}
-.st-key-network-board {{min-height: 374px}}
+:is(.st-key-silence-choice, .st-key-silence-rules) {{min-height: 4.25rem}}
+.st-key-silence-board {{min-height: 316px}}
+.st-key-silence-result {{min-height: 172px}}
+.st-key-network-board {{min-height: 390px}}
+:is(.st-key-link-baseline, .st-key-link-with) {{min-height: 4.25rem}}
+.st-key-link-query {{min-height: 16rem}}
 :is(.st-key-start-controls, .st-key-network-light) {{min-height: 4.25rem}}
 .st-key-network-filters {{min-height: 5.25rem}}
 .st-key-start-controls [data-testid=stHorizontalBlock] {{min-height: 4.25rem}}
 .st-key-perturbed-choice {{min-height: 4.25rem}}
+.st-key-perturbed-strip {{container-type: inline-size; width: 100%}}
+.st-key-perturbed-strip > * {{min-height: calc(3 * max(4.6rem, min(9rem, (100cqi - 6.4rem) / 8 - .6rem)) + 3.3rem)}}
 .stApp:not(:has([data-testid=stMain] [data-testid=stElementContainer] > :not([data-testid=stSkeleton]))) {{
   visibility: hidden}}
 [class*="st-key-board"] [data-testid=stBidiComponentRegular] {{min-height: 0}}

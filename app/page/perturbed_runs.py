@@ -126,7 +126,8 @@ def _strip(run: str, kind: str, name: str, level: float, first: int) -> None:
             alt = html.escape(f"image {first + number}, {what}, class {names[labels[number]]}", quote=True)
             row.append(f"<div><img alt='{alt}' src='{picture}'>{words}</div>")
     cells = "".join(f"<div>{row[0]}</div>{''.join(row[1:])}" for row in rows)
-    st.html(f"{STRIP}<div class='selviz-strip' tabindex='0' style='--n: {len(labels)}'>{cells}</div>")
+    with st.container(key="perturbed-strip"):
+        st.html(f"{STRIP}<div class='selviz-strip' tabindex='0' style='--n: {len(labels)}'>{cells}</div>")
     scale = (
         f"scaled so that {level:g} of 255 is black or white"
         if kind == "attack"

@@ -21,10 +21,10 @@ CLOSER = {"flips": "Images that changed sides", "classes": "Class by class", "co
 def show() -> None:
     """Draw the page."""
     run = run_picker.require_run()["name"]
-    head, rules = st.container(key="silence-head"), st.container()
-    board_slot, result_slot = st.container(key="silence-board"), st.container()
-    head.empty()  # a container without content takes no place, and what comes later would push the rest down
-    board_slot.empty()
+    parts = ("head", "choice", "board", "result")
+    head, rules, board_slot, result_slot = (st.container(key=f"silence-{part}") for part in parts)
+    for slot in (head, rules, board_slot, result_slot):
+        slot.empty()  # a container without content takes no place, and what comes later would push the rest down
     more = st.expander("More ways to choose, and what is done to them", icon=":material/tune:")
     with rules:
         choice = choices.choose(run, more)
