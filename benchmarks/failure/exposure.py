@@ -28,6 +28,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 HOST, PORTS, PROVIDER = "selviz.example.org", (8601, 8602), 9400
+START = "What is in here, and does it matter?"  # the title of the first page
 PATIENCE = 60_000  # ms for a page, on a machine that has other work
 
 
@@ -143,7 +144,8 @@ def visit(replicas: dict, chromium: str) -> dict[str, bool]:
 
         def logged_out(page) -> bool:
             page.get_by_text("Log in with university").wait_for()
-            return page.get_by_text("Log out").count() == 0 and page.get_by_text("Accuracy").count() == 0
+            shown = (page.get_by_text(words).count() for words in ("Log out", START, "Show this run first", "mnist"))
+            return not any(shown)
 
         answer = page.goto(f"https://{HOST}/")
         told["nothing_is_shown_before_the_log_in"] = logged_out(page)
@@ -160,18 +162,18 @@ def visit(replicas: dict, chromium: str) -> dict[str, bool]:
         page.get_by_text("Log in with university").click()
         page.locator("button", has_text="ada").first.click()
         page.get_by_text("Log out").wait_for()
-        page.get_by_text("Accuracy against").first.wait_for()
+        page.get_by_text(START).first.wait_for()
         told["the_log_in_leads_back_to_the_page"] = page.url.startswith(f"https://{HOST}/")
         second = context.new_page()
-        second.goto(f"https://{HOST}/units")
+        second.goto(f"https://{HOST}/network")
         second.get_by_text("Log out").wait_for()
         told["a_second_tab_is_logged_in"] = True
         # The replica that has this visitor is the one with more connections.
         mine = max(PORTS, key=lambda port: connections(port))
         replicas[mine].send_signal(signal.SIGTERM)
         told["a_replica_ends_at_sigterm"] = replicas[mine].wait(20) is not None
-        page.get_by_role("link", name="Ablation").first.click()
-        page.wait_for_url("**/ablation**")
+        page.get_by_role("link", name="Silence").first.click()
+        page.wait_for_url("**/silence**")
         page.get_by_text("Log out").wait_for()
         told["the_other_replica_goes_on_with_the_visit"] = page.get_by_text("Log in with").count() == 0
         page.get_by_text("Log out").click()
