@@ -21,8 +21,8 @@ import numpy as np
 from selviz.datasets.dataset import channel_counts
 from selviz.datasets.decoding import Skipped, Source, decode
 from selviz.datasets.preparation import Preparation
-from selviz.errors import SelvizError
-from selviz.system.durable_files import rename
+from selviz.errors import SelvizError, unreadable
+from selviz.system.durable_files import move_into_place
 from selviz.system.image_fingerprint import fingerprint
 from selviz.system.progress import Report
 
@@ -95,6 +95,8 @@ def _read(entry: Path) -> Decoded | None:
         pixels = np.memmap(entry / "pixels.u8", np.uint8, mode="c", shape=shape)
     except _DAMAGED:
         return None
+    except (OSError, MemoryError) as error:  # what cannot be read now is not made again
+        raise unreadable(entry, error) from error
     return Decoded(entry, pixels, kept, [tuple(pair) for pair in about["skipped"]], counts)
 
 
@@ -129,7 +131,7 @@ def _write(entry: Path, files: Sequence[Source], preparation: Preparation, repor
         if entry.exists() and _read(entry) is None:
             shutil.rmtree(entry, ignore_errors=True)
         try:
-            rename(temporary, entry)
+            move_into_place(temporary, entry)
         except OSError:
             if _read(entry) is None:  # another process was first
                 raise

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from selviz.datasets.preparation import DEEP, Preparation, deep_values, is_deep
+from selviz.errors import SelvizError, system_problem, unreadable
 
 # Pillow's other formats hand files to other programs (EPS) or are no photographs.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
@@ -53,7 +54,8 @@ def open_picture(file: Source | IO[bytes]) -> Image.Image:
         raise ValueError("it is no picture that can be read") from None
     except Image.DecompressionBombError:
         raise ValueError("it has too many pixels") from None
-    except (OSError, SyntaxError, ValueError, TypeError, OverflowError, MemoryError) as error:
+    except (OSError, MemoryError, SyntaxError, ValueError, TypeError, OverflowError) as error:
+        _raise_if_refused(file, error)
         raise ValueError(getattr(error, "strerror", None) or str(error) or type(error).__name__) from None
     if picture.width * picture.height > MOST_PIXELS or not picture.width * picture.height:
         raise ValueError(f"it has {picture.width} x {picture.height} pixels")
@@ -70,7 +72,14 @@ def read_picture(file: Source | IO[bytes], preparation: Preparation) -> np.ndarr
                 raise ValueError(DEEP)
             return preparation.pixels(picture)
     except Exception as error:  # Pillow's decoders raise many kinds for a damaged file
+        _raise_if_refused(file, error)
         raise ValueError(str(error) or type(error).__name__) from None
+
+
+def _raise_if_refused(file: Source | IO[bytes], error: Exception) -> None:
+    """Raise TransientError where the system did not let the file be read: to leave it out would be remembered."""
+    if isinstance(error, OSError | MemoryError) and system_problem(error):
+        raise unreadable(file if isinstance(file, str | Path) else "a picture", error) from error
 
 
 class Survey(NamedTuple):
@@ -100,7 +109,10 @@ def deepest(files: Sequence[Source], workers: int | None = None) -> int:
         try:
             with open_picture(file) as picture:
                 return int(deep_values(picture).max(initial=0)) if is_deep(picture) else 0
-        except Exception:  # a damaged file may make a decoder raise anything; decoding says so
+        except SelvizError:
+            raise
+        except Exception as error:  # a damaged file may make a decoder raise anything; decoding says so
+            _raise_if_refused(file, error)
             return 0
 
     with ThreadPoolExecutor(workers or count_workers()) as pool:

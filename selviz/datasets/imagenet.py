@@ -12,7 +12,7 @@ import numpy as np
 
 from selviz.datasets.folders import Files, Parts, check_classes, check_images, files_of, list_files
 from selviz.datasets.split_folders import folders_in
-from selviz.errors import SelvizError
+from selviz.errors import SelvizError, system_problem, unreadable
 
 DEVKIT = "ILSVRC2012_devkit_t12"
 VAL_FOLDERS = ("val", "ILSVRC2012_img_val", "ILSVRC/Data/CLS-LOC/val", "Data/CLS-LOC/val")
@@ -123,6 +123,8 @@ def _devkit(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
         by_number = {str(int(row["ILSVRC2012_ID"])): str(row["WNID"]) for row in leaves}
         return by_number, {str(row["WNID"]): str(row["words"]) for row in leaves}
     except Exception as error:  # scipy raises many kinds for a damaged file
+        if system_problem(error):
+            raise unreadable(folder / "meta.mat", error) from error
         raise SelvizError(f"{folder / 'meta.mat'} cannot be read ({error}); unpack {DEVKIT} again.") from error
 
 
@@ -130,4 +132,6 @@ def _lines(path: Path) -> list[str]:
     try:
         return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
+        if system_problem(error):
+            raise unreadable(path, error) from error
         raise SelvizError(f"{path} cannot be read ({error}); unpack the data set again.") from error

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from selviz.hypotheses.decision import Part
 from selviz.store import Store
 from selviz.store.files import writing
+from selviz.system.durable_files import move_into_place
 from selviz.system.progress import Report, silent
 
 # Each option: its name, whether it must be given, and what it means.
@@ -84,7 +85,7 @@ class Work(NamedTuple):
             path.parent.mkdir(parents=True, exist_ok=True)
             digest = hashlib.sha256(buffer.getvalue()).digest()
             temporary.write_bytes(self._enciphered(name, digest + buffer.getvalue()))
-            temporary.replace(path)
+            move_into_place(temporary, path)
         return made
 
     def _enciphered(self, name: str, data: bytes) -> bytes:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from packaging.requirements import Requirement
 
 from selviz.datasets import cache
-from selviz.errors import SelvizError
+from selviz.errors import SelvizError, TransientError
 from selviz.runs import background_jobs
 from selviz.runs.dataset_locations import resolve_location
 from selviz.store import Store, untrusted_files
@@ -278,6 +278,9 @@ def work(store: Store, report: Report) -> Iterator[Row]:
         place = background_jobs.place(store.path, name)
         try:
             state, reason = background_jobs.state(place, finished=False)
+        except TransientError as error:
+            yield _row("work", "error", str(error))
+            continue
         except SelvizError as error:
             yield _row("work", "error", str(error), f"rm {place}.*")
             continue

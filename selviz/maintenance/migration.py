@@ -15,7 +15,7 @@ from selviz.store import Store, read_json, write_json
 from selviz.store.files import is_sealed
 from selviz.store.images import image_folder
 from selviz.store.integrity import LISTED, check_run, checksums
-from selviz.system.durable_files import rename
+from selviz.system.durable_files import move_into_place
 
 WHOLE = ("hypotheses", "groups", "places")  # folders of small files that are copied as they are
 
@@ -50,7 +50,8 @@ def _copy_run(store: Store, run: str, target: Path) -> str:
         return "was there already"
     about = store.run(run)
     if damage := [problem for problem in check_run(store, run) if not problem.note]:
-        raise SelvizError(f"{damage[0].told}; mend it first: {damage[0].fix}")
+        fix = f"mend it first: {damage[0].fix}" if damage[0].fix else "nothing was copied of it; try again"
+        raise SelvizError(f"{damage[0].told}; {fix}")
     pictures = image_folder(store.path, about["fingerprint"])
     if not image_folder(target, about["fingerprint"]).exists():
         _copy_folder(pictures, image_folder(target, about["fingerprint"]))
@@ -74,7 +75,7 @@ def _copy_folder(source: Path, final: Path, change: Callable[[Path], None] = lam
         left_out = shutil.ignore_patterns("partial", "claim.json*", ".*")
         shutil.copytree(source, temporary, ignore=left_out)
         change(temporary)
-        rename(temporary, final)
+        move_into_place(temporary, final)
     except OSError as error:
         raise SelvizError(f"Cannot copy {source} to {final} ({error.strerror or error}); free some space.") from error
     finally:

@@ -14,10 +14,11 @@ import torch
 from selviz.datasets import Dataset, folds
 from selviz.datasets.in_memory import SPEC, no_training_images
 from selviz.datasets.preparation import Options, choose
-from selviz.errors import SelvizError
+from selviz.errors import SelvizError, system_problem, unreadable
 from selviz.store import Store
 from selviz.store.files import writing
 from selviz.store.images import PIXELS, image_folder
+from selviz.system.durable_files import move_into_place
 from selviz.system.image_fingerprint import fingerprint
 
 
@@ -35,7 +36,7 @@ def write(store: Store, dataset: Dataset) -> None:
     tensors = {"pixels": dataset.eval_pixels.contiguous(), "labels": dataset.eval_labels.contiguous()}
     with writing(path, temporary):
         safetensors.torch.save_file(tensors, temporary)
-        temporary.replace(path)
+        move_into_place(temporary, path)
 
 
 def read(store: Store, run: str, about: Mapping[str, Any]) -> Dataset:
@@ -43,13 +44,17 @@ def read(store: Store, run: str, about: Mapping[str, Any]) -> Dataset:
     path = _path(store.path, about["fingerprint"])
     try:
         tensors = safetensors.torch.load_file(path)
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if path.exists():  # whatever the system refused, safetensors says that there is no such file
+            raise unreadable(path, error) from error
         raise SelvizError(
             f"The images of run {run} were in memory when it was captured, and {path} is not here: a zip holds them "
             "if it was made with selviz export --pixels. Copy that file, or call selviz.capture(...) with the images "
             "again."
         ) from None
-    except (safetensors.SafetensorError, OSError) as error:
+    except (safetensors.SafetensorError, OSError, MemoryError) as error:
+        if system_problem(error):
+            raise unreadable(path, error) from error
         raise SelvizError(f"{path} is damaged ({error}); call selviz.capture(...) with the images again.") from error
     pixels, labels = tensors["pixels"], tensors["labels"]
     if fingerprint(pixels.numpy(), labels.numpy(), tuple(about["classes"])) != about["fingerprint"]:

@@ -84,7 +84,11 @@ def is_sealed(path: StrPath) -> bool:
     """Return whether the JSON file at `path` has a seal; those of the first selviz have none."""
     try:
         return "seal" in json.loads(Path(path).read_bytes())
-    except (OSError, ValueError, TypeError, RecursionError):
+    except OSError as error:
+        if system_problem(error) is not None:
+            raise unreadable(path, error) from error
+        return False
+    except (ValueError, TypeError, RecursionError):
         return False
 
 

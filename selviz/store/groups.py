@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from selviz.errors import ExhaustedError, SelvizError, unknown, unreadable
+from selviz.errors import ExhaustedError, SelvizError, TransientError, unknown, unreadable
 from selviz.store.files import StrPath, read_json, write_json
 from selviz.system.write_access import check_writing
 
@@ -115,6 +115,8 @@ def damaged_groups(data: StrPath) -> list[tuple[Path, str]]:
     for path in _files(data):
         try:
             read_group(data, path.stem)
+        except TransientError:  # nothing is known of its content, so nothing is to be removed
+            raise
         except SelvizError as error:
             damaged.append((path, str(error)))
     return damaged

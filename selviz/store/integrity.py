@@ -44,6 +44,14 @@ def checksums(run_dir: Path) -> dict[str, str]:
 
 def check_run(store: "Store", run: str) -> list[Problem]:
     """Return what is wrong with the files of a finished run; every one of them is read to its end."""
+    try:
+        return _problems(store, run)
+    except OSError as error:  # a folder that cannot be listed now, for instance
+        folder = store.run_path(run)
+        return [Problem(folder, str(unreadable(folder, error)).removesuffix("."))]
+
+
+def _problems(store: "Store", run: str) -> list[Problem]:
     folder, problems = store.run_path(run), []
     documents = {}
     for name in ("config.json", "summary.json", "network.json"):

@@ -298,7 +298,13 @@ def _is_there(final: Path, manifest: dict[str, Any]) -> bool:
                 same = file_sha256(final / base) == facts.get("sha256")
                 if not same and base in FACTS:
                     same = hashlib.sha256(portable(final / base).encode()).hexdigest() == facts.get("sha256")
-            except (OSError, SelvizError):
+            except OSError as error:
+                if system_problem(error) is not None:  # it may well be the same: nothing is known of its content
+                    raise unreadable(final / base, error) from error
+                same = False
+            except TransientError:
+                raise
+            except SelvizError:
                 same = False
             if not same:
                 other = f"--name {final.name[:190]}-2"
@@ -311,6 +317,7 @@ def _is_there(final: Path, manifest: dict[str, Any]) -> bool:
 
 def _place_images(final: Path, temporary: Path, path: Path) -> None:
     """Put images in place: those that are there stay if they are the same; damaged ones make room."""
+    refused: OSError | None = None
     for _ in range(3):
         if (final / "images.duckdb").exists() and untrusted_files.files_problem([final / "images.duckdb"]) is None:
             if untrusted_files.pictures(final / "images.duckdb") != untrusted_files.pictures(
@@ -322,10 +329,15 @@ def _place_images(final: Path, temporary: Path, path: Path) -> None:
             return
         if final.exists():
             replace(final, temporary / "damaged")
-        with contextlib.suppress(OSError):  # another process was faster
+        try:
             move_into_place(temporary, final)
-            shutil.rmtree(final / "damaged", ignore_errors=True)
-            return
+        except OSError as error:  # another process was faster, or the system refuses it
+            refused = error
+            continue
+        shutil.rmtree(final / "damaged", ignore_errors=True)
+        return
+    if refused is not None and system_problem(refused) is not None:
+        raise refused
     raise SelvizError(f"{final} cannot be written; remove it, then import the run again.")
 
 

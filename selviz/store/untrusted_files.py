@@ -271,7 +271,11 @@ def pixels_problem(file: Path, labelled: tuple[list[str], list[tuple[int, int]]]
             if len(shape) != 4 or shape[0] != len(rows) or shape[1] not in (1, 3) or kind != "U8":
                 return "its pixels do not fit its images"
             pixels, labels = tensors.get_tensor("pixels"), tensors.get_tensor("labels")
-    except (safetensors.SafetensorError, OSError) as error:
+    except OSError as error:  # whatever the system refused, safetensors says that there is no such file
+        raise unreadable(file, error) from error
+    except safetensors.SafetensorError as error:
+        if system_problem(error):
+            raise unreadable(file, error) from error
         return f"its pixels are damaged ({first_line(error)})"
     if labels.tolist() != [label for _, label in sorted(rows)]:
         return "its pixels have other labels than its images"

@@ -17,6 +17,7 @@ import pandas as pd
 import streamlit as st
 
 from selviz.errors import SelvizError
+from selviz.store.files import write_bytes
 from selviz.system.processes import environment
 from selviz.system.write_access import ALLOW_IMPORT, read_only
 from selviz.text import safe_text
@@ -137,10 +138,7 @@ def _kept(uploaded: Any) -> Path:
         raise SelvizError("A checkpoint is a file that ends in " + ", ".join(CHECKPOINTS) + ".")
     path = Path(reads.data()) / "uploads" / f"{hashlib.sha256(content).hexdigest()[:16]}{suffix}"
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
+        write_bytes(path, content)
     return path
 
 

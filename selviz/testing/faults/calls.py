@@ -29,7 +29,9 @@ import pandas as pd
 from selviz.errors import SelvizError
 from selviz.testing.faults.injection import failing
 
-NEVER = re.compile(r"damaged|remove it|remove the|\brm \b|write it again|Traceback|is no zip file", re.IGNORECASE)
+NEVER = re.compile(
+    r"damaged|remove it|remove the|\brm \b|write it again|Traceback|is no zip file|is another one", re.IGNORECASE
+)
 Errors = Mapping[str, tuple[int, ...]]
 READING: Errors = {"open": (errno.EMFILE, errno.EACCES, errno.EIO), "read": (errno.EIO,), "map": (errno.ENOMEM,)}
 WRITING: Errors = {
@@ -143,9 +145,11 @@ def scenarios(folder: Path) -> Iterator[tuple[str, Scenario]]:
     train_run(store, RunConfig("digits", "cnn", epochs=1, max_images=60), lambda progress: None)
     yield from _reading(store)
     yield from _writing(store, folder)
+    yield from _copying(store, folder)
 
 
 def _reading(store: Any) -> Iterator[tuple[str, Scenario]]:
+    from selviz.maintenance.doctor import check_rest
     from selviz.maintenance.doctor import runs as examined
     from selviz.store import append, list_groups, queries, read_chain, run_list, sql_process, write_group
     from selviz.system.progress import silent
@@ -191,6 +195,13 @@ def _reading(store: Any) -> Iterator[tuple[str, Scenario]]:
     yield "the ledger of claims", Scenario(lambda: _sound(read_chain(store.path)), READING)
     yield "the list of groups", Scenario(groups, READING)
     yield "doctor", Scenario(checked, READING, run_list._finished.clear)
+
+    def rest() -> object:
+        for problem in check_rest(store):
+            raise SelvizError(f"{problem.told} {problem.fix}")
+        return "whole"
+
+    yield "doctor of claims and groups", Scenario(rest, READING)
 
 
 def _sound(chain: Any) -> int:
@@ -243,6 +254,47 @@ def _writing(store: Any, folder: Path) -> Iterator[tuple[str, Scenario]]:
     yield "a group", Scenario(lambda: write_group(made, {"relu1": [1]}, "some"), WRITING, clear)
     yield "a zip out", Scenario(lambda: store.pack(run, made / "out.zip").stat().st_size, WRITING, clear)
     yield "a zip in", Scenario(unpacked, WRITING, clear)
+
+
+def _copying(store: Any, folder: Path) -> Iterator[tuple[str, Scenario]]:
+    from PIL import Image
+
+    from selviz import datasets
+    from selviz.maintenance.migration import migrate
+    from selviz.store import Store
+
+    made, pictures, cache = folder / "made", folder / "pictures", folder / "cache"
+    dice = np.random.default_rng(0)
+    for number in range(8):
+        path = pictures / ("train", "test")[number % 2] / ("a", "b")[number // 4] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(dice.integers(0, 255, (12, 12, 3), np.uint8)).save(path)
+
+    def clear() -> None:
+        for left in (made, cache):
+            shutil.rmtree(left, ignore_errors=True)
+        made.mkdir()
+        datasets._opened.clear()
+
+    def stored() -> None:
+        clear()
+        Store(made).unpack(folder / "run.zip")
+
+    def migrated() -> object:
+        table = migrate(store.path, made / "new")
+        for row in table.itertuples():
+            if not row.done:
+                raise SelvizError(row.told)
+        return table["told"].tolist()
+
+    def decoded() -> object:
+        os.environ["SELVIZ_CACHE"] = str(cache)
+        dataset = datasets.load(f"folder:{pictures}", image_size=8)
+        return dataset.fingerprint, len(dataset.eval_labels), np.asarray(dataset.eval_pixels).sum().item()
+
+    yield "a zip in that is there already", Scenario(lambda: Store(made).unpack(folder / "run.zip"), READING, stored)
+    yield "a store in today's form", Scenario(migrated, WRITING, clear)
+    yield "a folder of pictures", Scenario(decoded, WRITING, clear)
 
 
 def main() -> None:

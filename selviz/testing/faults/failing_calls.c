@@ -3,6 +3,7 @@
  * fault_arm("open", 3, EIO, "/store") lets the third open of a file below /store fail, and every later one too if the
  * last argument says so; fault_disarm() gives how many calls were counted. `selviz.testing.faults.injection` drives it. */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -72,6 +73,9 @@ int openat64(int folder, const char *path, int flags, ...) { MODE
     REAL(int, "openat64", int, const char *, int, ...);
     if (is_below(path) && fails(OPEN)) return -1;
     return opened(real(folder, path, flags, mode), path); }
+DIR *opendir(const char *path) {
+    REAL(DIR *, "opendir", const char *);
+    return is_below(path) && fails(OPEN) ? NULL : real(path); }
 int close(int fd) {
     REAL(int, "close", int);
     if (fd >= 0 && fd < FILES) concerned[fd] = 0;
