@@ -169,9 +169,30 @@ def test_where_networks_collapse_their_rate_the_median_and_a_rank_test_say_what_
     ]
     assert np.mean(covered) >= 0.95
     other = values - 0.05
-    assert statistics.rank_test(values, other) == stats.mannwhitneyu(values, other).pvalue
+    assert statistics.rank_test(values, other) == pytest.approx(stats.mannwhitneyu(values, other).pvalue, rel=1e-12)
     with pytest.raises(ValueError):
         statistics.collapse([], 0.1)
+
+
+def test_the_rank_test_is_that_of_scipy_with_and_without_ties_and_with_few_values():
+    from scipy import stats
+
+    random = np.random.default_rng(1)
+    for n, m, digits in (
+        (5, 7, 9),
+        (5, 7, 1),
+        (9, 9, 9),
+        (12, 30, 1),
+        (600, 40, 2),
+        (8, 100, 9),
+        (3, 3, 0),
+        (1, 20, 9),
+    ):
+        first, second = random.normal(0.2, 1, n).round(digits), random.normal(0, 1, m).round(digits)
+        reference = stats.mannwhitneyu(first, second, alternative="two-sided").pvalue
+        assert statistics.rank_test(first, second) == pytest.approx(reference, rel=1e-9), (n, m, digits)
+    assert statistics.rank_test([0.5] * 12, [0.5] * 9) == 1.0
+    assert math.isnan(statistics.rank_test([math.nan, 0.5, 0.6], [0.1, 0.2, 0.3]))
 
 
 def test_an_estimates_ends_and_its_p_are_those_of_one_test():

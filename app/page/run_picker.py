@@ -15,6 +15,8 @@ from ..look import theme
 from ..state import address, reads
 from . import job_panels
 
+LABELLED = ("model", "dataset", "alpha", "seed", "epochs", "test_accuracy")  # what tells runs apart in the picker
+
 
 def pick_run() -> None:
     """Draw the sidebar's run picker; its choice is `st.session_state["run"]`, None while no run is finished."""
@@ -43,11 +45,11 @@ def pick_run() -> None:
     st.session_state["run"] = chosen
     if requested != chosen:
         address.fill(run=chosen)
-    rows = finished.set_index("run").to_dict("index")
+    rows = finished[["run", *LABELLED]].set_index("run").to_dict("index")
     with st.sidebar:
         address.widget(st.selectbox, "Run", names, name="run", value=chosen, format_func=labels(rows).get)
         _star(chosen)
-        row = rows[chosen]
+        row = finished[finished["run"] == chosen].iloc[0].to_dict()
         dot = f'<span style="color:{colors.alpha(row["alpha"], theme.dark())}">⬤</span>'
         imported = row.get("kind") == "imported"
         st.html(f"{dot}&ensp;{'trained elsewhere' if imported else 'alpha ' + numbers.alpha(row['alpha'])}")

@@ -55,7 +55,8 @@ def read_json(path: StrPath) -> Any:
     not let us read, TransientError.
     """
     try:
-        value = json.loads(Path(path).read_bytes())
+        with open(path, "rb", buffering=0) as file:
+            value = json.loads(file.read())
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, MemoryError) as error:
@@ -101,8 +102,10 @@ def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
 def seal(value: Mapping[str, Any]) -> str:
     """Return SHA-256 of all of `value` but its seal, as JSON with sorted keys and no spaces."""
     content = {name: part for name, part in value.items() if name != "seal"}
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(_as_sealed(content).encode()).hexdigest()
+
+
+_as_sealed = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 def newer(path: StrPath, schema: int, version: object) -> SelvizError:

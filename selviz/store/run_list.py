@@ -71,6 +71,7 @@ def _stamp(folder: str) -> tuple[str | int | None, ...] | None:
     return tuple(parts)
 
 
+_PLAIN = (str, int, float, bool, type(None))
 _finished: dict[tuple[str | int | None, ...], dict[str, Any]] = {}
 
 
@@ -199,4 +200,4 @@ def _object(path: Path, default: Any = ...) -> dict[str, Any] | None:
 
 
 def _plain(settings: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in settings.items() if isinstance(value, str | int | float | bool | None)}
+    return {key: value for key, value in settings.items() if isinstance(value, _PLAIN)}

@@ -51,7 +51,7 @@ def family(run: str) -> tuple[pd.DataFrame, str]:
             help="A unit that is never active on the evaluation images is dead and has SI 0. A large positive alpha "
             "silences units, so the mean over all units can fall while the living ones become more selective.",
         )
-    labels = [numbers.run(row) for row in runs.to_dict("records")]
+    labels = [numbers.run(row) for row in runs[["alpha", "epochs"]].to_dict("records")]
     column = figures.runs.ALL_UNITS if which == "all" else figures.runs.LIVE_UNITS
     return figures.runs.with_intervals(runs).assign(told=labels), column
 
