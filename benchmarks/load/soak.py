@@ -14,7 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from selviz.testing.dashboard import serving
-from selviz.testing.soak import DAY, SOON, slope, soak
+from selviz.testing.soak import DAY, SOON, slope, soak, soak_at_a_limit
 
 
 def main(options) -> dict:
@@ -29,11 +29,11 @@ def main(options) -> dict:
                 train_run(store, RunConfig("digits", "cnn", alpha=alpha, epochs=1), lambda news: None)
         servers: list = []
         started = time.perf_counter()
-        with serving(store.path, started=servers.append, **SOON) as address:
+        settings, script = ({}, "serve.py") if options.handles else (SOON, "main.py")
+        with serving(store.path, started=servers.append, script=script, **settings) as address:
+            asked = (address, servers[0].pid, store, options.visits, options.rounds, options.visitors)
             found = asyncio.run(
-                soak(
-                    address, servers[0].pid, store, options.visits, options.rounds, options.visitors, rest=options.rest
-                )
+                soak_at_a_limit(*asked, options.handles) if options.handles else soak(*asked, rest=options.rest)
             )
         return {
             "visits": found["samples"][-1]["visits"],
@@ -42,6 +42,8 @@ def main(options) -> dict:
             "errors": len(found["errors"]),
             "lost_visits": len(found["lost"]),
             **{name: slope(found["samples"], name) for name in ("memory_mb", "handles", "threads")},
+            **{name: found[name] for name in ("limit", "before", "crowd", "after") if name in found},
+            "most_handles": max(sample["handles"] for sample in found["samples"]),
             "examples": {"errors": found["errors"][:5], "lost": found["lost"][:5]},
             "handles_at_the_end": found["kinds"],
             "samples": found["samples"],
@@ -55,6 +57,12 @@ if __name__ == "__main__":
     parser.add_argument("--visitors", type=int, default=6, help="at once")
     parser.add_argument("--rest", type=float, default=1.0, help="seconds after each round (default: %(default)s)")
     parser.add_argument("--data", help="a store with finished runs; one with two small runs is made without")
+    parser.add_argument(
+        "--handles",
+        type=int,
+        default=0,
+        help="that the server may open; with a limit it keeps the sessions of those who left for its usual 120 s",
+    )
     parser.add_argument("--quick", action="store_true", help="120 visits, less than a minute")
     chosen = parser.parse_args()
     if chosen.quick:

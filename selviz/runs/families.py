@@ -5,6 +5,7 @@ Tables are those of `Store.runs`. A baseline has no penalty, so it belongs to ev
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import pandas as pd
 
@@ -25,7 +26,8 @@ def families(runs: pd.DataFrame) -> list[dict[str, str]]:
         if field.name not in VARIED:
             default = "" if field.default is dataclasses.MISSING else field.default
             values = runs[field.name].tolist() if field.name in runs else [default] * len(runs)
-            columns[field.name] = [_text(default if pd.isna(value) else value) for value in values]
+            text = _texts(default)
+            columns[field.name] = [text(value) for value in values]
     for name in ("kind", "fingerprint"):
         columns[name] = list(map(str, runs[name])) if name in runs else [""] * len(runs)
     return [dict(zip(columns, row)) for row in zip(*columns.values())]
@@ -100,6 +102,19 @@ def beside_means(runs: pd.DataFrame, chance: float) -> pd.DataFrame:
             "p_rank": rank_test(accuracies, base) if tested else math.nan,
         })  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def _texts(default: object) -> Callable[[object], str]:
+    """Return what makes texts of a setting's values, of which a store of thousands of runs has few."""
+    known: dict[tuple[type, object], str] = {}
+
+    def text(value: object) -> str:
+        key = type(value), value
+        if key not in known:
+            known[key] = _text(default if pd.isna(value) else value)
+        return known[key]
+
+    return text
 
 
 def _text(value: object) -> str:

@@ -23,14 +23,14 @@ def together(one: pd.DataFrame, runs: list[str], files: list[Path], fix: Fix) ->
 
     def part(first: int) -> pd.DataFrame:
         here = files[first:][:AT_ONCE]
-        if (repeated := _recorded(here, first)) is not None:
-            return repeated
         queries = (f"SELECT {first + n} AS number, * FROM m{n}.layers" for n in range(len(here)))
         return read({f"m{n}": file for n, file in enumerate(here)}, " UNION ALL BY NAME ".join(queries), (), fix)
 
-    with ThreadPoolExecutor(READERS) as readers:
-        parts = list(readers.map(part, range(0, len(runs), AT_ONCE)))
-    layers = pd.concat(parts).sort_values(["number", "layer"], kind="stable", ignore_index=True)
+    # Records are read by Python alone, where two threads take longer than one.
+    if (layers := _recorded(files)) is None:
+        with ThreadPoolExecutor(READERS) as readers:
+            layers = pd.concat(readers.map(part, range(0, len(runs), AT_ONCE)))
+    layers = layers.sort_values(["number", "layer"], kind="stable", ignore_index=True)
     whole = len(layers) == len(runs) * len(names)
     if not whole or (layers["units"].to_numpy() != np.tile(names["units"], len(runs))).any():
         raise SelvizError("These runs do not have the same layers.")
@@ -41,13 +41,13 @@ def together(one: pd.DataFrame, runs: list[str], files: list[Path], fix: Fix) ->
     return layers.assign(run=np.repeat(runs, len(names)))[["run", *columns]]
 
 
-def _recorded(files: list[Path], first: int) -> pd.DataFrame | None:
-    """Return the layers in the records of metrics, as one table; `number` counts the files from `first`.
+def _recorded(files: list[Path]) -> pd.DataFrame | None:
+    """Return the layers in the records of metrics, as one table; `number` counts the files from 0.
 
     None where a record is damaged, lacks them, or has other columns than the first.
     """
     columns: dict[str, list[float]] = {}
-    for number, file in enumerate(files, first):
+    for number, file in enumerate(files):
         try:
             table = recorded_table(file)
         except TransientError:

@@ -7,9 +7,11 @@ between the two, the record is still in `partial/` and is found there.
 
 import contextlib
 import datetime
+import functools
 import itertools
 import json
 import math
+import os
 import shutil
 import tempfile
 import time
@@ -127,7 +129,7 @@ def record(file: Path) -> dict[str, Any] | None:
     """
     for attempt in range(3):
         try:
-            size = file.stat().st_size
+            size = os.stat(file).st_size
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
@@ -163,15 +165,20 @@ def recorded_table(file: Path) -> dict[str, list[float]] | None:
     about = record(file)
     if about is None:
         raise SelvizError(f"{file} is missing")
-    columns, stage = about.get(TABLE), file.stem
-    declared = stored_columns(stage).get(REPEATED.get(stage, ""), {})
-    if not isinstance(columns, dict) or not columns or not columns.keys() <= declared.keys():
+    columns = about.get(TABLE)
+    if not isinstance(columns, dict) or not columns or not columns.keys() <= _repeated_columns(file.stem):
         return None
     try:
         table = {name: [math.nan if value is None else float(value) for value in columns[name]] for name in columns}
     except (TypeError, ValueError):
         return None
     return table if len({len(values) for values in table.values()}) == 1 else None
+
+
+@functools.cache
+def _repeated_columns(stage: str) -> frozenset[str]:
+    """Return the columns of the small table that a stage's record may repeat."""
+    return frozenset(stored_columns(stage).get(REPEATED.get(stage, ""), {}))
 
 
 def settle(file: Path) -> None:
@@ -211,13 +218,14 @@ def _records(file: Path, size: int) -> list[dict[str, Any]]:
     """Return the records that fit a file of this size: its own, and that of a writer that died between the two
     renames.
     """
-    records = [read_json(record_path(file)), _pending(file)]
+    records = [read_json(f"{os.path.splitext(file)[0]}.json"), _pending(file)]
     return [entry for entry in records if isinstance(entry, dict) and entry.get("bytes") == size]
 
 
 def _pending(file: Path) -> dict[str, Any] | None:
     try:
-        return cast("dict[str, Any] | None", read_json(record_path(file.parent / "partial" / file.name)))
+        path = os.path.join(file.parent, "partial", f"{file.stem}.json")
+        return cast("dict[str, Any] | None", read_json(path))
     except TransientError:
         raise
     except SelvizError:  # what lies in `partial/` may be damaged: it is made again

@@ -18,6 +18,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import numpy as np
+import websockets
 from scipy import stats
 
 from selviz.testing.dashboard import page_paths
@@ -26,8 +27,11 @@ from selviz.testing.visitor import Visitor
 DAY = 2880  # visits
 # Streamlit keeps the session of a visitor who left for two minutes, in case of return: three file handles each.
 SOON = {"STREAMLIT_SERVER_DISCONNECTED_SESSION_TTL": "1"}
+TTL_S = 120  # the time to live of a session whose visitor is gone, as Streamlit has it
 SETTLED = 1 / 3  # of the rounds are over before a slope is taken
 SMALL = 0.05  # of the level
+PATIENCE_S = 600  # for a page, on a machine that may have other work
+GRACE_S = 15  # between two looks for what has expired, and room
 
 
 def link(dice: random.Random, page: str, run: str, sizes: dict[str, int], images: int) -> dict[str, str]:
@@ -75,7 +79,7 @@ async def soak(address: str, process: int, store, visits: int, rounds: int, visi
                 for _ in range(each):
                     page = dice.choice(pages or page_paths())
                     query = link(dice, page, run, sizes, images)
-                    await visitor.open(page, urlencode(query))
+                    await visitor.open(page, urlencode(query), PATIENCE_S)
                     errors.extend(f"{page} {query}: {error}" for error in visitor.errors())
         except Exception as error:  # whatever ends a visit is a finding
             lost.append(f"{type(error).__name__}: {error}"[:200])
@@ -86,6 +90,57 @@ async def soak(address: str, process: int, store, visits: int, rounds: int, visi
         samples.append({"visits": (rounded + 1) * each * visitors, **sample(process)})
         print(f"round {rounded + 1} of {rounds}: {samples[-1]}", file=sys.stderr, flush=True)
     return {"run": run, "samples": samples, "errors": errors, "lost": lost, "kinds": kinds(process)}
+
+
+async def at_the_limit(address: str, process: int, visitors: int) -> dict:
+    """Return how many of so many visitors who stay were let in, and what came of the others and of the next one.
+
+    `refused` were told so, by the server's answer to their request to connect; `others` ended in another way.
+    """
+    let_in: list[Visitor] = []
+    refused, others = 0, []
+    for _ in range(visitors):
+        try:
+            let_in.append(await Visitor(address).__aenter__())
+        except websockets.InvalidStatus:
+            refused += 1
+        except Exception as error:  # whatever else ends a visit is a finding
+            others.append(f"{type(error).__name__}: {error}"[:200])
+    for visitor in let_in:
+        await visitor.open("train", seconds=PATIENCE_S)
+    told = [error for visitor in let_in for error in visitor.errors()]
+    held = sample(process)["handles"]
+    for visitor in let_in:
+        await visitor.__aexit__()
+    async with Visitor(address) as visitor:
+        await visitor.open("alpha", seconds=PATIENCE_S)
+        told += visitor.errors()
+    return {"let_in": len(let_in), "refused": refused, "others": others, "errors": told, "handles": held}
+
+
+async def soak_at_a_limit(
+    address: str, process: int, store, visits: int, rounds: int, visitors: int, handles: int
+) -> dict:
+    """Return what a soak gives of a server that may open few files and keeps sessions as long as it always does.
+
+    `before` and `after` are samples where all visitors have been gone for longer than TTL_S; in between rounds follow
+    each other while sessions of earlier ones are still kept, and then more visitors come than there is room for.
+    """
+    import resource  # Windows has none
+
+    resource.prlimit(process, resource.RLIMIT_NOFILE, (handles, handles))
+    await soak(address, process, store, len(page_paths()), 1, 1)  # libraries and caches
+    await asyncio.sleep(TTL_S + GRACE_S)
+    before = sample(process)
+    found = await soak(address, process, store, visits, rounds, visitors)
+    crowd = await at_the_limit(address, process, handles // 5 + 10)
+    await asyncio.sleep(TTL_S + GRACE_S)
+    async with Visitor(address) as visitor:
+        await visitor.open("network", seconds=PATIENCE_S)
+        found["errors"] += visitor.errors()
+        held = kinds(process)
+    await asyncio.sleep(TTL_S + GRACE_S)
+    return {**found, "limit": handles, "before": before, "crowd": crowd, "after": sample(process), "kinds": held}
 
 
 def slope(samples: list[dict], name: str) -> dict:

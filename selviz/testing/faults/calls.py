@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,12 @@ import pandas as pd
 from selviz.errors import SelvizError
 from selviz.testing.faults.injection import failing
 
+NAMES = (
+    "the list of runs", "a table", "layers of many runs", "an activation", "pictures", "a query", "a visitor's query",
+    "the ledger of claims", "the list of groups", "doctor", "doctor of claims and groups", "a stage that is written",
+    "a stage on a disk that stays full", "a capture", "a record of a claim", "a lock", "a group", "a zip out",
+    "a zip in", "a zip in that is there already", "a store in today's form", "a folder of pictures",
+)  # fmt: skip
 NEVER = re.compile(
     r"damaged|remove it|remove the|\brm \b|write it again|Traceback|is no zip file|is another one", re.IGNORECASE
 )
@@ -135,17 +141,27 @@ def _files(folder: Path) -> set[str]:
 # ---------------------------------------------------------------------------------------------------------- scenarios
 
 
-def scenarios(folder: Path) -> Iterator[tuple[str, Scenario]]:
-    """Yield the scenarios by name, over a store that is made below `folder`."""
+def scenarios(folder: Path, data: str | None = None) -> Iterator[tuple[str, Scenario]]:
+    """Yield the scenarios by name, over a store below `folder`: a copy of the one at `data`, or one that is made."""
+    from selviz.store import Store
+
+    store = Store(folder / "data")
+    if data is not None:
+        shutil.copytree(data, store.path)
+    else:
+        make_store(store.path)
+    yield from _reading(store)
+    yield from _writing(store, folder)
+    yield from _copying(store, folder)
+
+
+def make_store(data: Path) -> None:
+    """Train the run that the scenarios work on."""
     from selviz.config import RunConfig
     from selviz.runs.train import train_run
     from selviz.store import Store
 
-    store = Store(folder / "data")
-    train_run(store, RunConfig("digits", "cnn", epochs=1, max_images=60), lambda progress: None)
-    yield from _reading(store)
-    yield from _writing(store, folder)
-    yield from _copying(store, folder)
+    train_run(Store(data), RunConfig("digits", "cnn", epochs=1, max_images=60), lambda progress: None)
 
 
 def _reading(store: Any) -> Iterator[tuple[str, Scenario]]:
@@ -301,16 +317,21 @@ def main() -> None:
     """Run the scenarios and print what came of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", help="such as 'a table,a lock'")
+    parser.add_argument("--calls", help="such as 'open,read' (default: all kinds that a scenario names)")
     parser.add_argument("--every", type=int, default=1, help="try every n-th call alone (default: each)")
+    parser.add_argument("--data", help="the store, with one run, to work on a copy of (default: one is made)")
     arguments = parser.parse_args()
     os.environ["SELVIZ_NO_DEMO"] = "1"
     chosen, found, wrong = arguments.only and arguments.only.split(","), {}, []
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="selviz-calls-") as made:
         folder = Path(made).resolve()
-        for name, scenario in scenarios(folder):
+        for name, scenario in scenarios(folder, arguments.data):
             if chosen and name not in chosen:
                 continue
+            if arguments.calls:
+                kinds = [kind for kind in scenario.errors if kind in arguments.calls.split(",")]
+                scenario = replace(scenario, errors={kind: scenario.errors[kind] for kind in kinds})
             begun = time.monotonic()
             result = outcome(scenario, folder, arguments.every)
             seconds = round(time.monotonic() - begun, 1)

@@ -1,11 +1,10 @@
 """Draw every page while the n-th call to the system fails: `python -m selviz.testing.faults.pages STORE --short`.
 
-For each page, each kind of call and each error: n = 1, 2, ... until the page makes no more such calls (or every few of
-them, in the short form). After each failure must hold: nothing that nobody foresaw is shown (no traceback, no number
-for
-the log); nothing is called damaged, and nobody is advised to remove or write anything again; the page drawn once more
-is the page as it was; and the process has as many files open as before. One JSON document: {"tries", "failures",
-"sentences", "wrong": [...]}. The process must have been started with `injection.environment_of`.
+For each page, each kind of call and each error (or the errors in turn): n = 1, 2, ... until the page makes no more such
+calls, or every few of them. After each failure must hold: nothing that nobody foresaw is shown (no traceback, no number
+for the log); nothing is called damaged, and nobody is advised to remove or write anything again; the page drawn once
+more is the page as it was; and the process has as many files open as before. One JSON document: {"tries", "failures",
+"calls", "sentences", "wrong": [...]}. The process must have been started with `injection.environment_of`.
 """
 
 import argparse
@@ -44,6 +43,7 @@ class Findings:
 
     tries: int = 0
     failures: int = 0
+    calls: dict[str, dict[str, int]] = field(default_factory=dict)  # page -> kind of call -> how many it makes
     sentences: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
 
@@ -55,6 +55,9 @@ def main() -> None:
     parser.add_argument("--calls", default=",".join(ERRORS), help="(default: %(default)s)")
     parser.add_argument("--every", type=int, default=1, help="try every n-th call alone (default: each)")
     parser.add_argument("--errors", type=int, default=3, help="so many errors of each kind of call (default: all)")
+    parser.add_argument(
+        "--in-turn", action="store_true", help="each call with one of its errors, in turn (default: all)"
+    )
     arguments = parser.parse_args()
     os.environ |= {"SELVIZ_DATA": str(arguments.store.resolve()), "SELVIZ_NO_DEMO": "1"}
     logging.disable(logging.CRITICAL)
@@ -62,28 +65,33 @@ def main() -> None:
     started, findings = time.monotonic(), Findings()
     for page in arguments.pages.split(","):
         for call in arguments.calls.split(","):
-            for error in ERRORS[call][: arguments.errors]:
-                try_page(page, call, error, arguments.every, findings)
+            errors = ERRORS[call][: arguments.errors]
+            for turn in [errors] if arguments.in_turn else [(error,) for error in errors]:
+                try_page(page, call, turn, arguments.every, findings)
         print(page, findings.tries, findings.failures, findings.wrong[-3:], file=sys.stderr, flush=True)
     about = {
         "tries": findings.tries,
         "failures": findings.failures,
+        "calls": findings.calls,
         "sentences": dict(findings.sentences.most_common()),
     }
     print(json.dumps({**about, "wrong": findings.wrong, "seconds": round(time.monotonic() - started, 1)}, indent=1))
 
 
-def try_page(page: str, call: str, error: int, every: int, findings: Findings) -> None:
-    """Let one call after the other fail while the page is drawn, until it makes no more of them."""
+def try_page(page: str, call: str, errors: tuple[int, ...], every: int, findings: Findings) -> None:
+    """Let one call after the other fail while the page is drawn, with the errors in turn, until it makes no more."""
     folder = Path(os.environ["SELVIZ_DATA"])
     whole = words_of(drawn(page))
     number = 1
     while True:
         forget()
         before = handles()
+        error = errors[(number - 1) // every % len(errors)]
         with failing(call, number, error, folder) as calls:
             result = drawn(page)
         findings.tries += 1
+        known = findings.calls.setdefault(page, {})
+        known[call] = max(known.get(call, 0), calls.made)
         label = f"{page}, {call} {number} of {calls.made}: {errno.errorcode[error]}"
         if calls.failed:
             findings.failures += 1
