@@ -19,9 +19,10 @@ import torch
 from torch import Tensor, fx
 
 from selviz.errors import SelvizError, TransientError, system_problem
-from selviz.networks.graph_format import rebuilt
+from selviz.networks.graph_format import check_growth, rebuilt
 from selviz.networks.graph_indices import indices
 from selviz.networks.graph_nodes import called
+from selviz.networks.graph_writes import Watch
 from selviz.networks.tracing import Traced
 from selviz.system.processes import TRIAL_MEMORY
 
@@ -30,10 +31,22 @@ SIDES = (32, 28, 224, 64, 8, 96, 128, 256, 299)  # of images whose size a docume
 MAX_CLASSES = 10**6  # that one_hot may make
 
 
-class IndexChecker(fx.Interpreter):
-    """Runs a graph and refuses an index that lies outside what it looks in."""
+class StepChecker(fx.Interpreter):
+    """Runs a graph and refuses an index that lies outside what it looks in, and a step that writes into its input."""
+
+    def __init__(self, module: fx.GraphModule, watch: Watch):
+        super().__init__(module)
+        self._watch = watch
 
     def run_node(self, node: fx.Node) -> Any:
+        given = [self.env[part] for part in node.all_input_nodes]
+        before = self._watch.versions(given)
+        value = self._run_checked(node)
+        if self._watch.versions(given) != before:
+            raise SelvizError(f"The stored network is damaged (the step {node.name} writes into what it is given).")
+        return value
+
+    def _run_checked(self, node: fx.Node) -> Any:
         if parts := indices(node):
             args, kwargs = self.fetch_args_kwargs_from_env(node)
             if called(node) == "index_put":
@@ -115,11 +128,13 @@ def _rebuilt(document: Any, tensors: dict[str, Tensor], folder: Path) -> tuple[T
 
 def run(traced: Traced, example: Tensor) -> None:
     """Run a network on ordinary and extreme images; SelvizError where it cannot be run, or takes too long."""
+    check_growth(traced.root, traced.graph, example)
+    watch = Watch(traced.root)
     for images, ordinary in inputs(example):
         started = time.process_time()
         try:
             with torch.no_grad():
-                IndexChecker(fx.GraphModule(traced.root, traced.graph)).run(images)
+                StepChecker(fx.GraphModule(traced.root, traced.graph), watch).run(images)
         except SelvizError:
             raise
         except Exception as error:  # a step may raise anything
@@ -127,6 +142,8 @@ def run(traced: Traced, example: Tensor) -> None:
                 raise SelvizError(f"The stored network cannot be run ({str(error)[:200]}).") from error
         if (spent := (time.process_time() - started) / len(images)) > MAX_S_PER_IMAGE:
             raise SelvizError(f"The stored network takes {spent:.0f} s for one image.")
+    if not watch.is_unchanged():
+        raise SelvizError("The stored network is damaged (it writes into its own weights).")
 
 
 def bound() -> None:

@@ -15,6 +15,7 @@ import keyword
 import math
 import operator
 import re
+import secrets
 import sys
 import warnings
 from collections.abc import Iterable, Mapping
@@ -32,6 +33,7 @@ from selviz.networks.activation_functions import FUNCTION_NAMES
 from selviz.networks.graph_indices import check_indices
 from selviz.networks.graph_nodes import node_shapes
 from selviz.networks.graph_operators import OPERATORS, REVIEWED_MODULES, TRACED_MODULES, allowed
+from selviz.networks.graph_writes import check_writes
 from selviz.networks.tracing import Traced
 from selviz.networks.unit_layers import UnitLayer, with_depths
 
@@ -42,6 +44,7 @@ COUNTING = {getattr(operator, name) for name in "add sub mul pow iadd isub imul"
 LARGEST = 2**40
 LARGEST_SETTING, LARGEST_COUNT = 2**26, 1000  # of a module; of its layers, each of which is made
 MOST_BYTES = 8 * 10**9  # of all steps together, for one image
+MANY_IMAGES = 256  # as many as are computed together
 ATTRIBUTES = ("shape", "dtype", "device", "ndim", "T", "mT", "requires_grad")
 FACTORIES = ("arange", "zeros", "ones", "full", "linspace")
 MEMORY_FORMATS = ("contiguous_format", "channels_last", "channels_last_3d", "preserve_format")
@@ -322,6 +325,26 @@ def check_sizes(root: nn.Module, graph: fx.Graph, example: Tensor) -> None:
 
     A step that only counts may count with small numbers: a power of two large ones would never end.
     """
+    bytes_needed(root, graph, example)
+
+
+def check_growth(root: nn.Module, graph: fx.Graph, example: Tensor) -> None:
+    """Raise SelvizError unless n images need n times the memory of one, for a few numbers, one of them random.
+
+    A step that reads the number of images from a shape could else take all memory where a page computes many.
+    """
+    numbers = (1, 2, 3 + secrets.randbelow(MANY_IMAGES - 3), MANY_IMAGES)
+    one, two, *more = (bytes_needed(root, graph, example.repeat(n, 1, 1, 1)) for n in numbers)
+    for number, used in zip(numbers[2:], more):
+        if used > 1.05 * (one + (number - 1) * max(0, two - one)) + 10**6:
+            raise Damaged(f"{number} images need {used / 1e6:,.0f} MB, and one {one / 1e6:,.1f} MB")
+
+
+def bytes_needed(root: nn.Module, graph: fx.Graph, example: Tensor) -> int:
+    """Return the memory that all steps together need for some images [N, C, H, W], of which nothing is computed.
+
+    SelvizError where it is more than MOST_BYTES an image.
+    """
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     mode, used = FakeTensorMode(allow_non_fake_inputs=True), 0
@@ -334,7 +357,7 @@ def check_sizes(root: nn.Module, graph: fx.Graph, example: Tensor) -> None:
             value = super().run_node(node)
             parts = value if isinstance(value, tuple | list) else [value]
             used += sum(part.numel() * part.element_size() for part in parts if isinstance(part, Tensor))
-            if used > MOST_BYTES:
+            if used > MOST_BYTES * len(example):
                 raise ValueError(f"the step {node.name} needs more than {MOST_BYTES / 1e9:g} GB for one image")
             return value
 
@@ -343,6 +366,7 @@ def check_sizes(root: nn.Module, graph: fx.Graph, example: Tensor) -> None:
             Sizer(fx.GraphModule(root, graph)).run(mode.from_tensor(example))
     except Exception as error:  # a step may raise anything
         raise Damaged(" ".join(str(error).split())[:200] or type(error).__name__) from error
+    return used
 
 
 def _check_counting(node: fx.Node, args: tuple[Any, ...]) -> None:
@@ -414,6 +438,7 @@ def _graph(document: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> tuple[
         made[name] = graph.create_node(op, target, args, kwargs, name=name)
         if made[name].name != name:
             raise ValueError(f"the step {name}")
+    check_writes(root, graph)
     graph.lint()
     check_indices(graph)
     return root.eval(), graph

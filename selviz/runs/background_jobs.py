@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from selviz.errors import SelvizError
+from selviz.errors import SelvizError, unreadable
 from selviz.store.files import check_name, read_json, write_json
 from selviz.system.locks import Claim, holder, release
 from selviz.system.processes import detached, environment
@@ -137,8 +137,14 @@ def log(place: Path) -> str:
 
 def names(data: str | Path) -> list[str]:
     """Return all jobs of the store that were described, the latest first."""
-    files = (Path(data) / "jobs").glob("*.json")
-    return [file.stem for file in sorted(files, key=lambda file: file.stat().st_mtime, reverse=True)]
+    folder, found = Path(data) / "jobs", []
+    try:
+        for file in folder.glob("*.json"):
+            with contextlib.suppress(FileNotFoundError):  # removed just now
+                found.append((file.stat().st_mtime, file.stem))
+    except OSError as error:
+        raise unreadable(folder, error) from error
+    return [name for _, name in sorted(found, reverse=True)]
 
 
 def _sibling(place: Path, suffix: str) -> Path:

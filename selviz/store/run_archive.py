@@ -67,7 +67,10 @@ def pack(
             f"The store has no pixels of run {run}: it keeps those of images that were in memory (selviz.capture). "
             "Leave out --pixels, and give the data set along."
         )
-    stages = sorted({*STAGES, *(file.stem for file in folder.glob("*.duckdb") if is_name(file.name))})
+    try:
+        stages = sorted({*STAGES, *(file.stem for file in folder.glob("*.duckdb") if is_name(file.name))})
+    except OSError as error:
+        raise unreadable(folder, error) from error
     plain = [*FACTS, *(name for name in untrusted_files.OPTIONAL if (folder / name).exists())]
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     with writing(path, temporary):

@@ -115,6 +115,67 @@ def test_the_same_run_whole_comes_in_and_doctor_tries_its_network_again(imported
     assert "its network cannot be used" in capsys.readouterr().out
 
 
+KEPT = {"node": "kept"}  # a tensor of the network's own, which every visitor's pages use
+OVERWRITING = {
+    "a result into a weight": step("call_function", "torch.add", [X, 1], {"out": KEPT}),
+    "a result into the image": step("call_function", "torch.add", [KEPT, 1], {"out": X}),
+    "a norm into a weight": step("call_function", "torch.nn.functional.normalize", [X], {"out": KEPT}),
+    "statistics": step("call_function", "torch.nn.functional.batch_norm", [X, KEPT, KEPT], {"training": True}),
+    "statistics in aten": step("call_function", "aten.instance_norm.default",
+                               [X, None, None, KEPT, KEPT, True, 0.5, 1e-5, False]),
+    "rows that are cut": step("call_function", "torch.nn.functional.embedding",
+                              [{"node": "zero"}, KEPT], {"max_norm": 0.1}),
+}  # fmt: skip
+MADE_PLAIN = {
+    "adding": step("call_function", "operator.iadd", [KEPT, 1]),
+    "an activation": step("call_function", "torch.nn.functional.hardtanh", [KEPT, 5.0, 9.0], {"inplace": True}),
+    "an activation, by place": step("call_function", "torch.nn.functional.hardtanh", [KEPT, 5.0, 9.0, True]),
+}
+
+
+def with_kept(store, crafted):
+    """The document with a crafted step, before it a tensor of the network's own; and the network's tensors."""
+    tensors = safetensors.torch.load_file(store.run_path("brought") / "weights.safetensors")
+    tensors["kept"] = torch.ones(1)
+    kept = {"name": "kept", "op": "get_attr", "target": "kept", "args": [], "kwargs": {}}
+    zero = step("call_function", "torch.zeros", [1], {"dtype": {"dtype": "int64"}}, name="zero")
+    return json.loads(with_steps(store, kept, zero, {**crafted, "name": "extra"})), tensors
+
+
+@pytest.mark.parametrize("what", OVERWRITING)
+def test_a_step_that_writes_into_what_all_visitors_share_is_refused(imported, what):
+    document, tensors = with_kept(imported[0], OVERWRITING[what])
+    with pytest.raises(SelvizError, match="writes into what it is given"):
+        graph_format.rebuilt(document, tensors, torch.zeros(1, 1, 8, 8))
+
+
+@pytest.mark.parametrize("what", MADE_PLAIN)
+def test_a_step_in_place_gives_its_result_and_leaves_what_it_was_given(imported, what):
+    document, tensors = with_kept(imported[0], MADE_PLAIN[what])
+    traced = graph_format.rebuilt(document, tensors, torch.zeros(1, 1, 8, 8))
+    first_run.run(traced, torch.zeros(1, 1, 8, 8))
+    assert traced.root.kept.item() == 1
+
+
+def test_a_step_that_overwrites_in_a_way_that_nobody_listed_is_seen_when_it_runs(imported, monkeypatch):
+    document, tensors = with_kept(imported[0], OVERWRITING["a result into a weight"])
+    monkeypatch.setattr(graph_format, "check_writes", lambda root, graph: None)
+    traced = graph_format.rebuilt(document, tensors, torch.zeros(1, 1, 8, 8))
+    with pytest.raises(SelvizError, match="the step extra writes into what it is given"):
+        first_run.run(traced, torch.zeros(1, 1, 8, 8))
+
+
+def test_a_network_that_needs_little_for_one_image_and_all_memory_for_many_is_refused(imported):
+    number = step("call_method", "size", [X, 0], name="number")
+    square = step("call_function", "operator.mul", [{"node": "number"}] * 2, name="square")
+    fourth = step("call_function", "operator.mul", [{"node": "square"}] * 2, name="fourth")
+    document, tensors = with_kept(imported[0], step("call_function", "torch.zeros", [{"node": "fourth"}, 4]))
+    document["nodes"][1:1] = [number, square, fourth]
+    traced = graph_format.rebuilt(document, tensors, torch.zeros(1, 1, 8, 8))
+    with pytest.raises(SelvizError, match="images need .* MB, and one"):
+        first_run.run(traced, torch.zeros(1, 1, 8, 8))
+
+
 def test_a_module_of_endlessly_many_layers_is_refused_before_it_is_made(imported):
     """Found by extreme values: it took a minute, and as much memory as there was."""
     store, _ = imported

@@ -192,7 +192,7 @@ def test_a_query_stops_at_its_time_and_leaves_nothing_running(shared):
     started = time.monotonic()
     with pytest.raises(SelvizError, match=r"took longer than 0\.5 seconds"):
         shared.sql("SELECT count(*) FROM range(10_000_000_000_000) WHERE random() > 2", seconds=0.5)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 60  # it would take hours; a busy machine starts it late
     assert threading.active_count() == before
 
 

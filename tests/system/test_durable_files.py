@@ -15,6 +15,7 @@ from selviz.maintenance.migration import migrate
 from selviz.runs import stored_images
 from selviz.runs.train import train_run
 from selviz.store import Store, append, write_group
+from selviz.store.images import image_folder
 
 
 @pytest.fixture
@@ -54,12 +55,14 @@ def test_all_that_is_renamed_into_place_is_synced_before(renamed, tmp_path, monk
     Store(tmp_path / "other").unpack(tmp_path / "run.zip")
     migrate(store.path, tmp_path / "new")
     for number in range(4):
-        path = tmp_path / "pictures" / "ab"[number // 2] / f"{number}.png"
+        path = tmp_path / "pictures" / ("train", "test")[number % 2] / "ab"[number // 2] / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.full((9, 9), 60 * number, np.uint8)).save(path)
     datasets.load(f"folder:{tmp_path / 'pictures'}", image_size=8)
     pixels = torch.arange(6 * 64, dtype=torch.int32).remainder(251).to(torch.uint8).reshape(6, 1, 8, 8)
-    stored_images.write(store, from_memory((pixels, torch.tensor([0, 1] * 3)), "mine"))
+    dataset = from_memory((pixels, torch.tensor([0, 1] * 3)), "mine")
+    image_folder(store.path, dataset.fingerprint).mkdir()
+    stored_images.write(store, dataset)
     kinds = ("config.json", "summary.json", "weights.safetensors", "capture.duckdb", "run.zip", "pixels.safetensors")
     for kind in kinds:
         assert any(name.endswith(kind) for name in renamed), kind

@@ -29,12 +29,6 @@ import pandas as pd
 from selviz.errors import SelvizError
 from selviz.testing.faults.injection import failing
 
-NAMES = (
-    "the list of runs", "a table", "layers of many runs", "an activation", "pictures", "a query", "a visitor's query",
-    "the ledger of claims", "the list of groups", "doctor", "doctor of claims and groups", "a stage that is written",
-    "a stage on a disk that stays full", "a capture", "a record of a claim", "a lock", "a group", "a zip out",
-    "a zip in", "a zip in that is there already", "a store in today's form", "a folder of pictures",
-)  # fmt: skip
 NEVER = re.compile(
     r"damaged|remove it|remove the|\brm \b|write it again|Traceback|is no zip file|is another one", re.IGNORECASE
 )
@@ -313,11 +307,21 @@ def _copying(store: Any, folder: Path) -> Iterator[tuple[str, Scenario]]:
     yield "a folder of pictures", Scenario(decoded, WRITING, clear)
 
 
+def _chosen(errors: Errors, calls: list[str]) -> Errors:
+    """Return the kinds and errors that are named, such as "open" or "open:EMFILE"."""
+    chosen = {
+        kind: tuple(code for code in codes if {kind, f"{kind}:{errno.errorcode[code]}"} & set(calls))
+        for kind, codes in errors.items()
+    }
+    return {kind: codes for kind, codes in chosen.items() if codes}
+
+
 def main() -> None:
     """Run the scenarios and print what came of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", help="such as 'a table,a lock'")
-    parser.add_argument("--calls", help="such as 'open,read' (default: all kinds that a scenario names)")
+    parser.add_argument("--calls", help="such as 'open,read:EIO' (default: all that a scenario names)")
+    parser.add_argument("--list", action="store_true", help="only name the scenarios and the calls that fail in each")
     parser.add_argument("--every", type=int, default=1, help="try every n-th call alone (default: each)")
     parser.add_argument("--data", help="the store, with one run, to work on a copy of (default: one is made)")
     arguments = parser.parse_args()
@@ -330,14 +334,21 @@ def main() -> None:
             if chosen and name not in chosen:
                 continue
             if arguments.calls:
-                kinds = [kind for kind in scenario.errors if kind in arguments.calls.split(",")]
-                scenario = replace(scenario, errors={kind: scenario.errors[kind] for kind in kinds})
+                scenario = replace(scenario, errors=_chosen(scenario.errors, arguments.calls.split(",")))
+            if arguments.list:
+                found[name] = [
+                    f"{kind}:{errno.errorcode[n]}" for kind in scenario.errors for n in scenario.errors[kind]
+                ]
+                continue
             begun = time.monotonic()
             result = outcome(scenario, folder, arguments.every)
             seconds = round(time.monotonic() - begun, 1)
             found[name] = {"tries": result.tries, "refused": result.refused, "calls": result.calls, "seconds": seconds}
             wrong += [f"{name}: {trouble}" for trouble in result.wrong]
             print(name, found[name], result.wrong[:5], file=sys.stderr, flush=True)
+    if arguments.list:
+        print(json.dumps(found))
+        return
     total = {"tries": sum(part["tries"] for part in found.values()), "seconds": round(time.monotonic() - started, 1)}
     print(json.dumps({"scenarios": found, **total, "wrong": wrong}, indent=1))
 
