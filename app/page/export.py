@@ -79,15 +79,17 @@ def _column(values: pd.Series) -> pa.Array:
 
 
 def csv(table: pd.DataFrame) -> bytes:
-    """Return UTF-8 with a head; lists and the like as JSON, missing values empty."""
+    """Return UTF-8 with a head; lists and the like as JSON, missing values empty, nothing a spreadsheet would run."""
     flat = table.copy()
     flat.columns = arrow(table.head(0)).column_names
     for column in flat.columns:
+        if isinstance(flat[column].dtype, pd.CategoricalDtype):
+            flat[column] = flat[column].astype(flat[column].cat.categories.dtype)
         if flat[column].dtype == object:
             flat[column] = flat[column].map(_text, na_action="ignore")
         if pd.api.types.is_string_dtype(flat[column]):
             flat[column] = flat[column].map(spreadsheet_cell, na_action="ignore")
-    return flat.to_csv(index=False).encode()
+    return flat.to_csv(index=False, header=[spreadsheet_cell(head) for head in flat.columns]).encode()
 
 
 def _text(value: object) -> str:

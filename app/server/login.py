@@ -90,21 +90,32 @@ def decide(secrets: Mapping[str, Any] | None, public: bool) -> LogIn:
     for name, table in [*((name, auth[name]) for name in named), *([("", auth)] if single or not named else [])]:
         for key in PROVIDER:
             _check_text(table, key, f"auth.{name}" if name else "auth")
+        if not _web_address(table["server_metadata_url"])[0]:
+            raise SelvizError(
+                f"The secrets file's server_metadata_url in [{f'auth.{name}' if name else 'auth'}] must be an address, "
+                "such as https://login.example.org/.well-known/openid-configuration"
+            )
     _check_text(auth, "redirect_uri", "auth")
     _check_text(auth, "cookie_secret", "auth", MIN_SECRET)
-    address = urlsplit(auth["redirect_uri"])
-    if (
-        address.scheme not in ("http", "https")
-        or not address.hostname
-        or address.path.rpartition("/")[2] != "oauth2callback"
-    ):
+    host, path = _web_address(auth["redirect_uri"])
+    if not host or path.rpartition("/")[2] != "oauth2callback":
         raise SelvizError(
             "The secrets file's redirect_uri in [auth] must be this dashboard's address and /oauth2callback, such as "
             "https://selviz.example.org/oauth2callback"
         )
     if find_spec("authlib") is None:
         raise SelvizError("The log-in of the secrets file needs Authlib: pip install -e '.[app,login]'")
-    return LogIn(True, (*named, *((None,) if single else ())), address.hostname)
+    return LogIn(True, (*named, *((None,) if single else ())), host)
+
+
+def _web_address(text: str) -> tuple[str, str]:
+    """Return host and path of an address of the web, "" for the host of what is none."""
+    try:
+        address = urlsplit(text)
+        _ = address.port  # ValueError where it is none
+    except ValueError:
+        return "", ""
+    return (address.hostname or "") if address.scheme in ("http", "https") else "", address.path
 
 
 def _check_text(table: Mapping[str, Any], key: str, where: str, length: int = 1) -> None:
@@ -136,6 +147,8 @@ def _secrets() -> dict[str, Any] | None:
         if file.is_dir():  # as Kubernetes mounts them: Streamlit reads these itself, or raises
             merged |= _loaded(file)
             continue
+        if file.exists() and not file.is_file():  # to read a pipe would wait for ever
+            raise SelvizError(f"The secrets file {file} cannot be read: it is no file.")
         try:
             content = file.read_bytes()
         except OSError as error:

@@ -23,7 +23,7 @@ def check_writes(root: nn.Module, graph: fx.Graph) -> None:
     """Let no step overwrite a value, as when a network is traced; ValueError for one that would all the same."""
     for path, module in root.named_modules():
         if getattr(module, "inplace", False) is not False:
-            module.inplace = False  # type: ignore[assignment]
+            module.inplace = False
         if getattr(module, "max_norm", None) is not None:
             raise ValueError(f"the module {path} writes into its weights")
     out_of_place(root, graph)

@@ -79,3 +79,11 @@ def test_the_citation_is_that_of_the_repository():
             assert value in told
     for name in re.findall(r"family-names: (.*)", text):
         assert name in told
+
+
+def test_no_cell_and_no_head_of_a_csv_file_is_a_formula_to_a_spreadsheet():
+    table = pd.DataFrame(
+        {"=1+1": ["@a", "b"], "kind": pd.Categorical(["-x", "y"]), "list": [["=1"], None], "n": [-1, 2]}
+    )
+    rows = export.csv(table).decode().splitlines()
+    assert rows == ["'=1+1,kind,list,n", '\'@a,\'-x,"[""=1""]",-1', "b,y,,2"]

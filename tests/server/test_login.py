@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -44,6 +45,11 @@ BROKEN = {
     "no way back": GOOD.replace("redirect_uri", "redirect_url"),
     "a way back that is no callback": GOOD.replace("/oauth2callback", "/"),
     "a second provider that is incomplete": GOOD + '[auth.other]\nclient_id = "x"\n',
+    "a way back with a broken host": GOOD.replace("127.0.0.1/", "[::1/"),
+    "a way back with a port that is none": GOOD.replace("127.0.0.1/", "127.0.0.1:99999999/"),
+    "a provider that is at no address": GOOD.replace("https://login.example.org", "login.example.org"),
+    "a list of log-ins": GOOD.replace("[auth]", "[[auth]]").partition("[auth.")[0],
+    "text of two bytes a letter": GOOD.encode("utf-16"),
     "bytes that are no text": GOOD.encode().replace(b"selviz", b"\xff\xfe"),
 }
 
@@ -71,6 +77,13 @@ def test_a_secrets_file_that_is_not_right_is_told_in_a_sentence_and_lets_nobody_
 def test_a_secrets_file_that_cannot_be_read_is_none_that_is_not_there(secrets, tmp_path):
     (tmp_path / "secrets.toml").symlink_to(tmp_path / "gone")
     with pytest.raises(SelvizError, match="cannot be read"):
+        login._secrets()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+def test_a_secrets_file_that_is_a_pipe_is_not_waited_for(secrets, tmp_path):
+    os.mkfifo(tmp_path / "secrets.toml")
+    with pytest.raises(SelvizError, match="it is no file"):
         login._secrets()
 
 
