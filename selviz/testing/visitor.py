@@ -12,6 +12,7 @@ leaves out: fragments that ask to be run again after some time.
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -75,6 +76,7 @@ class Visitor:
             subprotocols=["streamlit"],
             max_size=None,
             open_timeout=PATIENCE,
+            close_timeout=PATIENCE,
             ping_interval=None,
         )
         self._listening = asyncio.create_task(self._listen())
@@ -83,7 +85,8 @@ class Visitor:
     async def __aexit__(self, *error):
         """Say goodbye, so that the server puts the session away at once."""
         await self._socket.close()
-        await self._listening
+        with suppress(websockets.ConnectionClosedError):  # the server went, or was too busy to say goodbye in time
+            await self._listening
 
     # ------------------------------------------------------------------------------------------------------- requests
 
