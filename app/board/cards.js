@@ -48,16 +48,22 @@ export default function ({data, parentElement, setTriggerValue}) {
     const model = shared.models.get(data.model);
     if (data.model && !model) return shared.waiting.add(draw);
     shared.waiting.delete(draw);
+    host.open = unit => setTriggerValue("open", unit);
+    const content = JSON.stringify(data);
+    if (host.content === content) return; // drawn again, the cards would lose the focus
+    host.content = content;
+    const focused = host.getRootNode().activeElement?.closest?.(".card")?.getAttribute("href");
     host.classList.toggle("cards-dark", data.dark);
     host.replaceChildren(...data.groups.flatMap(group => {
       const head = document.createElement("h4");
       head.textContent = group.title;
       const grid = document.createElement("div");
       grid.className = "cards";
-      const open = unit => setTriggerValue("open", unit);
+      const open = unit => host.open(unit);
       grid.append(...group.cards.map(about => card(about, data, data.pictures ?? model?.pictures, open)));
       return group.title ? [head, grid] : [grid];
     }));
+    if (focused) [...host.querySelectorAll(".card")].find(one => one.getAttribute("href") === focused)?.focus();
   };
   draw();
   return () => shared.waiting.delete(draw);

@@ -3,6 +3,7 @@
 Nothing is drawn here; `app/page/job_panels.py` shows what is going on.
 """
 
+import dataclasses
 import os
 import re
 import shlex
@@ -15,13 +16,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import psutil
 import streamlit as st
 
+from selviz.config import run_name
 from selviz.errors import first_line, system_problem
 from selviz.runs import background_jobs, demo
+from selviz.store import Store
+from selviz.store.run_list import resume_command
 from selviz.system.processes import detached, environment, low_priority
 from selviz.system.write_access import read_only
 from selviz.text import safe_text
@@ -31,6 +35,7 @@ from . import queues, quotas, scheduler
 
 LEFT_AFTER_S = 5.0  # seconds of work before which nothing is said of the time left
 POLL_S = 0.5
+SNAPSHOTS = 4  # looks an epoch at a network while it learns
 
 
 THE_DEMO = "the demo"  # the visitor in whose name the demo's studies are computed
@@ -243,7 +248,24 @@ def missing_of_the_demo() -> list[Study]:
     ]
     if any(not (store.run_path(run) / "linear_maps.duckdb").exists() for run in runs):
         found.append(Study(data, runs[0], "basis", ("--family",)))
-    return found
+    return found + _missing_of_early_training(data, store)
+
+
+def _missing_of_early_training(data: str, store: Store) -> list[Study]:
+    """Return what the demo's baseline lacks of being trained once more, looked at while it learns."""
+    baseline = demo.CONFIGS[0]
+    twin = run_name(dataclasses.replace(baseline, snapshots=SNAPSHOTS))
+    training = training_with_snapshots(data, dataclasses.asdict(baseline))
+    missing = [training] if training and not (store.run_path(twin) / "snapshots.duckdb").exists() else []
+    return missing if (store.run_path(twin) / "early.duckdb").exists() else [*missing, Study(data, twin, "early")]
+
+
+def training_with_snapshots(data: str, settings: dict[str, Any]) -> Study | None:
+    """Return the training of a network with these settings that is looked at while it learns; None if they are not
+    known.
+    """
+    command = resume_command(Path("data"), {**settings, "snapshots": SNAPSHOTS})
+    return Study(data, "", "train", tuple(shlex.split(command)[2:])) if command else None
 
 
 def _stopped_file() -> Path:

@@ -63,11 +63,13 @@ html [data-testid=stButtonGroup] button {{min-height: 2.5rem}}
 .selviz-facts {{width: 100%; border-collapse: collapse}}
 .selviz-facts :is(th, td) {{text-align: left; vertical-align: top; padding: .2rem 1rem .2rem 0; font-size: .94rem;
   border-bottom: 1px solid #8883; overflow-wrap: anywhere}}
-.selviz-facts th {{font-weight: 600; min-width: 9rem}}
-:is(.st-key-browser-script, .st-key-board-answers, [class*="st-key-board-model-"]) {{position: absolute; height: 0;
-  overflow: hidden}}
+.selviz-facts th {{font-weight: 600; min-width: 9rem; overflow-wrap: break-word}}
+:is(.st-key-browser-script, .st-key-board-answers, [class*="st-key-board-model-"], [class*="st-key-no-room-"]) {{
+  position: absolute; height: 0; overflow: hidden}}
 [data-testid=stHorizontalBlock]:has(> [data-testid=stElementContainer] [data-testid=stSkeleton]) {{
   visibility: hidden}}
+:is(.st-key-train-model, .st-key-train-alpha, .st-key-train-seed, .st-key-train-epochs) {{min-height: 4.25rem}}
+:is(.st-key-link-runs, .st-key-sql-ask) {{min-height: 4.25rem}}
 .st-key-silence-head {{min-height: 2.6rem}}
 :is(.st-key-silence-choice, .st-key-silence-rules) {{min-height: 4.25rem}}
 .st-key-silence-board {{min-height: 316px}}

@@ -64,7 +64,7 @@ def ledger() -> None:
         st.info("No hypothesis is registered in this store yet.", icon=":material/inbox:")
         st.button("Register one", type="primary", on_click=address.update, kwargs={"do": "register"})
         st.caption("Or in a shell:")
-        st.code("selviz hypothesis register selective --run RUN --k 5", language="bash")
+        st.code("selviz hypothesis register selective --run RUN --k 5", language="bash", wrap_lines=True)
         return
     done = table["verdict"].value_counts()
     counts = {name: done.pop(name) if name in done else 0 for name in OUTCOMES} | {
@@ -110,7 +110,7 @@ def ledger() -> None:
         st.warning(f"{safe_text.code(row['hypothesis'])}: {row['missing']}.", icon=":material/link_off:")
     tables.saving("hypotheses", table)
     st.caption(f"Head of the chain of {numbers.counted(len(table), 'claim')} and what came of them:")
-    st.code(table.attrs["head"], language=None)
+    st.code(table.attrs["head"], language=None, wrap_lines=True)
     st.caption(sentence(report.HEAD))
 
 
@@ -394,7 +394,7 @@ def _leave(registered: dict) -> None:
     st.caption("Computes everything again and says whether it is the same, bit for bit:")
     st.code(report.commands(store, registered)[1], language="bash", wrap_lines=True)
     st.caption(f"Registered as record {registered['number']}, SHA-256:")
-    st.code(registered["hash"], language=None)
+    st.code(registered["hash"], language=None, wrap_lines=True)
 
 
 def sentence(text: str) -> str:

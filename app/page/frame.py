@@ -31,10 +31,10 @@ def _share(python: str, shell: str) -> None:
             st.code(link(), language=None, wrap_lines=True)
             st.caption("The same numbers in Python")
             code = f"import selviz\n\nstore = selviz.open({reads.data()!r})\n{python or 'store.runs()'}"
-            st.code(code, language="python")
+            st.code(code, language="python", wrap_lines=True)
             if shell:
                 st.caption("The same in a shell")
-                st.code(shell, language="bash")
+                st.code(shell, language="bash", wrap_lines=True)
 
 
 @contextmanager

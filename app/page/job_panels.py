@@ -196,7 +196,7 @@ def demo_panel() -> None:
         icon = ":material/play_arrow:"
         st.button("Start the demo", type="primary", icon=icon, on_click=_start_demo, **writing_control())
     st.caption("Or in a shell, for the demo or for one network of your own:")
-    st.code("selviz demo\nselviz train --dataset mnist-5k --model cnn --alpha=-1", language="bash")
+    st.code("selviz demo\nselviz train --dataset mnist-5k --model cnn --alpha=-1", language="bash", wrap_lines=True)
 
 
 def _demo_runs() -> None:

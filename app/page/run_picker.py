@@ -109,6 +109,7 @@ def labels(rows: dict[str, dict]) -> dict[str, str]:
                     for key in differing
                     if not pd.isna(row[key])
                 ),
+                *(["with snapshots"] if not pd.isna(row.get("snapshots", 0)) and row.get("snapshots", 0) > 0 else []),
             ]
         )
         for name, row in rows.items()

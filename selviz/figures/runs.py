@@ -2,7 +2,6 @@
 
 from typing import cast
 
-import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -11,6 +10,11 @@ from selviz.text import numbers, safe_text
 
 ALL_UNITS, LIVE_UNITS = "mean_si", "mean_si_live"
 WIDTH = 0.15  # of a point's label, as a share of the largest value on the axis
+PHONE = (275, 330)  # pixels between the axes of a chart on a phone
+LETTER, LINE, GAP = 8, 18, 4  # pixels of a letter of a point's label, of its height, and between it and the point
+RING, MARGIN = 12, 12  # pixels from the middle of a point to its rim, and beyond the axes of a chart
+
+Box = tuple[float, float, float, float]  # left, low, right, high
 
 
 def with_intervals(runs: pd.DataFrame) -> pd.DataFrame:
@@ -55,7 +59,13 @@ def accuracy_against_si(runs: pd.DataFrame, column: str, dark: bool, chosen: str
             "line": {"color": colors.INK[dark], "width": [4 if run == chosen else 1.5 for run in runs["run"]]},
         },
         "text": [safe_text.label(label) for label in runs["told"]],
-        "textposition": _text_positions(x.to_numpy(), WIDTH * widest),
+        "textposition": _text_positions(
+            pd.DataFrame({"x": x, "y": y, "low": 100 * runs["low_share"], "high": 100 * runs["high_share"]}).assign(
+                text=runs["told"]
+            ),
+            (-WIDTH * widest, 1.14 * widest),
+            high + 0.06 * (high - low) - foot,
+        ),
         "textfont": {"size": basics.FONT + 1},
         "customdata": [[safe_text.label(run), numbers.alpha(a)] for run, a in zip(runs["run"], runs["alpha"])],
         "hovertemplate": "%{customdata[0]}<br>alpha %{customdata[1]}<br>mean SI %{x:.3f}<br>%{y:.1f} %<extra></extra>",
@@ -114,11 +124,34 @@ def depth_profile(layers: pd.DataFrame, column: str, dark: bool) -> go.Figure:
     )
 
 
-def _text_positions(x: np.ndarray, room: float) -> list[str]:
-    """Return where each point's label goes: right of it, or left where only there is room."""
-    sides = []
-    for value in x:
-        right = ((x > value) & (x < value + room)).any()
-        left = ((x < value) & (x > value - room)).any()
-        sides.append("middle left" if right and not left else "middle right")
-    return sides
+def _text_positions(points: pd.DataFrame, x_range: tuple[float, float], y_span: float) -> list[str]:
+    """Return where each point's label goes on a phone: the first place around it that meets least, right of it first.
+
+    Columns x, y, text, low and high, the ends of the whiskers. To leave the chart is worse than to meet a point or a
+    label, and that is worse than to meet a whisker.
+    """
+    across, up = PHONE[0] / (x_range[1] - x_range[0]), PHONE[1] / y_span
+    widths = [LETTER * len(text) + GAP for text in points["text"]]
+    middles = [(row.x * across, row.y * up) for row in points.itertuples()]
+    taken = [(x - RING, y - RING, x + RING, y + RING) for x, y in middles]
+    whiskers = [(row.x * across - 4, row.low * up, row.x * across + 4, row.high * up) for row in points.itertuples()]
+    positions = []
+    for number, (x, y) in enumerate(middles):
+        boxes = {
+            f"{row} {side}": (x + dx, y + dy, x + dx + widths[number], y + dy + LINE)
+            for row, dy in (("middle", -LINE / 2), ("top", RING / 2), ("bottom", -RING / 2 - LINE))
+            for side, dx in (("right", RING), ("left", -RING - widths[number]))
+        }
+        met = {
+            place: 100 * sum(_meet(box, other) for at, other in enumerate(taken) if at != number)
+            + 1000 * (box[0] < x_range[0] * across or box[2] > x_range[1] * across + MARGIN)
+            + sum(_meet(box, other) for at, other in enumerate(whiskers) if at != number)
+            for place, box in boxes.items()
+        }
+        positions.append(min(met, key=lambda place: met[place]))
+        taken.append(boxes[positions[-1]])
+    return positions
+
+
+def _meet(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

@@ -46,7 +46,8 @@ _STYLE = """
 :root {color-scheme: light dark} body {font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto;
 padding: 0 1rem} table {border-collapse: collapse; width: 100%; margin: .6rem 0} th, td {text-align: left;
 vertical-align: top; padding: .25rem .8rem .25rem 0; border-bottom: 1px solid #8884; font-size: .94rem}
-td {overflow-wrap: anywhere} pre {white-space: pre-wrap; overflow-wrap: anywhere; background: #8882; padding: .6rem;
+td {overflow-wrap: anywhere} td:first-child {overflow-wrap: break-word}
+pre {white-space: pre-wrap; overflow-wrap: anywhere; background: #8882; padding: .6rem;
 border-radius: .4rem; font-size: .88rem} svg {width: 100%; height: auto} h1 {font-size: 1.5rem; line-height: 1.3}
 .verdict {font-size: 1.15rem; border-left: .4rem solid #0072B2; padding-left: .8rem}
 """

@@ -47,13 +47,56 @@ def test_an_old_address_is_no_trap_on_the_way_back(visit, address):
     visitor.sees(TITLES["lesson"]).is_well()
 
 
-@pytest.mark.xfail(reason="the browser does not send every press while the page is drawn again", strict=False)
+def press_quickly(visitor, key, times):
+    for _ in range(times):
+        visitor.tab.keyboard.press(key)
+        visitor.tab.wait_for_timeout(60)
+
+
 def test_eight_quick_presses_of_an_arrow_key_move_eight_units(visit, address):
     visitor = visit().open(f"{address}/unit?layer=relu2&unit=3")
-    for _ in range(8):
-        visitor.tab.keyboard.press("ArrowRight")
-        visitor.tab.wait_for_timeout(60)
+    press_quickly(visitor, "ArrowRight", 8)
     address_holds(visitor, "unit=11")
+    visitor.sees("Unit 11 of layer").settle()
+    press_quickly(visitor, "ArrowLeft", 8)
+    address_holds(visitor, "unit=3")
+    visitor.sees("Unit 3 of layer").settle().is_well()
+
+
+def test_quick_presses_turn_as_many_steps_of_the_lesson_and_end_at_its_ends(visit, address):
+    visitor = visit().open(f"{address}/lesson?step=2")
+    press_quickly(visitor, "ArrowRight", 4)
+    address_holds(visitor, "step=6")
+    visitor.sees("6 of 8").settle()
+    press_quickly(visitor, "ArrowRight", 5)
+    address_holds(visitor, "step=8")
+    visitor.sees("8 of 8").settle()
+    press_quickly(visitor, "ArrowLeft", 3)
+    address_holds(visitor, "step=5")
+    visitor.settle().is_well()
+
+
+def test_an_arrow_key_in_a_choice_or_a_field_is_its_own(visit, address):
+    visitor = visit().open(f"{address}/unit?layer=relu2&unit=3")
+    visitor.tab.get_by_role("spinbutton").first.focus()
+    visitor.tab.keyboard.press("ArrowRight")
+    visitor.tab.get_by_role("button", name="Next").focus()
+    visitor.tab.keyboard.press("ArrowRight")
+    address_holds(visitor, "unit=4")
+    visitor.sees("Unit 4 of layer").settle().is_well()
+
+
+def test_quick_presses_take_back_as_many_choices(visit, address):
+    visitor = visit().open(f"{address}/silence?rule=top&k=3&layers=relu3")
+    for label, rule in (("All units of a class", "class"), ("Pick on the board", "hand")):
+        visitor.tab.get_by_test_id("stMain").get_by_text(label, exact=True).first.click()
+        address_holds(visitor, f"rule={rule}")
+        visitor.settle()
+    press_quickly(visitor, "z", 2)
+    address_holds(visitor, "rule=top")
+    visitor.settle()
+    press_quickly(visitor, "y", 2)
+    address_holds(visitor, "rule=hand")
     visitor.settle().is_well()
 
 

@@ -8,6 +8,7 @@ from selviz.errors import SelvizError
 from selviz.store import delete_group, list_groups, read_group, rename_group
 from selviz.text import numbers, safe_text, unit_lists
 
+from ...look import keyboard
 from ...page import frame, job_panels, tables
 from ...page.unit_selection import Units, put, save
 from ...state import address, reads
@@ -28,9 +29,10 @@ def tools(run: str, units: Units) -> None:
                 shortcut=key,
                 disabled=not there,
                 on_click=_step,
-                args=(step,),
+                args=(step, title),
                 key=title,
             )
+        keyboard.step_keys("undo", _step, {"z": -1, "y": 1})
         st.button("Clear", icon=":material/backspace:", disabled=not units, on_click=put, args=(run, {}))
         with frame.popover("Units", ":material/table:", "chosen", disabled=not units) as opened:
             if opened:
@@ -55,10 +57,12 @@ def _remember() -> tuple[list[dict], int]:
     return past, at
 
 
-def _step(by: int) -> None:
-    past, at = st.session_state["choices"]
-    st.session_state["choices"] = (past, at + by)
-    address.update(**past[at + by])
+def _step(by: int, key: str = "") -> None:
+    """Go `by` choices on, for each press of the button `key`, to the first or last at most."""
+    past, before = st.session_state["choices"]
+    at = min(max(before + by * (address.presses(key) if key else 1), 0), len(past) - 1)
+    st.session_state["choices"] = (past, at)
+    address.update(**past[at])
 
 
 def _groups(run: str, units: Units) -> None:

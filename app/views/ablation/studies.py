@@ -159,7 +159,7 @@ def _against_si(run: str, layer: str, units: pd.DataFrame, effects: pd.DataFrame
         "Do selective units matter more to their class?",
         figures.ablation.si_against_effect(table, reads.class_names(run), title, theme.dark()),
         "A mark is a unit: its SI against what its silence does to the class that it prefers. Below the line is loss; "
-        "if selective units mattered more, the marks would fall to the right.",
+        "if selective units mattered more, the marks would fall as SI grows.",
         table[["layer", "unit", "si", "preferred_class", "value", "dead"]],
         "atlas-si",
         on_select="rerun",

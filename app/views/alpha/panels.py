@@ -86,7 +86,7 @@ def against_si(runs: pd.DataFrame, column: str) -> None:
     how += f"alpha. Shuffled labels give a mean SI of {null}. Click a point to choose the network."
     if ghost:
         how += (
-            " Dotted, with its axis on the right: the authors' curve (Leavitt & Morcos 2020, arXiv 2003.01262), "
+            " Dotted, with an axis of its own: the authors' curve (Leavitt & Morcos 2020, arXiv 2003.01262), "
             "digitised from their figure; another data set and network (by its accuracy ResNet18 on Tiny ImageNet), "
             "about 20 seeds. Compare shapes, not heights."
         )

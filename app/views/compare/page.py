@@ -50,7 +50,7 @@ def show() -> None:
         few = "There is one network in this store" if len(finished) < 2 else "One network is chosen"
         st.info(f"{few}, and a comparison needs two.", icon=":material/compare_arrows:")
         if len(finished) < 2:
-            st.code("selviz train --dataset mnist-5k --model cnn --alpha=-1", language="bash")
+            st.code("selviz train --dataset mnist-5k --model cnn --alpha=-1", language="bash", wrap_lines=True)
         st.stop()
 
     read = differences.read({base: rows[base], **rows})

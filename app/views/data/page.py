@@ -119,7 +119,7 @@ def show() -> None:
                 f"A link holds {address.MAX_LINK_LENGTH:,} characters and this query needs more, so the link does not "
                 "hold it. Share has it as Python and as a command."
             )
-        with st.container(horizontal=True, vertical_alignment="bottom"):
+        with st.container(horizontal=True, vertical_alignment="bottom", key="sql-ask"):
             st.button("Ask", type="primary", icon=":material/play_arrow:")
             address.segmented("Rows at most", ROWS, "rows")
     with side_column, st.container(height=400, border=False):

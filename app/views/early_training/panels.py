@@ -1,7 +1,6 @@
 """The pieces of the Early training page: SI over epochs by layer and unit, units rising and falling, silencing."""
 
 import dataclasses
-import shlex
 
 import pandas as pd
 import streamlit as st
@@ -9,7 +8,6 @@ import streamlit as st
 from selviz import figures
 from selviz.config import RunConfig
 from selviz.store import read_json
-from selviz.store.run_list import resume_command
 from selviz.text import numbers, safe_text
 
 from ...compute import jobs
@@ -59,16 +57,12 @@ def missing(about: dict) -> None:
         icon=":material/visibility_off:",
     )
     settings = read_json(reads.store().run_path(about["name"]) / "config.json") or {}
-    command = resume_command(reads.store().path, {**settings, "snapshots": 4})
-    if command is None:
+    study = jobs.training_with_snapshots(reads.data(), settings)
+    if study is None:
         return
-    words = shlex.split(command)[2:]  # without `selviz train`
-    if "--data" in words:
-        words = words[: words.index("--data")]
-    study = jobs.Study(reads.data(), "", "train", tuple(words))
     job_panels.begin_button("Train it with snapshots", study, "train-snapshots", primary=True)
     st.caption("Or in a shell:")
-    st.code(command, language="bash", wrap_lines=True)
+    st.code(study.shell(), language="bash", wrap_lines=True)
 
 
 def layers(run: str) -> None:

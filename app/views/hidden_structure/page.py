@@ -72,7 +72,7 @@ def in_other_bases(run: str) -> None:
             st.markdown("A network that was trained elsewhere has no baselines of its settings in this store.")
         else:
             settings = f"--dataset {row['dataset']} --model {row['model']} --epochs {row['epochs']}"
-            st.code(f"selviz sweep {settings} --alphas=-1,0,1 --seeds 0-2", language="bash")
+            st.code(f"selviz sweep {settings} --alphas=-1,0,1 --seeds 0-2", language="bash", wrap_lines=True)
     else:
         there = [name for name in baselines if name in similar]
         with frame.show_errors():

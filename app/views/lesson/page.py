@@ -6,6 +6,7 @@ import streamlit as st
 
 from selviz.text import safe_text
 
+from ...look import keyboard
 from ...page import frame, run_picker, tables
 from ...state import address
 from ...state.navigation import page_at
@@ -52,8 +53,9 @@ def steps_bar(lesson: Lesson, number: int, listed: list[int]) -> None:
             "Back",
             shortcut="Left",
             disabled=at == 0,
-            on_click=address.update,
-            kwargs={"step": listed[at - 1]},
+            key="lesson-back",
+            on_click=turn,
+            args=(listed, number, -1, "lesson-back"),
         )
         st.markdown(f"**{at + 1} of {len(listed)}**", width="content")
         st.button(
@@ -61,12 +63,25 @@ def steps_bar(lesson: Lesson, number: int, listed: list[int]) -> None:
             shortcut="Right",
             disabled=at == len(listed) - 1,
             type="primary" if done else "secondary",
-            on_click=address.update,
-            kwargs={"step": listed[(at + 1) % len(listed)]},
+            key="lesson-next",
+            on_click=turn,
+            args=(listed, number, 1, "lesson-next"),
         )
+        keyboard.step_keys("lesson", lambda by: turn(listed, number, by))
         with frame.popover("Steps", ":material/list:", "lesson-steps") as opened:
             if opened:
                 step_list(number, listed)
+
+
+def turn(listed: list[int], drawn: int, by: int, key: str = "") -> None:
+    """Go `by` steps on from the one in the address, for each press of the button `key`, to the first or last at most.
+
+    `drawn` is the step that the page shows, which an address without a step, or with one that is not there, leads to.
+    """
+    at = address.get("step", str(drawn))
+    now = listed.index(int(at) if at.isdecimal() and int(at) in listed else drawn)
+    by *= address.presses(key) if key else 1
+    address.update(step=listed[min(max(now + by, 0), len(listed) - 1)])
 
 
 def step_list(number: int, listed: list[int]) -> None:

@@ -179,7 +179,7 @@ def units(run: str, by_run: Found, kind: str, name: str, level: float) -> None:
     if levels.empty:
         more = f"--corruption {name} --attack none" if kind == "corruption" else f"--attack {name}"
         st.info(f"{safe_text.code(name)} is not stored for this network; this measures it:")
-        st.code(f"selviz robustness {run} {more}", language="bash")
+        st.code(f"selviz robustness {run} {more}", language="bash", wrap_lines=True)
         return
     near = float(levels.iloc[(levels - level).abs().argmin()])
     layers = reads.store().layers(run)["layer"].tolist()

@@ -55,7 +55,11 @@ def show() -> None:
             "FOLDER` allows the networks and images in a folder. In a shell:",
             icon=":material/lock:",
         )
-        st.code("selviz import --name NAME --model resnet20 --checkpoint FILE --dataset folder:FOLDER", language="bash")
+        st.code(
+            "selviz import --name NAME --model resnet20 --checkpoint FILE --dataset folder:FOLDER",
+            language="bash",
+            wrap_lines=True,
+        )
         return
     arguments = _form(folder)
     if arguments is None:

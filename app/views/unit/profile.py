@@ -52,7 +52,7 @@ def measures_table(run: str, row: dict, activations: pd.DataFrame, means: pd.Dat
     tables.downloads("numbers", shown)
     if not measures.stored(run, "unit_metrics"):
         st.caption("More measures, such as ROC AUC and d′, once they are stored:")
-        st.code(f"selviz metrics {run}", language="bash")
+        st.code(f"selviz metrics {run}", language="bash", wrap_lines=True)
 
 
 def _own_values(run: str, unit: pd.Series, activations: pd.DataFrame, means: pd.DataFrame) -> dict[str, str]:
@@ -87,7 +87,7 @@ def spread(activations: pd.DataFrame, names: list[str], preferred: int) -> None:
         "Spread of its activations",
         figures.unit.activations_by_class(activations, names, preferred, theme.dark()),
         f"All {numbers.counted(len(activations), 'image')}, stacked by class in the colours above, the preferred "
-        "class at the bottom: a selective unit has that class alone on the right.",
+        "class at the bottom: a selective unit has that class alone at its highest activations.",
         activations,
         "histogram",
     )

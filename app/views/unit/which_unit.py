@@ -5,6 +5,7 @@ import random
 import pandas as pd
 import streamlit as st
 
+from ...look import keyboard
 from ...state import address
 
 
@@ -21,12 +22,12 @@ def requested(units: pd.DataFrame) -> tuple[str, int]:
     return layer, unit
 
 
-def step(every: list[tuple[str, int]], drawn: tuple[str, int], by: int, key: str) -> None:
-    """Go `by` units on for each press of the button `key`, in the next layer after the last unit of one.
+def step(every: list[tuple[str, int]], drawn: tuple[str, int], by: int, key: str = "") -> None:
+    """Go `by` units on, for each press of the button `key`, in the next layer after the last unit of one.
 
     It counts from where the last step led, which the page may not have drawn yet: keys pressed faster than that count.
     """
-    now, by = st.session_state["unit"], by * address.presses(key)
+    now, by = st.session_state["unit"], by * (address.presses(key) if key else 1)
     layer, unit = every[(every.index(now if now in every else drawn) + by) % len(every)]
     st.session_state["unit"] = (layer, unit)
     address.update(layer=layer, unit=unit, image=None)
@@ -64,3 +65,4 @@ def controls(units: pd.DataFrame, layer: str, unit: int) -> None:
                 on_click=step,
                 args=(every, (layer, unit), by, f"step-{title}"),
             )
+    keyboard.step_keys("unit", lambda by: step(every, (layer, unit), by))

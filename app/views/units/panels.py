@@ -44,17 +44,16 @@ def histograms(run: str, wanted: Wanted, count: dict[str, Any], largest: bool) -
     if len(layers) > MOST_LAYERS:
         shown = shown[shown["layer"].isin(layers[:MOST_LAYERS])]
     cut = f" The first {MOST_LAYERS} of {len(layers)} layers are shown." if len(layers) > MOST_LAYERS else ""
-    with st.container(height=740 if len(layers) > 5 else "content", border=False):
-        clicked = tables.chart(
-            "SI, layer by layer",
-            figures.units.si_histograms(shown, reads.class_names(run), theme.dark()),
-            "A dot is a unit at its SI, coloured by the class it prefers, hollow if dead (bars where there are too "
-            "many units). Grey band: where units of this layer lie with shuffled labels, median null mean to median "
-            f"null 95 %.{cut}",
-            shown,
-            "histograms",
-            on_select="rerun",
-        )
+    clicked = tables.chart(
+        "SI, layer by layer",
+        figures.units.si_histograms(shown, reads.class_names(run), theme.dark()),
+        "A dot is a unit at its SI, coloured by the class it prefers, hollow if dead (bars where there are too "
+        "many units). Grey band: where units of this layer lie with shuffled labels, median null mean to median "
+        f"null 95 %.{cut}",
+        shown,
+        "histograms",
+        on_select="rerun",
+    )
     return _opened(clicked)
 
 

@@ -1,0 +1,122 @@
+"""Every page, over four stores, at three widths, in light and dark: nothing is wrong with it, and Back leads back.
+
+The quick form is what CI runs; the whole of it: `pytest -m slow tests/browser/test_every_page.py`.
+"""
+
+import itertools
+import shutil
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import torch
+
+from selviz.cli import main
+from selviz.config import RunConfig
+from selviz.networks import models
+from selviz.runs.importing import import_run
+from selviz.runs.train import train_run
+from selviz.store import Store
+from selviz.testing.dashboard import serving
+from tests.helpers.browser import TITLES, address_holds
+from tests.helpers.page_checks import faults, watch_layout
+
+pytestmark = pytest.mark.browser
+WIDTHS, SCHEMES = (1280, 390, 1920), ("light", "dark")
+QUICK = {
+    ("demo", 1280, "light"),
+    ("demo", 390, "dark"),
+    ("imported", 1280, "dark"),
+    ("empty", 390, "light"),
+}
+STUDIES = ("metrics", "atlas", "curves", "dimensionality", "map")
+# Views of pages beside those that they open with.
+VIEWS = (
+    "network?seen=table", "network?seen=histogram", "network?seen=scatter", "network?seen=tuning",
+    "network?seen=agreement", "unit?evidence=pixels", "unit?evidence=own", "unit?meaning=alike", "silence?rule=class",
+    "silence?rule=top&k=3&show=curves", "hidden?part=dimensionality", "lesson?step=2&answers=2:10",
+    "lesson?step=5&answers=5:10", "lesson?step=6&answers=6:worse", "lesson?step=7", "lesson?step=8",
+    "lesson?present=1&step=2", "train?way=import", "claims?new=necessary", "data?side=tables",
+)  # fmt: skip
+EMPTY = "There is no run in this store yet"
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory):
+    """Stores by name, each with the run that is looked at: trained networks with their studies, as the demo has them;
+    the same with an imported network beside them; one network that no alpha was given; nothing.
+    """
+    folder = tmp_path_factory.mktemp("stores")
+    demo = Store(folder / "demo")
+    sweep = ["sweep", "--model", "cnn", "--dataset", "digits", "--alphas=-1,0,1", "--epochs", "1"]
+    assert main([*sweep, "--data", str(demo.path)]) in (None, 0)
+    baseline = next(name for name in demo.names() if "-a0-" in name)
+    train_run(demo, RunConfig("digits", "cnn", epochs=1, snapshots=2))
+    for study in STUDIES:
+        assert main([study, baseline, "--data", str(demo.path)]) in (None, 0)
+    imported = Store(folder / "imported")
+    shutil.copytree(demo.path, imported.path)
+    alone, empty = Store(folder / "alone"), Store(folder / "empty")
+    for store in (imported, alone):
+        torch.manual_seed(0)
+        weights = folder / "brought.pt"
+        torch.save(models.build("cnn", 10, 1).state_dict(), weights)
+        import_run(store, "brought", "cnn", {"dataset": "digits"}, checkpoint=weights)
+    empty.path.mkdir()
+    return {"demo": (demo, baseline), "imported": (imported, "brought"), "alone": (alone, "brought"),
+            "empty": (empty, "")}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def dashboards(stores):
+    """Return the address of a dashboard over a store, started when it is first wanted."""
+    running = {}
+
+    def of(name: str) -> str:
+        if name not in running:
+            server = serving(stores[name][0].path, script="serve.py")
+            running[name] = server, server.__enter__()
+        return running[name][1]
+
+    yield of
+    for server, _ in running.values():
+        server.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "scheme"),
+    [
+        pytest.param(*case, marks=[] if case in QUICK else [pytest.mark.slow])
+        for case in itertools.product(("demo", "imported", "alone", "empty"), WIDTHS, SCHEMES)
+    ],
+)
+def test_nothing_is_wrong_with_any_page(visit, stores, dashboards, name, width, scheme):
+    visitor, run = visit(scheme, width, forgiving=False), stores[name][1]
+    watch_layout(visitor.context)
+    wrong = {}
+    for page, title in TITLES.items():
+        visitor.open(f"{dashboards(name)}/{page}{f'?run={run}' if run else ''}")
+        words = visitor.text()
+        lacking = [] if title in words or (not run and EMPTY in words) else [f"says nothing of {title!r}"]
+        if found := faults(visitor) + lacking:
+            wrong[page or "start"] = found
+    assert wrong == {}
+
+
+@pytest.mark.parametrize(
+    "name", ["demo", *(pytest.param(name, marks=pytest.mark.slow) for name in ("imported", "alone"))]
+)
+def test_back_returns_to_the_view_before_from_every_page(visit, stores, dashboards, name):
+    visitor, run = visit(), stores[name][1]
+    visitor.open(f"{dashboards(name)}/unit?run={run}")
+    views = []
+    for page in [page for page in TITLES if page not in ("", "unit")]:
+        views.append(visitor.tab.url)
+        visitor.tab.get_by_test_id("stSidebar").locator(f"[data-testid=stSidebarNavLink][href$='/{page}']").click()
+        visitor.sees(TITLES[page]).settle()
+        address_holds(visitor, f"/{page}")
+    for view in reversed(views):
+        visitor.tab.go_back()
+        address_holds(visitor, urlsplit(view).path)
+        visitor.settle()
+        assert parse_qs(urlsplit(visitor.tab.url).query) == parse_qs(urlsplit(view).query)
+    visitor.is_well()
