@@ -24,23 +24,26 @@ from selviz.hypotheses.template import (
 )
 from selviz.hypotheses.templates.necessary import beyond_other_classes
 from selviz.store import Store
+from selviz.text.numbers import counted
 
 
 def say(s: Settings) -> dict[str, str]:
     """Say the claim in words."""
     least, k = template.points(s["smallest"]), len(s["units"])
-    kinds = " and than without ".join(f"{kind} sets of {k} units" for kind in s["sets"])
+    be, them = ("is", "it") if k == 1 else ("are", "them")
+    kinds = " and than without ".join(f"{kind} sets of {counted(k, 'unit')}" for kind in s["sets"])
     matched = "" if "matched" in s["sets"] else f"; {s['unmatched']}"
     return {
-        "statement": f"{k} units of {s['layer']} in {s['run']} ({template.listed(s['units'])}) are necessary for class "
-        f"{s['class']}: without them the network loses at least {least} more of that class than without {kinds}, and "
+        "statement": f"{counted(k, 'unit')} of {s['layer']} in {s['run']} ({template.listed(s['units'])}) "
+        f"{be} necessary for class {s['class']}: without {them} the network loses at least {least} more of that "
+        f"class than without {kinds}, and "
         f"at least {least} more than of other classes.",
         "quantity": f"the share of the {s['images']} images of class {s['class']} on fold {s['fold']} that silencing "
         "the units (mode zero) turns from right to wrong, minus those it turns from wrong to right",
         "direction": f"a larger drop, by {least} or more",
         "refuted": template.refuted(s, "the drop beyond that of the control sets, or beyond that of other classes,"),
         "controls": ", ".join(f"{number} {kind} sets" for kind, number in s["sets"].items())
-        + f" of {k} units of the layer{matched}; the other classes' images",
+        + f" of {counted(k, 'unit')} of the layer{matched}; the other classes' images",
         "statistic": "rank of the drop among the control sets' drops; permutation of the images' classes; all must "
         "hold",
         "sample": f"{s['of_images']} images of {template.images_text(s)}, {s['images']} of the class; intervals are "

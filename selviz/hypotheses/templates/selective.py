@@ -11,17 +11,19 @@ from selviz.hypotheses.decision import Part, part
 from selviz.hypotheses.template import DRAWS, RUN, About, Array, Facts, Resolved, Sample, Settings, Work
 from selviz.hypotheses.templates.necessary_units import set_controls
 from selviz.store import Store
+from selviz.text.numbers import counted
 
 
 def say(s: Settings) -> dict[str, str]:
     """Say the claim in words."""
     least, k = template.points(s["smallest"]), s["k"]
-    kinds = " and than ".join(f"{k} {kind} units" for kind in s["sets"])
-    sets = " and ".join(f"{number} {kind} sets of {k} units" for kind, number in s["sets"].items())
+    kinds = " and than ".join(counted(k, f"{kind} unit") for kind in s["sets"])
+    sets = " and ".join(f"{number} {kind} sets of {counted(k, 'unit')}" for kind, number in s["sets"].items())
+    matter, them = ("matters", "it") if k == 1 else ("matter", "them")
     matched = "" if "matched" in s["sets"] else f"; {s['unmatched']}"
     return {
-        "statement": f"In {s['run']} the {k} most selective units of a layer matter more than {kinds} of it: without "
-        f"them the accuracy drops by at least {least} more ({template.listed(s['layers'])}).",
+        "statement": f"In {s['run']} {_most_selective(k)} of a layer {matter} more than {kinds} of it: without "
+        f"{them} the accuracy drops by at least {least} more ({template.listed(s['layers'])}).",
         "quantity": f"the drop of accuracy on fold {s['fold']} when the units are silent (mode zero), mean over "
         "layers, each layer by itself",
         "direction": f"a larger drop, by {least} or more",
@@ -32,6 +34,10 @@ def say(s: Settings) -> dict[str, str]:
         "sample": f"units ranked by SI on fold 0, measured on the {s['of_images']} images of "
         f"{template.images_text(s)}; intervals are for new images, and other control sets",
     }
+
+
+def _most_selective(k: int) -> str:
+    return "the most selective unit" if k == 1 else f"the {k} most selective units"
 
 
 def resolve(store: Store, requested: Mapping[str, Any], common: Mapping[str, Any]) -> Resolved:
@@ -57,7 +63,7 @@ def resolve(store: Store, requested: Mapping[str, Any], common: Mapping[str, Any
         "unmatched": unmatched, "fold": fold, "balance": balance if "matched" in sets else [], **images,
     }  # fmt: skip
     facts = {**images, "layers": len(layers), "drop": 0.02, "spread": 0.015, "gained": template.GAINED, "assumed": True}
-    return Resolved(settings, [run], facts, [], f"the {k} most selective units of each layer")
+    return Resolved(settings, [run], facts, [], f"{_most_selective(k)} of each layer")
 
 
 def measure(store: Store, settings: Settings, work: Work) -> Sample:

@@ -24,21 +24,25 @@ from selviz.hypotheses.template import (
     blocks,
 )
 from selviz.store import Store
+from selviz.text.numbers import counted
 
 
 def say(s: Settings) -> dict[str, str]:
     """Say the claim in words."""
+    k = len(s["units"])
+    be, them = ("is", "it") if k == 1 else ("are", "them")
     least, share = template.points(s["smallest"]), f"{100 * s['share']:g} %"
     return {
-        "statement": f"{len(s['units'])} units of {s['layer']} in {s['run']} ({template.listed(s['units'])}) are "
-        f"sufficient for class {s['class']}: keeping only them keeps at least {least} more of it than keeping a random "
+        "statement": f"{counted(k, 'unit')} of {s['layer']} in {s['run']} ({template.listed(s['units'])}) "
+        f"{be} sufficient for class {s['class']}: keeping only {them} keeps at least {least} more of it than keeping a "
+        "random "
         f"set of the same size, and at least {share} of what the intact network has.",
         "quantity": f"informedness for class {s['class']} with every other unit of the layer silent: share of its "
         "images that are called it, minus share of other images that are",
         "direction": f"higher, by {least} or more; at least {share} of the intact network's",
         "refuted": template.refuted(s, "the informedness beyond the mean of random sets")
         + f" Or one that lies wholly below {share} of the intact network's.",
-        "controls": f"{s['draws']} random sets of {len(s['units'])} units of the layer, kept the same way; the intact "
+        "controls": f"{s['draws']} random sets of {counted(k, 'unit')} of the layer, kept the same way; the intact "
         "network",
         "statistic": "rank among the random sets; difference from the share of the intact network's; both must hold",
         "sample": f"{s['of_images']} images of {template.images_text(s)}, {s['images']} of the class; intervals are "
