@@ -91,6 +91,8 @@ html [data-testid=stButtonGroup] button {{min-height: 2.5rem}}
 .selviz-ten img {{width: 100%; max-width: 66px; image-rendering: pixelated; border: 3px solid var(--hue);
   border-radius: 6px; display: block; margin: 0 auto; box-sizing: border-box}}
 .selviz-ten .wrong img {{border-style: dashed}}
+[data-testid="stMarkdownContainer"] blockquote :is(p, li), [data-testid="stMarkdownContainer"] blockquote {{
+  color: inherit; opacity: 1}}
 .selviz-ten figcaption {{font-size: 1rem; font-weight: 600}}
 .selviz-picture {{width: 100%; image-rendering: pixelated; border-radius: .4rem; display: block}}
 </style>"""

@@ -70,11 +70,9 @@ def ledger() -> None:
     counts = {name: done.pop(name) if name in done else 0 for name in OUTCOMES} | {
         f"{v} (old rules)": n for v, n in done.items()
     }
-    summary = ", ".join(f"{number} {name}" for name, number in counts.items())
-    st.markdown(
-        f"{numbers.counted(len(table), 'registered claim')}: {summary}, {int(table['verdict'].isna().sum())} without a "
-        "verdict."
-    )
+    counts["without a verdict"] = int(table["verdict"].isna().sum())
+    summary = ", ".join(f"{number} {name}" for name, number in counts.items() if number)
+    st.markdown(f"{numbers.counted(len(table), 'registered claim')}: {summary}.")
 
     def opened() -> None:
         if rows := st.session_state["ledger"]["selection"]["rows"]:

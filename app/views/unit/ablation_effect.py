@@ -65,9 +65,9 @@ def _in_words(run: str, layer: str, unit: int, result: Result, which_images: str
     )
     st.markdown(
         f"**Without it:** Accuracy goes from {numbers.percent(result['accuracy_before'])} to "
-        f"{numbers.share(result['accuracy_after'], result['images'])}: {numbers.points(result['change'])}, "
-        f"McNemar's exact test {numbers.p_value(result['mcnemar_p'])}. {changed}{which_images}"
-        + _place_in_layer(run, layer, unit)
+        f"{numbers.share(result['accuracy_after'], result['images'])}: {numbers.points(result['change'])}. "
+        f"{changed}{which_images}{_place_in_layer(run, layer, unit)} If nothing but chance changed the answers: "
+        f"{numbers.p_value(result['mcnemar_p'])} (McNemar's exact test)."
     )
     st.page_link(
         page_at("silence"),
