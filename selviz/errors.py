@@ -102,4 +102,6 @@ def unknown(noun: str, name: object, known: Sequence[str], fix: str = "") -> Sel
 
 def _plural(noun: str) -> str:
     word, of, whole = noun.partition(" of ")
+    if word.endswith("sis"):
+        return f"{word[:-3]}ses" + of + whole
     return (f"{word}es" if word.endswith(("s", "x", "ch")) else f"{word}s") + of + whole
