@@ -132,9 +132,10 @@ def _text_positions(points: pd.DataFrame, x_range: tuple[float, float], y_span: 
     """
     across, up = PHONE[0] / (x_range[1] - x_range[0]), PHONE[1] / y_span
     widths = [LETTER * len(text) + GAP for text in points["text"]]
-    middles = [(row.x * across, row.y * up) for row in points.itertuples()]
+    xs, ys, lows, highs = (points[name].astype(float).tolist() for name in ("x", "y", "low", "high"))
+    middles = [(x * across, y * up) for x, y in zip(xs, ys)]
     taken = [(x - RING, y - RING, x + RING, y + RING) for x, y in middles]
-    whiskers = [(row.x * across - 4, row.low * up, row.x * across + 4, row.high * up) for row in points.itertuples()]
+    whiskers = [(x * across - 4, low * up, x * across + 4, high * up) for x, low, high in zip(xs, lows, highs)]
     positions = []
     for number, (x, y) in enumerate(middles):
         boxes = {

@@ -6,6 +6,7 @@ Tables are those of `Store.runs`. A baseline has no penalty, so it belongs to ev
 import dataclasses
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 
@@ -104,11 +105,11 @@ def beside_means(runs: pd.DataFrame, chance: float) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _texts(default: object) -> Callable[[object], str]:
+def _texts(default: object) -> Callable[[Any], str]:
     """Return what makes texts of a setting's values, of which a store of thousands of runs has few."""
     known: dict[tuple[type, object], str] = {}
 
-    def text(value: object) -> str:
+    def text(value: Any) -> str:
         key = type(value), value
         if key not in known:
             known[key] = _text(default if pd.isna(value) else value)
