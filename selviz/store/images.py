@@ -33,6 +33,7 @@ def write_images(
     """
     final = image_folder(data, fingerprint)
     if _whole(final):
+        _sweep(final.parent)
         return final
     temporary = final.with_name(f".{final.name}.{secrets.token_hex(4)}")
     file = temporary / "images.duckdb"

@@ -200,4 +200,9 @@ def _object(path: Path, default: Any = ...) -> dict[str, Any] | None:
 
 
 def _plain(settings: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in settings.items() if isinstance(value, _PLAIN)}
+    """Return the values that a table can hold; whole numbers beyond 64 bits, which none has, are left out."""
+    return {
+        key: value
+        for key, value in settings.items()
+        if isinstance(value, _PLAIN) and not (isinstance(value, int) and value.bit_length() > 63)
+    }

@@ -19,7 +19,7 @@ from selviz.runs.load import load_network, open_engine
 from selviz.selectivity import unit_tables
 from selviz.statistics import rank_correlation
 from selviz.store import Store, stage_is_whole
-from selviz.studies.stage_writing import Tables, weights_version, writing_stage
+from selviz.studies.stage_writing import Tables, clear_leftovers, weights_version, writing_stage
 from selviz.system.progress import Report, silent
 
 NETWORK = "network"  # the name that the whole network has among the layers of the curves
@@ -155,6 +155,7 @@ def run_atlas(
     """
     store.run(run)
     if not again and stage_is_whole(store.run_path(run), "atlas"):
+        clear_leftovers(store.run_path(run), "atlas")
         return store.atlas_layers(run)
     with writing_stage(store, run, "atlas", again) as stage:
         network, dataset = load_network(store, run)

@@ -33,7 +33,7 @@ from selviz.store import Store
 from selviz.store.merging import merged
 from selviz.store.queries import read
 from selviz.studies.corrupted_pictures import CorruptedPictures
-from selviz.studies.stage_writing import Tables, stored_settings, weights_version, writing_stage
+from selviz.studies.stage_writing import Tables, clear_leftovers, stored_settings, weights_version, writing_stage
 from selviz.system.progress import Report, silent
 
 __all__ = ["ATTACKS", "AttackSettings", "adversarial", "run_robustness"]
@@ -93,6 +93,7 @@ def run_robustness(
     stored = _stored(store.run_path(run), base, attack if kinds else None)
     missing = [each for each in requested if again or not each.keys() <= stored]
     if not missing and stored:
+        clear_leftovers(store.run_path(run), STAGE)
         return store.robustness(run)
     with writing_stage(store, run, STAGE, again) as stage:
         bench = Bench(network, dataset, images, seed, CorruptedPictures(store.path, dataset, images, seed), attack)

@@ -7,12 +7,13 @@ with writing_stage(store, run, "atlas") as stage:
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from selviz.errors import SelvizError
 from selviz.runs.stages import provenance
 from selviz.store import Store, stage_is_whole, write_stage
 from selviz.store.files import WEIGHTS, checksum
@@ -77,10 +78,26 @@ def stored_settings(folder: Path, stage: str) -> dict[str, Any] | None:
     return None if written is None else dict(written["provenance"])
 
 
+def clear_leftovers(folder: Path, stage: str) -> None:
+    """Remove what a writer left that was killed when its stage was in place already: finished parts and its claim.
+
+    For a study that has nothing to add. Where somebody else is at work, or nothing may be written, all stays.
+    """
+    parts, claim = list((folder / "partial").glob(f"{stage}-*.npz")), folder / "claim.json"
+    if not parts and not claim.exists():
+        return
+    with suppress(SelvizError), Claim(claim, f"run {folder.name}"):
+        for path in parts:
+            path.unlink(missing_ok=True)
+
+
 def is_up_to_date(folder: Path, stage: str, settings: Settings) -> bool:
     """Return whether the stage is stored, whole and made with these settings."""
     stored = stored_settings(folder, stage)
-    return stored is not None and all(stored.get(name) == value for name, value in settings.items())
+    up_to_date = stored is not None and all(stored.get(name) == value for name, value in settings.items())
+    if up_to_date:
+        clear_leftovers(folder, stage)
+    return up_to_date
 
 
 def capture_version(store: Store, run: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from selviz.errors import SelvizError
 from selviz.maintenance.doctor import examine
-from selviz.store import Store, append, list_groups, read_chain, write_group
+from selviz.store import Store, append, list_groups, read_chain, read_json, write_group, write_json
 from selviz.text.safe_text import printable, spreadsheet_cell
 from tests.helpers.stored import CLASSES, make_run
 
@@ -99,3 +99,14 @@ def test_a_class_that_looks_like_a_formula_is_text_in_a_spreadsheet(store, text)
     saved = pd.read_csv(io.BytesIO(store.export(run, "images")))
     assert set(saved["label"]) == {f"'{text}", "one", "two", "three"}
     assert pd.read_parquet(io.BytesIO(store.export(run, "images", format="parquet")))["label"][0] == text
+
+
+def test_a_number_of_a_summary_that_no_table_can_hold_hides_no_run(store):
+    """Found by the fuzz: a zip whose summary had 400 digits for a mean was taken in, and the list was gone."""
+    shutil.rmtree(store.path, ignore_errors=True)
+    run = make_run(store)
+    path = store.run_path(run) / "summary.json"
+    write_json(path, {**read_json(path), "mean_si_live": 10**400, "odd": -(10**400)})
+    table = store.runs()
+    assert table["run"].tolist() == [run] and table["state"].tolist() == ["finished"]
+    assert table["mean_si_live"].isna().all()
