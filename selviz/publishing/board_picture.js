@@ -87,9 +87,9 @@ class BoardPicture {
   layout(width, height) {
     const left = this.input ? Math.min(92, 0.16 * width) : 0, room = height - HEAD - 4;
     this.inputBox = this.input ? {x: 0, y: HEAD + room / 2 - left / 2, size: left - 12} : null;
-    const prefix = this.commonPrefix();
-    const single = this.model.layers.map(layer =>
-      ({title: layer.name.slice(prefix), stage: layer.stage, start: layer.start, count: layer.units}));
+    const titles = this.titles();
+    const single = this.model.layers.map((layer, index) =>
+      ({title: titles[index], stage: layer.stage, start: layer.start, count: layer.units}));
     this.columns = this.fit(single, left, width - left, room);
     this.canFold = single.length > 10 && (single.length > MAX_COLUMNS || this.columns[0].tile < 8);
     if (this.canFold) this.columns = this.folded(left, width - left, room);
@@ -101,13 +101,15 @@ class BoardPicture {
     }
   }
 
-  commonPrefix() {  // letters that all layers' names begin with, up to a dot
-    const [first, ...others] = this.model.layers.map(layer => layer.name);
-    let length = others.length ? first.lastIndexOf(".") + 1 : 0;
-    while (length && !others.every(name => name.startsWith(first.slice(0, length)))) {
-      length = first.lastIndexOf(".", length - 2) + 1;
-    }
-    return length;
+  titles() {  // the layers' names, without the parts between dots that all begin with or end in
+    const parts = this.model.layers.map(layer => layer.name.split("."));
+    const spare = Math.min(...parts.map(part => part.length)) - 1;
+    const shared = position => parts.length > 1 && parts.every(part => part.at(position) === parts[0].at(position));
+    let first = 0, last = 0;
+    while (first < spare && shared(first)) first++;
+    while (last < spare - first && shared(-1 - last)) last++;
+    const named = from => parts.map(part => part.slice(from, part.length - last).join("."));
+    return first && named(first).some(title => /^\d+$/.test(title)) ? named(first - 1) : named(first);
   }
 
   fit(columns, x, width, height) {  // the largest square tile with which all columns fit

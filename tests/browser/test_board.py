@@ -60,7 +60,7 @@ def shows(visitor, store, run, units):
     board.filter(has_text=f"was {percent(result['accuracy_before'])}").wait_for()
     visitor.tab.locator(".board-accuracy b", has_text=percent(result["accuracy_after"])).wait_for()
     values = visitor.tab.locator(".board-row .board-value")
-    expect(values).to_have_text(of_classes, timeout=PATIENCE)
+    expect(values).to_have_text(of_classes, timeout=10 * PATIENCE)
     visitor.settle()
     assert values.all_inner_texts() == of_classes
 
@@ -154,7 +154,10 @@ def test_two_visitors_click_at_random_and_each_sees_the_numbers_of_selviz_ablate
     visit, address, tiny_store, tiny_run, clicks
 ):
     dice = random.Random(0)
-    visitors = [open_board(visit(), f"{address}/silence") for _ in range(2)]
+    visitors = [visit() for _ in range(2)]
+    for visitor in visitors:
+        visitor.tab.set_default_timeout(10 * PATIENCE)  # some of it takes minutes on a busy machine
+        open_board(visitor, f"{address}/silence?draws=20")
     silent: list[dict[str, set[int]]] = [{}, {}]
     sizes = tiny_store.units(tiny_run).groupby("layer", sort=False).size().to_dict()
     for _ in range(clicks):
