@@ -1,6 +1,7 @@
 """The pieces of the Early training page: SI over epochs by layer and unit, units rising and falling, silencing."""
 
 import dataclasses
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -36,7 +37,7 @@ def with_snapshots(about: dict) -> str | None:
     return next((row["run"] for row in rows if _settings(row) == own and stored(row["run"], "snapshots")), None)
 
 
-def _settings(row: dict) -> dict:
+def _settings(row: dict[str, Any]) -> dict[str, Any]:
     """Return the settings of a run without its snapshots, defaults filled in."""
     fields = {field.name: field.default for field in dataclasses.fields(RunConfig) if field.name != "snapshots"}
     values = {name: row.get(name) for name in fields}

@@ -1,7 +1,7 @@
 """What the lesson is taught on, and the answers to its questions, measured on this store: `drop(start(run))`."""
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -67,7 +67,7 @@ def start(run: dict) -> Lesson:
     return Lesson(run["name"], units, reads.class_names(run["name"]), layer, star, others)
 
 
-def baseline(run: dict) -> dict:
+def baseline(run: dict[str, Any]) -> dict[str, Any]:
     """Return the run of the same kind with alpha 0, or `run` where there is none."""
     if run["alpha"] == 0 and run["epochs"] != 0:
         return run
@@ -155,7 +155,7 @@ def still_right(lesson: Lesson) -> float:
     return round(100 * class_silenced(lesson).after, 0)
 
 
-def suppressed(lesson: Lesson) -> dict | None:
+def suppressed(lesson: Lesson) -> dict[str, Any] | None:
     """Return the run with the least selectivity that no test tells from the baseline, else the most accurate one.
 
     Of those in which selectivity was suppressed; None where there is none.
