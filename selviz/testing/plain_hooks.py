@@ -279,7 +279,7 @@ def made(spec: str, classes: int, channels: int) -> nn.Module:
     known = {"classes": classes, "num_classes": classes, "channels": channels, "in_channels": channels}
     arguments = inspect.signature(function).parameters
     model: nn.Module = function(**{key: value for key, value in known.items() if key in arguments})
-    return model.eval().requires_grad_(False)
+    return model.eval()
 
 
 def command(*words: str) -> Any:
