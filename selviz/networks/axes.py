@@ -351,9 +351,11 @@ def nudged(parameter: Tensor, count: int = 8) -> Iterator[Tensor]:
 def moved_axes(changes: Iterable[Tensor], parameter: Tensor) -> tuple[int, ...] | None:
     """Return the axes on which the changes [N, ...] that `nudged` parameters make lie at one index; None if not clear.
 
-    The first four changes that are not zero count. A parameter with a number for each place mixes nothing.
+    The first four changes that are not zero count; where they do not agree, those of all that lie at one index. A
+    parameter with a number for each place mixes nothing.
     """
     axes: set[int] | None = None
+    alone: list[set[int]] = []
     shares: list[dict[int, float]] = []
     sizes: tuple[int, ...] = ()
     for difference in changes:
@@ -371,9 +373,11 @@ def moved_axes(changes: Iterable[Tensor], parameter: Tensor) -> tuple[int, ...] 
                 single.add(axis)
             energy = (change**2).sum(dim=rest)
             share[axis] = float(energy.max() / energy.sum().clamp(min=1e-300))
-        axes = single if axes is None else axes & single
-        shares.append(share)
-        if len(shares) == 4:
+        alone.append(single)
+        if len(shares) < 4:
+            axes = single if axes is None else axes & single
+            shares.append(share)
+        elif axes:
             break
     if axes is None:
         return None
@@ -386,7 +390,10 @@ def moved_axes(changes: Iterable[Tensor], parameter: Tensor) -> tuple[int, ...] 
     ranked = sorted(mean, key=lambda axis: -mean[axis])
     if ranked and mean[ranked[0]] >= CLEAR and all(mean[axis] <= UNCLEAR for axis in ranked[1:]):
         return (ranked[0],)
-    return None
+    # In attention, queries and keys move all of it and each value one unit.
+    clear = [single for single in alone if single]
+    same = len(clear) >= 2 and all(single == clear[0] for single in clear) and len(clear[0]) == 1
+    return tuple(clear[0]) if same else None
 
 
 def batch_and_units_first(
