@@ -47,7 +47,7 @@ def stores(tmp_path_factory):
     """
     folder = tmp_path_factory.mktemp("stores")
     demo = Store(folder / "demo")
-    sweep = ["sweep", "--model", "cnn", "--dataset", "digits", "--alphas=-1,0,1", "--epochs", "1"]
+    sweep = ["sweep", "--model", "cnn", "--dataset", "digits", "--alphas=-1,0,1", "--epochs", "1", "--workers", "1"]
     assert main([*sweep, "--data", str(demo.path)]) in (None, 0)
     baseline = next(name for name in demo.names() if "-a0-" in name)
     train_run(demo, RunConfig("digits", "cnn", epochs=1, snapshots=2))
