@@ -25,9 +25,9 @@ def tried(folder, *options):
 @pytest.mark.parametrize(
     ("options", "scenarios"),
     [
-        (("--every", "29", "--only", "a query"), 1),
-        pytest.param(("--every", "29"), 18, marks=pytest.mark.slow),
-        pytest.param((), 18, marks=pytest.mark.slow),
+        (("--every", "29", "--only", "a query,doctor of claims and groups,a zip in that is there already"), 3),
+        pytest.param(("--every", "29"), 22, marks=pytest.mark.slow),
+        pytest.param((), 22, marks=pytest.mark.slow),
     ],
 )
 def test_every_failing_call_is_one_sentence_and_passes(tmp_path, options, scenarios):
