@@ -192,4 +192,5 @@ def _rank_in_words(name: str, result: Result, after: float, keep: bool) -> str:
         return f"Keeping them leaves more than {worse} of {draws} {kinds[name]} do."
     if worse == 0:
         return f"It breaks more than all of {draws} {kinds[name]}."
-    return f"It breaks more than {better} of {draws} {kinds[name]}; {worse} break as much or more."
+    breaks = "1 breaks" if worse == 1 else f"{worse} break"
+    return f"It breaks more than {better} of {draws} {kinds[name]}; {breaks} as much or more."
