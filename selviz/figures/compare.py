@@ -3,7 +3,7 @@
 A network has the colour of its alpha and, since two may share it, a symbol of its own; `told` is what it is called.
 """
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from selviz.text import numbers, safe_text
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 MOST_CLASSES = 20
+ROW, PILES = 50, 96  # pixels of a row with a network's name above its marks, or above its dots
 STEP = 0.09  # between the dots of a pile, of a row's height; a higher pile is packed closer
 
 
@@ -46,16 +47,21 @@ def accuracies(runs: pd.DataFrame, dark: bool) -> go.Figure:
     zero = {"type": "line", "xref": "x2", "yref": "y domain", "x0": 0, "x1": 0, "y0": 0, "y1": 1}
     return basics.drawn(
         traces,
-        height=110 + 46 * len(runs),
+        height=110 + ROW * len(runs),
         xaxis={"title": {"text": "accuracy, %"}, "domain": [0, 0.47]},
         xaxis2={"title": {"text": "change, points"}, "domain": [0.53, 1]},
-        yaxis={
-            "range": [-0.6, len(names) - 0.4],
-            "tickvals": list(range(len(names))),
-            "ticktext": names[::-1],
-        },
+        yaxis={"range": [-0.5, len(names) - 0.4], "tickvals": list(range(len(names))), "showticklabels": False},
         shapes=[{**zero, "line": {"color": colors.INK[dark], "width": 1}}],
+        annotations=_names(names, [row + 0.4 for row in reversed(range(len(names)))]),
     )
+
+
+def _names(names: Sequence[str], heights: Sequence[float]) -> list[dict[str, Any]]:
+    """Return names as lines of text at the left of their rows; beside the chart they would leave it no room on a
+    phone.
+    """
+    place = {"xref": "paper", "x": 0, "xanchor": "left", "showarrow": False}
+    return [{**place, "y": height, "text": name} for name, height in zip(names, heights)]
 
 
 def class_differences(changes: pd.DataFrame, dark: bool) -> go.Figure:
@@ -183,14 +189,10 @@ def si_strips(units: pd.DataFrame, dark: bool) -> go.Figure:
         traces.append({**line, "text": hover, "hovertemplate": "%{text}<extra></extra>"})
     return basics.drawn(
         traces,
-        height=90 + 78 * len(positions),
+        height=90 + PILES * len(positions),
         xaxis={"title": {"text": "class selectivity index (SI)"}, "range": [low - 0.02, high + 0.02]},
-        yaxis={
-            "tickvals": [height + 0.25 for height in range(len(positions))],
-            "ticktext": names,
-            "range": [-0.25, len(positions) - 0.1],
-            "showgrid": False,
-        },
+        yaxis={"range": [-0.2, len(positions)], "showgrid": False, "showticklabels": False},
+        annotations=_names(names, [height + 0.82 for height in range(len(positions))]),
     )
 
 
