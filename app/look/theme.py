@@ -45,7 +45,10 @@ html [data-testid=stButtonGroup] button {{min-height: 2.5rem}}
 .selviz-tiles figure {{margin: 0}}
 .selviz-tiles figcaption {{font-size: .82rem; line-height: 1.2; overflow-wrap: anywhere}}
 .selviz-row {{grid-template-columns: repeat(var(--n), minmax(0, 6rem))}}
+/* Streamlit draws HTML late on a first visit: the place of nine square pictures is kept until then. */
+.st-key-lesson-pictures {{min-height: 5rem}}
 @media (max-width: 640px) {{
+  .st-key-lesson-pictures {{min-height: calc(100vw - 3rem)}}
   .selviz-row {{grid-template-columns: repeat(3, 1fr)}}
   [class*=st-key-row-of-images] [data-testid=stHorizontalBlock] {{display: grid;
     grid-template-columns: repeat(3, minmax(0, 1fr))}}
@@ -94,7 +97,7 @@ html [data-testid=stButtonGroup] button {{min-height: 2.5rem}}
 [data-testid="stMarkdownContainer"] blockquote :is(p, li), [data-testid="stMarkdownContainer"] blockquote {{
   color: inherit; opacity: 1}}
 .selviz-ten figcaption {{font-size: 1rem; font-weight: 600}}
-.selviz-picture {{width: 100%; image-rendering: pixelated; border-radius: .4rem; display: block}}
+.selviz-picture {{width: 100%; height: auto; image-rendering: pixelated; border-radius: .4rem; display: block}}
 </style>"""
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import struct
 from functools import cache
 
 import numpy as np
@@ -33,6 +34,13 @@ def decoded(thumbnails: dict[int, bytes]) -> dict[int, np.ndarray]:
             raise SelvizError(f"The stored picture of image {image} is damaged ({error}); {fix}") from error
         pictures[image] = picture[None] if picture.ndim == 2 else picture.transpose(2, 0, 1)
     return pictures
+
+
+def tag(png: bytes, caption: str) -> str:
+    """Return a stored picture as an HTML image, whose place a page keeps until it is drawn; `caption` is escaped."""
+    width, height = struct.unpack(">II", png[16:24]) if png[12:16] == b"IHDR" and len(png) >= 24 else (1, 1)
+    source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    return f'<img class="selviz-picture" width="{width}" height="{height}" alt="{caption}" src="{source}">'
 
 
 def plain(pixels: np.ndarray) -> np.ndarray:

@@ -3,7 +3,6 @@
 `tests(result)`, `against_controls(request, result, draws)`, `by_class(result)`, `flips(run, result)`, `confusion(...)`.
 """
 
-import base64
 import html
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +17,7 @@ from selviz.text import numbers, safe_text
 
 from ..compute import ablation
 from ..compute.ablation import AblationRequest, Result
-from ..look import theme
+from ..look import theme, thumbnails
 from ..state import address, reads
 from . import tables
 
@@ -219,15 +218,13 @@ def _tiles(run: str, title: str, table: pd.DataFrame, name: str) -> None:
         options = {"min_value": 1, "max_value": pages, "step": 1, "default": 1, "width": 150}
         address.widget(st.number_input, f"Page, 1 to {pages}", name=name, value=page, **options)
     rows = table.iloc[(page - 1) * TILES : page * TILES].to_dict("records")
-    names, thumbnails = reads.class_names(run), reads.store().thumbnails(run, [row["image"] for row in rows])
+    names, stored = reads.class_names(run), reads.store().thumbnails(run, [row["image"] for row in rows])
     tiles = []
     for row in rows:
-        picture = base64.b64encode(thumbnails[row["image"]]).decode()
         label, before, after = (html.escape(names[row[key]]) for key in ("label", "before", "after"))
         caption = f"image {row['image']}, class {label}: taken for {before} before, for {after} after"
         tiles.append(
-            f'<figure title="{caption}">'
-            f'<img class="selviz-picture" alt="{caption}" src="data:image/png;base64,{picture}">'
+            f'<figure title="{caption}">{thumbnails.tag(stored[row["image"]], caption)}'
             f"<figcaption>{label}: {before} → {after}</figcaption></figure>"
         )
     if tiles:

@@ -1,6 +1,5 @@
 """The images of a unit: `images(run, layer, unit, activations)` draws them in bands; `chosen(activations)` is one."""
 
-import base64
 import html
 from typing import Any
 
@@ -58,8 +57,7 @@ def strip(run: str, images: list[int]) -> str:
     tiles = []
     for image in images:
         caption = html.escape(f"image {image}: {labels[image]}")
-        source = f"data:image/png;base64,{base64.b64encode(pictures[image]).decode()}"
-        tiles.append(f'<figure title="{caption}"><img class="selviz-picture" alt="{caption}" src="{source}"></figure>')
+        tiles.append(f'<figure title="{caption}">{thumbnails.tag(pictures[image], caption)}</figure>')
     return f'<div class="selviz-tiles selviz-row" style="--n: {len(tiles)}">{"".join(tiles)}</div>'
 
 

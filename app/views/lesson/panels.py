@@ -26,7 +26,7 @@ def pictures(lesson: Lesson) -> None:
     unit = int(lesson.unit["unit"])
     activations = reads.store().activations(lesson.run, lesson.layer, unit)
     most = activations.sort_values(["value", "image"], ascending=[False, True])["image"].head(9)
-    st.html(gallery.strip(lesson.run, most.tolist()))
+    st.container(key="lesson-pictures").html(gallery.strip(lesson.run, most.tolist()))
     st.caption(f"Unit {unit} of the last layer, {safe_text.plain(lesson.layer)}; strongest first.")
 
 
