@@ -200,7 +200,8 @@ def show(
             on_class(name)
 
     clicks = int((state.get("silent") or {}).get("clicks", 0))
-    with st.container(key=frame):
+    room = f"room-{_tens(height)}-narrow-{_tens(height + below)}-{key}"  # the style that comes with the page knows it
+    with st.container(key=room), st.container(key=frame):
         _board_component()(
             key=key,
             data=_data(view, key, version(run), height, clicks) | {"narrow_height": height + below},
@@ -209,6 +210,10 @@ def show(
             on_select_change=unit_event("select", on_select),
             on_class_change=class_event,
         )
+
+
+def _tens(height: int) -> int:
+    return height // 10 * 10
 
 
 def _reserved(frame: str, height: int, narrow_height: int) -> str:

@@ -10,6 +10,10 @@ from . import keyboard
 STYLED_S = 0.25  # in which a browser has put the first style on; what comes after it is drawn with it
 # Room for a chart of each height, until Streamlit has loaded what draws it.
 ROOM = "\n".join(f'[class*="st-key-room-{height}-"] {{min-height: {height}px}}' for height in range(200, 1000, 10))
+ROOM += "\n@media (max-width: 640px) {" + "\n".join(
+    f'[class*="-narrow-{height}-"] {{min-height: {height}px}}' for height in range(200, 1000, 10)
+)
+ROOM += "}"
 STYLE = f"""<style>{keyboard.STYLE}
 html .stMainBlockContainer {{padding: 3.6rem 2.6rem 3rem 2.6rem}}
 html [data-testid=stSidebarNavLink] {{padding-block: .12rem; min-height: 1.6rem}}
@@ -84,6 +88,17 @@ html [data-testid=stButtonGroup] button {{min-height: 2.5rem}}
 .st-key-network-filters {{min-height: 5.25rem}}
 .st-key-start-controls [data-testid=stHorizontalBlock] {{min-height: 4.25rem}}
 .st-key-perturbed-choice {{min-height: 4.25rem}}
+@media (max-width: 640px) {{
+  .st-key-silence-head {{min-height: 7.5rem}}
+  :is(.st-key-silence-choice, .st-key-silence-rules) {{min-height: 8.8rem}}
+  .st-key-silence-result {{min-height: 234px}}
+  .st-key-silence-board {{min-height: 598px}}
+  .st-key-network-board {{min-height: 716px}}
+  .st-key-network-light {{min-height: 7rem}}
+  .st-key-network-filters {{min-height: 19.5rem}}
+  .st-key-start-controls {{min-height: 8rem}}
+  .st-key-start-actions {{min-height: 6rem}}
+}}
 .st-key-perturbed-strip {{container-type: inline-size; width: 100%}}
 .st-key-perturbed-strip > * {{min-height: calc(3 * max(4.6rem, min(9rem, (100cqi - 6.4rem) / 8 - .6rem)) + 3.3rem)}}
 .stApp:not(:has([data-testid=stMain] [data-testid=stElementContainer] > :not([data-testid=stSkeleton]))) {{
