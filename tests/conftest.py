@@ -11,6 +11,15 @@ from selviz.testing.dashboard import switch_page
 from tests.helpers.pages import MAIN
 
 os.environ["SELVIZ_NO_DEMO"] = "1"  # a test that wants the demo asks for it
+PROGRAM = sys.modules["__main__"]
+
+
+@pytest.fixture(autouse=True)
+def program_of_its_own():
+    """AppTest leaves the page's script as the main module, which every process that a later test spawns would run."""
+    sys.modules["__main__"] = PROGRAM
+    yield
+    sys.modules["__main__"] = PROGRAM
 
 
 @pytest.fixture(scope="session")
