@@ -12,7 +12,6 @@ leaves out: fragments that ask to be run again after some time.
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -85,8 +84,11 @@ class Visitor:
     async def __aexit__(self, *error):
         """Say goodbye, so that the server puts the session away at once."""
         await self._socket.close()
-        with suppress(websockets.ConnectionClosedError):  # the server went, or was too busy to say goodbye in time
+        try:
             await self._listening
+        except websockets.ConnectionClosedError as closed:
+            if closed.rcvd is not None:  # the server ended the visit, and not because it was too busy to say goodbye
+                raise
 
     # ------------------------------------------------------------------------------------------------------- requests
 
