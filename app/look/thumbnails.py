@@ -1,6 +1,7 @@
 """Small images for the browser: `uri(overlay(grey, heat, top))` is a data address of an image with a map over it."""
 
 import base64
+import html
 import io
 import struct
 from functools import cache
@@ -15,11 +16,17 @@ STRONGEST = 0.85  # of the picture is colour where the map is at its top
 UNDER = 0.7  # brightness of the grey image under a map, so that bright colours stand out from bright pixels
 
 
-def uri(pixels: np.ndarray) -> str:
-    """Return uint8 [H, W, 3] or [H, W] as a PNG in a `data:` address."""
+def png(pixels: np.ndarray) -> bytes:
+    """Return uint8 [H, W, 3] or [H, W] as a PNG."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return buffer.getvalue()
+
+
+def uri(pixels: np.ndarray | bytes) -> str:
+    """Return pixels, uint8 [H, W, 3] or [H, W], or a PNG, in a `data:` address."""
+    data = pixels if isinstance(pixels, bytes) else png(pixels)
+    return "data:image/png;base64," + base64.b64encode(data).decode()
 
 
 def decoded(thumbnails: dict[int, bytes]) -> dict[int, np.ndarray]:
@@ -36,11 +43,12 @@ def decoded(thumbnails: dict[int, bytes]) -> dict[int, np.ndarray]:
     return pictures
 
 
-def tag(png: bytes, caption: str) -> str:
-    """Return a stored picture as an HTML image, whose place a page keeps until it is drawn; `caption` is escaped."""
-    width, height = struct.unpack(">II", png[16:24]) if png[12:16] == b"IHDR" and len(png) >= 24 else (1, 1)
-    source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
-    return f'<img class="selviz-picture" width="{width}" height="{height}" alt="{caption}" src="{source}">'
+def tag(picture: np.ndarray | bytes, caption: str) -> str:
+    """Return pixels or a PNG, as `uri` takes them, as an HTML image, whose place a page keeps until it is drawn."""
+    data = picture if isinstance(picture, bytes) else png(picture)
+    width, height = struct.unpack(">II", data[16:24]) if data[12:16] == b"IHDR" and len(data) >= 24 else (1, 1)
+    size, alt = f'width="{width}" height="{height}"', html.escape(caption)
+    return f'<img class="selviz-picture" {size} alt="{alt}" src="{uri(data)}">'
 
 
 def plain(pixels: np.ndarray) -> np.ndarray:

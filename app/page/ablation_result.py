@@ -221,11 +221,11 @@ def _tiles(run: str, title: str, table: pd.DataFrame, name: str) -> None:
     names, stored = reads.class_names(run), reads.store().thumbnails(run, [row["image"] for row in rows])
     tiles = []
     for row in rows:
-        label, before, after = (html.escape(names[row[key]]) for key in ("label", "before", "after"))
+        label, before, after = (names[row[key]] for key in ("label", "before", "after"))
         caption = f"image {row['image']}, class {label}: taken for {before} before, for {after} after"
         tiles.append(
-            f'<figure title="{caption}">{thumbnails.tag(stored[row["image"]], caption)}'
-            f"<figcaption>{label}: {before} → {after}</figcaption></figure>"
+            f'<figure title="{html.escape(caption)}">{thumbnails.tag(stored[row["image"]], caption)}'
+            f"<figcaption>{html.escape(f'{label}: {before} → {after}')}</figcaption></figure>"
         )
     if tiles:
         st.html(f'<div class="selviz-tiles">{"".join(tiles)}</div>')

@@ -56,8 +56,8 @@ def strip(run: str, images: list[int]) -> str:
     labels = reads.store().images(run)["label"]
     tiles = []
     for image in images:
-        caption = html.escape(f"image {image}: {labels[image]}")
-        tiles.append(f'<figure title="{caption}">{thumbnails.tag(pictures[image], caption)}</figure>')
+        caption = f"image {image}: {labels[image]}"
+        tiles.append(f'<figure title="{html.escape(caption)}">{thumbnails.tag(pictures[image], caption)}</figure>')
     return f'<div class="selviz-tiles selviz-row" style="--n: {len(tiles)}">{"".join(tiles)}</div>'
 
 
@@ -156,8 +156,7 @@ def synthesised(run: str, layer: str, unit: int, activations: pd.DataFrame) -> N
     made = _synthesised(run, layer, unit, seed)
     picture, words = st.columns([3, 4], vertical_alignment="center", gap="medium")
     caption = f"an image made to drive unit {unit} of {layer}"
-    source = thumbnails.uri(thumbnails.plain(made["pixels"]))
-    picture.html(f'<img class="selviz-picture" alt="{html.escape(caption)}" src="{source}">')
+    picture.html(thumbnails.tag(thumbnails.plain(made["pixels"]), caption))
     largest = float(activations["value"].max())
     with words:
         st.markdown(

@@ -85,7 +85,7 @@ def find_activations(
             continue
         if node in composites:
             entry = _composite(root, node, composites[node], shapes)
-            reason, product = written_gate(root, node, composites[node], relations, shapes, order)
+            reason, product = written_gate(root, node, composites[node], relations, shapes)
             if product is not None:
                 activations.setdefault(product, _gated(product))
             if reason:
@@ -97,11 +97,11 @@ def find_activations(
         label = LABELS.get(name, name)
         if name in GATES or name in BOUNDED:
             if name in GATES:
-                reason, product = gate(root, node, relations, shapes, order)
+                reason, product = gate(root, node, relations, shapes)
             else:
                 straight = [other for other, way in relations[node.all_input_nodes[0]].items() if not way.curved]
                 source = min(straight, key=lambda other: order[other])
-                reason, product = written_gate(root, node, source, relations, shapes, order)
+                reason, product = written_gate(root, node, source, relations, shapes)
             if product is not None:
                 activations.setdefault(product, _gated(product))
             if reason:

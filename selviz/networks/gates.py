@@ -25,7 +25,6 @@ def gate(
     node: fx.Node,
     relations: Mapping[fx.Node, Mapping[fx.Node, Relation]],
     shapes: Mapping[str, tuple[int, ...]],
-    order: Mapping[fx.Node, int],
 ) -> tuple[str, fx.Node | None]:
     """Return why a sigmoid is no unit layer ("" if it is one), and the product that is one in its place."""
     products: list[tuple[fx.Node, fx.Node]] = []
@@ -62,7 +61,6 @@ def written_gate(
     source: fx.Node,
     relations: Mapping[fx.Node, Mapping[fx.Node, Relation]],
     shapes: Mapping[str, tuple[int, ...]],
-    order: Mapping[fx.Node, int],
 ) -> tuple[str, fx.Node | None]:
     """Return why a function that rises from 0 to 1, such as relu6(x + 3) / 6, is a gate ("" if it is none), and the
     product that is a layer in its place.
@@ -77,7 +75,7 @@ def written_gate(
         if not linear or not numbers or not all(isinstance(part, int | float) for part in numbers):
             break
         end = user
-    reason, product = gate(root, end, relations, shapes, order)
+    reason, product = gate(root, end, relations, shapes)
     tried = _tried(root, end, source, shapes) if reason else None
     if tried is None:
         return "", None

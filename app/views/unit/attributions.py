@@ -1,6 +1,5 @@
 """Which pixels an answer comes from: `attribution(run, layer, unit, image, activations)` draws the map of one image."""
 
-import html
 from functools import partial
 from typing import Any
 
@@ -76,7 +75,7 @@ def attribution(run: str, layer: str, unit: int, image: int, activations: pd.Dat
     )
     for column, (title, picture) in zip(st.columns(3), shown):
         with column:
-            st.html(f'<img class="selviz-picture" alt="{html.escape(title)}" src="{thumbnails.uri(picture)}">')
+            st.html(thumbnails.tag(picture, title))
             st.caption(title)
     what = {"unit": "this unit's activation", "class": f"the logit of class {safe_text.plain(names[label or 0])}"}
     what["through"] = f"{what['class']} by way of this unit alone"

@@ -72,8 +72,7 @@ def show(run: str, layer: str, unit: int) -> None:
     names, about = reads.class_names(run), reads.store().units(run, layer)
     seen, text_column = st.columns([1, 3], gap="medium")
     with seen:
-        picture = thumbnails.uri(thumbnails.plain(answer["pixels"]))
-        st.html(f'<img class="selviz-picture" alt="the picture as the network sees it" src="{picture}">')
+        st.html(thumbnails.tag(thumbnails.plain(answer["pixels"]), "the picture as the network sees it"))
         st.caption("as the network sees it")
     with text_column:
         best = np.argsort(-answer["probabilities"], kind="stable")[:3]
