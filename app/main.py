@@ -29,7 +29,7 @@ PAGES = {
         ("alpha", "Alpha", ":material/insights:"),
     ],
     "Explore": [
-        ("network", "Network", ":material/grid_view:", "units"),
+        ("network", "Network", ":material/grid_view:"),
         ("unit", "Unit", ":material/adjust:"),
         ("silence", "Silence", ":material/volume_off:", "ablation"),
         ("compare", "Compare", ":material/compare_arrows:"),

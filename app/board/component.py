@@ -27,7 +27,7 @@ from . import answers
 FOLDER = Path(__file__).parent
 HEIGHT = 400  # pixels
 NARROW = 640  # pixels of width under which the outputs stand below the units
-MAX_BARS, ROW, OUTPUTS, PLAYER = 14, 23, 54, 42  # bars of classes; pixels of one, of the accuracy, of what plays
+OUTPUTS, PLAYER = 54, 42  # pixels of the accuracy, of what plays
 
 Units = dict[str, list[int]]
 
@@ -132,8 +132,7 @@ def _data(view: View, name: str, model: str, height: int, clicks: int = 0) -> di
 def show_training(run: str, label: str, epoch: int, unit_si: Sequence[Sequence[float]], height: int = 230) -> None:
     """Draw the board of a network that is being trained, from the SI of its units after an epoch, layer by layer."""
     sizes = [len(values) for values in unit_si]
-    word = "layer " if height >= 200 else "L"  # a small board has no room for more
-    layers = pd.DataFrame({"layer": [f"{word}{number}" for number in range(1, len(sizes) + 1)], "units": sizes})
+    layers = pd.DataFrame({"layer": [f"layer {number}" for number in range(1, len(sizes) + 1)], "units": sizes})
     layers["start"] = layers["units"].cumsum() - layers["units"]
     layers["stage"] = layers["layer"]
     si = np.array([value for values in unit_si for value in values], dtype=np.float32)
@@ -145,6 +144,11 @@ def show_training(run: str, label: str, epoch: int, unit_si: Sequence[Sequence[f
         _model_component()(key=f"{key}-model", data={**content.model(), "id": model})
     view = View({}, None, None, mode="look", silencing=False, opening=False)
     _board_component()(key=key, data=_data(view, key, model, height) | {"narrow_height": height})
+
+
+def room_key(page: str, run: str) -> str:
+    """Return the key of a page's container for a board: it keeps the place of the bars of the run's classes."""
+    return f"{page}-board-of-{min(theme.MAX_BARS, len(reads.class_names(run)))}-classes"
 
 
 def name_of(key: str) -> str:
@@ -172,8 +176,8 @@ def show(
     sizes = dict(zip(content.layers["layer"], content.layers["units"]))
     with st.container(key=f"board-model-of-{key}"):
         _model_component()(key=f"{key}-model", data={**model, "id": version(run)})
-    rows = 0 if view.before is None else min(MAX_BARS, len(view.before))
-    below = (OUTPUTS + (PLAYER if view.frames else 0) + ROW * rows) if rows else 0
+    rows = 0 if view.before is None else min(theme.MAX_BARS, len(view.before))
+    below = (OUTPUTS + (PLAYER if view.frames else 0) + theme.BAR * rows) if rows else 0
     frame = f"board-frame-{key}"
     st.html(_reserved(frame, height, height + below))
     state = st.session_state.get(key) or {}

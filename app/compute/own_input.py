@@ -37,7 +37,7 @@ FAULTS = {
 
 
 class Habits(NamedTuple):
-    """How greyscale images of a set look: their background 0..255, and of what is drawn the center and extent.
+    """How grayscale images of a set look: their background 0..255, and of what is drawn the center and extent.
 
     Centers are shares of the height and width, with their standard deviation over images; the extent is the larger side
     of the drawn part as a share: its 1st, 50th and 99th percentile.
@@ -87,7 +87,7 @@ def decode(data: bytes) -> Image.Image:
 
 
 def habits(pixels: np.ndarray) -> Habits | None:
-    """Return the habits of images uint8 [N, C, H, W]; None for colour images, and for those without a background."""
+    """Return the habits of images uint8 [N, C, H, W]; None for color images, and for those without a background."""
     if pixels.shape[1] != 1 or min(pixels.shape[2:]) < 4:
         return None
     borders = np.concatenate([pixels[:, 0, 0], pixels[:, 0, -1], pixels[:, 0, :, 0], pixels[:, 0, :, -1]], axis=1)

@@ -14,6 +14,13 @@ ROOM += "\n@media (max-width: 640px) {" + "\n".join(
     f'[class*="-narrow-{height}-"] {{min-height: {height}px}}' for height in range(200, 1000, 10)
 )
 ROOM += "}"
+MAX_BARS, BAR = 14, 23  # bars of classes under a board on a phone, and pixels of one
+# There, a page's board keeps the place of as many bars as its network has classes.
+BOARDS = "\n".join(
+    f'[class*="st-key-{page}-board-of-{bars}-"] {{min-height: {rest + BAR * bars}px}}'
+    for page, rest in (("silence", 368), ("network", 486))
+    for bars in range(MAX_BARS + 1)
+)
 STYLE = f"""<style>{keyboard.STYLE}
 html .stMainBlockContainer {{padding: 3.6rem 2.6rem 3rem 2.6rem}}
 html [data-testid=stSidebarNavLink] {{padding-block: .12rem; min-height: 1.6rem}}
@@ -79,9 +86,9 @@ html [data-testid=stButtonGroup] button {{min-height: 2.5rem}}
 :is(.st-key-link-runs, .st-key-sql-ask) {{min-height: 4.25rem}}
 .st-key-silence-head {{min-height: 2.6rem}}
 :is(.st-key-silence-choice, .st-key-silence-rules) {{min-height: 4.25rem}}
-.st-key-silence-board {{min-height: 316px}}
+[class*="st-key-silence-board-"] {{min-height: 316px}}
 .st-key-silence-result {{min-height: 172px}}
-.st-key-network-board {{min-height: 390px}}
+[class*="st-key-network-board-"] {{min-height: 390px}}
 :is(.st-key-link-baseline, .st-key-link-with) {{min-height: 4.25rem}}
 .st-key-link-query {{min-height: 16rem}}
 :is(.st-key-start-controls, .st-key-network-light) {{min-height: 4.25rem}}
@@ -92,8 +99,7 @@ html [data-testid=stButtonGroup] button {{min-height: 2.5rem}}
   .st-key-silence-head {{min-height: 7.5rem}}
   :is(.st-key-silence-choice, .st-key-silence-rules) {{min-height: 8.8rem}}
   .st-key-silence-result {{min-height: 234px}}
-  .st-key-silence-board {{min-height: 598px}}
-  .st-key-network-board {{min-height: 716px}}
+  {BOARDS}
   .st-key-network-light {{min-height: 7rem}}
   .st-key-network-filters {{min-height: 19.5rem}}
   .st-key-start-controls {{min-height: 8rem}}

@@ -1,4 +1,4 @@
-"""Small images for the browser: `uri(overlay(grey, heat, top))` is a data address of an image with a map over it."""
+"""Small images for the browser: `uri(overlay(gray, heat, top))` is a data address of an image with a map over it."""
 
 import base64
 import html
@@ -12,8 +12,8 @@ from PIL import Image
 from selviz.errors import SelvizError
 from selviz.figures import colors
 
-STRONGEST = 0.85  # of the picture is colour where the map is at its top
-UNDER = 0.7  # brightness of the grey image under a map, so that bright colours stand out from bright pixels
+STRONGEST = 0.85  # of the picture is color where the map is at its top
+UNDER = 0.7  # brightness of the gray image under a map, so that bright colors stand out from bright pixels
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -57,18 +57,18 @@ def plain(pixels: np.ndarray) -> np.ndarray:
 
 
 def overlay(pixels: np.ndarray, heat: np.ndarray, top: float) -> np.ndarray:
-    """Return the image in grey under the map: uint8 [C, H, W] and float [h, w], 0..top, give RGB [H', W', 3].
+    """Return the image in gray under the map: uint8 [C, H, W] and float [h, w], 0..top, give RGB [H', W', 3].
 
     The map's cells keep their hard edges, so the picture is enlarged until each cell has whole pixels. Where the map is
-    0 the image is plain grey; colour and its strength grow with the map.
+    0 the image is plain gray; color and its strength grow with the map.
     """
-    grey = pixels.astype(np.float32).mean(axis=0)
-    height, width = (_common(a, b) for a, b in zip(grey.shape, heat.shape))
-    grey = UNDER * _enlarge(grey, height, width)[..., None]
+    gray = pixels.astype(np.float32).mean(axis=0)
+    height, width = (_common(a, b) for a, b in zip(gray.shape, heat.shape))
+    gray = UNDER * _enlarge(gray, height, width)[..., None]
     strength = np.clip(_enlarge(heat, height, width) / max(top, 1e-12), 0, 1)
-    colour = _table()[(255 * strength).astype(np.uint8)]
+    color = _table()[(255 * strength).astype(np.uint8)]
     mix = STRONGEST * np.sqrt(strength)[..., None]
-    return ((1 - mix) * grey + mix * colour).astype(np.uint8)
+    return ((1 - mix) * gray + mix * color).astype(np.uint8)
 
 
 def _common(image: int, cells: int) -> int:

@@ -131,13 +131,13 @@ def against_controls(
         tables.chart(
             "Compared with other units",
             figures.ablation.against_controls(ends, drawn, theme.dark()),
-            "Filled: without the chosen units. Outlined: the whole network. Grey dots: without as many random units of "
-            "the same layers; squares: without matched units. Whiskers: 95 % Wilson "
-            "intervals. Left of most dots: these units matter more than most."
+            "Filled: without the chosen units. Outlined: the whole network. Gray dots: without random sets of the same "
+            "size and layers; squares: without matched sets. Whiskers: 95 % Wilson intervals. A lower accuracy than "
+            "that of most dots: these units matter more than most."
             if not request.keep
-            else "Filled: with the chosen units alone in their layers. Outlined: the whole network. Grey dots: with as "
-            "many random units alone; squares: with matched units alone. Whiskers: 95 % Wilson "
-            "intervals. Right of most dots: these units carry more than most.",
+            else "Filled: with the chosen units alone in their layers. Outlined: the whole network. Gray dots: with "
+            "random sets of the same size alone; squares: with matched sets alone. Whiskers: 95 % Wilson intervals. "
+            "A higher accuracy than that of most dots: these units carry more than most.",
             table,
             "control",
         )
@@ -222,13 +222,18 @@ def _tiles(run: str, title: str, table: pd.DataFrame, name: str) -> None:
     tiles = []
     for row in rows:
         label, before, after = (names[row[key]] for key in ("label", "before", "after"))
-        caption = f"image {row['image']}, class {label}: taken for {before} before, for {after} after"
-        tiles.append(
-            f'<figure title="{html.escape(caption)}">{thumbnails.tag(stored[row["image"]], caption)}'
-            f"<figcaption>{html.escape(f'{label}: {before} → {after}')}</figcaption></figure>"
-        )
+        tiles.append(tile(stored[row["image"]], row["image"], label, before, after))
     if tiles:
         st.html(f'<div class="selviz-tiles">{"".join(tiles)}</div>')
+
+
+def tile(picture: bytes, image: int, label: str, before: str, after: str) -> str:
+    """Return an image that changed sides as HTML, under it the whole names of its class and of both answers."""
+    caption = f"image {image}, class {label}: taken for {before} before, for {after} after"
+    return (
+        f'<figure title="{html.escape(caption)}">{thumbnails.tag(picture, caption)}'
+        f"<figcaption>{html.escape(f'{label}: {before} → {after}')}</figcaption></figure>"
+    )
 
 
 def confusion(run: str, result: Result) -> None:
@@ -257,7 +262,7 @@ def confusion(run: str, result: Result) -> None:
         (when, "difference"),
         (f"Which classes are taken for which, {when}", "What changed"),
         (
-            "Numbers of images. The diagonal holds the right answers and is left uncoloured.",
+            "Numbers of images. The diagonal holds the right answers and is left uncolored.",
             "Numbers of images, after minus before. Purple: right answers lost, and mistakes gained.",
         ),
     ):

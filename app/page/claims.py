@@ -289,7 +289,7 @@ def one(key: str) -> None:
         tables.chart(
             f"If it were false: {part['name']}",
             figures.hypotheses.null_distribution(null, part["observed"], unit, theme.dark()),
-            f"Grey: the {numbers.whole(len(null))} values that the statistic takes if the claim is false; the line is "
+            f"Gray: the {numbers.whole(len(null))} values that the statistic takes if the claim is false; the line is "
             f"what was observed. {part['test'].capitalize()}: {numbers.p_value(part['p'])}{smallest} "
             f"(n = {numbers.whole(part['n'])} {part['of']}).",
             null,
@@ -298,7 +298,7 @@ def one(key: str) -> None:
     _details(result["details"])
     st.subheader("What was done, and what was not", anchor=False)
     marks = {True: "yes", False: "no", None: "does not apply"}
-    _facts([(f"{e['item']}: {marks[e['done']]}", e["how"]) for e in result["checklist"]])
+    st.html(facts_table([(f"{e['item']}: {marks[e['done']]}", e["how"]) for e in result["checklist"]]))
     _registration(registered, statement=False)
     _leave(registered)
 
@@ -351,7 +351,7 @@ def _registration(registration: dict, statement: bool = True) -> None:
     kind = "confirmatory" if registration["confirmatory"] else "exploratory"
     rows.append((kind, registration["why"]))
     st.subheader("What is registered", anchor=False)
-    _facts(rows)
+    st.html(facts_table(rows))
     title = sentence(power_sentence(registration["power"], TEMPLATES[registration["template"]].about.unit))
     if registration["power"]["power"] < ENOUGH:
         st.warning(title, icon=":material/speed:")
@@ -359,10 +359,10 @@ def _registration(registration: dict, statement: bool = True) -> None:
         st.markdown(title)
 
 
-def _facts(rows: list[tuple]) -> None:
-    """Show a table of two columns that breaks its lines."""
+def facts_table(rows: list[tuple[str, object]]) -> str:
+    """Return a table of two columns that breaks its lines, the first one between words alone, as HTML."""
     cells = (f"<th>{html.escape(name)}</th><td>{html.escape(str(text))}</td>" for name, text in rows)
-    st.html(f"<table class='selviz-facts'><tr>{'</tr><tr>'.join(cells)}</tr></table>")
+    return f"<table class='selviz-facts'><tr>{'</tr><tr>'.join(cells)}</tr></table>"
 
 
 def _details(details: dict) -> None:

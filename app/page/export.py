@@ -135,10 +135,10 @@ def page(figure: Any, title: str, how: str, about: dict[str, str], dark: bool = 
 
 def alone(figure: Any, dark: bool = False) -> Any:
     """Return the figure as it looks without the dashboard around it; the one that is given stays as it is."""
-    colour = {"paper_bgcolor": BACKGROUND[dark], "plot_bgcolor": BACKGROUND[dark]}
+    color = {"paper_bgcolor": BACKGROUND[dark], "plot_bgcolor": BACKGROUND[dark]}
     free = copy.deepcopy(figure).update_xaxes(fixedrange=False).update_yaxes(fixedrange=False)
     look = {"template": "plotly_dark" if dark else "plotly_white", "dragmode": "zoom", "font": {"family": FONT}}
-    return free.update_layout(**look, **colour)
+    return free.update_layout(**look, **color)
 
 
 def save_facts(

@@ -19,7 +19,7 @@ SHOWN = {"most": 12, "middle": 6, "random": 6, "least": 6}  # images in each ban
 BANDS = {"most": "Highest", "middle": "In the middle", "random": "At random", "least": "Lowest"}
 RANKS = {"activation": "activation", "relevance": "relevance to the answer"}
 COLUMNS = 6
-BRIGHT = 0.995  # the quantile of a map that gets the brightest colour; single larger values stay at it
+BRIGHT = 0.995  # the quantile of a map that gets the brightest color; single larger values stay at it
 
 
 @st.cache_data(max_entries=128, show_spinner=False)
@@ -130,9 +130,9 @@ def images(run: str, layer: str, unit: int, activations: pd.DataFrame) -> None:
 def _how(by: str, spatial: bool, has_network: bool, activations: pd.DataFrame) -> str:
     how = "Under each image: its class and "
     how += "the activation. " if by == "activation" else "how much the unit speaks for the predicted class (logits). "
-    how += "The frame has the colour of the class; ✗ and a broken frame mark an image that the network takes wrongly. "
+    how += "The frame has the color of the class; ✗ and a broken frame mark an image that the network takes wrongly. "
     if spatial:
-        how += "Colour shows where the unit responds, dark to bright on one scale for all these images. "
+        how += "Color shows where the unit responds, dark to bright on one scale for all these images. "
     else:
         how += "A unit of a dense layer has no map. " if has_network else "Without its network there are no maps. "
     lowest = int((activations["value"] == activations["value"].min()).sum())

@@ -135,7 +135,7 @@ def _strip(run: str, kind: str, name: str, level: float, first: int) -> None:
     )
     st.caption(
         f"Images {first} to {first + len(labels) - 1}; under each what the network takes it for and how sure it is, "
-        f"✗ where that is wrong. The change is perturbed minus clean, {scale}; grey is no change."
+        f"✗ where that is wrong. The change is perturbed minus clean, {scale}; gray is no change."
         + (
             " The attack is made again for these images, with all of the network's weights at hand."
             if kind == "attack"

@@ -101,7 +101,7 @@ def chart(
 
 
 def legible(figure: Any) -> None:
-    """Give a figure's words the colour of the page's text: Streamlit's own grey has too little contrast."""
+    """Give a figure's words the color of the page's text: Streamlit's own gray has too little contrast."""
     ink = {"color": colors.INK[theme.dark()]}
     figure.update_layout(font=ink, legend={"font": ink})
     figure.update_xaxes(tickfont=ink, title={"font": ink})

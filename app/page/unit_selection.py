@@ -53,6 +53,14 @@ def metrics(run: str) -> pd.DataFrame:
     return _fold_metrics(reads.data(), reads.run_version(run), run, 0)
 
 
+def preferred(run: str, units: Units) -> str | None:
+    """Return the class that all of these units prefer on fold 0; None where they prefer several, or nothing."""
+    table = metrics(run)
+    inside = pd.concat([table[(table["layer"] == layer) & table["unit"].isin(part)] for layer, part in units.items()])
+    classes = inside["preferred_class"].unique()
+    return str(classes[0]) if len(classes) == 1 and not inside["dead"].any() else None
+
+
 def save(run: str, units: Units) -> None:
     """Show a form that saves these units as a group with a name."""
     with st.form("save-group", border=False, clear_on_submit=True):

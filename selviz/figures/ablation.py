@@ -73,11 +73,11 @@ def before_and_after(per_class: pd.DataFrame, dark: bool) -> go.Figure:
         per_class = basics.with_accuracy_interval(per_class, when, "images", f"{when}_low", f"{when}_high")
     figure = basics.empty(height=330)
     hues = colors.classes(len(per_class), dark)
-    colour = [hues[c] for c in per_class["class_index"]]
+    color = [hues[c] for c in per_class["class_index"]]
     names = [safe_text.label(name) for name in per_class["class"]]
     for when, marker in (
-        ("before", {"color": "rgba(0,0,0,0)", "line": {"color": colour, "width": 2.5}}),
-        ("after", {"color": [colors.fill(hue) for hue in colour], "line": {"color": colour, "width": 2.5}}),
+        ("before", {"color": "rgba(0,0,0,0)", "line": {"color": color, "width": 2.5}}),
+        ("after", {"color": [colors.fill(hue) for hue in color], "line": {"color": color, "width": 2.5}}),
     ):
         y = 100 * per_class[when]
         figure.add_bar(
@@ -99,8 +99,8 @@ def confusion(counts: np.ndarray, class_names: list[str], difference: bool, dark
     """Return numbers of images [C, C], true class (down) by predicted class (across), or their difference after -
     before.
 
-    A mistake that became more frequent and a right answer that was lost have the same colour, that of a loss. The
-    diagonal of plain counts is written but not coloured, as it would outshine the mistakes.
+    A mistake that became more frequent and a right answer that was lost have the same color, that of a loss. The
+    diagonal of plain counts is written but not colored, as it would outshine the mistakes.
     """
     counts = np.asarray(counts)
     classes = len(counts)
@@ -144,7 +144,7 @@ def removal_curves(curves: pd.DataFrame, dark: bool) -> go.Figure:
     orders (mean
     and band from lowest to highest). Columns direction, draw, removed, accuracy 0..1."""
     figure = basics.empty(height=380)
-    ink, grey = colors.INK[dark], colors.ALPHA[dark][1]
+    ink, gray = colors.INK[dark], colors.ALPHA[dark][1]
     random = 100 * curves[curves["direction"] == "random"].pivot_table(
         index="removed", columns="draw", values="accuracy"
     )
@@ -163,7 +163,7 @@ def removal_curves(curves: pd.DataFrame, dark: bool) -> go.Figure:
         y=random.mean(axis=1),
         mode="lines",
         name=f"{random.shape[1]} random orders",
-        line={"color": grey, "width": 3, "dash": "dot"},
+        line={"color": gray, "width": 3, "dash": "dot"},
         hovertemplate="random orders, mean: %{y:.1f} %<extra></extra>",
     )
     for direction, name, symbol, dash in (
@@ -234,7 +234,7 @@ def si_against_effect(units: pd.DataFrame, class_names: list[str], title: str, d
         marker={
             "size": 11,
             "symbol": basics.hollow(units["dead"]),
-            **basics.coloured(units["preferred_index"], len(class_names), dark),
+            **basics.colored(units["preferred_index"], len(class_names), dark),
             "line": {"width": 1, "color": colors.INK[dark]},
         },
         customdata=[[layer, int(unit)] for layer, unit in zip(units["layer"], units["unit"])],

@@ -66,7 +66,7 @@ def hollow(flags: pd.Series | np.ndarray) -> np.ndarray:
     return np.where(np.asarray(flags, dtype=bool), CIRCLE_OPEN, CIRCLE)
 
 
-def coloured(preferred: pd.Series, classes: int, dark: bool) -> dict[str, Any]:
+def colored(preferred: pd.Series, classes: int, dark: bool) -> dict[str, Any]:
     """Return a marker's {"color", ...} by preferred class: numbers on a scale of steps, which Plotly checks fastest."""
     hues = colors.classes(classes, dark)
     if len(set(hues)) == 1:
@@ -92,10 +92,10 @@ def _dicts(under: dict[str, Any], over: dict[str, Any], name: str) -> bool:
     return isinstance(under[name], dict) and isinstance(over[name], dict)
 
 
-def across(y: float, colour: str) -> dict[str, Any]:
+def across(y: float, color: str) -> dict[str, Any]:
     """Return a thin line over the whole width at the height y, one of a layout's `shapes`."""
     ends = {"type": "line", "xref": "x domain", "x0": 0, "x1": 1, "y0": y, "y1": y}
-    return {**ends, "line": {"color": colour, "width": 1}}
+    return {**ends, "line": {"color": color, "width": 1}}
 
 
 def with_accuracy_interval(
@@ -132,7 +132,7 @@ def whiskers(value: Values, low: Values, high: Values, dark: bool) -> dict[str, 
 def line_labels(
     ends: list[tuple[float, str, str]], x: float, low: float, high: float, height: int
 ) -> list[dict[str, Any]]:
-    """Return a label at the end of each line (value, text, colour), moved apart where they would cover each other."""
+    """Return a label at the end of each line (value, text, color), moved apart where they would cover each other."""
     step = (high - low) * 20 / (height - 90)
     ends = sorted((end for end in ends if np.isfinite(end[0])), key=lambda end: end[0])
     places: list[float] = []
@@ -146,7 +146,7 @@ def line_labels(
     return [
         {
             "x": x, "y": y, "text": text, "showarrow": False, "xanchor": "left", "xshift": 12,
-            "font": {"size": FONT, "color": colour},
+            "font": {"size": FONT, "color": color},
         }
-        for y, (_, text, colour) in zip(places, ends)
+        for y, (_, text, color) in zip(places, ends)
     ]  # fmt: skip

@@ -1,6 +1,6 @@
-"""The colours of the dashboard: `alpha(-5, dark=False)`, `classes(10, dark=False)`, `HEAT` for maps over images.
+"""The colors of the dashboard: `alpha(-5, dark=False)`, `classes(10, dark=False)`, `HEAT` for maps over images.
 
-Alpha and classes never share a colour, and all of them stay apart under simulated protanopia, deuteranopia and
+Alpha and classes never share a color, and all of them stay apart under simulated protanopia, deuteranopia and
 tritanopia (Machado et al. 2009), in light and in dark; tests/figures/test_colors.py measures it.
 """
 
@@ -18,13 +18,13 @@ SUPPRESSED, BASELINE, ENCOURAGED = 0, 1, 2
 BAND = {False: "rgba(138,143,152,0.22)", True: "rgba(154,160,170,0.22)"}
 COUNTS = {False: ("#f1f1f3", "#9a9da6"), True: ("#23262e", "#70757f")}  # none to many
 HEAT = "Viridis"  # perceptually even
-FILL = 0.45  # opacity of a bar's inside; its outline has the full colour
-STRONGEST = 10.0  # alphas beyond it have the full colour
+FILL = 0.45  # opacity of a bar's inside; its outline has the full color
+STRONGEST = 10.0  # alphas beyond it have the full color
 
 
 @functools.lru_cache(maxsize=1024)
 def alpha(value: float | None, dark: bool = False) -> str:
-    """Return the colour of an alpha: blue below 0, grey at 0 and for runs without one, orange above, fuller with
+    """Return the color of an alpha: blue below 0, gray at 0 and for runs without one, orange above, fuller with
     its size.
     """
     low, middle, high = ALPHA[dark]
@@ -35,7 +35,7 @@ def alpha(value: float | None, dark: bool = False) -> str:
 
 
 def fill(hue: str) -> str:
-    """The colour of a bar's inside: whiskers are seen on it, on dark hues as on bright ones."""
+    """The color of a bar's inside: whiskers are seen on it, on dark hues as on bright ones."""
     red, green, blue = (int(hue[at : at + 2], 16) for at in (1, 3, 5))
     return f"rgba({red},{green},{blue},{FILL})"
 
@@ -48,7 +48,7 @@ def alpha_sign(value: float | None) -> str:
 
 
 def classes(count: int, dark: bool = False, single_out: tuple[int, ...] = ()) -> list[str]:
-    """Return one colour per class, the same everywhere; with more than ten classes only those in `single_out` have
+    """Return one color per class, the same everywhere; with more than ten classes only those in `single_out` have
     one.
     """
     hues = CLASSES[dark]
@@ -58,5 +58,5 @@ def classes(count: int, dark: bool = False, single_out: tuple[int, ...] = ()) ->
 
 
 def heat_table() -> list[tuple[int, int, int]]:
-    """Return the 256 colours of HEAT as (red, green, blue), 0..255."""
+    """Return the 256 colors of HEAT as (red, green, blue), 0..255."""
     return [tuple(round(255 * part) for part in rgb) for rgb in sample_colorscale(HEAT, 256, colortype="tuple")]

@@ -1,6 +1,6 @@
 """Charts of several networks side by side: tables in, Plotly figures out, as in `basics`.
 
-A network has the colour of its alpha and, since two may share it, a symbol of its own; `told` is what it is called.
+A network has the color of its alpha and, since two may share it, a symbol of its own; `told` is what it is called.
 """
 
 from collections.abc import Hashable, Sequence
@@ -113,20 +113,20 @@ def profile(layers: pd.DataFrame, column: str, dark: bool) -> go.Figure:
     traces, own = [], []
     for _, part in layers.groupby("position", sort=True):
         row = part.iloc[0].to_dict()
-        colour, label = colors.alpha(row["alpha"], dark), safe_text.label(row["told"])
+        color, label = colors.alpha(row["alpha"], dark), safe_text.label(row["told"])
         at = {"type": "scatter", "x": part["depth"], "text": [safe_text.label(name) for name in part["layer"]]}
         null = {
             "y": part["null_p95"],
             "mode": "lines",
             "showlegend": False,
-            "line": {"color": colour, "width": 1.5, "dash": "dot"},
+            "line": {"color": color, "width": 1.5, "dash": "dot"},
             "hovertemplate": f"{label}, shuffled labels, %{{text}}: %{{y:.3f}}<extra></extra>",
         }
         line = {
             "y": part[column],
             "mode": "lines+markers",
             "name": label,
-            "line": {"color": colour, "width": 3},
+            "line": {"color": color, "width": 3},
             "marker": _marker(row, dark, 11),
             "hovertemplate": "%{text}: mean SI %{y:.3f}",
         }
@@ -148,7 +148,7 @@ def profile(layers: pd.DataFrame, column: str, dark: bool) -> go.Figure:
 
 def si_strips(units: pd.DataFrame, dark: bool) -> go.Figure:
     """Return every unit's SI, a row of dots a network, hollow if dead; the bar is the mean of the live ones, the
-    grey tick the
+    gray tick the
     median of their nulls' 95th percentiles. Columns told, alpha, position, run, layer, unit, si, dead, null_p95;
     customdata [run, layer, unit]."""
     positions = sorted(units["position"].unique(), reverse=True)
@@ -183,9 +183,9 @@ def si_strips(units: pd.DataFrame, dark: bool) -> go.Figure:
                 x += [value, value, None]
                 y += [height - 0.12, height + 0.72, None]
                 hover += [f"{words[name]}: {value:.2f}"] * 3
-    for name, colour in (("null", colors.ALPHA[dark][1]), ("mean", colors.INK[dark])):
+    for name, color in (("null", colors.ALPHA[dark][1]), ("mean", colors.INK[dark])):
         x, y, hover = ticks[name]
-        line = {"type": "scatter", "x": x, "y": y, "mode": "lines", "line": {"color": colour, "width": 3}}
+        line = {"type": "scatter", "x": x, "y": y, "mode": "lines", "line": {"color": color, "width": 3}}
         traces.append({**line, "text": hover, "hovertemplate": "%{text}<extra></extra>"})
     return basics.drawn(
         traces,
@@ -197,7 +197,7 @@ def si_strips(units: pd.DataFrame, dark: bool) -> go.Figure:
 
 
 def matched(pairs: pd.DataFrame, nulls: dict[str, np.ndarray], class_names: list[str], dark: bool) -> go.Figure:
-    """Return the correlation of each unit with its match, a dot a unit in the colour of its preferred class,
+    """Return the correlation of each unit with its match, a dot a unit in the color of its preferred class,
     hollow if the match prefers another; under it where the nulls (name -> correlations) lie, 5th to 95th percentile.
 
     Columns run, layer, unit, si, preferred_class, preferred_index, match, match_class, correlation; customdata [run,
@@ -215,7 +215,7 @@ def matched(pairs: pd.DataFrame, nulls: dict[str, np.ndarray], class_names: list
         "marker": {
             "size": 10,
             "symbol": basics.hollow(~same),
-            **basics.coloured(matched_pairs["preferred_index"], len(class_names), dark),
+            **basics.colored(matched_pairs["preferred_index"], len(class_names), dark),
             "line": {"width": np.where(same, 1, 2.5)},
         },
         "text": [_pair(row) for row in matched_pairs.to_dict("records")],

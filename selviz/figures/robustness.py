@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from selviz.figures import basics, colors
 from selviz.text import numbers, safe_text
 
-SCALE = {  # poor to good, in grey, so that it is neither alpha's nor a class's
+SCALE = {  # poor to good, in gray, so that it is neither alpha's nor a class's
     False: ((0.0, "#45484f"), (1.0, "#f4f4f6")),
     True: ((0.0, "#17191f"), (1.0, "#c9ccd3")),
 }
@@ -23,9 +23,9 @@ def curves(table: pd.DataFrame, along: str, dark: bool) -> go.Figure:
     traces, ends = [], []
     for alpha, part in table.groupby("alpha", dropna=False, sort=True):
         part = part.set_index("level").reindex(levels)
-        label, colour = safe_text.label(part["told"].dropna().iloc[0]), colors.alpha(alpha, dark)
+        label, color = safe_text.label(part["told"].dropna().iloc[0]), colors.alpha(alpha, dark)
         y = 100 * part["accuracy"]
-        ends.append((float(y.iloc[-1]), label, colour))
+        ends.append((float(y.iloc[-1]), label, color))
         line = {
             "type": "scatter",
             "x": list(range(len(levels))),
@@ -33,9 +33,9 @@ def curves(table: pd.DataFrame, along: str, dark: bool) -> go.Figure:
             "mode": "lines+markers",
             "name": label,
             "connectgaps": True,
-            "line": {"color": colour, "width": 3},
-            "marker": {"size": 9, "color": colour},
-            "error_y": {**basics.whiskers(y, 100 * part["low"], 100 * part["high"], dark), "color": colour},
+            "line": {"color": color, "width": 3},
+            "marker": {"size": 9, "color": color},
+            "error_y": {**basics.whiskers(y, 100 * part["low"], 100 * part["high"], dark), "color": color},
             "customdata": np.stack([100 * part["low"], 100 * part["high"], part["n"]], axis=1),
             "hovertemplate": f"{label}, {along} %{{text}}: %{{y:.1f}} % (%{{customdata[0]:.1f}} to "
             "%{customdata[1]:.1f}, n = %{customdata[2]})<extra></extra>",
@@ -141,7 +141,7 @@ def by_alpha(table: pd.DataFrame, what: str, dark: bool) -> go.Figure:
 
 
 def shifts(units: pd.DataFrame, class_names: list[str], dark: bool) -> go.Figure:
-    """Return how far each unit moves against its SI on clean images, in the colour of its preferred class there;
+    """Return how far each unit moves against its SI on clean images, in the color of its preferred class there;
     hollow where
     it prefers another class on the perturbed images. Columns unit, si, shift, preferred_index, moved_class, told."""
     dots = {
@@ -152,7 +152,7 @@ def shifts(units: pd.DataFrame, class_names: list[str], dark: bool) -> go.Figure
         "marker": {
             "size": 11,
             "symbol": basics.hollow(units["moved_class"]),
-            **basics.coloured(units["preferred_index"], len(class_names), dark),
+            **basics.colored(units["preferred_index"], len(class_names), dark),
             "line": {"width": np.where(units["moved_class"], 2.5, 1)},
         },
         "text": units["told"],
@@ -175,15 +175,15 @@ def profile(table: pd.DataFrame, title: str, dark: bool) -> go.Figure:
     traces, ends = [], []
     for alpha, part in table.groupby("alpha", dropna=False, sort=True):
         part = part.set_index("layer").reindex(order)
-        label, colour = safe_text.label(part["told"].dropna().iloc[0]), colors.alpha(alpha, dark)
-        ends.append((float(part["value"].iloc[-1]), label, colour))
+        label, color = safe_text.label(part["told"].dropna().iloc[0]), colors.alpha(alpha, dark)
+        ends.append((float(part["value"].iloc[-1]), label, color))
         if part["shuffled"].notna().any():
             null = {
                 "type": "scatter",
                 "x": list(range(len(order))),
                 "y": part["shuffled"],
                 "mode": "lines",
-                "line": {"color": colour, "width": 1.5, "dash": "dot"},
+                "line": {"color": color, "width": 1.5, "dash": "dot"},
                 "text": names,
                 "hovertemplate": f"{label}, each feature shuffled, %{{text}}: %{{y:.1f}}<extra></extra>",
             }
@@ -193,9 +193,9 @@ def profile(table: pd.DataFrame, title: str, dark: bool) -> go.Figure:
             "x": list(range(len(order))),
             "y": part["value"],
             "mode": "lines+markers",
-            "line": {"color": colour, "width": 3},
-            "marker": {"size": 9, "color": colour},
-            "error_y": {**basics.whiskers(part["value"], part["low"], part["high"], dark), "color": colour},
+            "line": {"color": color, "width": 3},
+            "marker": {"size": 9, "color": color},
+            "error_y": {**basics.whiskers(part["value"], part["low"], part["high"], dark), "color": color},
             "text": names,
             "customdata": np.stack([part["low"], part["high"]], axis=1),
             "hovertemplate": f"{label}, %{{text}}: %{{y:.2f}} (%{{customdata[0]:.2f}} to %{{customdata[1]:.2f}})"

@@ -91,14 +91,14 @@ def depth_profile(layers: pd.DataFrame, column: str, dark: bool) -> go.Figure:
     names = [safe_text.label(name) for name in order]
     traces = []
     for (alpha, run), part in layers.groupby(["alpha", "run"], sort=True, dropna=False):
-        colour, label = colors.alpha(alpha, dark), safe_text.label(part["told"].iloc[0])
+        color, label = colors.alpha(alpha, dark), safe_text.label(part["told"].iloc[0])
         part = part.set_index("layer").reindex(order)
         null = {
             "type": "scatter",
             "x": names,
             "y": part["null_p95"],
             "mode": "lines",
-            "line": {"color": colour, "width": 1.5, "dash": "dot"},
+            "line": {"color": color, "width": 1.5, "dash": "dot"},
             "hovertemplate": f"{label}, shuffled labels, %{{x}}: %{{y:.3f}}<extra></extra>",
         }
         line = {
@@ -109,8 +109,8 @@ def depth_profile(layers: pd.DataFrame, column: str, dark: bool) -> go.Figure:
             "text": [None] * (len(order) - 1) + [label],
             "textposition": "middle right",
             "textfont": {"size": basics.FONT + 1},
-            "line": {"color": colour, "width": 3},
-            "marker": {"size": 10, "color": colour},
+            "line": {"color": color, "width": 3},
+            "marker": {"size": 10, "color": color},
             "hovertemplate": f"{safe_text.label(run)}<br>%{{x}}: mean SI %{{y:.3f}}<extra></extra>",
         }
         traces += [null, line]

@@ -97,23 +97,23 @@ def layers(
     for number, alpha in enumerate(alphas):
         part = means[means["alpha"] == alpha]
         x = part["layer"].map(order) + 0.3 * (number - (len(alphas) - 1) / 2) / len(alphas)
-        colour = colors.alpha(alpha, dark)
+        color = colors.alpha(alpha, dark)
         line = {
             "type": "scatter",
             "x": x,
             "y": part["mean"],
             "mode": "lines+markers",
-            "line": {"color": colour, "width": 2},
-            "marker": {"size": 8, "color": colour},
+            "line": {"color": color, "width": 2},
+            "marker": {"size": 8, "color": color},
             "customdata": [[safe_text.label(row.layer), row.n] for row in part.itertuples()],
             "hovertemplate": f"α {numbers.alpha(alpha)}, %{{customdata[0]}}: %{{y:.3f}} (n %{{customdata[1]}})"
             "<extra></extra>",
         }
         if part["low"].notna().any():
             whiskers = basics.whiskers(part["mean"], part["low"], part["high"], dark)
-            line["error_y"] = {**whiskers, "color": colour}
+            line["error_y"] = {**whiskers, "color": color}
         traces.append(line)
-        ends.append((float(part["mean"].iloc[-1]), numbers.alpha(alpha), colour))
+        ends.append((float(part["mean"].iloc[-1]), numbers.alpha(alpha), color))
     ticks = {"tickvals": list(order.values()), "ticktext": [safe_text.label(name) for name in names]}
     x = {"title": {"text": "layer, first to last"}, "range": [-0.35, len(names) - 0.4], **ticks}
     y = {"title": {"text": title}, **({"range": span} if span else {} if at else {"rangemode": "tozero"})}
@@ -157,17 +157,17 @@ def _means(means: pd.DataFrame, x: Sequence[float], scale: float, digits: int, d
 
 
 def _ghost(curve: pd.DataFrame, dark: bool) -> dict[str, Any]:
-    grey = colors.ALPHA[dark][1]
+    gray = colors.ALPHA[dark][1]
     return {
         "type": "scatter",
         "x": curve["mean_si"],
         "y": 100 * curve["accuracy"],
         "yaxis": "y2",
         "mode": "lines+markers",
-        "line": {"color": grey, "width": 2, "dash": "dot"},
-        "marker": {"symbol": "circle-open", "size": 8, "color": grey},
+        "line": {"color": gray, "width": 2, "dash": "dot"},
+        "marker": {"symbol": "circle-open", "size": 8, "color": gray},
         "customdata": [numbers.alpha(alpha) for alpha in curve["alpha"]],
-        "hovertemplate": "Leavitt & Morcos 2020, digitised, another data set<br>α %{customdata}: mean SI %{x:.3f}, "
+        "hovertemplate": "Leavitt & Morcos 2020, digitized, another data set<br>α %{customdata}: mean SI %{x:.3f}, "
         "%{y:.1f} %<extra></extra>",
     }
 

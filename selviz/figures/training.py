@@ -17,21 +17,21 @@ MOST_LINES = 128
 def progress(epochs: pd.DataFrame, dark: bool) -> go.Figure:
     """Return loss and accuracies by epoch. Columns epoch, loss, train_accuracy and test_accuracy 0..1."""
     figure = make_subplots(1, 2, horizontal_spacing=0.24)
-    ink, grey = colors.INK[dark], colors.ALPHA[dark][1]
+    ink, gray = colors.INK[dark], colors.ALPHA[dark][1]
     parts = (
         ("loss", "training loss", 1, 1, ink, "solid"),
-        ("train_accuracy", "training images", 100, 2, grey, "dot"),
+        ("train_accuracy", "training images", 100, 2, gray, "dot"),
         ("test_accuracy", "evaluation images", 100, 2, ink, "solid"),
     )
-    for column, name, scale, place, colour, dash in parts:
+    for column, name, scale, place, color, dash in parts:
         figure.add_scatter(
             x=epochs["epoch"],
             y=scale * epochs[column],
             mode="lines+markers",
             name=name,
             showlegend=place == 2,
-            line={"color": colour, "width": 2.5, "dash": dash},
-            marker={"size": 7, "color": colour},
+            line={"color": color, "width": 2.5, "dash": dash},
+            marker={"size": 7, "color": color},
             hovertemplate=f"{name}, epoch %{{x}}: %{{y:.4g}}<extra></extra>",
             row=1,
             col=place,
@@ -51,12 +51,12 @@ def si_histogram(units: pd.DataFrame, alpha: float | None, dark: bool) -> go.Fig
     values = units["si"].to_numpy()
     edges = np.linspace(min(0.0, float(values.min())), max(1.0, float(values.max())), BINS + 1)
     counts, _ = np.histogram(values, edges)
-    colour = colors.alpha(alpha, dark)
+    color = colors.alpha(alpha, dark)
     figure.add_bar(
         x=(edges[:-1] + edges[1:]) / 2,
         y=counts,
         width=np.diff(edges),
-        marker={"color": colour, "line": {"color": colors.INK[dark], "width": 0.5}},
+        marker={"color": color, "line": {"color": colors.INK[dark], "width": 0.5}},
         hovertemplate="SI %{x:.2f}: %{y} units<extra></extra>",
     )
     figure.add_vline(float(values.mean()), line={"color": colors.INK[dark], "width": 2, "dash": "dash"})
@@ -74,7 +74,7 @@ def layers_over_time(table: pd.DataFrame, dark: bool) -> go.Figure:
     order = list(dict.fromkeys(table["layer"]))
     for number, layer in enumerate(order):
         part = table[table["layer"] == layer].sort_values("done")
-        colour, label = _depth(number, len(order), dark), safe_text.label(layer)
+        color, label = _depth(number, len(order), dark), safe_text.label(layer)
         for column, name, width, dash in (
             ("null_p95", f"{label}, shuffled labels", 1.2, "dot"),
             ("mean_si_live", label, 2.5, "solid"),
@@ -85,8 +85,8 @@ def layers_over_time(table: pd.DataFrame, dark: bool) -> go.Figure:
                 mode="lines+markers" if dash == "solid" else "lines",
                 name=label,
                 showlegend=dash == "solid" and len(order) <= 12,
-                line={"color": colour, "width": width, "dash": dash},
-                marker={"size": 6, "color": colour},
+                line={"color": color, "width": width, "dash": dash},
+                marker={"size": 6, "color": color},
                 hovertemplate=f"{name}, after %{{x:.2f}} epochs: %{{y:.3f}}<extra></extra>",
             )
     figure.update_layout(showlegend=True, legend={"itemclick": False, "itemdoubleclick": False})
@@ -96,7 +96,7 @@ def layers_over_time(table: pd.DataFrame, dark: bool) -> go.Figure:
 
 
 def unit_trajectories(units: pd.DataFrame, class_names: list[str], dark: bool) -> go.Figure:
-    """Return a line a unit of one layer: its SI against epochs trained, in the colour of the class it prefers at
+    """Return a line a unit of one layer: its SI against epochs trained, in the color of the class it prefers at
     the end.
 
     Columns done, unit, si, preferred_class. Of more than 128 units, those with the largest SI at any moment.
@@ -125,12 +125,12 @@ def rising_and_falling(shares: pd.DataFrame, dark: bool) -> go.Figure:
     """Share of live units whose SI rose, and fell, since the moment before. Columns done, rising, falling 0..1."""
     figure = basics.empty(height=400)
     lost, _, gained = colors.CHANGE[dark]
-    for column, sign, colour in (("rising", 1, gained), ("falling", -1, lost)):
+    for column, sign, color in (("rising", 1, gained), ("falling", -1, lost)):
         figure.add_bar(
             x=shares["done"],
             y=100 * sign * shares[column],
             name=column,
-            marker={"color": colour},
+            marker={"color": color},
             customdata=100 * shares[column],
             hovertemplate=f"{column} until epoch %{{x:.2f}}: %{{customdata:.0f}} %<extra></extra>",
         )
@@ -149,14 +149,14 @@ def networks_over_time(epochs: pd.DataFrame, column: str, dark: bool) -> go.Figu
     scale = 100 if column == "test_accuracy" else 1
     dashes = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
     for number, (run, part) in enumerate(epochs.groupby("run", sort=False)):
-        colour, label = colors.alpha(part["alpha"].iloc[0], dark), safe_text.label(part["told"].iloc[0])
+        color, label = colors.alpha(part["alpha"].iloc[0], dark), safe_text.label(part["told"].iloc[0])
         figure.add_scatter(
             x=part["epoch"],
             y=scale * part[column],
             mode="lines+markers",
             name=label,
-            line={"color": colour, "width": 2.5, "dash": dashes[number % len(dashes)]},
-            marker={"size": 7, "color": colour},
+            line={"color": color, "width": 2.5, "dash": dashes[number % len(dashes)]},
+            marker={"size": 7, "color": color},
             hovertemplate=f"{safe_text.label(run)}<br>epoch %{{x}}: %{{y:.3f}}<extra></extra>",
         )
     legend = {"orientation": "h", "y": 1, "yanchor": "bottom", "x": 0, "itemclick": False, "itemdoubleclick": False}
@@ -172,7 +172,7 @@ def _whole_steps(epochs: pd.Series) -> int:
 
 
 def _depth(number: int, layers: int, dark: bool) -> str:
-    """Return a colour for a layer by its depth, neither alpha's nor a class's."""
+    """Return a color for a layer by its depth, neither alpha's nor a class's."""
     from plotly.colors import sample_colorscale
 
     share = number / max(layers - 1, 1)

@@ -15,10 +15,10 @@ MOST_DOTS = 28  # dots in a histogram's column; more become a bar
 
 
 def si_histograms(units: pd.DataFrame, class_names: list[str], dark: bool) -> go.Figure:
-    """Return one SI histogram per layer, a dot a unit where they fit, coloured by preferred class, customdata
+    """Return one SI histogram per layer, a dot a unit where they fit, colored by preferred class, customdata
     [layer, unit].
 
-    Columns layer, unit, si, null_mean, null_p95, preferred_class, preferred_index, dead. The grey band runs from the
+    Columns layer, unit, si, null_mean, null_p95, preferred_class, preferred_index, dead. The gray band runs from the
     median of the units' null means to the median of their null 95th percentiles.
     """
     order = units["layer"].unique().tolist()
@@ -39,7 +39,7 @@ def si_histograms(units: pd.DataFrame, class_names: list[str], dark: bool) -> go
         part = parts[layer]
         axis = "y" if row == 0 else f"y{row + 1}"
         if as_dots:
-            colour = [hues[number] if few else colors.ALPHA[dark][1] for number in part["preferred_index"]]
+            color = [hues[number] if few else colors.ALPHA[dark][1] for number in part["preferred_index"]]
             dots: dict[str, Any] = {
                 "type": "scatter",
                 "x": part["centre"],
@@ -48,7 +48,7 @@ def si_histograms(units: pd.DataFrame, class_names: list[str], dark: bool) -> go
                 "marker": {
                     **looks,
                     "symbol": basics.hollow(part["dead"]),
-                    "color": colour,
+                    "color": color,
                 },
                 "customdata": [[layer, int(unit)] for unit in part["unit"]],
                 "text": [_unit_text(unit) for unit in part.to_dict("records")],
@@ -116,7 +116,7 @@ def unit_scatter(units: pd.DataFrame, class_names: list[str], titles: dict[str, 
             "y": part["y"].to_numpy(),
             "mode": "markers",
             "showlegend": False,
-            "marker": {**ring, **basics.coloured(part["preferred_index"], len(class_names), dark)},
+            "marker": {**ring, **basics.colored(part["preferred_index"], len(class_names), dark)},
             "customdata": [[layer, unit] for layer, unit, _, _ in rows],
             "text": [
                 f"{labels[layer]} unit {unit}" + ("" if dead else f", {labels[preferred]}")
@@ -142,7 +142,7 @@ def unit_scatter(units: pd.DataFrame, class_names: list[str], titles: dict[str, 
 def tuning_map(means: pd.DataFrame, dark: bool) -> go.Figure:
     """Return units by classes, a square mark each. Columns layer, unit, name (of the unit on the axis), class,
     class_index,
-    mean, and share, the class mean over the unit's largest, which gives the colour. Units run in the table's order.
+    mean, and share, the class mean over the unit's largest, which gives the color. Units run in the table's order.
     customdata is [layer, unit]."""
     units = means["name"].unique().tolist()
     labels = {name: safe_text.label(name) for kind in ("layer", "class") for name in means[kind].unique()}

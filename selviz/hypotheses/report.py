@@ -59,7 +59,11 @@ _SVG_STYLE = (
 
 def html_report(store: Store, key: str) -> str:
     """Return the report as an HTML page."""
-    title, blocks = _blocks(store, key)
+    return html_page(*_blocks(store, key))
+
+
+def html_page(title: str, blocks: Sequence[Block]) -> str:
+    """Return blocks, such as ("table", head, rows), as an HTML page."""
     body = "\n".join(_html(*block) for block in blocks)
     head = f"<meta charset='utf-8'><title>{html.escape(title)}</title><style>{_STYLE}</style>"
     return f"<!doctype html><html lang='en'><head>{head}</head><body>\n{body}\n</body></html>\n"
@@ -164,7 +168,7 @@ def _part_blocks(part: Mapping[str, Any], registered: Mapping[str, Any], unit: s
         f"{p_value(part['p'])}{smallest} (n = {part['n']:,} {part['of']})."
     )
     how = (
-        f"Grey: the {len(part['null']):,} values that the statistic takes if the claim is false. Line: what was "
+        f"Gray: the {len(part['null']):,} values that the statistic takes if the claim is false. Line: what was "
         f"observed, {amount(part['observed'], unit)}."
     )
     below = (

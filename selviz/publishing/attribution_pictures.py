@@ -17,7 +17,7 @@ RAMP = np.array([(68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253
 
 
 def pictures_of(store: Store, run: str) -> Callable[[str, int, list[int]], list[bytes]]:
-    """Return a function of (layer, unit, images): a WebP for each image, what raises the unit over it in grey."""
+    """Return a function of (layer, unit, images): a WebP for each image, what raises the unit over it in gray."""
     import torch
 
     from selviz.attribution import Target, attribute
@@ -36,8 +36,8 @@ def pictures_of(store: Store, run: str) -> Callable[[str, int, list[int]], list[
 
 
 def overlaid(pixels: np.ndarray, heat: np.ndarray) -> bytes:
-    """Return a WebP picture of an image [side, side, 3] in grey under the positive part of a map [h, w]."""
-    grey = 0.6 * pixels.astype(float).mean(axis=2)
+    """Return a WebP picture of an image [side, side, 3] in gray under the positive part of a map [h, w]."""
+    gray = 0.6 * pixels.astype(float).mean(axis=2)
     raised = np.maximum(heat, 0)
     top = max(float(np.quantile(raised, BRIGHT)), 1e-12)
     side = len(pixels)
@@ -47,7 +47,7 @@ def overlaid(pixels: np.ndarray, heat: np.ndarray) -> bytes:
     low = np.minimum(place.astype(int), len(RAMP) - 2)
     color = RAMP[low] + (place - low)[..., None] * (RAMP[low + 1] - RAMP[low])
     mix = 0.85 * np.sqrt(strength)[..., None]
-    picture = ((1 - mix) * grey[..., None] + mix * color).astype(np.uint8)
+    picture = ((1 - mix) * gray[..., None] + mix * color).astype(np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "WEBP", quality=QUALITY)
     return buffer.getvalue()

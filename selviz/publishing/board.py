@@ -174,7 +174,7 @@ def class_accuracy(images: pd.DataFrame, classes: int) -> np.ndarray:
 
 
 def decode(data: bytes, side: int) -> np.ndarray:
-    """Return a stored picture as uint8 [side, side, 3]; a small one is enlarged with hard edges, a damaged one grey."""
+    """Return a stored picture as uint8 [side, side, 3]; a small one is enlarged with hard edges, a damaged one gray."""
     try:
         picture = Image.open(io.BytesIO(data)).convert("RGB")
     except (OSError, SyntaxError):  # what Pillow raises for what is no picture

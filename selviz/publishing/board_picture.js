@@ -199,9 +199,9 @@ class BoardPicture {
       pen.font = "12px system-ui, sans-serif";
       pen.fillText(this.view.input_label || "input", x, y - 6, size + 8);
     }
-    const stages = this.stagesTogether(pen);
+    const stages = this.stagesTogether(pen), heads = this.heads(pen);
     for (const column of this.columns) {
-      this.title(pen, column, stages);
+      this.title(pen, column, stages, heads);
       for (let place = 0; place < column.count; place++) {
         const x = column.x + place % column.across * column.tile, y = column.y + Math.floor(place / column.across) * column.tile;
         if (this.shown && !this.shown[column.start + place]) pen.globalAlpha = 0.13;
@@ -237,12 +237,18 @@ class BoardPicture {
       && this.columns.some(column => pen.measureText(column.title).width > this.room(column));
   }
 
+  heads(pen) {  // what to call each column: where "layer 1" has no room, all are called L1, L2, ...
+    pen.font = "600 12px system-ui, sans-serif";
+    const narrow = this.columns.some(column => pen.measureText(column.title).width > this.room(column));
+    return column => narrow ? column.title.replace(/^layer (?=\d+$)/, "L") : column.title;
+  }
+
   room(column, last = column) {  // pixels for a title, up to the column after the last one
     const next = this.columns[this.columns.indexOf(last) + 1];
     return next ? next.x - column.x - 4 : Math.max(column.across * column.tile, this.stage.clientWidth - column.x);
   }
 
-  title(pen, column, stages) {
+  title(pen, column, stages, heads) {
     const wide = this.room(column);
     pen.fillStyle = this.ink;
     pen.font = "600 12px system-ui, sans-serif";
@@ -251,7 +257,7 @@ class BoardPicture {
       if (of[0] === column) pen.fillText(this.cut(pen, column.stage, this.room(column, of.at(-1))), column.x, 11);
     } else {
       const folds = column.fold ? (column.open ? "▾ " : "▸ ") : "";
-      pen.fillText(this.cut(pen, folds + column.title, wide), column.x, 11);
+      pen.fillText(this.cut(pen, folds + heads(column), wide), column.x, 11);
     }
     pen.globalAlpha = 0.75;
     pen.font = "11px system-ui, sans-serif";

@@ -379,7 +379,7 @@ def _attribution(
     return (
         f'<h2>Which pixels it comes from</h2><div class="images">{"".join(figures)}</div>'
         '<p class="small">Gradient times input (Captum) of this unit on its top images: what raises it, over the image '
-        "in grey. It may not show what was learned: see Adebayo et al. 2018.</p>"
+        "in gray. It may not show what was learned: see Adebayo et al. 2018.</p>"
     )
 
 

@@ -90,16 +90,30 @@ def dashboards(stores):
     ],
 )
 def test_nothing_is_wrong_with_any_page(visit, stores, dashboards, name, width, scheme):
-    visitor, run = visit(scheme, width, forgiving=False), stores[name][1]
+    run = stores[name][1]
+    pages = {f"{page}{f'?run={run}' if run else ''}": title for page, title in TITLES.items()}
+    assert wrong_with(visit(scheme, width, forgiving=False), dashboards(name), pages, empty=not run) == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "scheme"), list(itertools.product(WIDTHS, SCHEMES)))
+def test_nothing_is_wrong_with_what_pages_show_on_request(visit, stores, dashboards, width, scheme):
+    run = stores["demo"][1]
+    views = {f"{view}&run={run}": TITLES[view.partition("?")[0]] for view in VIEWS}
+    assert wrong_with(visit(scheme, width, forgiving=False), dashboards("demo"), views) == {}
+
+
+def wrong_with(visitor, dashboard: str, pages: dict[str, str], empty: bool = False) -> dict[str, list[str]]:
+    """Return what is wrong with each page of a dashboard, given as path and query -> title."""
     watch_layout(visitor.context)
     wrong = {}
-    for page, title in TITLES.items():
-        visitor.open(f"{dashboards(name)}/{page}{f'?run={run}' if run else ''}")
+    for page, title in pages.items():
+        visitor.open(f"{dashboard}/{page}")
         words = visitor.text()
-        lacking = [] if title in words or (not run and EMPTY in words) else [f"says nothing of {title!r}"]
+        lacking = [] if title in words or (empty and EMPTY in words) else [f"says nothing of {title!r}"]
         if found := faults(visitor) + lacking:
             wrong[page or "start"] = found
-    assert wrong == {}
+    return wrong
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def test_from_the_start_to_a_silenced_unit_whose_link_shows_another_reader_the_s
     visitor.settle().tab.locator(".card").first.click()
     address_holds(visitor, "/unit?")
     visitor.sees("Without it:").settle()
-    visitor.tab.get_by_role("link", name="Silence it beside random units").click()
+    visitor.tab.get_by_role("link", name="Silence it, and random units to compare").click()
     address_holds(visitor, "/silence?", "silence=")
     visitor.sees("Accuracy after").settle()
     live = tiny_store.units(tiny_run).query("not dead").sort_values("si", ascending=False, kind="stable").iloc[0]
@@ -107,7 +107,7 @@ def test_units_are_found_opened_silenced_and_their_link_copied_without_a_mouse(v
     visitor.sees(f"Unit {opened} of layer").settle()
     keyboard.press("ArrowRight")
     visitor.sees(f"Unit {opened + 1 if opened < 31 else 0} of layer").settle()
-    tab_to("Silence it beside random units")
+    tab_to("Silence it, and random units to compare")
     keyboard.press("Enter")
     address_holds(visitor, "/silence?", "silence=")
     visitor.sees("Accuracy after").settle()

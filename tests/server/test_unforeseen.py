@@ -19,7 +19,7 @@ PROGRAM = """
 import runpy, sys
 sys.path.insert(0, sys.argv.pop(1))
 import streamlit as st
-import app.views.units.page as units, app.views.unit.page as unit, app.views.compare.page as compare
+import app.views.network.page as units, app.views.unit.page as unit, app.views.compare.page as compare
 
 def boom():
     raise KeyError("a detail that is nobody's business")

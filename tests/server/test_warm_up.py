@@ -12,11 +12,11 @@ from app.server import warm_up
 from selviz.store import Store
 
 before = "torch" in sys.modules
-warm_up.begin(sys.argv[2], ["units"])  # no server runs here
+warm_up.begin(sys.argv[2], ["network"])  # no server runs here
 idle = threading.active_count() == 1
 warm_up.load(sys.argv[1], "no such run", ["no_such_page"])
-warm_up.load(sys.argv[1], sys.argv[2], ["units", "unit"])
-wanted = ("torch", "captum", "plotly.graph_objects", "app.views.units.page", "app.views.unit.page")
+warm_up.load(sys.argv[1], sys.argv[2], ["network", "unit"])
+wanted = ("torch", "captum", "plotly.graph_objects", "app.views.network.page", "app.views.unit.page")
 print(json.dumps([before, idle, [name for name in wanted if name not in sys.modules]]))
 """
 

@@ -85,6 +85,19 @@ def test_make_this_a_claim_leads_to_a_registered_claim_about_what_was_on_screen(
     assert settings["class"] in registered["statement"]
 
 
+def test_units_of_a_class_in_several_layers_are_a_claim_of_each_layer_about_that_class(visit, tiny_store, tiny_run):
+    address = {"rule": "class", "prefers": "8", "layers": "relu3,relu4"}
+    page = visit(tiny_store, "silence", run=tiny_run, **address)
+    links = [link.proto for link in page.get("page_link") if "Make this a claim" in link.proto.label]
+    assert ["relu3" in links[0].label, "relu4" in links[1].label] == [True, True] and len(links) == 2
+    assert all("necessary for class 8, which they prefer" in link.label for link in links)
+    for layer, link in zip(("relu3", "relu4"), links):
+        page = press(visit(tiny_store, "claims", **dict(parse_qsl(link.query_string))), "Show what would be registered")
+        assert not page.error and re.search(
+            rf"units? of {layer} in .* necessary for class 8", text(page).replace("\\", "")
+        )
+
+
 @pytest.mark.parametrize("template", ["necessary", "necessary_units", "sufficient", "replicates", "single", "map"])
 def test_what_the_form_begins_with_agrees_with_itself(visit, own_store, tiny_run, template):
     page = visit(own_store, "claims", do="register", template=template)

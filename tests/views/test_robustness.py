@@ -9,6 +9,7 @@ import pytest
 from app.page import perturbed_runs
 from selviz import figures
 from selviz.config import RunConfig
+from selviz.robustness import corruptions
 from selviz.runs.train import train_run
 from selviz.store import Store
 from selviz.studies.dimensionality import run_dimensionality
@@ -35,6 +36,9 @@ def test_without_its_study_the_images_are_shown_and_the_command_is_named(visit, 
     (strip,) = [element.proto.body for element in page.get("html") if "selviz-strip" in element.proto.body]
     assert strip.count("<img") == 3 * perturbed_runs.SHOWN and strip.count("selviz-wrong") > 2
     assert "glass_blur needs at least 9 pixels" in text(page)
+    images, names = min(1000, len(tiny_store.images(tiny_run))), corruptions.usable(8, 8)[0]
+    assert images < 1000 and len(names) < len(corruptions.STANDARD), "or the sentence could be a fixed one"
+    assert f"{len(names)} corruptions at five severities" in text(page) and f"on {images} images" in text(page)
     page = visit(tiny_store, "hidden", part="dimensionality")
     assert not page.exception and f"selviz dimensionality {tiny_run}" in text(page)
 

@@ -118,7 +118,7 @@ def _plot(run: str, layer: str, chosen: Units) -> pd.DataFrame:
         theme.dark(),
     )
     how = (
-        "A mark is a unit in the colour of its preferred class, hollow if dead, ringed if silent. Draw around "
+        "A mark is a unit in the color of its preferred class, hollow if dead, ringed if silent. Draw around "
         "units. All metrics here are of fold 0, so a choice made here can be judged on fold 1"
         + (", except the accuracy drop, which is of all images." if "drop" in axes.values() else ".")
     )

@@ -187,7 +187,7 @@ def _rank_in_words(name: str, result: Result, after: float, keep: bool) -> str:
         return ""
     worse = sum(accuracy <= after for accuracy in result["accuracies"])  # sets that break at least as much
     better = draws - worse
-    kinds = {"control": "random sets of as many units", "matched": "sets of equally active units"}
+    kinds = {"control": "random sets of the same size", "matched": "matched sets (equally active units)"}
     if keep:
         return f"Keeping them leaves more than {worse} of {draws} {kinds[name]} do."
     if worse == 0:

@@ -3,11 +3,12 @@
 import streamlit as st
 
 from selviz.store.notes import MAX_ABOUT
-from selviz.text import safe_text, unit_lists
+from selviz.text import numbers, safe_text, unit_lists
 
+from ...board import component as board
 from ...compute import ablation
 from ...compute.ablation import AblationRequest
-from ...page import ablation_result, claims, frame, note_panels, run_picker, silencing
+from ...page import ablation_result, claims, frame, note_panels, run_picker, silencing, unit_selection
 from ...page.unit_selection import Units
 from ...state import address, reads
 from . import choice as choices
@@ -15,14 +16,15 @@ from . import cockpit, history, options, studies
 from .options import Options
 
 STUDIES = {"curves": "Units removed one by one", "atlas": "Every unit alone"}
+MAX_CLAIMS = 4  # layers, the last ones, whose units have a link that makes them a claim
 CLOSER = {"flips": "Images that changed sides", "classes": "Class by class", "confusion": "Confusion", **STUDIES}
 
 
 def show() -> None:
     """Draw the page."""
     run = run_picker.require_run()["name"]
-    parts = ("head", "choice", "board", "result")
-    head, rules, board_slot, result_slot = (st.container(key=f"silence-{part}") for part in parts)
+    keys = ("silence-head", "silence-choice", board.room_key("silence", run), "silence-result")
+    head, rules, board_slot, result_slot = (st.container(key=key) for key in keys)
     for slot in (head, rules, board_slot, result_slot):
         slot.empty()  # a container without content takes no place, and what comes later would push the rest down
     more = st.expander("More ways to choose, and what is done to them", icon=":material/tune:")
@@ -97,11 +99,27 @@ def look_closer(run: str, units: Units, result: ablation.Result | None) -> None:
 
 
 def make_claim(run: str, units: Units, result: ablation.Result) -> None:
-    """Draw the link that makes the silenced units of one layer a claim about the class that lost most."""
+    """Draw the links that make the silenced units a claim, which is about units of one layer.
+
+    It is about the class that all of these units prefer, where there is one, else about the class that lost most.
+    """
     losses = [row for row in result["per_class"] if row["change"] is not None]
-    if len(units) != 1 or not losses:
+    if not losses:
         return
-    (layer, numbers), worst = *units.items(), min(losses, key=lambda row: row["change"])["class"]
-    label = f"Make this a claim: these units are necessary for class {safe_text.plain(worst)}"
-    options = {"layer": layer, "units": unit_lists.format_numbers(numbers), "class": worst}
-    claims.fill_link(label, "necessary_units", run, **options)
+    worst = min(losses, key=lambda row: row["change"])["class"]
+    preferred = unit_selection.preferred(run, units)
+    about = preferred or worst
+    why = ", which they prefer" if preferred else ", which lost most"
+    if len(units) > 1:
+        last = f"; for the last {MAX_CLAIMS}:" if len(units) > MAX_CLAIMS else ":"
+        st.caption(f"A claim is about units of one layer, and these lie in {len(units)} layers{last}")
+    for layer, chosen in list(units.items())[-MAX_CLAIMS:]:
+        these = (
+            f"the {numbers.counted(len(chosen), 'unit')} of {safe_text.code(layer)}"
+            if len(units) > 1
+            else ("these units" if len(chosen) > 1 else "this unit")
+        )
+        be = "is" if len(chosen) == 1 else "are"
+        label = f"Make this a claim: {these} {be} necessary for class {safe_text.plain(about)}{why}"
+        options = {"layer": layer, "units": unit_lists.format_numbers(chosen), "class": about}
+        claims.fill_link(label, "necessary_units", run, **options)

@@ -53,7 +53,7 @@ def curves(run: str, layer: str) -> None:
         figures.ablation.removal_curves(shown, theme.dark()),
         f"Accuracy on fold 1 ({numbers.counted(images, 'image')}) while units of {curve_layer} are "
         "silenced, in an order taken "
-        f"on fold 0. Grey: the mean of {len(random)} random orders, and the band from their lowest to their highest.",
+        f"on fold 0. Gray: the mean of {len(random)} random orders, and the band from their lowest to their highest.",
         shown[["direction", "draw", "removed", "images", "accuracy"]],
         "curves",
     )

@@ -22,7 +22,7 @@ def show() -> None:
     run = run_picker.require_run()
     trained = (
         "Each network was trained with a number, alpha, that suppresses class selectivity (below 0, blue), leaves it "
-        "alone (0, grey) or encourages it (above 0, orange). Compare how selective its units became with how well it "
+        "alone (0, gray) or encourages it (above 0, orange). Compare how selective its units became with how well it "
         "classifies."
     )
     elsewhere = (

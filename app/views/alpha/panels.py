@@ -87,7 +87,7 @@ def against_si(runs: pd.DataFrame, column: str) -> None:
     if ghost:
         how += (
             " Dotted, with an axis of its own: the authors' curve (Leavitt & Morcos 2020, arXiv 2003.01262), "
-            "digitised from their figure; another data set and network (by its accuracy ResNet18 on Tiny ImageNet), "
+            "digitized from their figure; another data set and network (by its accuracy ResNet18 on Tiny ImageNet), "
             "about 20 seeds. Compare shapes, not heights."
         )
 
@@ -139,7 +139,7 @@ def layers(runs: pd.DataFrame, column: str) -> None:
     tables.chart(
         "Selectivity by layer",
         figures.sweep.layers(by_layer, order, "mean SI", theme.dark(), null),
-        f"A line is an alpha, each point the mean over its networks with its {run_families.intervals(by_layer)}. Grey: "
+        f"A line is an alpha, each point the mean over its networks with its {run_families.intervals(by_layer)}. Gray: "
         "what shuffled labels give, up to the largest 95th percentile.",
         table[["run", "alpha", "seed", "layer", "units", "mean_si", "mean_si_live", "null_mean", "null_p95", "dead"]],
         "depth",

@@ -112,8 +112,8 @@ def units(table: pd.DataFrame, layer: str) -> None:
     clicked = tables.chart(
         f"Every unit of {safe_text.plain(layer)}",
         figures.compare.si_strips(table, theme.dark()),
-        "A dot is a unit at its SI, hollow if dead; click it to open the unit. Bar in the colour of the text: mean of "
-        f"the live units. Grey bar: median of what shuffled labels give them (95th percentile).{elsewhere}",
+        "A dot is a unit at its SI, hollow if dead; click it to open the unit. Bar in the color of the text: mean of "
+        f"the live units. Gray bar: median of what shuffled labels give them (95th percentile).{elsewhere}",
         table[COLUMNS["strips"]],
         "strips",
         on_select="rerun",
@@ -141,8 +141,8 @@ def matches(rows: dict[str, dict], read: dict, labels: dict[str, str], base: str
             f"Matches of {safe_text.plain(layer)}",
             figures.compare.matched(pairs, named, reads.class_names(base), theme.dark()),
             "A dot is a unit of the baseline at its correlation (Pearson, over images) with the unit of the other "
-            "network that correlates most with it; it has the colour of its preferred class and is hollow if the match "
-            "prefers another. Grey: the best match once the other network's images are shuffled, within classes (what "
+            "network that correlates most with it; it has the color of its preferred class and is hollow if the match "
+            "prefers another. Gray: the best match once the other network's images are shuffled, within classes (what "
             "is left is the taste for classes) or altogether, 5th to 95th percentile.",
             pairs,
             "matches",

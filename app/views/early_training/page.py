@@ -16,7 +16,7 @@ def show() -> None:
     frame.page(
         "When do selective units appear?",
         "Networks are looked at while they learn: how selective each layer and each unit is, and whether silencing the "
-        "most selective units hurts more than silencing others, early and late.",
+        "most selective units hurts more than silencing random sets, early and late.",
         f"store.snapshot_units({run!r})",
         f"selviz early {run} --epochs 1,2",
     )

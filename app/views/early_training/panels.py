@@ -89,7 +89,7 @@ def trajectories(run: str, layer: str) -> None:
     tables.chart(
         f"The units of {layer}",
         figures.training.unit_trajectories(units, reads.class_names(run), theme.dark()),
-        f"A line is a unit, in the colour of the class that it prefers at the end.{cut} Point at one for its number.",
+        f"A line is a unit, in the color of the class that it prefers at the end.{cut} Point at one for its number.",
         units,
         "early-units",
     )
@@ -147,7 +147,7 @@ def silencing(run: str) -> None:
             f"Removing units after epoch {epoch}",
             figures.ablation.removal_curves(part, theme.dark()),
             f"Accuracy on fold 1 ({numbers.counted(int(part['images'].iloc[0]), 'image')}) while the same share of "
-            "every layer is silent, ranked by SI on fold 0. Grey: random orders, their mean and range.",
+            "every layer is silent, ranked by SI on fold 0. Gray: random orders, their mean and range.",
             part,
             "early-curves",
         )
@@ -187,7 +187,7 @@ def comparison(run: str) -> None:
     same = table[(table["dataset"] == about["dataset"].iloc[0]) & (table["model"] == about["model"].iloc[0])]
     rows = same.set_index("run").to_dict("index")
     requested = [name for name in address.get("beside").split(",") if name in rows and name != run][: MOST - 1]
-    st.subheader("Beside other networks", anchor=False)
+    st.subheader("Next to other networks", anchor=False)
     address.widget(
         st.multiselect,
         "Networks of the same kind",
@@ -214,7 +214,7 @@ def comparison(run: str) -> None:
             tables.chart(
                 f"{title} epoch by epoch",
                 figures.training.networks_over_time(epochs, column, theme.dark()),
-                "A line is one network, in the colour of its alpha, after each epoch on the evaluation images.",
+                "A line is one network, in the color of its alpha, after each epoch on the evaluation images.",
                 epochs[["run", "alpha", "epoch", column]],
                 f"early-{column}",
             )

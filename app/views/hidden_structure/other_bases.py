@@ -69,7 +69,7 @@ def distances(table: pd.DataFrame, order: list[str]) -> None:
             "Distance, PWCCA",
             figures.sweep.layers(ratio, order, "PWCCA distance / that between baselines", theme.dark(), band, at=1.0),
             f"1: no farther from the baselines than these are from each other. A line is an alpha, with its "
-            f"{run_families.intervals(ratio)}; the grey line is each baseline's own distance to the others, the band "
+            f"{run_families.intervals(ratio)}; the gray line is each baseline's own distance to the others, the band "
             f"runs from the nearest to the farthest of {int(null['null_pairs'].min())} ordered pairs of baselines.",
             table[behind],
             "pwcca",
@@ -78,7 +78,7 @@ def distances(table: pd.DataFrame, order: list[str]) -> None:
         tables.chart(
             "Similarity, linear CKA",
             figures.sweep.layers(cka, order, "linear CKA", theme.dark(), span=(0, 1.02)),
-            "1: the same as a baseline up to a rotation and one scale. Grey: baselines among each other. CKA weighs "
+            "1: the same as a baseline up to a rotation and one scale. Gray: baselines among each other. CKA weighs "
             "each direction by its variance, PWCCA hardly does, so the two need not agree.",
             table[behind],
             "cka",
@@ -123,10 +123,10 @@ def maps(table: pd.DataFrame, order: list[str]) -> None:
         null = table.groupby("layer", sort=False)[nulls[column]].agg(low="min", high="max").reset_index()
         how = (
             f"Mean SI of the live units on fold 1, at the positions that the maps are fit on, with the "
-            f"{run_families.intervals(by_layer)}. Grey: under shuffled labels, lowest to highest network."
+            f"{run_families.intervals(by_layer)}. Gray: under shuffled labels, lowest to highest network."
             if column == "unit_si"
             else f"The largest mean SI that gradient ascent found on fold 0 over linear maps through a ReLU "
-            f"({int(table['restarts'].min())} restarts), read on fold 1: a lower bound of the maximum. Grey: the same "
+            f"({int(table['restarts'].min())} restarts), read on fold 1: a lower bound of the maximum. Gray: the same "
             "maps under shuffled labels."
         )
         with place:

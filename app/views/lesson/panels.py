@@ -57,7 +57,7 @@ def index(lesson: Lesson) -> None:
 
 
 def waffle(lesson: Lesson) -> None:
-    """Draw a small square per unit, those that are selective in colour."""
+    """Draw a small square per unit, those that are selective in color."""
     count, every = measures.selective(lesson), len(lesson.units)
     shown = min(every, 400)
     marked = round(count / every * shown)
@@ -74,7 +74,7 @@ def histogram(lesson: Lesson) -> None:
     tables.chart(
         "Every unit at its SI",
         figures.units.si_histograms(lesson.units, lesson.names, theme.dark()),
-        f"A dot is a unit, coloured by the class it prefers, hollow if dead. Selective here: SI over {HIGH}. Grey "
+        f"A dot is a unit, colored by the class it prefers, hollow if dead. Selective here: SI over {HIGH}. Gray "
         "band: shuffled labels.",
         lesson.units,
         "lesson-histogram",

@@ -45,7 +45,7 @@ def actions(run: str, choice: Choice) -> None:
             kwargs={"do": "class", "class": choice.class_name, "silence": None},
         )
         st.button(
-            f"Silence {count or 'as many'} at random",
+            f"Silence {count} at random" if count else "Silence some at random",
             icon=":material/casino:",
             key="start-random",
             disabled=not able,

@@ -71,7 +71,7 @@ def _in_words(run: str, layer: str, unit: int, result: Result, which_images: str
     )
     st.page_link(
         page_at("silence"),
-        label="Silence it beside random units",
+        label="Silence it, and random units to compare",
         icon=":material/volume_off:",
         query_params={"run": run, "layer": layer, "silence": unit_lists.format_units({layer: [unit]})},
     )

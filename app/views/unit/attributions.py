@@ -16,7 +16,7 @@ from ...look import theme, thumbnails
 from ...page import job_panels, tables
 from ...state import address, reads
 
-BRIGHT = 0.995  # the quantile of a map that gets the brightest colour; single larger values stay at it
+BRIGHT = 0.995  # the quantile of a map that gets the brightest color; single larger values stay at it
 TARGETS = {"unit": "this unit", "class": "a class", "through": "a class through this unit"}
 METHODS = {
     "integrated_gradients": "Integrated Gradients",
@@ -81,7 +81,7 @@ def attribution(run: str, layer: str, unit: int, image: int, activations: pd.Dat
     what["through"] = f"{what['class']} by way of this unit alone"
     settings_text = ", ".join(f"{name} {value}" for name, value in settings.items() if value not in (None, 0, 0.0))
     st.caption(
-        f"{METHODS[method]} (Captum) of {what[explained]}, against a black image, summed over colour channels; both "
+        f"{METHODS[method]} (Captum) of {what[explained]}, against a black image, summed over color channels; both "
         f"maps share one scale. Settings: {settings_text or 'none'}. "
         + (
             f"The pixels account for a change of {numbers.number(float(flat.sum()))}; the true one differs by "

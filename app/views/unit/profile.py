@@ -86,7 +86,7 @@ def spread(activations: pd.DataFrame, names: list[str], preferred: int) -> None:
     tables.chart(
         "Spread of its activations",
         figures.unit.activations_by_class(activations, names, preferred, theme.dark()),
-        f"All {numbers.counted(len(activations), 'image')}, stacked by class in the colours above, the preferred "
+        f"All {numbers.counted(len(activations), 'image')}, stacked by class in the colors above, the preferred "
         "class at the bottom: a selective unit has that class alone at its highest activations.",
         activations,
         "histogram",

@@ -1,12 +1,13 @@
-"""The Units page: filters, order, the five ways to see units, and what can be done with several of them."""
+"""The Network page: filters, order, the five ways to see units, and what can be done with several of them."""
 
 import pytest
 
-from app.views.units import panels
+from app.views.network import panels
 from selviz.selectivity.other_measures import agreement
 from selviz.store import list_groups
 from selviz.studies.ablation import run_atlas
 from selviz.studies.unit_measures import run_metrics, run_unit_map
+from selviz.text.unit_lists import format_units
 from tests.helpers.pages import address_of, text
 
 SEEN = ("cards", "table", "histogram", "scatter", "tuning", "plane", "agreement")
@@ -94,6 +95,20 @@ def test_a_wrong_link_is_told_and_the_units_are_there(visit, tiny_store, asked):
     assert not page.exception
     assert "which is not here" in page.warning[0].value
     assert "144 units of 144" in text(page)
+
+
+def test_units_of_several_layers_are_used_together_or_those_of_one_alone(visit, tiny_store, tiny_run):
+    units = tiny_store.units(tiny_run).query("preferred_class == '8'")
+    page = visit(tiny_store, "network", **{"class": "8"})
+    page.session_state["use"] = True
+    page.run()
+    layers = units["layer"].unique()
+    choice = page.selectbox(key="use-layer")
+    assert choice.options[0] == f"all {len(layers)} layers: {len(units)} units" and len(layers) > 1
+    page = choice.set_value("relu4").run()
+    numbers = sorted(units.query("layer == 'relu4'")["unit"].astype(int))
+    assert page.number_input(key=f"use-{len(numbers)}").max == len(numbers)
+    assert format_units({"relu4": numbers}) in text(page)
 
 
 def test_the_filters_come_off_again(visit, tiny_store):

@@ -47,8 +47,8 @@ def histograms(run: str, wanted: Wanted, count: dict[str, Any], largest: bool) -
     clicked = tables.chart(
         "SI, layer by layer",
         figures.units.si_histograms(shown, reads.class_names(run), theme.dark()),
-        "A dot is a unit at its SI, coloured by the class it prefers, hollow if dead (bars where there are too "
-        "many units). Grey band: where units of this layer lie with shuffled labels, median null mean to median "
+        "A dot is a unit at its SI, colored by the class it prefers, hollow if dead (bars where there are too "
+        "many units). Gray band: where units of this layer lie with shuffled labels, median null mean to median "
         f"null 95 %.{cut}",
         shown,
         "histograms",
@@ -75,7 +75,7 @@ def scatter(run: str, wanted: Wanted, count: dict[str, Any], largest: bool) -> P
         units,
         "Two measures",
         figure,
-        "A mark is a unit in the colour of the class that it prefers, hollow if dead. Draw around units to use them."
+        "A mark is a unit in the color of the class that it prefers, hollow if dead. Draw around units to use them."
         + _cut(count["units"], "the table's order"),
         "scatter",
     )

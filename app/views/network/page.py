@@ -1,6 +1,5 @@
 """Which units are there, and what are they like?"""
 
-from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
@@ -8,6 +7,7 @@ import streamlit as st
 
 from selviz.text import numbers, safe_text, unit_lists
 
+from ...board import component as board
 from ...page import frame, run_picker, tables, unit_selection
 from ...state import address, reads
 from ...state.navigation import page_at
@@ -23,7 +23,7 @@ def show() -> None:
     """Draw the page."""
     run = run_picker.require_run()["name"]
     frame.page("Which units are there, and what are they like?", "", f"store.units({run!r})")
-    board_slot = st.container(key="network-board")
+    board_slot = st.container(key=board.room_key("network", run))
     board_slot.empty()  # a container without content takes no place, and what comes later would push the rest down
     filters = unit_filters.choose(run)
     counts_found = reads.store().count_units(run, filters.wanted)
@@ -46,9 +46,9 @@ def show() -> None:
     marked = seen_as(view, filters, counts_found)
     with actions:
         if len(marked):
-            use(run, len(marked), marked.head, f"Use {numbers.counted(len(marked), 'marked unit')}")
+            use(run, marked, f"Use {numbers.counted(len(marked), 'marked unit')}")
         else:
-            use(run, counts_found["units"], filters.units, "Use")
+            use(run, filters, f"Use {numbers.counted(counts_found['units'], 'unit')}")
     gallery.leave()
 
 
@@ -106,15 +106,28 @@ def table(filters: Filters, count: int) -> None:
         gallery.open_unit(filters.run, str(rows["layer"].iloc[clicked[0]]), int(rows["unit"].iloc[clicked[0]]))
 
 
-def use(run: str, count: int, rows: Callable[[int], pd.DataFrame], label: str) -> None:
+def use(run: str, units: pd.DataFrame | Filters, label: str) -> None:
     """Draw what can be done with several units at once: silence them, or save them as a group."""
-    with frame.popover(label, ":material/bookmark_add:", "use", disabled=not count) as opened:
+    with frame.popover(label, ":material/bookmark_add:", "use") as opened:
         if opened:
-            first = int(st.number_input("The first", 1, count, min(20, count), key="use-count"))
-            layers = rows(first).groupby("layer")
+            rows = of_one_layer(units.units() if isinstance(units, Filters) else units)
+            first = int(st.number_input("The first", 1, len(rows), min(20, len(rows)), key=f"use-{len(rows)}"))
+            layers = rows.head(first).groupby("layer", sort=False)
             chosen = {str(layer): sorted(part["unit"].astype(int)) for layer, part in layers}
             st.caption(safe_text.code(unit_lists.format_units(chosen)))
-            if st.button("Silence them", icon=":material/content_cut:", key="use-silence"):
+            if st.button("Silence them", icon=":material/volume_off:", key="use-silence"):
                 query = {"run": run, **unit_selection.query(run, chosen)}
                 st.switch_page(page_at("silence"), query_params=query)
             unit_selection.save(run, chosen)
+
+
+def of_one_layer(rows: pd.DataFrame) -> pd.DataFrame:
+    """Draw, where units lie in several layers, how many in which, and return those of the layer that is chosen."""
+    counts = rows["layer"].value_counts(sort=False)
+    if len(counts) < 2:
+        return rows
+    every = f"all {len(counts)} layers"
+    names = {"": f"{every}: {numbers.counted(len(rows), 'unit')}"}
+    names |= {str(layer): f"{layer}: {numbers.counted(int(count), 'unit')}" for layer, count in counts.items()}
+    layer = st.selectbox("Units of", list(names), format_func=names.get, key="use-layer")
+    return rows[rows["layer"] == layer] if layer else rows
