@@ -108,7 +108,7 @@ def _class_silent(lesson: Lesson) -> str:
     return (
         f"Of 100 images of class {safe_text.plain(found.name)} the whole network recognizes {100 * found.before:.0f}. "
         f"Without the {numbers.counted(found.units, 'unit')} that like it best: **{100 * found.after:.0f}**. Without "
-        f"as many random units: {100 * found.random:.0f}."
+        f"{numbers.counted(found.units, 'random unit')}: {100 * found.random:.0f}."
     )
 
 
@@ -274,7 +274,7 @@ STEPS = (
     Step(
         "Your own claim, and the evidence",
         lambda lesson: (
-            "What you guessed beside what was measured. Then make a claim that could turn out wrong, and read what "
+            "What you guessed, next to what was measured. Then make a claim that could turn out wrong, and read what "
             "research says, on both sides."
         ),
         picture=views.summary,
