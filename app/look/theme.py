@@ -52,7 +52,7 @@ html [data-testid=stSidebarContent] {{padding-inline: 20px}}
 [data-testid=stCode] .token {{color: inherit !important; font-weight: 500}}
 [data-testid=stHeadingDivider] {{margin-top: .5rem}}
 html [data-testid=stButtonGroup] button {{min-height: 2.5rem}}
-.selviz-tiles {{display: grid; grid-template-columns: repeat(auto-fill, minmax(4.2rem, 1fr)); gap: .6rem}}
+.selviz-tiles {{display: grid; grid-template-columns: repeat(auto-fill, minmax(var(--tile, 4.2rem), 1fr)); gap: .6rem}}
 .selviz-tiles figure {{margin: 0}}
 .selviz-tiles figcaption {{font-size: .82rem; line-height: 1.2; overflow-wrap: anywhere}}
 .selviz-row {{grid-template-columns: repeat(var(--n), minmax(0, 6rem))}}

@@ -224,7 +224,14 @@ def _tiles(run: str, title: str, table: pd.DataFrame, name: str) -> None:
         label, before, after = (names[row[key]] for key in ("label", "before", "after"))
         tiles.append(tile(stored[row["image"]], row["image"], label, before, after))
     if tiles:
-        st.html(f'<div class="selviz-tiles">{"".join(tiles)}</div>')
+        st.html(in_rows(tiles, names))
+
+
+def in_rows(tiles: list[str], names: list[str]) -> str:
+    """Return tiles in rows, as HTML; each is as wide as the longest word of the classes' names, within reason."""
+    longest = max((len(word) for name in names for word in name.split()), default=0)
+    wide = f"clamp(4.2rem, {0.82 * (longest + 1):.1f}ch, 14rem)"
+    return f'<div class="selviz-tiles" style="--tile: {wide}">{"".join(tiles)}</div>'
 
 
 def tile(picture: bytes, image: int, label: str, before: str, after: str) -> str:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from app.look import theme
-from app.page.ablation_result import tile
+from app.page.ablation_result import in_rows, tile
 from app.page.claims import facts_table
 from selviz.hypotheses.report import html_page
 
@@ -22,7 +22,7 @@ BROKEN = """selector => [...document.querySelectorAll(selector)].flatMap(element
   return [...cut, ...broken];
 })"""
 ROWS = [("measured", "the share of the images " * 9), ("would refute it", "an interval"), ("confirmatory", "x" * 90)]
-LONG = ("automobile", "airplane", "Staffordshire bullterrier")
+LONG = ["automobile", "airplane", "Staffordshire bullterrier"]
 
 
 def broken(visit, page, selector, width):
@@ -34,9 +34,9 @@ def broken(visit, page, selector, width):
 
 @pytest.mark.parametrize("width", [390, 1280])
 def test_under_an_image_that_changed_sides_the_classes_are_not_cut(visit, width):
-    pixels = np.zeros((3, 32, 32), np.uint8)
-    tiles = "".join(tile(pixels, number, LONG[0], LONG[0], name) for number, name in enumerate(LONG[1:]))
-    page = f"{theme.STYLE}<div style='width: 62%'><div class=selviz-tiles>{tiles}</div></div>"
+    pixels = np.zeros((32, 32, 3), np.uint8)
+    tiles = [tile(pixels, number, LONG[0], LONG[0], name) for number, name in enumerate(LONG[1:])]
+    page = f"{theme.STYLE}<div style='width: 62%'>{in_rows(tiles, LONG)}</div>"
     assert broken(visit, page, "figcaption", width) == []
 
 
