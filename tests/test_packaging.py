@@ -46,6 +46,7 @@ def test_the_source_distribution_names_every_folder_and_file_of_the_repository(t
 
 def test_dependencies_stand_in_one_place():
     named = [line.split("#")[0].strip() for line in (ROOT / "requirements.txt").read_text().splitlines()]
-    assert [line for line in named if line] == ["-e .[app,robustness]"]
+    assert [line for line in named if line] == ["-e .[app,captum,robustness]"]
     heavy = {"statsmodels", "mlxtend", "ray", "dask", "timm", "streamlit", "plotly", "opencv-python", "corrupt-tta"}
+    heavy |= {"captum", "matplotlib"}
     assert [text for text in SETTINGS["project"]["dependencies"] if text.split(">")[0] in heavy] == []

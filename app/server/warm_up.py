@@ -18,7 +18,7 @@ LIBRARIES = (
     "plotly.graph_objects",
     "selviz.studies.ablation",  # with PyTorch
     "selviz.runs.load",
-    "selviz.studies.attribution",  # with Captum
+    "selviz.studies.attribution",  # with Captum, where it is installed
     "selviz.studies.basis",
     "selviz.studies.feature_visualization",
     "selviz.selectivity.other_measures",

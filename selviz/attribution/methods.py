@@ -1,29 +1,42 @@
-"""The attribution methods, Captum's, one function each; to add one, name it in METHODS.
+"""The attribution methods, one function each; to add one, name it in METHODS.
 
-Each is a function of (response, image [1, C, H, W], baseline [1, C, H, W]) and its own parameters that returns values
-and, where theory says what they sum to, how far they miss it. `attribute` puts numbers and names in the place of
-parameters that are None.
+Captum computes them where it is installed (extra `captum`); where it is not, `by_formula` computes the same. Each is a
+function of (response, image [1, C, H, W], baseline [1, C, H, W]) and its own parameters that returns values and, where
+theory says what they sum to, how far they miss it. `attribute` puts numbers and names in the place of parameters that
+are None.
 """
 
-import warnings
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import torch
-from captum.attr import (
-    FeatureAblation,
-    GuidedBackprop,
-    InputXGradient,
-    IntegratedGradients,
-    LayerConductance,
-    LayerGradCam,
-    Occlusion,
-)
 from torch import Tensor
 
 from selviz.attribution.targets import Response, images_at_once, target_values
 
-warnings.filterwarnings("ignore", message="Setting backward hooks on ReLU", module="captum")
+if find_spec("captum") is not None:
+    from selviz.attribution.by_captum import (
+        COMPUTED_BY,
+        conductances,
+        drops_by_group,
+        drops_by_window,
+        guided_gradient,
+        input_times_gradient,
+        path_pieces,
+        weighted_maps,
+    )
+else:
+    from selviz.attribution.by_formula import (
+        COMPUTED_BY,
+        conductances,
+        drops_by_group,
+        drops_by_window,
+        guided_gradient,
+        input_times_gradient,
+        path_pieces,
+        weighted_maps,
+    )
 
 
 def integrated_gradients(
@@ -50,11 +63,9 @@ def integrated_gradients(
     def at(place: Tensor) -> Tensor:
         return baseline + place.to(image.dtype).view(-1, 1, 1, 1) * move
 
-    method = IntegratedGradients(response)
-
     def pieces(low: Tensor, high: Tensor) -> Tensor:
-        parts = zip(torch.split(low, images_at_once(image)), torch.split(high, images_at_once(image)))
-        return torch.cat([method.attribute(at(b), at(a), n_steps=1).detach() for a, b in parts])
+        ends = zip(torch.split(low, images_at_once(image)), torch.split(high, images_at_once(image)))
+        return torch.cat([path_pieces(response, at(b), at(a)) for a, b in ends])
 
     low, high = places[:-1], places[1:]
     heights = target_values(response, at(places))
@@ -85,7 +96,7 @@ def gradient_x_input(response: Response, image: Tensor, baseline: Tensor) -> tup
     What each input adds to a target that is linear in it. The baseline plays no part; an input at the data set's mean
     gets 0 whatever the gradient.
     """
-    return InputXGradient(response).attribute(image.requires_grad_(True)), None
+    return input_times_gradient(response, image), None
 
 
 def guided_backprop(response: Response, image: Tensor, baseline: Tensor) -> tuple[Tensor, None]:
@@ -94,7 +105,7 @@ def guided_backprop(response: Response, image: Tensor, baseline: Tensor) -> tupl
     Only for networks whose activation functions are all ReLUs. It is known to look alike whatever the network has
     learned (Adebayo et al. 2018, arXiv 1810.03292): read it beside its sanity check.
     """
-    return GuidedBackprop(response).attribute(image.requires_grad_(True)), None
+    return guided_gradient(response, image), None
 
 
 def gradcam(
@@ -107,9 +118,7 @@ def gradcam(
     lowers the target. Of a unit at its own layer it is the unit's map.
     """
     assert at is not None
-    return LayerGradCam(response, response.hooks[at]).attribute(
-        image.requires_grad_(True), relu_attributions=relu
-    ), None
+    return weighted_maps(response, image, at, relu), None
 
 
 def conductance(
@@ -119,19 +128,12 @@ def conductance(
     layer's units.
 
     Integrated gradients by way of each unit and position of the layer `at` (by default the target's own, for a class
-    the last one that has positions), in `steps` steps there and `steps` back: so each step has the mean of its
-    gradients at both ends (selviz's choice). The values sum to the target's change if all paths from the input to the
-    target lead through the layer; else, beside shortcuts, there is no delta.
+    the last one that has positions), in `steps` steps, each with the mean of its gradients at both ends (selviz's
+    choice). The values sum to the target's change if all paths from the input to the target lead through the layer;
+    else, beside shortcuts, there is no delta.
     """
     assert at is not None
-    method = LayerConductance(response, response.hooks[at])
-    there, back = (
-        method.attribute(
-            last, first, n_steps=steps, method="riemann_trapezoid", internal_batch_size=max(2, images_at_once(image))
-        ).detach()
-        for first, last in ((baseline, image), (image, baseline))
-    )
-    values = (there - back) / 2
+    values = conductances(response, image, baseline, at, steps)
     if not response.network.feeds(at, response.target.layer)[1]:
         return values, None
     start, end = target_values(response, torch.cat([baseline, image]))
@@ -149,10 +151,7 @@ def feature_ablation(
     height, width = image.shape[2:]
     rows, columns = torch.arange(height) // patch, torch.arange(width) // patch
     squares = rows[:, None] * (int(columns[-1]) + 1) + columns
-    values = FeatureAblation(response).attribute(
-        image, baseline, feature_mask=squares.expand(1, 1, -1, -1), perturbations_per_eval=images_at_once(image)
-    )
-    return values, None
+    return drops_by_group(response, image, baseline, squares), None
 
 
 def occlusion(
@@ -163,14 +162,8 @@ def occlusion(
     The window of `window` pixels, by default a fifth of the image's shorter side, takes the baseline's values in all
     channels and moves by `stride`, by default a third of it; a pixel has the mean drop of the windows that cover it.
     """
-    values = Occlusion(response).attribute(
-        image,
-        (image.shape[1], window, window),
-        (image.shape[1], stride, stride),
-        baseline,
-        perturbations_per_eval=images_at_once(image),
-    )
-    return values, None
+    assert window is not None and stride is not None
+    return drops_by_window(response, image, baseline, window, stride), None
 
 
 METHODS: dict[str, Callable[..., tuple[Tensor, Any]]] = {
@@ -187,3 +180,5 @@ METHODS: dict[str, Callable[..., tuple[Tensor, Any]]] = {
 }
 HOOKED = {"guided_backprop", "gradcam", "conductance"}
 PERTURBING = {"feature_ablation", "occlusion"}
+
+__all__ = ["COMPUTED_BY", "HOOKED", "METHODS", "PERTURBING"]

@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from selviz.system.progress import Report, silent
 
 ALPHA = 0.05
 MAX_PLANNED = 1000
-PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "captum", "duckdb")
+PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "captum", "duckdb")  # captum is an extra
 
 Record = dict[str, Any]
 
@@ -408,7 +409,7 @@ def _versions() -> dict[str, str | int]:
     return {
         "python": platform.python_version(),
         "threads": torch.get_num_threads(),
-        **{n: version(n) for n in PACKAGES},
+        **{name: version(name) for name in PACKAGES if name != "captum" or find_spec("captum") is not None},
     }
 
 

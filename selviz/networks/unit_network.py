@@ -146,7 +146,7 @@ class UnitNetwork:
         return other
 
     def hookable(self) -> tuple["UnitNetwork", dict[str, nn.Module]]:
-        """Return a copy for methods that hook modules (Captum's), and for each layer the module to hook.
+        """Return a copy for methods that hook modules (Captum's and ours), and for each layer the module to hook.
 
         Hooks are global to a module: one thread alone may use the copy. In it each ReLU call is an nn.ReLU of its own,
         and each layer's output passes as [N, U, *positions] through an nn.Identity of its own.

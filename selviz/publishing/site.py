@@ -378,7 +378,7 @@ def _attribution(
         figures.append(f'<figure><img loading="lazy" alt="{words}" src="{escape(quote(name))}"></figure>')
     return (
         f'<h2>Which pixels it comes from</h2><div class="images">{"".join(figures)}</div>'
-        '<p class="small">Gradient times input (Captum) of this unit on its top images: what raises it, over the image '
+        '<p class="small">Gradient times input of this unit on its top images: what raises it, over the image '
         "in gray. It may not show what was learned: see Adebayo et al. 2018.</p>"
     )
 

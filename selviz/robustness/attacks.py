@@ -1,16 +1,14 @@
-"""White-box attacks through captum.robust, L-infinity: `pgd(logits, pixels, labels, epsilon=2.0)` gives pixels.
+"""White-box attacks, L-infinity: `pgd(logits, pixels, labels, epsilon=2.0)` gives pixels.
 
 Everything is in pixel units: images 0..255 before normalisation, epsilon out of 255. `logits` maps such pixels
 [N, C, H, W] to [N, K], differentiably. Results stay within epsilon of the image and within 0..255, and are not rounded.
 """
 
 import math
-import warnings
 from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
-from captum.robust import FGSM, PGD
 from torch import Tensor
 
 from selviz.errors import SelvizError
@@ -21,8 +19,6 @@ STEPS = 20
 BATCH = 250
 Logits = Callable[[Tensor], Tensor]
 
-warnings.filterwarnings("ignore", message="Input Tensor 0 did not already require", module="captum")
-
 
 def fgsm(logits: Logits, pixels: Tensor, labels: Tensor, epsilon: float, targeted: bool = False) -> Tensor:
     """Take one step of size epsilon along the sign of the gradient of the cross entropy (Goodfellow et al., 1412.6572).
@@ -31,9 +27,7 @@ def fgsm(logits: Logits, pixels: Tensor, labels: Tensor, epsilon: float, targete
     Raises SelvizError for an epsilon below 0.
     """
     check_epsilon(epsilon)
-    attack = FGSM(logits, _loss, 0.0, 255.0)
-    attack.zero_thresh = 0.0
-    parts = [attack.perturb(x, epsilon, y, targeted=targeted).detach() for x, y in _batches(pixels, labels)]
+    parts = [_step(logits, x, y, epsilon, targeted) for x, y in _batches(pixels, labels)]
     return _within(torch.cat(parts), pixels, epsilon)
 
 
@@ -62,13 +56,17 @@ def pgd(
     step_size = 2.5 * epsilon / steps if step_size is None else step_size
     best = best_score = None
     for restart in range(restarts):
-        attack = _SeededPGD(logits, _loss, 0.0, 255.0)
-        attack.fgsm.zero_thresh = 0.0
-        attack.generator = torch.Generator().manual_seed(seed + 1_000_003 * restart)
-        parts = [
-            attack.perturb(x, epsilon, step_size, steps, y, targeted=targeted, random_start=random_start)
-            for x, y in _batches(pixels, labels)
-        ]
+        generator = torch.Generator().manual_seed(seed + 1_000_003 * restart)
+        parts = []
+        for image, y in _batches(pixels, labels):
+            x = image
+            if random_start:
+                drawn = 2 * torch.rand(image.shape, generator=generator) - 1
+                x = (image + epsilon * drawn.to(image)).clamp(0, 255)
+            for _ in range(steps):
+                moved = _step(logits, x, y, step_size, targeted)
+                x = (image + (moved - image).clamp(-epsilon, epsilon)).clamp(0, 255)
+            parts.append(x)
         adversarial = _within(torch.cat(parts), pixels, epsilon)
         if restarts == 1:
             return adversarial
@@ -89,18 +87,13 @@ def check_epsilon(epsilon: float) -> float:
     return epsilon
 
 
-class _SeededPGD(PGD):  # type: ignore[misc]  # captum has no types
-    """captum's, which would start from a point drawn from torch's global generator."""
-
-    generator: torch.Generator
-
-    def _random_point(self, center: Tensor, radius: float, norm: str, mask: Tensor | None) -> Tensor:
-        return center + radius * (2 * torch.rand(center.shape, generator=self.generator) - 1).to(center)
-
-
-def _loss(outputs: Tensor, labels: Tensor) -> Tensor:
-    # The sum: captum would differentiate every image by itself, and a mean would shrink the gradients.
-    return F.cross_entropy(outputs, labels, reduction="sum").unsqueeze(0)
+def _step(logits: Logits, pixels: Tensor, labels: Tensor, size: float, targeted: bool) -> Tensor:
+    """Return the pixels moved by `size` along the sign of the loss's gradient, within 0..255."""
+    pixels = pixels.detach().requires_grad_(True)
+    with torch.enable_grad():  # the sum: a mean over images would shrink the gradients
+        loss = F.cross_entropy(logits(pixels), labels, reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, pixels)
+    return (pixels.detach() + (-size if targeted else size) * gradient.sign()).clamp(0, 255)
 
 
 def _batches(pixels: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

@@ -46,9 +46,9 @@ def explain(
     """Return where in one evaluation image a unit, a class's logit, or the logit by way of the unit comes from.
 
     `label` is a class's name; `baseline` a black image or the data set's mean one; `settings` those of
-    `attribution.attribute` and of its methods. Gives {"run", "image", "layer", "unit", "class", "method", "baseline",
-    "parameters", "values" [C, H, W] or [U, *positions], "map" [H, W], "sum", "delta"}, with `faithful` what
-    `attribution.faithfulness` gives, and as "sanity" the method's stored sanity check, or None.
+    `attribution.attribute` and of its methods. Gives {"run", "image", "layer", "unit", "class", "method",
+    "computed_by", "baseline", "parameters", "values" [C, H, W] or [U, *positions], "map" [H, W], "sum", "delta"}, with
+    `faithful` what `attribution.faithfulness` gives, and as "sanity" the method's stored sanity check, or None.
     """
     network, dataset = loaded or load_network(store, run)
     pixels = check_image(dataset, image)
@@ -66,6 +66,7 @@ def explain(
         "unit": unit,
         "class": label,
         "method": method,
+        "computed_by": attribution.COMPUTED_BY,
         "baseline": baseline,
         "parameters": answer.parameters,
         "values": answer.values[0].numpy(),

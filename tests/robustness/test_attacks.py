@@ -4,6 +4,8 @@ import threading
 
 import pytest
 import torch
+import torch.nn.functional as F
+from captum.robust import FGSM, PGD
 
 from selviz.errors import SelvizError
 from selviz.robustness import attacks
@@ -52,6 +54,32 @@ def test_one_step_of_pgd_from_the_image_with_step_size_epsilon_is_fgsm(trained):
         one = pgd(logits, pixels, labels, 3.0, steps=1, step_size=3.0, random_start=False, targeted=targeted)
         assert torch.equal(one, fgsm(logits, pixels, labels, 3.0, targeted))
         assert not torch.equal(one, pixels)
+
+
+def test_attacks_are_captums_to_the_last_bit(trained, monkeypatch):
+    """With a threshold of 0, the loss summed over images, and Captum's start drawn by the same seed."""
+    logits, pixels, labels = trained
+    pixels = pixels.contiguous(memory_format=torch.channels_last)
+
+    def loss(outputs, labels):
+        return F.cross_entropy(outputs, labels, reduction="sum").unsqueeze(0)
+
+    for targeted in (False, True):
+        step = FGSM(logits, loss, 0.0, 255.0)
+        step.zero_thresh = 0.0
+        assert torch.equal(
+            step.perturb(pixels, 4.0, labels, targeted=targeted), fgsm(logits, pixels, labels, 4.0, targeted)
+        )
+        steps = PGD(logits, loss, 0.0, 255.0)
+        steps.fgsm.zero_thresh = 0.0
+        generator = torch.Generator().manual_seed(7)
+        start = 2 * torch.rand(pixels.shape, generator=generator) - 1
+        monkeypatch.setattr(
+            steps, "_random_point", lambda center, radius, *rest, start=start: center + radius * start.to(center)
+        )
+        theirs = steps.perturb(pixels, 4.0, 1.0, 5, labels, targeted=targeted, random_start=True)
+        ours = pgd(logits, pixels, labels, 4.0, steps=5, step_size=1.0, targeted=targeted, seed=7)
+        assert torch.equal(theirs, ours) and not torch.equal(ours, pixels)
 
 
 def test_with_epsilon_0_nothing_changes(trained):

@@ -64,8 +64,9 @@ def attribution(run: str, layer: str, unit: int, image: int, activations: pd.Dat
     )
     target = (None, None, label) if explained == "class" else (layer, unit, label)
     copies = COPIES if smooth else 0
-    result = _attribution(run, target, image, method, copies)
-    flat, delta, settings = result
+    flat, delta, settings = _attribution(run, target, image, method, copies)
+    from selviz.attribution import COMPUTED_BY
+
     pixels = thumbnails.decoded(reads.store().thumbnails(run, [image]))[image]
     top = float(np.quantile(np.abs(flat), BRIGHT))
     shown = (
@@ -81,8 +82,8 @@ def attribution(run: str, layer: str, unit: int, image: int, activations: pd.Dat
     what["through"] = f"{what['class']} by way of this unit alone"
     settings_text = ", ".join(f"{name} {value}" for name, value in settings.items() if value not in (None, 0, 0.0))
     st.caption(
-        f"{METHODS[method]} (Captum) of {what[explained]}, against a black image, summed over color channels; both "
-        f"maps share one scale. Settings: {settings_text or 'none'}. "
+        f"{METHODS[method]} ({COMPUTED_BY}) of {what[explained]}, against a black image, summed over color channels; "
+        f"both maps share one scale. Settings: {settings_text or 'none'}. "
         + (
             f"The pixels account for a change of {numbers.number(float(flat.sum()))}; the true one differs by "
             f"{numbers.number(delta)} (completeness delta)."
