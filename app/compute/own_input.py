@@ -14,6 +14,7 @@ import streamlit as st
 from PIL import Image, ImageOps
 
 from selviz.errors import SelvizError
+from selviz.system.image_pixels import as_bytes
 
 from ..state import reads
 
@@ -214,7 +215,7 @@ def mended(pixels: np.ndarray, faults: list[str], usual: Habits | Tones) -> np.n
 @st.cache_resource(max_entries=8, show_spinner=False)
 def _usual(folder: str, version: tuple, run: str) -> Habits | Tones | None:
     _, dataset = reads.network(run)
-    pixels = dataset.eval_pixels[:MAX_TONED].numpy()
+    pixels = as_bytes(dataset.eval_pixels[:MAX_TONED].numpy())
     return habits(pixels) or tones(pixels)
 
 
@@ -224,7 +225,7 @@ def usual(run: str) -> Habits | Tones | None:
 
 
 def respond(run: str, pixels: np.ndarray, silent: dict[str, list[int]]) -> Response:
-    """Return what the network makes of a picture uint8 [C, H, W]; `silent` units are silent for the second answer."""
+    """Return what the network makes of pixels [C, H, W]; `silent` units are silent for the second answer."""
     import torch
 
     from selviz.networks.unit_edit import silence

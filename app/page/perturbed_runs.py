@@ -11,6 +11,7 @@ import streamlit as st
 from selviz.runs.families import siblings
 from selviz.statistics import over_seeds, wilson
 from selviz.store import Store
+from selviz.system.image_pixels import as_bytes
 from selviz.text import numbers, safe_text
 
 from ..compute import jobs
@@ -117,7 +118,7 @@ def _strip(run: str, kind: str, name: str, level: float, first: int) -> None:
             (np.clip(perturbed[number], 0, 255), answers[1][number], "perturbed"),
         )
         for row, (pixels, answer, what) in zip(rows, shown):
-            picture = thumbnails.uri(thumbnails.plain(np.rint(pixels).astype(np.uint8)))
+            picture = thumbnails.uri(thumbnails.plain(as_bytes(pixels)))
             words = ""
             if answer is not None:
                 right = answer[0] == labels[number]

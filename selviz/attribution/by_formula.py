@@ -114,6 +114,6 @@ def _at_layer(response: Response, inputs: Tensor, at: str) -> tuple[Tensor, Tens
 def _drops(response: Response, image: Tensor, baseline: Tensor, masks: Tensor) -> Tensor:
     """Return the target's drop, [M], when the pixels of each mask [M, H, W] take the baseline's values."""
     with torch.no_grad():
-        whole = response(image)
         parts = [torch.where(part.unsqueeze(1), baseline, image) for part in torch.split(masks, images_at_once(image))]
-        return whole - torch.cat([response(part) for part in parts])
+        drops: Tensor = response(image) - torch.cat([response(part) for part in parts])
+    return drops

@@ -14,11 +14,14 @@ from torch import Tensor
 from selviz.datasets.preparation import Options, Preparation, choose
 from selviz.datasets.splits import SEALED, balanced_order, folds
 from selviz.system.image_fingerprint import fingerprint
+from selviz.system.image_pixels import WHITE
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Training and evaluation images. Pixels are uint8 [N, C, H, W], labels int64 [N] into `class_names`.
+    """Training and evaluation images. Pixels are uint8 [N, C, H, W]; evaluation images that were in memory and have
+    more than 256 levels are float16, of the same range 0..255 (`selviz.system.image_pixels`). Labels are int64 [N] into
+    `class_names`.
 
     Evaluation images lie in a fixed order in which every prefix is nearly balanced over classes; `eval_folds` [N] is
     0 or 1, stratified by class, and 2 for the last third, which is sealed (`splits.folds`). `mean` and `std` are per
@@ -61,10 +64,10 @@ class Dataset:
         return self.eval_pixels.shape[1]
 
     def normalise(self, pixels: Tensor) -> Tensor:
-        """Return float32 inputs [N, C, H, W] of uint8 pixels: (pixels / 255 - mean) / std per channel."""
+        """Return float32 inputs [N, C, H, W] of pixels of any type: (pixels / 255 - mean) / std per channel."""
         mean = torch.tensor(self.mean, device=pixels.device).view(1, -1, 1, 1)
         std = torch.tensor(self.std, device=pixels.device).view(1, -1, 1, 1)
-        return (pixels.float() / 255).sub_(mean).div_(std)
+        return (pixels.float() / WHITE).sub_(mean).div_(std)
 
     def inputs(self, part: str = "eval") -> Tensor:
         """Return all normalised inputs of the "train" or "eval" part, float32 [N, C, H, W]."""

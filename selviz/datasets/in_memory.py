@@ -1,9 +1,9 @@
 """A data set of images that are in memory already: `from_memory(loader, "my images", classes=["cat", "dog"])`.
 
-A network's inputs are numbers of any size, and a store keeps pixels: 256 levels a channel, which with a mean and a
-standard deviation give the inputs back. Inputs that were normalised from 8-bit images lie on such levels, and come back
-to rounding; others are rounded to the nearest of 256 levels between the smallest and the largest value of their channel
-and `origin` says by how much. What is computed of a run is computed on the images as they are stored.
+A network's inputs are numbers of any size, and a store keeps pixels, which with a mean and a standard deviation give
+the inputs back. Inputs that were normalized from 8-bit images lie on 256 levels a channel, are kept as bytes and come
+back to rounding; others are kept in half precision, black the smallest and white the largest value of their channel,
+and `origin` says by how much that rounds them. What is computed of a run is computed on the images as they are stored.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +18,7 @@ from selviz.datasets.preparation import Options, choose
 from selviz.datasets.splits import balanced_order, folds
 from selviz.errors import SelvizError
 from selviz.system.image_fingerprint import fingerprint
+from selviz.system.image_pixels import WHITE
 
 SPEC = "memory"  # a run's data set is named memory:NAME
 LEVELS = 256
@@ -50,11 +51,12 @@ def from_memory(
     if not torch.isfinite(images.float()).all():
         raise SelvizError("Some images have values that are not finite; an image is numbers, without NaN or infinity.")
     given = None if mean is None and std is None else _moments(mean, std, images.shape[1])
-    pixels, mean_used, std_used, error = _as_pixels(images, given)
+    pixels, mean_used, std_used = _as_pixels(images, given)
+    rounding = _rounding(images, pixels, mean_used, std_used)
     order = balanced_order(labels.numpy(), seed=0)
     order = order[: max_images or len(order)]
     pixels, labels = pixels[order], labels[order]
-    transform = "as they were in memory" if error == 0 else "rounded to 256 levels a channel"
+    transform = "as they were in memory" if pixels.dtype == torch.uint8 else "in half precision"
     return Dataset(
         name=f"{SPEC}:{name}",
         class_names=tuple(names),
@@ -66,7 +68,7 @@ def from_memory(
         fingerprint=fingerprint(pixels.numpy(), labels.numpy(), names),
         training=no_training_images,
         preparation=choose(Options(channels=pixels.shape[1]), [(pixels.shape[3], pixels.shape[2])]),
-        origin={"transform": transform, "available": len(images), "skipped": [], "rounded_by": error},
+        origin={"transform": transform, "available": len(images), "skipped": [], **rounding},
     )
 
 
@@ -180,20 +182,39 @@ def _moments(mean: Sequence[float] | None, std: Sequence[float] | None, channels
 
 def _as_pixels(
     images: Tensor, given: tuple[Tensor, Tensor] | None
-) -> tuple[Tensor, tuple[float, ...], tuple[float, ...], float]:
-    """Return (uint8 pixels, mean, std, largest error in an input): inputs are (pixels / 255 - mean) / std."""
+) -> tuple[Tensor, tuple[float, ...], tuple[float, ...]]:
+    """Return (pixels, mean, std): inputs are (pixels / 255 - mean) / std.
+
+    The pixels are uint8 where that is exact, else float16 (`selviz.system.image_pixels`).
+    """
     if images.dtype == torch.uint8:
         mean, std = given or (torch.zeros(images.shape[1]).double(), torch.ones(images.shape[1]).double())
-        return images, tuple(mean.tolist()), tuple(std.tolist()), 0.0
+        return images, tuple(mean.tolist()), tuple(std.tolist())
     values = images.double()
     mean, std = given or _levels(values)
-    exact = (values * std.view(1, -1, 1, 1) + mean.view(1, -1, 1, 1)) * 255
-    pixels = exact.round().clamp(0, 255)
-    off = (exact - pixels).abs()
-    error = 0.0 if float(off.max()) <= FITS else float((off / 255 / std.view(1, -1, 1, 1)).max())
-    if given is not None and float(off.max()) > 0.51:
+    exact = (values * std.view(1, -1, 1, 1) + mean.view(1, -1, 1, 1)) * WHITE
+    whole = exact.round().clamp(0, WHITE)
+    if float((exact - whole).abs().max()) <= FITS:
+        return whole.to(torch.uint8), tuple(mean.tolist()), tuple(std.tolist())
+    if given is not None and not -0.51 <= float(exact.min()) <= float(exact.max()) <= WHITE + 0.51:
         raise SelvizError("These images are no pixels that were normalised with this mean and std; leave both out.")
-    return pixels.to(torch.uint8), tuple(mean.tolist()), tuple(std.tolist()), error
+    return exact.clamp(0, WHITE).half(), tuple(mean.tolist()), tuple(std.tolist())
+
+
+def _rounding(images: Tensor, pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> dict[str, float]:
+    """Return by how much the inputs that the pixels give differ from the images.
+
+    `rounded_by` is the largest difference, `rounded_share` the mean one as a share of the channel's mean deviation, in
+    the channel where it is largest. Both are 0 for bytes.
+    """
+    by = share = 0.0
+    if pixels.dtype != torch.uint8:
+        for channel, (middle, spread) in enumerate(zip(mean, std)):
+            values = images[:, channel].double()
+            off = (pixels[:, channel].double() / WHITE - middle) / spread - values
+            by = max(by, float(off.abs().max()))
+            share = max(share, float(off.abs().mean() / (values - values.mean()).abs().mean()))
+    return {"rounded_by": by, "rounded_share": share}
 
 
 def _levels(values: Tensor) -> tuple[Tensor, Tensor]:

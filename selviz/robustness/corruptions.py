@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from selviz.errors import SelvizError, unknown
+from selviz.system.image_pixels import as_bytes, problem
 from selviz.system.progress import Report, silent
 
 SEVERITIES = (1, 2, 3, 4, 5)
@@ -72,8 +73,9 @@ def corrupt(
     images: Sequence[int] | None = None,
     report: Callable[[int], None] = lambda done: None,
 ) -> np.ndarray:
-    """Return corrupted copies of uint8 pixels [N, C, H, W] with one or three channels; the same shape and type.
+    """Return corrupted copies, uint8, of pixels [N, C, H, W] with one or three channels.
 
+    Pixels of more than 256 levels (float16) are rounded to bytes first: corruptions are defined for 8-bit pictures.
     What is random depends on `seed`, the corruption and the image's number (`images`, by default 0..N-1), not on the
     severity, on the other images or on anything else in the process. Values are rounded to whole numbers. `report`
     gets the number of finished images. Raises SelvizError for a bad name or severity, other channels, and images that
@@ -81,13 +83,14 @@ def corrupt(
     """
     name, severity = check(name, severity)
     pixels = np.asarray(pixels)
-    if pixels.ndim != 4 or pixels.shape[1] not in (1, 3) or pixels.dtype != np.uint8:
+    if pixels.ndim != 4 or pixels.shape[1] not in (1, 3) or problem(pixels):
         raise SelvizError(
-            f"Corruptions take uint8 pixels of one or three channels, [N, 1 or 3, H, W], not {pixels.dtype} "
+            f"Corruptions take uint8 or float16 pixels of one or three channels, [N, 1 or 3, H, W], not {pixels.dtype} "
             f"{tuple(pixels.shape)}."
         )
     if (why := too_small(name, *pixels.shape[2:])) is not None:
         raise SelvizError(f"{why}.")
+    pixels = as_bytes(pixels)
     images = range(len(pixels)) if images is None else images
     grey = pixels.shape[1] == 1
     result = np.empty_like(pixels)
@@ -112,7 +115,7 @@ def random_bits(name: str, image: int, seed: int = 0) -> np.random.MT19937:
 
 
 def mean_change(clean: np.ndarray, corrupted: np.ndarray) -> np.ndarray:
-    """Return the mean absolute difference of pixels, 0..255, of each image [N] of two uint8 arrays [N, C, H, W]."""
+    """Return the mean absolute difference of pixels, 0..255, of each image [N] of two arrays of pixels [N, C, H, W]."""
     return np.asarray(np.abs(clean.astype(np.int16) - corrupted).mean(axis=(1, 2, 3)))
 
 

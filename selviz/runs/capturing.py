@@ -20,6 +20,8 @@ from selviz.store.files import check_name
 from selviz.system.progress import Report, silent
 from selviz.training.checkpoints import EpochRow
 
+ROUNDED = 0.01  # of a channel's mean deviation; a tenth of that is usual
+
 
 def capture_model(
     store: Store,
@@ -96,11 +98,11 @@ def facts_of(source: ImportSource, dataset: Dataset) -> dict[str, Any]:
 
 
 def warn_of_rounding(dataset: Dataset, stacklevel: int = 3) -> None:
-    """Warn where images had to be rounded to be kept as pixels."""
-    if (error := dataset.origin["rounded_by"]) > 0:
+    """Warn where keeping images in half precision changes them by more than ROUNDED of their mean deviation."""
+    if (share := dataset.origin["rounded_share"]) > ROUNDED:
         warnings.warn(
-            f"The images lie on no 256 levels, so they were rounded to the nearest (by up to {error:.2g} in an input); "
-            "the run is of the images as they are stored. Give mean= and std= if they are normalised pixels.",
+            f"Half precision changes these images by {100 * share:.2g} % of their mean deviation, as a few values lie "
+            "far from all others: clip those first. The run is of the images as they are stored.",
             stacklevel=stacklevel,
         )
 

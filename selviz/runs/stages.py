@@ -29,6 +29,7 @@ from selviz.selectivity import unit_tables
 from selviz.store import Store, read_json, stage_is_whole, write_activations, write_images, write_stage
 from selviz.store.files import WEIGHTS, checksum
 from selviz.store.integrity import LISTED, checksums
+from selviz.system.image_pixels import as_bytes
 from selviz.system.progress import Report
 from selviz.training.checkpoints import EpochRow
 from selviz.training.schedules import alpha_at
@@ -121,8 +122,8 @@ def _capture_key(folder: Path, dataset: Dataset) -> str:
 
 
 def thumbnails(pixels: Tensor, largest: int = 96) -> Iterator[bytes]:
-    """Yield small pictures of uint8 pixels [N, C, H, W]: PNG up to `largest` pixels a side, else WebP of that size."""
-    for image in pixels.numpy():
+    """Yield small pictures of pixels [N, C, H, W]: PNG up to `largest` pixels a side, else WebP of that size."""
+    for image in map(as_bytes, pixels.numpy()):
         picture = Image.fromarray(image[0] if len(image) == 1 else np.moveaxis(image[:3], 0, -1))
         picture.thumbnail((largest, largest))
         buffer = io.BytesIO()

@@ -31,6 +31,7 @@ from selviz.store.notes import NOTES
 from selviz.store.queries import CONFIG
 from selviz.store.schema import stored_columns
 from selviz.store.stage_files import REPEATED, record, recorded_table, stage_is_whole
+from selviz.system import image_pixels
 from selviz.system.image_fingerprint import fingerprint as image_fingerprint
 from selviz.system.processes import ROOT, TRIAL_MEMORY, environment, takes_more_than
 
@@ -268,7 +269,7 @@ def pixels_problem(file: Path, labelled: tuple[list[str], list[tuple[int, int]]]
             if sorted(tensors.keys()) != ["labels", "pixels"]:
                 return "its pixels are not those of a run"
             shape, kind = tensors.get_slice("pixels").get_shape(), tensors.get_slice("pixels").get_dtype()
-            if len(shape) != 4 or shape[0] != len(rows) or shape[1] not in (1, 3) or kind != "U8":
+            if len(shape) != 4 or shape[0] != len(rows) or shape[1] not in (1, 3) or kind not in image_pixels.DTYPES:
                 return "its pixels do not fit its images"
             pixels, labels = tensors.get_tensor("pixels"), tensors.get_tensor("labels")
     except OSError as error:  # whatever the system refused, safetensors says that there is no such file
@@ -277,6 +278,8 @@ def pixels_problem(file: Path, labelled: tuple[list[str], list[tuple[int, int]]]
         if system_problem(error):
             raise unreadable(file, error) from error
         return f"its pixels are damaged ({first_line(error)})"
+    if wrong := image_pixels.problem(pixels):
+        return wrong
     if labels.tolist() != [label for _, label in sorted(rows)]:
         return "its pixels have other labels than its images"
     return None if image_fingerprint(pixels, labels, classes) == fingerprint else "its pixels are not those of its run"

@@ -81,7 +81,7 @@ def explain(
 
 
 def check_image(dataset: Dataset, image: int) -> Tensor:
-    """Return the pixels uint8 [1, C, H, W] of an evaluation image; SelvizError where there is none of that number."""
+    """Return the pixels [1, C, H, W] of an evaluation image; SelvizError where there is none of that number."""
     if not 0 <= image < len(dataset.eval_pixels):
         raise SelvizError(f"There is no image {image}; evaluation images are 0 to {len(dataset.eval_pixels) - 1}.")
     return dataset.eval_pixels[image : image + 1]

@@ -1,10 +1,16 @@
 """Own networks and images in memory: what is stored is what the network does, and what does not fit is one sentence."""
 
+import hashlib
+import io
+import json
 import warnings
+import zipfile
 
 import numpy as np
 import pytest
+import safetensors.numpy
 import torch
+from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -82,11 +88,72 @@ def test_normalized_8_bit_images_come_back_from_the_store_to_rounding(normalized
     assert max(distances) < 1e-5 and dataset.origin["rounded_by"] == 0
 
 
-def test_images_that_lie_on_no_levels_are_rounded_and_that_is_said(tmp_path, pixels):
-    images = torch.randn(60, 3, 6, 6, generator=torch.Generator().manual_seed(1))
-    with pytest.warns(UserWarning, match="rounded to the nearest .by up to 0.0"):
-        run = selviz.capture(make_model(), (images, pixels[1]), "mine", store=tmp_path)
-    assert 0 < run.summary["origin"]["rounded_by"] < 0.03
+@pytest.fixture
+def deep(pixels):
+    """60 images of 12 bits, normalized so that no 256 levels hold them, and labels."""
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randint(0, 4096, (60, 3, 6, 6), generator=generator)
+    return (images / 4095 - 0.45) / 0.22, pixels[1]
+
+
+def test_images_of_more_than_8_bits_are_kept_in_half_precision_and_silenced_as_by_hand(tmp_path, deep):
+    """Against the plain module on the images themselves, not on what the store holds."""
+    images, labels = deep
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run = selviz.capture(make_model(), deep, "mine", store=tmp_path)
+    _, dataset = load_network(run.store, "mine", sealed=True)
+    assert dataset.eval_pixels.dtype == torch.float16 and len(dataset.eval_pixels[:, 0].unique()) > 1000
+    order = in_given_order(run, images, labels)
+    assert sorted(order) == list(range(60))
+    off = float((dataset.inputs() - images[order]).abs().max())
+    assert 0 < off < 0.0012 and run.summary["origin"]["rounded_by"] == pytest.approx(off, abs=1e-5)
+    plain = make_model().eval()
+    with torch.no_grad():
+        first, logits = plain[:3](images[order]).mean((2, 3)), plain(images[order])
+    shown = len(run.store.images("mine"))
+    np.testing.assert_allclose(run.store.matrix("mine", "2"), first[:shown], atol=5e-4)
+    assert run.store.images("mine")["prediction_index"].tolist() == logits.argmax(1)[:shown].tolist()
+    plain[6].register_forward_hook(lambda module, args, output: output.index_fill(1, torch.tensor([1, 3]), 0))
+    with torch.no_grad():
+        correct = plain(images[order]).argmax(1) == labels[order]
+    found = selviz.ablate("mine", "6:1,3", draws=0, store=tmp_path)
+    assert found.accuracy_after == pytest.approx(float(correct[:shown].float().mean()))
+    pictures = run.store.thumbnails("mine", [0])[0]
+    seen = np.moveaxis(np.asarray(Image.open(io.BytesIO(pictures))), -1, 0)
+    assert np.abs(seen - dataset.eval_pixels[0].float().numpy()).max() <= 0.5
+
+
+def test_half_precision_travels_in_a_zip_and_what_it_cannot_hold_is_refused(tmp_path, deep):
+    run = selviz.capture(make_model(), deep, "mine", store=tmp_path / "here")
+    run.store.pack("mine", tmp_path / "whole.zip", pixels=True)
+    there = selviz.open(tmp_path / "there")
+    there.unpack(tmp_path / "whole.zip")
+    before = selviz.ablate(run, "6:1,3", draws=0)
+    assert selviz.ablate("mine", "6:1,3", draws=0, store=there).accuracy_after == before.accuracy_after
+    for value, sentence in (
+        (float("nan"), "outside 0 to 255"),
+        (256.0, "outside 0 to 255"),
+        (0.5, "not those"),
+    ):
+
+        def change(tensors, value=value):
+            tensors["pixels"][3, 0, 0, 0] = value
+
+        refused(tmp_path, run, change, sentence)
+
+    def widen(tensors):
+        tensors["pixels"] = tensors["pixels"].astype(np.float32)
+
+    refused(tmp_path, run, widen, "do not fit its images")
+
+
+def test_values_far_from_all_others_are_warned_of(tmp_path, deep):
+    images, labels = deep
+    images = images.clone()
+    images[0, 0, 0, 0], images[1, 0, 0, 0] = 5000.0, -5000.0
+    with pytest.warns(UserWarning, match="a few values lie far from all others: clip those first"):
+        selviz.capture(make_model(), (images, labels), "mine", store=tmp_path)
 
 
 def test_silencing_in_another_process_is_what_it_is_by_hand(tmp_path, normalized):
@@ -241,31 +308,33 @@ def test_a_zip_with_pixels_can_be_silenced_in_another_store_and_one_without_says
     assert selviz.ablate("mine", "6:1,3", draws=0, store=third).accuracy_after == before.accuracy_after
 
 
-def test_pixels_that_are_not_those_of_the_run_are_refused(tmp_path, normalized):
-    import json
-    import zipfile
-
-    import safetensors.numpy
-
-    run = selviz.capture(make_model(), normalized, "mine", store=tmp_path / "here")
-    run.store.pack("mine", tmp_path / "whole.zip", pixels=True)
-    pixels = next((tmp_path / "here" / "images").glob("*/pixels.safetensors"))
-    tensors = safetensors.numpy.load_file(pixels)
-    tensors["pixels"] = tensors["pixels"] ^ 1
-    changed = safetensors.numpy.save(tensors)
-    with zipfile.ZipFile(tmp_path / "whole.zip") as old, zipfile.ZipFile(tmp_path / "other.zip", "w") as new:
+def refused(tmp_path, run, change, sentence):
+    """Pack a run with its pixels changed, checksum and all, and hold that no store takes it."""
+    run.store.pack(run.name, tmp_path / "right.zip", pixels=True)
+    name = "images/pixels.safetensors"
+    with zipfile.ZipFile(tmp_path / "right.zip") as old, zipfile.ZipFile(tmp_path / "other.zip", "w") as new:
+        tensors = {key: value.copy() for key, value in safetensors.numpy.load(old.read(name)).items()}
+        change(tensors)
+        changed = safetensors.numpy.save(tensors)
         manifest = json.loads(old.read("selviz-run.json"))
-        import hashlib
-
-        name = "images/pixels.safetensors"
         manifest["files"][name] = {"bytes": len(changed), "sha256": hashlib.sha256(changed).hexdigest()}
         for entry in old.namelist():
             data = {name: changed, "selviz-run.json": json.dumps(manifest)}.get(entry) or old.read(entry)
             new.writestr(entry, data)
-    there = selviz.open(tmp_path / "there")
-    with pytest.raises(SelvizError, match="its pixels are not those of its run"):
-        there.unpack(tmp_path / "other.zip")
-    assert there.names() == []
+    (tmp_path / "right.zip").unlink()
+    store = selviz.open(tmp_path / "refusing")
+    with pytest.raises(SelvizError, match=sentence):
+        store.unpack(tmp_path / "other.zip")
+    assert store.names() == []
+
+
+def test_pixels_that_are_not_those_of_the_run_are_refused(tmp_path, normalized):
+    run = selviz.capture(make_model(), normalized, "mine", store=tmp_path / "here")
+
+    def change(tensors):
+        tensors["pixels"] ^= 1
+
+    refused(tmp_path, run, change, "its pixels are not those of its run")
 
 
 def test_a_run_whose_images_are_elsewhere_has_no_pixels_to_give(tiny_store, tiny_run, tmp_path):

@@ -118,6 +118,12 @@ def test_nobody_elses_draws_come_between_and_nobodys_generator_is_touched():
     np.testing.assert_array_equal(np.random.get_state()[1], before)
 
 
+def test_pixels_of_more_than_256_levels_are_corrupted_as_their_nearest_bytes():
+    pixels = photographs(16, 3)
+    deep = (pixels + np.random.default_rng(0).uniform(-0.4, 0.4, pixels.shape)).clip(0, 255).astype(np.float16)
+    np.testing.assert_array_equal(corrupt(deep, "contrast", 3), corrupt(pixels, "contrast", 3))
+
+
 @pytest.mark.parametrize(
     "name", ["gaussian_noise", "shot_noise", "impulse_noise", "brightness", "contrast", "pixelate"]
 )

@@ -8,6 +8,7 @@ import numpy as np
 import streamlit as st
 
 from selviz.errors import SelvizError
+from selviz.system.image_pixels import as_bytes
 from selviz.system.write_access import read_only
 from selviz.text import numbers, safe_text, unit_lists
 
@@ -67,7 +68,7 @@ def _sizes(run: str) -> dict[str, int]:
 
 
 def _pixels(run: str, kind: str) -> np.ndarray | None:
-    """Draw the controls of an input and return it as the network sees it, uint8 [C, H, W]; None for none yet."""
+    """Draw the controls of an input and return it as the network sees it, pixels [C, H, W]; None for none yet."""
     _, dataset = reads.network(run)
     if kind == "image":
         last = len(dataset.eval_pixels) - 1
@@ -101,15 +102,15 @@ def _pixels(run: str, kind: str) -> np.ndarray | None:
 
 def _mended(run: str, pixels: np.ndarray) -> np.ndarray:
     """Say in what the input differs from the images that the network knows, and offer to put it right."""
-    usual = own_input.usual(run)
-    faults = own_input.faults(pixels, usual)
+    usual, picture = own_input.usual(run), as_bytes(pixels)
+    faults = own_input.faults(picture, usual)
     if usual is None or not faults:
         return pixels
     st.markdown(
         f":material/healing: Unlike the images that it knows: **{', '.join(faults)}**.",
         help="It is " + "; ".join(FAULTS[fault] for fault in faults) + ".",
     )
-    return own_input.mended(pixels, faults, usual) if st.toggle("Mend it", key="mend-input") else pixels
+    return own_input.mended(picture, faults, usual) if st.toggle("Mend it", key="mend-input") else pixels
 
 
 def _board(run: str, pixels: np.ndarray | None) -> None:
@@ -126,7 +127,7 @@ def _board(run: str, pixels: np.ndarray | None) -> None:
         before, after = response.probabilities.tolist(), shown.tolist()
         options = {
             "lit": np.clip(response.activations / largest, 0, 1).astype(np.float32),
-            "input": thumbnails.uri(thumbnails.plain(pixels)),
+            "input": thumbnails.uri(thumbnails.plain(as_bytes(pixels))),
             "input_label": "as it sees it",
             "headline": safe_text.short(names[best], 18),
             "headline_note": f"{numbers.percent(shown[best])} (softmax)"
