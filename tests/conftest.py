@@ -7,11 +7,12 @@ import sys
 import pytest
 
 from selviz.config import RunConfig
-from selviz.testing.dashboard import switch_page
+from selviz.testing.dashboard import look_for_components_once, switch_page
 from tests.helpers.pages import MAIN
 
 os.environ["SELVIZ_NO_DEMO"] = "1"  # a test that wants the demo asks for it
 PROGRAM = sys.modules["__main__"]
+look_for_components_once()
 
 
 @pytest.fixture(autouse=True)

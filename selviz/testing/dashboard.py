@@ -1,5 +1,6 @@
 """The dashboard in a process of its own: `with serving(folder) as address`, over the store in that folder."""
 
+import functools
 import os
 import re
 import shutil
@@ -102,6 +103,15 @@ def page_paths() -> list[str]:
     from app.main import DEFAULT
 
     return ["" if name == DEFAULT else name for name in page_names()]
+
+
+def look_for_components_once() -> None:
+    """Let all pages that AppTest draws in this process share one search of the installed packages for components of
+    Streamlit, which it makes for each of them anew: half of the time that a page takes.
+    """
+    from streamlit.components.v2 import manifest_scanner
+
+    manifest_scanner.scan_component_manifests = functools.cache(manifest_scanner.scan_component_manifests)
 
 
 def switch_page(page, address: str):

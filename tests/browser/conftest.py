@@ -1,4 +1,4 @@
-"""A browser and a dashboard for each file of browser tests, and tabs that close themselves."""
+"""A browser for each file of browser tests, one dashboard for all of them, and tabs that close themselves."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def browser():
         yield driver.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *camera])
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def address(tiny_store):
     with serving(tiny_store.path) as where:
         yield where

@@ -1,4 +1,4 @@
-"""The dashboard in a real browser: clicks, keys, back and forward, empty and damaged stores, hostile names, demo."""
+"""The dashboard in a real browser: clicks, keys, back and forward, hostile names, demo."""
 
 import os
 import shutil
@@ -14,8 +14,6 @@ from selviz.testing.dashboard import serving
 from tests.helpers.browser import TITLES, address_holds
 
 pytestmark = pytest.mark.browser
-OF_RUNS = [page for page in TITLES if page != "train"]  # what cannot be shown without a run
-OF_OTHER_FILES = ("hidden", "early", "claims")  # need nothing of what was captured
 
 
 def test_a_click_on_a_row_opens_the_unit_and_back_and_forward_work(visit, address, tiny_store, tiny_run):
@@ -81,28 +79,6 @@ def test_two_visitors_silence_different_units_and_each_sees_its_own_answer(visit
         cell = visitor.settle().tab.get_by_test_id("stMetric").filter(has_text="Accuracy after")
         assert expected in cell.inner_text()
         assert f"relu4:{unit}" in visitor.is_well().text()
-
-
-def test_an_empty_store_shows_the_command_on_every_page(visit, tmp_path):
-    with serving(tmp_path) as address:
-        visitor = visit()
-        for page in OF_RUNS:
-            visitor.open(f"{address}/{page}").is_well()
-            visitor.sees("There is no run in this store yet").sees("selviz demo")
-        visitor.open(f"{address}/train").sees("No sweep was started in this store yet.").is_well()
-
-
-def test_a_damaged_run_is_told_in_words_and_not_as_an_exception(visit, own_store, tiny_run):
-    broken = own_store.run_path("digits-cnn-broken")
-    shutil.copytree(own_store.run_path(tiny_run), broken)
-    (broken / "capture.duckdb").write_bytes(b"")
-    with serving(own_store.path) as address:
-        visitor = visit()
-        for page in OF_RUNS:
-            visitor.open(f"{address}/{page}?run=digits-cnn-broken").is_well()
-            if page not in OF_OTHER_FILES:
-                visitor.sees("selviz capture digits-cnn-broken")
-        visitor.open(f"{address}/unit?run={tiny_run}").sees(TITLES["unit"]).is_well()
 
 
 def test_names_from_data_and_links_are_shown_as_text(visit, own_store, tiny_run):

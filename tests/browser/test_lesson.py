@@ -44,7 +44,7 @@ def guess_by_keyboard(visitor, number: int) -> None:
     visitor.sees("Measured").settle()
 
 
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("width", [pytest.param(1280, marks=pytest.mark.slow), 390])
 def test_the_lesson_is_walked_by_keyboard_alone_from_its_first_step_to_its_last(visit, address, width):
     visitor = visit(width=width).open(f"{address}/lesson")
     for number, step in enumerate(steps.STEPS, 1):

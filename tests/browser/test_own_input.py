@@ -11,6 +11,7 @@ pytestmark = pytest.mark.browser
 # What the board shows of an input: the answer in words, the share of units that are lit, and which are silent.
 LIT = """() => {
   const board = [...window.selvizBoards.boards.values()].map(host => host.board).find(one => one);
+  if (!board) return {lit: 0}; // between two drawings
   const lit = board.lit ? [...board.lit].filter(value => value > 0).length / board.count : 0;
   return {answer: board.view.headline ?? "", lit, after: board.view.after ?? null, silent: board.text(board.silent)};
 }"""

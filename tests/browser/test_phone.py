@@ -1,10 +1,6 @@
-"""On a phone: results come before what changes them, images three in a row by rank, nothing says left or right."""
-
-import re
+"""On a phone: results come before what changes them, images three in a row by rank."""
 
 import pytest
-
-from tests.helpers.browser import TITLES
 
 pytestmark = pytest.mark.browser
 # What answers each page's question at a glance.
@@ -49,10 +45,3 @@ def test_the_lesson_says_which_step_of_how_many_and_its_question_is_near(visit, 
     visitor = visit(width=390).open(f"{address}/lesson?step=2")
     visitor.sees("2 of 8")
     assert visitor.tab.get_by_role("button", name="Commit").bounding_box()["y"] < 900
-
-
-@pytest.mark.parametrize("page", TITLES)
-def test_no_page_says_that_something_stands_to_the_left_or_right(visit, address, page):
-    visitor = visit(width=390).open(f"{address}/{page}")
-    words = visitor.text()
-    assert not re.search(r"\b(on the (left|right)|to the (left|right))\b", words)

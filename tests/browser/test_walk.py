@@ -20,6 +20,7 @@ FOCUS = """(() => {
 })()"""
 
 
+@pytest.mark.slow  # test_lesson.py walks it by keyboard
 def test_the_lesson_is_walked_from_its_first_step_to_its_last_with_a_guess_in_each(visit, address):
     visitor = visit().open(f"{address}/lesson")
     main = visitor.tab.get_by_test_id("stMain")

@@ -25,7 +25,7 @@ def tried(folder, *options):
 @pytest.mark.parametrize(
     ("options", "scenarios"),
     [
-        (("--every", "29", "--only", "a query,doctor of claims and groups,a zip in that is there already"), 3),
+        (("--every", "47", "--only", "a query,doctor of claims and groups,a zip in that is there already"), 3),
         pytest.param(("--every", "29"), 22, marks=pytest.mark.slow),
         pytest.param((), 22, marks=pytest.mark.slow),
     ],

@@ -16,9 +16,12 @@ from selviz.runs.load import open_engine
 from selviz.runs.train import train_run
 from selviz.store import Store
 from selviz.studies.ablation import run_ablation
+from selviz.testing.dashboard import page_names
 from selviz.testing.toy import toy_known
 from tests.helpers.pages import MAIN, address_of, metrics, text
 
+OF_RUNS = [view for view in page_names() if view != "train"]  # what cannot be shown without a run
+OF_OTHER_FILES = ("hidden", "early", "claims")  # need nothing of what was captured
 VIEWS = ("lesson", "alpha", "network", "unit", "silence", "compare", "hidden", "data")
 
 
@@ -230,6 +233,27 @@ def test_an_untrained_control_is_called_so_and_is_not_the_first_choice(visit, ow
     assert page.session_state["run"] == tiny_run
     assert any("untrained" in option for option in page.sidebar.selectbox[0].options)
     assert "untrained control" in text(visit(own_store, "network", run=untrained))
+
+
+def test_an_empty_store_shows_the_command_on_every_page(visit, store):
+    store.path.mkdir()
+    for view in OF_RUNS:
+        page = visit(store, view)
+        assert not page.exception
+        assert "There is no run in this store yet" in text(page) and "selviz demo" in text(page), view
+    assert "No sweep was started in this store yet." in text(visit(store, "train"))
+
+
+def test_a_run_whose_units_are_gone_is_told_in_words_on_every_page(visit, own_store, tiny_run):
+    broken = own_store.run_path("digits-cnn-broken")
+    shutil.copytree(own_store.run_path(tiny_run), broken)
+    (broken / "capture.duckdb").write_bytes(b"")
+    for view in OF_RUNS:
+        page = visit(own_store, view, run="digits-cnn-broken")
+        assert not page.exception, view
+        if view not in OF_OTHER_FILES:
+            assert "selviz capture digits-cnn-broken" in text(page), view
+    assert "This could not be shown" not in text(visit(own_store, "unit", run=tiny_run))
 
 
 def test_a_damaged_file_is_named_with_its_remedy_and_the_other_runs_still_show(visit, own_store, tiny_run):

@@ -24,7 +24,7 @@ from typing import Any
 
 from streamlit import config
 
-from selviz.testing.dashboard import ROOT, page_names, switch_page
+from selviz.testing.dashboard import ROOT, look_for_components_once, page_names, switch_page
 from selviz.testing.faults.injection import failing
 
 ERRORS = {
@@ -62,6 +62,7 @@ def main() -> None:
     os.environ |= {"SELVIZ_DATA": str(arguments.store.resolve()), "SELVIZ_NO_DEMO": "1"}
     logging.disable(logging.CRITICAL)
     config.set_option("logger.enableRich", False)
+    look_for_components_once()
     started, findings = time.monotonic(), Findings()
     for page in arguments.pages.split(","):
         for call in arguments.calls.split(","):
