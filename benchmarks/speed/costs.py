@@ -1,13 +1,18 @@
 """What a network costs in time, memory and disk: `python benchmarks/speed/costs.py` prints a table in Markdown.
 
 Each row is one `selviz` command in a process of its own, from its start to its end, imports included. The photographs
-are generated JPEG files of 256 pixels a side, as many as a row says; networks of torchvision have random weights, which
-costs as much as trained ones. `--only ROW` measures one of them.
+are generated JPEG files of 256 pixels a side (of 32 where a row says so), as many as it says; networks of torchvision
+have random weights, whose passes take as long as those of trained ones. "Processor" adds up what all cores worked,
+which other work on the machine changes least. The last column is the median time to read one unit's activations on all
+images, of units drawn from all layers. `--only ROW` measures one row, in DIR with `--keep DIR`, which stays.
 """
 
 import argparse
 import json
 import os
+import random
+import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -36,26 +41,26 @@ def photographs(number: int, side: int = 256) -> Callable[[Path], None]:
     """Return what writes so many generated photographs in ten classes, two of each for training."""
 
     def prepare(folder: Path) -> None:
-        random = np.random.default_rng(0)
+        dice = np.random.default_rng(0)
         for part, each in (("train", 2), ("test", number // 10)):
             for label in range(10):
                 place = folder / "images" / part / f"class{label}"
                 place.mkdir(parents=True)
                 for image in range(each):
-                    small = random.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+                    small = dice.integers(0, 256, (16, 16, 3), dtype=np.uint8)
                     Image.fromarray(small).resize((side, side), Image.Resampling.BICUBIC).save(place / f"{image}.jpg")
 
     return prepare
 
 
-def with_weights(model: str, number: int) -> Callable[[Path], None]:
-    """Return what writes photographs, and random weights of a network of torchvision."""
+def with_weights(model: str, number: int, side: int) -> Callable[[Path], None]:
+    """Return what writes photographs of a side, and random weights of a network of torchvision."""
 
     def prepare(folder: Path) -> None:
         import torch
         import torchvision
 
-        photographs(number)(folder)
+        photographs(number, side)(folder)
         torch.manual_seed(0)
         network = getattr(torchvision.models, model)(num_classes=10)
         torch.save(network.state_dict(), folder / "weights.pt")
@@ -63,13 +68,12 @@ def with_weights(model: str, number: int) -> Callable[[Path], None]:
     return prepare
 
 
-def imported(model: str, number: int) -> Row:
-    """Return the row of importing a network of torchvision with so many photographs of 224 pixels."""
+def imported(model: str, number: int, side: int = 224) -> Row:
+    """Return the row of importing a network of torchvision with so many photographs of 224 pixels, or of `side`."""
     arguments = ("import", "--name", "run", "--model", f"torchvision:{model}", "--checkpoint", "weights.pt",
-                 "--dataset", "folder:images", "--image-size", "224")  # fmt: skip
-    return Row(
-        f"`{model}`, {number:,} photographs of 224 pixels: import and capture", arguments, with_weights(model, number)
-    )
+                 "--dataset", "folder:images", "--image-size", str(side))  # fmt: skip
+    prepare = with_weights(model, number, 256 if side == 224 else side)
+    return Row(f"`{model}`, {number:,} photographs of {side} pixels: import and capture", arguments, prepare)
 
 
 TRAIN = ("train", "--model", "cnn", "--dataset")
@@ -81,16 +85,20 @@ ROWS = {
     "resnet18": imported("resnet18", 1000),
     "resnet50": imported("resnet50", 100),
     "resnet50-500": imported("resnet50", 500),
+    "resnet50-50000": imported("resnet50", 50_000, 32),
 }
 
 
-def measure(row: Row) -> dict[str, float]:
-    """Return seconds, gigabytes of memory, megabytes of the store, units and evaluation images of a row."""
+def measure(row: Row, keep: Path | None = None) -> dict[str, float]:
+    """Return seconds, gigabytes of memory, megabytes of the store, units, images and the milliseconds of a unit.
+
+    The store lies in `keep`, or in a folder that is deleted.
+    """
     with tempfile.TemporaryDirectory(prefix="selviz-costs-") as name:
-        folder = Path(name)
+        folder = Path(name) if keep is None else keep
         row.prepare(folder)
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "SELVIZ_CACHE": str(folder / "cache")}
-        started = time.perf_counter()
+        started, worked = time.perf_counter(), _worked()
         command = [sys.executable, "-m", "selviz", *row.arguments, "--json"]
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         peak = [0]
@@ -102,8 +110,35 @@ def measure(row: Row) -> dict[str, float]:
             raise SystemExit(complaint.decode())
         summary = json.loads(answer)
         size = sum(path.stat().st_size for path in (folder / "data").rglob("*") if path.is_file())
-        images = summary["images"] + summary.get("sealed_images", 0)
-        return {"seconds": seconds, "gb": peak[0] / 1e9, "mb": size / 1e6, "units": summary["units"], "images": images}
+        return {
+            "seconds": seconds,
+            "processor": _worked() - worked,
+            "gb": peak[0] / 1e9,
+            "mb": size / 1e6,
+            "units": summary["units"],
+            "images": summary["images"] + summary.get("sealed_images", 0),
+            "unit_ms": _unit_ms(folder / "data", summary["run"]),
+        }
+
+
+def _worked() -> float:
+    """Return the processor seconds of the commands that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _unit_ms(data: Path, run: str, units: int = 15) -> float:
+    """Return the median milliseconds to read one unit's activations."""
+    from selviz.store import Store
+
+    store, times = Store(data), []
+    table = store.units(run)
+    for number in random.Random(0).choices(range(len(table)), k=units):
+        layer, unit = table.iloc[number][["layer", "unit"]]
+        started = time.perf_counter()
+        assert len(store.activations(run, layer, int(unit)))
+        times.append(1000 * (time.perf_counter() - started))
+    return statistics.median(times)
 
 
 def _watch(pid: int, peak: list[int]) -> None:
@@ -120,14 +155,16 @@ def main() -> None:
     """Print the table."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--only", choices=ROWS, help="one row")
-    only = options.parse_args().only
-    print("| what | images | units | time | memory | disk |\n|---|---|---|---|---|---|")
+    options.add_argument("--keep", type=Path, metavar="DIR", help="an empty folder that keeps the row's store")
+    given = options.parse_args()
+    print("| what | images | units | time | processor | memory | disk | one unit |\n|---|---|---|---|---|---|---|---|")
     for name, row in ROWS.items():
-        if only in (None, name):
-            found = measure(row)
+        if given.only in (None, name):
+            found = measure(row, given.keep)
             print(
                 f"| {row.title} | {found['images']:,} | {found['units']:,} | {found['seconds']:.0f} s | "
-                f"{found['gb']:.1f} GB | {found['mb']:.0f} MB |",
+                f"{found['processor']:.0f} s | "
+                f"{found['gb']:.1f} GB | {found['mb']:,.0f} MB | {found['unit_ms']:.0f} ms |",
                 flush=True,
             )
 
