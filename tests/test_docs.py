@@ -90,6 +90,21 @@ def test_every_page_with_python_is_run_or_says_why_not():
     assert pages <= {*RUN_ONE_BY_ONE, *RUN_AS_ONE, *RUN_ELSEWHERE, *NOT_RUN}
 
 
+def test_every_page_without_an_example_that_is_tried_names_why():
+    """In a comment at its end; pages that a script writes name the script."""
+    for page in PAGES:
+        text = page.read_text()
+        commands = [line for block in blocks(text, "console") for line in block.splitlines()]
+        tried = (
+            "\n::: " in text
+            or blocks(text, "python")
+            or shell(text)
+            or [line for line in commands if line.startswith("$ selviz ")]
+        )
+        written = re.search(r"`?python (-m selviz\.cli\.reference|reproduction/\w+\.py)", text)
+        assert tried or written or re.search(r"^<!-- No example is run here: .{5,}\. -->$", text, re.M), page
+
+
 def test_the_readmes_two_commands_are_those_that_are_checked():
     setup, test = shell(README)
     assert setup.endswith("streamlit run app/main.py")

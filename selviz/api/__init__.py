@@ -152,7 +152,7 @@ def ablate(
     factor: float | None = None,
     keep: bool = False,
     fold: int | None = None,
-    draws: int = 20,
+    draws: int = 100,
     matched: int | None = None,
     seed: int = 0,
     store: Where = DATA,
@@ -193,7 +193,8 @@ def curves(
     metric: str = "si",
     layers: Sequence[str] | None = None,
     *,
-    draws: int | None = None,
+    steps: int = 10,
+    draws: int = 10,
     seed: int = 0,
     store: Where = DATA,
     report: Report = silent,
@@ -203,15 +204,13 @@ def curves(
         result = selviz.curves(run, "si", layers=["relu4"], draws=10)
         result.areas, result.figure("relu4")
 
-    `metric` is a column of `run.units()` or one of `selviz metrics`; `layers` are all by default.
+    `metric` is a column of `run.units()` or one of `selviz metrics`; `layers` are all by default; a curve has `steps`
+    points, and there are `draws` random orders.
     """
-    from selviz.ablation import DRAWS
     from selviz.studies.ablation import run_curves
 
     chosen = _run(run, store)
-    areas = run_curves(
-        chosen.store, chosen.name, metric, layers, draws=DRAWS if draws is None else draws, seed=seed, report=report
-    )
+    areas = run_curves(chosen.store, chosen.name, metric, layers, steps, draws, seed, report=report)
     table = chosen.store.curves(chosen.name)
     measured = table[(table["metric"] == metric) & table["layer"].isin(areas["layer"])]
     return Curves(chosen, metric, areas, measured.reset_index(drop=True))
@@ -337,7 +336,7 @@ def publish(
         run_atlas(chosen.store, chosen.name, report=report)
     pictures = pictures_of(chosen.store, chosen.name) if attribution and runnable else None
     written = write_site(chosen.store, chosen.name, to, pictures)
-    return Published(written.folder, written.units, written.files, written.bytes)
+    return Published(written.folder, written.units, written.files, written.bytes, chosen)
 
 
 def _listed(value: Any) -> list[Any]:

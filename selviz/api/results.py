@@ -252,7 +252,15 @@ class Claim(Result):
         return pd.DataFrame({"part": names, "text": [str(self.record[name]) for name in names]})
 
     def figure(self, *, dark: bool = False) -> "go.Figure":
-        raise SelvizError("A claim has a figure once it is tested: selviz.test(claim).figure()")
+        """Return how likely its test is to support it, by how large the effect really is."""
+        from selviz.hypotheses.power import CURVE_DRAWS
+        from selviz.hypotheses.templates import TEMPLATES
+
+        power = self.record["power"]
+        table = pd.DataFrame(power["curve"], columns=["effect", "power"]).assign(draws=CURVE_DRAWS)
+        expected = pd.DataFrame([{name: power[name] for name in ("effect", "power", "draws")}])
+        table = pd.concat([table, expected]).sort_values("effect", ignore_index=True)
+        return _figures().hypotheses.power_curve(table, power["smallest"], TEMPLATES[self.template].about.unit, dark)
 
     def sentence(self) -> str:
         return f"{self.key}, {'confirmatory' if self.confirmatory else 'exploratory'}: {self.statement}"
@@ -316,16 +324,30 @@ class Sweep(Result):
         return f"{numbers.counted(len(self.runs), 'finished run')} of {len(self.table)}"
 
 
-@dataclass(frozen=True)
-class Published:
+@dataclass(frozen=True, repr=False)
+class Published(Result):
     """A run's static site: open `index` in a browser, or put `folder` on any web host."""
 
     folder: Path
     units: int
     files: int
     bytes: int
+    run: Run
 
     @property
     def index(self) -> Path:
         """Return the site's first page."""
         return self.folder / "index.html"
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return one row per file of the site: its path below `folder`, and its bytes."""
+        files = sorted(path for path in self.folder.rglob("*") if path.is_file())
+        rows = [(path.relative_to(self.folder).as_posix(), path.stat().st_size) for path in files]
+        return pd.DataFrame(rows, columns=["file", "bytes"])
+
+    def figure(self, *, dark: bool = False) -> "go.Figure":
+        return self.run.figure(dark=dark)
+
+    def sentence(self) -> str:
+        size = f"{self.files:,} files, {self.bytes / 1e6:.1f} MB"
+        return f"{self.run.name} with a page for each of {self.units:,} units ({size}): {self.index}"

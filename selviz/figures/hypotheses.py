@@ -1,4 +1,4 @@
-"""Charts of a tested claim: the null distribution with the observed value in it, the effects with their intervals."""
+"""Charts of a claim: its power before it is tested; the null with the observed value, and the effects, afterwards."""
 
 from typing import cast
 
@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from selviz import statistics
 from selviz.figures import basics, colors
 from selviz.text import numbers, safe_text
 
@@ -82,4 +83,33 @@ def effects(parts: pd.DataFrame, unit: str, dark: bool) -> go.Figure:
         xaxis={"title": {"text": f"effect, {unit}" if unit else "effect"}},
         yaxis={"range": [-0.6, len(names) - 0.4], "tickvals": rows, "ticktext": names},
         shapes=marks,
+    )
+
+
+def power_curve(table: pd.DataFrame, smallest: float, unit: str, dark: bool) -> go.Figure:
+    """Return the share of simulated tests that support a claim by its true effect, with Wilson intervals over draws.
+
+    A dashed mark at the smallest effect that matters. Columns effect, power 0..1, draws.
+    """
+    scale = 100 if unit == "points" else 1
+    x, y = scale * table["effect"], table["power"]
+    low, high = statistics.wilson(np.rint(y * table["draws"]).to_numpy(), table["draws"].to_numpy())
+    line = {
+        "type": "scatter",
+        "x": x,
+        "y": y,
+        "mode": "lines+markers",
+        "marker": {"size": 11, "color": colors.INK[dark]},
+        "line": {"color": colors.INK[dark], "width": 1},
+        "error_y": basics.whiskers(y, pd.Series(low), pd.Series(high), dark),
+        "hovertemplate": "%{x:.3g}: supported in %{y:.0%}<extra></extra>",
+    }
+    at = scale * smallest
+    mark = {"type": "line", "x0": at, "x1": at, "yref": "y domain", "y0": 0, "y1": 1}
+    return basics.drawn(
+        [line],
+        height=260,
+        xaxis={"title": {"text": f"true effect, {unit}" if unit else "true effect"}},
+        yaxis={"title": {"text": "power"}, "range": [-0.03, 1.03], "tickformat": ".0%"},
+        shapes=[{**mark, "line": {"color": OBSERVED[dark], "width": 2, "dash": "dash"}}],
     )

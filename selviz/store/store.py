@@ -20,6 +20,8 @@ from selviz.store.queries import Fix, check, opened, read, read_column
 from selviz.store.schema import TABLES, stages_read, unit_measures, view_query
 from selviz.store.unit_search import ALL, Wanted
 
+IN_NOTEBOOKS = "run dataset model alpha seed state test_accuracy mean_si".split()
+
 
 class Store:
     """The runs below one folder. Every method reads what is there now; none needs torch. Tables are pandas DataFrames.
@@ -33,6 +35,9 @@ class Store:
 
     def __repr__(self) -> str:
         return f"Store({str(self.path)!r})"
+
+    def _repr_html_(self) -> str:
+        return str(self.runs()[IN_NOTEBOOKS].to_html(index=False, border=0))
 
     def run_path(self, run: str) -> Path:
         """Return the folder of `run`, there or not. A name that would leave the store raises SelvizError."""

@@ -19,7 +19,7 @@ NAMES = {
     "atlas": "run store report",
     "attribute": "run image layer unit label method baseline faithful store settings",
     "capture": "model data name classes layers store outputs mean std max_images report",
-    "curves": "run metric layers draws seed store report",
+    "curves": "run metric layers steps draws seed store report",
     "launch": "store port height embed",
     "open": "data",
     "publish": "run to atlas attribution store report",
@@ -34,6 +34,25 @@ def test_the_public_names_and_their_arguments_stay():
     """A name or an argument that is to go warns for one version first (CONTRIBUTING.md); one may be added here."""
     assert selviz.__all__ == sorted([*NAMES, "SelvizError"], key=lambda name: (name != "SelvizError", name))
     assert {name: " ".join(inspect.signature(getattr(selviz, name)).parameters) for name in NAMES} == NAMES
+
+
+def test_public_functions_have_the_words_and_defaults_of_their_commands():
+    """Of the arguments that a command of the same name has and does not demand; `capture` is another thing there."""
+    from selviz.cli import parser
+
+    (commands,) = [action.choices for action in parser()._actions if isinstance(action.choices, dict)]
+    compared = 0
+    for name in sorted({*NAMES} & {*commands} - {"capture"}):
+        defaults = {action.dest: action.default for action in commands[name]._actions if not action.required}
+        for argument in inspect.signature(getattr(selviz, name)).parameters.values():
+            if argument.name in defaults and argument.default is not argument.empty:
+                compared += 1
+                assert argument.default == defaults[argument.name], f"{name}: {argument.name}"
+    assert compared > 15
+
+
+def test_a_store_shows_its_runs_in_a_notebook(tiny_store, tiny_run, tmp_path):
+    assert tiny_run in tiny_store._repr_html_() and "<table" in selviz.open(tmp_path)._repr_html_()
 
 
 @pytest.fixture
@@ -118,6 +137,9 @@ def test_the_example_of_every_public_function_runs(tmp_path, monkeypatch):
         scope = {**values, "run": run}
         exec(compile(example, f"the example of selviz.{name}", "exec"), scope)
         run = run or scope["run"]
+        for value in scope.values():
+            if isinstance(value, Result):
+                holds(value)
 
 
 def test_the_dashboard_starts_on_a_free_port_shows_itself_in_a_cell_and_stops(tiny_store):
