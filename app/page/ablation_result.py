@@ -131,13 +131,13 @@ def against_controls(
         tables.chart(
             "Compared with other units",
             figures.ablation.against_controls(ends, drawn, theme.dark()),
-            "Filled: without the chosen units. Outlined: the whole network. Gray dots: without random sets of the same "
-            "size and layers; squares: without matched sets. Whiskers: 95 % Wilson intervals. A lower accuracy than "
-            "that of most dots: these units matter more than most."
+            "Filled: without the chosen units. Outlined: the whole network. Gray dots: without a random set of the "
+            "same size and layers; squares: without a matched set. Whiskers: 95 % Wilson intervals. Where most dots "
+            "lie at a higher accuracy, these units matter more than most."
             if not request.keep
-            else "Filled: with the chosen units alone in their layers. Outlined: the whole network. Gray dots: with "
-            "random sets of the same size alone; squares: with matched sets alone. Whiskers: 95 % Wilson intervals. "
-            "A higher accuracy than that of most dots: these units carry more than most.",
+            else "Filled: with the chosen units alone in their layers. Outlined: the whole network. Gray dots: with a "
+            "random set of the same size alone; squares: with a matched set alone. Whiskers: 95 % Wilson intervals. "
+            "Where most dots lie at a lower accuracy, these units carry more than most.",
             table,
             "control",
         )

@@ -326,15 +326,16 @@ def begin_button(label: str, study: jobs.Study, key: str, primary: bool = False)
     why = "One at a time: what you asked for before is still being computed." if busy else None
     if wait := quotas.STUDIES.wait(scheduler.visitor()):
         busy, why = True, quotas.STUDIES.message(wait)
-    st.button(
+    pressed = st.button(
         label,
         icon=":material/play_arrow:",
         key=key,
         type="primary" if primary else "secondary",
-        on_click=begin,
-        args=(study,),
         **writing_control(busy, why),
     )
+    if pressed:  # no callback: that would begin what was on screen before a field that was changed just now
+        begin(study)
+        address.rerun()
 
 
 def begin(study: jobs.Study) -> None:

@@ -122,11 +122,18 @@ def test_a_drag_marks_units_and_silences_them_together(visit, address, tiny_stor
     visitor.settle().is_well()
 
 
-def test_a_class_on_the_right_silences_its_units_on_the_page_of_ablation(visit, address, tiny_store, tiny_run):
+def test_a_double_click_on_a_board_that_an_image_lights_opens_the_unit(visit, address):
+    visitor = open_board(visit(), f"{address}/network?input=image&image=0")
+    click(visitor, "relu3", 5, times=2)
+    address_holds(visitor, "/unit?", "layer=relu3", "unit=5")
+    visitor.sees("Unit 5 of layer").settle().is_well()
+
+
+def test_a_class_of_the_board_silences_its_units_on_the_page_of_ablation(visit, address, tiny_store, tiny_run):
     visitor = open_board(visit(), f"{address}/silence")
     visitor.tab.locator(".board-row").nth(3).click()
     address_holds(visitor, "rule=class", "prefers=3")
-    visitor.sees("Most of it is class").settle().is_well()
+    visitor.sees("loses most").settle().is_well()
 
 
 @pytest.mark.parametrize("chosen", ["rule=class&prefers=3", "keep=on&silence=relu4:3,9", "fold=1&mode=mean"])

@@ -10,7 +10,7 @@ from selviz.config import RunConfig
 from selviz.errors import SelvizError
 from selviz.runs import background_jobs
 from selviz.runs.train import train_run
-from selviz.store import Store
+from selviz.store import Store, read_json
 from selviz.studies.early_training import default_epochs, kept_epochs, run_early
 from tests.helpers.pages import address_of, text
 
@@ -103,8 +103,8 @@ def test_a_sweep_started_on_the_page_trains_in_a_process_of_its_own_and_is_liste
     page = visit(own_store, "train")
     page.selectbox(key="train-dataset").set_value("digits").run()
     page.text_input(key="train-alpha").set_value("2").run()
-    page.text_input(key="train-epochs").set_value("1").run()
-    page.button(key="train-start").click().run()
+    page.text_input(key="train-epochs").set_value("1")
+    page.button(key="train-start").click().run()  # in one request with the field: a press right after typing
     assert not page.exception
     (name,) = background_jobs.names(own_store.path)
     place = background_jobs.place(own_store.path, name)
@@ -114,5 +114,6 @@ def test_a_sweep_started_on_the_page_trains_in_a_process_of_its_own_and_is_liste
         time.sleep(0.2)
     page.run()
     assert background_jobs.state(place, True) == ("finished", None), background_jobs.log(place)
+    assert [run["epochs"] for run in read_json(place.with_suffix(".json"))["runs"]] == [1]
     assert "1 of 1 network finished" in page.get("progress")[0].text
     assert own_store.runs()["state"].tolist() == ["finished"] * 2

@@ -175,9 +175,11 @@ def _worst_class(result: Result) -> str:
     worst = min(rows, key=lambda row: row["change"], default=None)
     if worst is None or worst["change"] >= 0:
         return "No class loses."
+    as_bad = sum(row["change"] <= worst["change"] / 2 for row in rows) - 1
+    others = f"{numbers.counted(as_bad, 'other class')} at least" if as_bad else "no other class"
     return (
-        f"Most of it is class **{safe_text.plain(worst['class'])}**: {numbers.percent(worst['before'])} → "
-        f"{numbers.percent(worst['after'])}."
+        f"Class **{safe_text.plain(worst['class'])}** loses most: {numbers.percent(worst['before'])} → "
+        f"{numbers.percent(worst['after'])}; {others} half as much."
     )
 
 

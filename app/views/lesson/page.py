@@ -18,7 +18,7 @@ DOCS = Path(__file__).resolve().parents[3] / "docs"
 PROJECTOR = """<style>
 [data-testid=stSidebar], [data-testid=stExpandSidebarButton], [data-testid=stHeader] {display: none !important}
 html {font-size: clamp(18px, 1.5vw, 28px)}
-.stMainBlockContainer {padding-top: 1rem}
+html body .stMainBlockContainer {padding-top: 1rem}
 </style>"""
 ICONS = {
     guesses.RIGHT: ":material/check_circle:",
@@ -135,7 +135,7 @@ def vote(lesson: Lesson, number: int) -> None:
     votes.histogram(lesson, number)
     guess = votes.of_the_class(votes.counts(lesson.run, number))
     with st.container(horizontal=True):
-        st.button(
+        ended = st.button(
             "End the vote and show",
             icon=":material/visibility:",
             key="lesson-reveal",
@@ -145,6 +145,8 @@ def vote(lesson: Lesson, number: int) -> None:
             help="The guess of the class is the middle of its numbers, else the most frequent answer.",
         )
         st.button("Vote again", key="lesson-again", type="tertiary", on_click=votes.clear, args=(lesson.run, number))
+    if ended:
+        address.rerun()  # the press draws the votes alone, and the answer stands outside of them
 
 
 def results_table(lesson: Lesson) -> None:

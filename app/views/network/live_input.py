@@ -59,6 +59,8 @@ def _lit(run: str, kind: str) -> None:
         pixels = _mended(run, pixels) if pixels is not None else None
     with network, frame.show_errors():
         _board(run, pixels)
+    if "units-open" in st.session_state:
+        address.rerun()  # a click draws this part alone, and a page is left where it is drawn as a whole
 
 
 def _sizes(run: str) -> dict[str, int]:

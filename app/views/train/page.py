@@ -37,11 +37,13 @@ def show() -> None:
             busy = panels.another(new)
             wait = quotas.STUDIES.wait(scheduler.visitor())
             count = f"{len(configs)} network" + ("" if len(configs) == 1 else "s")
-            st.button(
-                f"Train {count}", type="primary", icon=":material/play_arrow:", key="train-start",
-                on_click=panels.start, args=(configs, words), width="stretch",
+            pressed = st.button(
+                f"Train {count}", type="primary", icon=":material/play_arrow:", key="train-start", width="stretch",
                 **job_panels.writing_control(bool(busy or wait)),
             )  # fmt: skip
+            if pressed:  # no callback: that would train what was on screen before a field that was changed just now
+                panels.start(configs, words)
+                address.rerun()
             if wait:
                 st.caption(quotas.STUDIES.message(wait))
             if busy:
