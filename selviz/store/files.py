@@ -10,6 +10,7 @@ import json
 import os
 import re
 import secrets
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,9 @@ NETWORK = "network.json"  # an imported run's network, as `selviz.networks.graph
 
 # Names come from command lines and URLs and become folders, so nothing in them may leave the folder.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,199}")
+_NOT_ON_WINDOWS = re.compile(
+    r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?|.*\.", re.IGNORECASE
+)  # devices; a dot at the end
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}")
 
 
@@ -45,6 +49,8 @@ def check_name(kind: str, name: object) -> str:
             f"{str(name)[:80]!r} cannot be the name of a {kind}: up to 200 letters, digits and . _ + = - are allowed, "
             f"a letter or digit first."
         )
+    if sys.platform == "win32" and _NOT_ON_WINDOWS.fullmatch(name):
+        raise SelvizError(f"Windows has no folder called {name!r}; choose another name for the {kind}.")
     return name
 
 

@@ -29,6 +29,7 @@ from selviz.store import (
     write_json,
     write_stage,
 )
+from selviz.store.files import check_name
 from selviz.system.locks import Claim
 from tests.helpers.stored import (
     CLASSES,
@@ -414,3 +415,12 @@ def test_four_million_activations_take_at_most_4_2_bytes_each(tmp_path):
     values = ((layer, random.gamma(1, size=(10_000, 100)).astype(np.float32)) for layer in range(4))
     file = write_activations(tmp_path, layers.assign(signed=False, squeeze=False), images, values, {})
     assert file.stat().st_size / 4_000_000 <= 4.2
+
+
+@pytest.mark.parametrize("name", ["con", "NUL", "com1.a0", "lpt9", "run."])
+def test_what_windows_has_no_folder_for_is_refused_there_alone(monkeypatch, name):
+    assert check_name("run", name) == name
+    monkeypatch.setattr(sys, "platform", "win32")
+    with pytest.raises(SelvizError, match="Windows has no folder called"):
+        check_name("run", name)
+    assert check_name("run", "console-a0") == "console-a0"
