@@ -3,8 +3,10 @@
 One line for each package over 5 MB that `selviz` with these extras needs, largest first, with the packages of ours that
 bring it; then torch, what torch itself needs, and all the rest, which is what docs/install.md calls "without torch".
 Two numbers each: as installed without compiled bytecode (uv, `pip --no-compile`), and with the bytecode that is there.
+`--at-most 700` fails where all the rest, without bytecode, takes more megabytes (millions of bytes) than that.
 """
 
+import argparse
 import sys
 import tomllib
 from importlib.metadata import PackageNotFoundError, distribution
@@ -66,8 +68,8 @@ def total(sizes: dict[str, Size], names: set[str]) -> Size:
     return Size(sum(sizes[name].plain for name in names), sum(sizes[name].bytecode for name in names))
 
 
-def main(extras: list[str]) -> None:
-    """Print the sizes."""
+def main(extras: list[str], at_most: float) -> None:
+    """Print the sizes; SystemExit where all but torch takes more than `at_most` megabytes."""
     project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
     asked = [*project["dependencies"], *(text for e in extras for text in project["optional-dependencies"][e])]
     brings = {requirement.name: closure_of(requirement) for requirement in map(Requirement, asked)}
@@ -85,7 +87,13 @@ def main(extras: list[str]) -> None:
         print(f"{total(sizes, cuda)}  {len(cuda)} packages of CUDA that torch needs")
     print(f"{total(sizes, torch_needs - cuda)}  {len(torch_needs - cuda)} other packages that torch needs")
     print(f"{total(sizes, rest)}  the other {len(rest)} packages: all without torch")
+    if total(sizes, rest).plain > 1e6 * at_most:
+        raise SystemExit(f"That is more than {at_most:g} MB.")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("extras", nargs="*", help="extras of selviz, such as app")
+    options.add_argument("--at-most", type=float, default=float("inf"), metavar="MB")
+    given = options.parse_args()
+    main(given.extras, given.at_most)
