@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from lightning_fabric import Fabric
-
 from selviz.config import RunConfig, config_from_dict, config_to_dict, run_name
 from selviz.datasets import Dataset
 from selviz.errors import SelvizError
@@ -28,6 +26,7 @@ from selviz.system.locks import Claim
 from selviz.system.progress import ProgressEvent, Report, silent
 from selviz.training import stacked
 from selviz.training.checkpoints import EpochRow
+from selviz.training.fabric import Fabric
 from selviz.training.loop import TrainingDiverged, fabric_for, train, untrained_unit_si
 
 

@@ -15,7 +15,6 @@ from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from selviz.config import RunConfig
@@ -30,6 +29,7 @@ from selviz.system.progress import ProgressEvent, Report, silent
 from selviz.training import checkpoints
 from selviz.training.checkpoints import Checkpoint, EpochRow
 from selviz.training.evaluation import layer_selectivity, observe_all
+from selviz.training.fabric import Fabric
 from selviz.training.schedules import alpha_at, one_cycle
 from selviz.training.variants import draw_moves, moved, noisy, penalized_layers, shuffled, snapshot_steps
 

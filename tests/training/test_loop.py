@@ -5,7 +5,6 @@ import math
 
 import pytest
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
 from selviz import datasets
@@ -13,6 +12,7 @@ from selviz.config import RunConfig, config_from_dict, config_to_dict, run_name
 from selviz.errors import SelvizError
 from selviz.networks.unit_network import UnitNetwork
 from selviz.training import loop, schedules
+from selviz.training.fabric import Fabric
 
 SHORT = RunConfig("digits", "cnn", epochs=3)
 
