@@ -1,7 +1,7 @@
 """Import `Fabric`, in a third of the time that it takes where torchmetrics is installed too.
 
-Lightning Fabric imports torchmetrics to learn its version, and with it torchvision and transformers. Here the version is
-read from what was installed, so that Fabric, and Lightning in the same process, know the same of it.
+Lightning Fabric imports torchmetrics to learn its version, and with it torchvision and transformers. Here the version
+is read from what was installed, so that Fabric, and Lightning in the same process, know the same of it.
 """
 
 from collections.abc import Callable
