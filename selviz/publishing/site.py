@@ -27,7 +27,7 @@ from selviz.errors import SelvizError
 from selviz.publishing import board as boards
 from selviz.publishing.citation import citation
 from selviz.store import Store
-from selviz.system.durable_files import replace
+from selviz.system.durable_files import move_into_place, rename
 from selviz.text import numbers
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -125,16 +125,20 @@ def publish(
         raise SelvizError(f"{final} is there already and is no site of selviz; name a new folder with --to FOLDER.")
     site = _read(store, run)
     temporary = final.with_name(f".{final.name}.{secrets.token_hex(4)}")
+    older = temporary.with_name(f"{temporary.name}.older")
     try:
         temporary.mkdir(parents=True)
         _write(site, temporary, attribute, on_progress)
         files = [path for path in temporary.rglob("*") if path.is_file()]
         size = sum(path.stat().st_size for path in files)
         if final.exists():
-            shutil.rmtree(final)
-        replace(temporary, final)
+            rename(final, older)
+        move_into_place(temporary, final)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if older.exists() and not final.exists():
+            rename(older, final)
+        for leftover in (temporary, older):
+            shutil.rmtree(leftover, ignore_errors=True)
     return Published(final, len(files), size, len(site.units))
 
 

@@ -114,3 +114,18 @@ def test_a_run_without_weights_is_published_without_what_needs_them(own_store, t
     assert main(["publish", tiny_run, "--to", str(tmp_path / "site"), "--data", str(own_store.path), "--json"]) == 0
     page = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
     assert constant(page, "atlas") is None and "nothing can be silenced here" in page
+
+
+def test_a_site_that_cannot_be_moved_into_place_leaves_the_older_one(published, tiny_run, tmp_path, monkeypatch):
+    store, site = published
+    older = shutil.copytree(site, tmp_path / "site")
+    known = sorted(path.relative_to(older) for path in older.rglob("*"))
+
+    def full(temporary, final):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("selviz.publishing.site.move_into_place", full)
+    with pytest.raises(OSError, match="No space"):
+        publish(store, tiny_run, older)
+    assert sorted(path.relative_to(older) for path in older.rglob("*")) == known
+    assert [path.name for path in tmp_path.iterdir()] == ["site"]

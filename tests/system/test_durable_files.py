@@ -12,6 +12,7 @@ from selviz import datasets
 from selviz.config import RunConfig
 from selviz.datasets.in_memory import from_memory
 from selviz.maintenance.migration import migrate
+from selviz.publishing.site import publish
 from selviz.runs import stored_images
 from selviz.runs.train import train_run
 from selviz.store import Store, append, write_group
@@ -54,6 +55,8 @@ def test_all_that_is_renamed_into_place_is_synced_before(renamed, tmp_path, monk
     store.pack(run, tmp_path / "run.zip")
     Store(tmp_path / "other").unpack(tmp_path / "run.zip")
     migrate(store.path, tmp_path / "new")
+    for _ in range(2):  # new, and in the place of an older one
+        publish(store, run, tmp_path / "site")
     for number in range(4):
         path = tmp_path / "pictures" / ("train", "test")[number % 2] / "ab"[number // 2] / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +66,7 @@ def test_all_that_is_renamed_into_place_is_synced_before(renamed, tmp_path, monk
     dataset = from_memory((pixels, torch.tensor([0, 1] * 3)), "mine")
     image_folder(store.path, dataset.fingerprint).mkdir()
     stored_images.write(store, dataset)
-    kinds = ("config.json", "summary.json", "weights.safetensors", "capture.duckdb", "run.zip", "pixels.safetensors")
+    kinds = ("config.json", "summary.json", "weights.safetensors", "capture.duckdb", "run.zip", "pixels.safetensors", "site")
     for kind in kinds:
         assert any(name.endswith(kind) for name in renamed), kind
     assert any("cache" in name for name in renamed) and any(name.startswith(str(tmp_path / "new")) for name in renamed)
