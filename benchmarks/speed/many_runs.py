@@ -31,7 +31,7 @@ from selviz.runs.train import train_run
 from selviz.statistics import over_seeds
 from selviz.store import Store, read_json, run_list, write_json, write_stage
 from selviz.store.stage_files import TABLE
-from selviz.testing.dashboard import switch_page
+from selviz.testing.dashboard import look_for_components_once, switch_page
 
 ROOT = Path(__file__).parents[2]
 LIMIT_MS = 2_000
@@ -98,6 +98,7 @@ def measured(store: Store, small: Store, families: int) -> dict:
     from streamlit.testing.v1 import AppTest
 
     os.environ |= {"SELVIZ_DATA": str(small.path), "SELVIZ_NO_DEMO": "1"}
+    look_for_components_once()  # a server does so when it starts, AppTest with each page
     for _ in range(2):
         switch_page(AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=300), "alpha").run()
     over_seeds(np.arange(30.0))

@@ -66,8 +66,8 @@ def test_all_that_is_renamed_into_place_is_synced_before(renamed, tmp_path, monk
     dataset = from_memory((pixels, torch.tensor([0, 1] * 3)), "mine")
     image_folder(store.path, dataset.fingerprint).mkdir()
     stored_images.write(store, dataset)
-    kinds = ("config.json", "summary.json", "weights.safetensors", "capture.duckdb", "run.zip", "pixels.safetensors", "site")
-    for kind in kinds:
+    kinds = "config.json summary.json weights.safetensors capture.duckdb run.zip pixels.safetensors site"
+    for kind in kinds.split():
         assert any(name.endswith(kind) for name in renamed), kind
     assert any("cache" in name for name in renamed) and any(name.startswith(str(tmp_path / "new")) for name in renamed)
     claims = {name for name in renamed if name.endswith("claim.json")}  # of a process, which a power cut ends
