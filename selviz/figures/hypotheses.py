@@ -93,7 +93,7 @@ def power_curve(table: pd.DataFrame, smallest: float, unit: str, dark: bool) -> 
     """
     scale = 100 if unit == "points" else 1
     x, y = scale * table["effect"], table["power"]
-    low, high = statistics.wilson(np.rint(y * table["draws"]).to_numpy(), table["draws"].to_numpy())
+    low, high = statistics.wilson((y * table["draws"]).round(), table["draws"])
     line = {
         "type": "scatter",
         "x": x,
