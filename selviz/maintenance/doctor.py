@@ -63,7 +63,7 @@ NEEDS = (
     ),
     Need(
         "demo, train, sweep, import, capture",
-        ("torch", "torchvision", "lightning_fabric", "safetensors.torch", "joblib", "selviz.runs.demo",
+        ("torch", "selviz.training.fabric", "torchvision", "safetensors.torch", "joblib", "selviz.runs.demo",
          "selviz.runs.importing", "selviz.runs.sweep"),
     ),
     Need(

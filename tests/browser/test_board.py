@@ -136,7 +136,13 @@ def test_a_class_of_the_board_silences_its_units_on_the_page_of_ablation(visit, 
     visitor.sees("loses most").settle().is_well()
 
 
-@pytest.mark.parametrize("chosen", ["rule=class&prefers=3", "keep=on&silence=relu4:3,9", "fold=1&mode=mean"])
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        "keep=on&silence=relu4:3,9",
+        *(pytest.param(chosen, marks=pytest.mark.slow) for chosen in ("rule=class&prefers=3", "fold=1&mode=mean")),
+    ],
+)
 def test_what_a_click_is_answered_with_ahead_of_the_page_is_what_the_page_then_shows(visit, address, chosen):
     visitor = open_board(visit(), f"{address}/silence?draws=20&{chosen}")
     visitor.tab.evaluate(

@@ -23,7 +23,7 @@ from tests.helpers.page_checks import faults, watch_layout
 
 pytestmark = pytest.mark.browser
 WIDTHS, SCHEMES = (1280, 390, 1920), ("light", "dark")
-QUICK = {("demo", 390, "dark"), ("imported", 1280, "light")}
+QUICK = {("demo", 390, "dark"), ("demo", 1280, "light")}
 STUDIES = ("metrics", "atlas", "curves", "dimensionality", "map")
 # Views of pages beside those that they open with.
 VIEWS = (
@@ -35,6 +35,17 @@ VIEWS = (
 )  # fmt: skip
 EMPTY = "There is no run in this store yet"
 BESIDE = re.compile(r"\b(on the (left|right)|to the (left|right))\b")
+
+# What answers each page's question at a glance: of a trained network it begins on a phone's first screen.
+RESULTS = {
+    "": ".board-host",
+    "alpha": ".js-plotly-plot",
+    "network": ".board-host",
+    "unit": ".board-host",
+    "silence": ".board-host",
+    "lesson": "img.selviz-picture",
+    "robustness": ".selviz-strip img",
+}
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +111,17 @@ def test_nothing_is_wrong_with_what_pages_show_on_request(visit, stores, dashboa
     assert wrong_with(visit(scheme, width, forgiving=False), dashboards("demo"), views) == {}
 
 
+def wrong_on_a_phone(visitor, words: str, result: str | None) -> list[str]:
+    wrong = [f"nothing stands {side[0]} on a phone"] if (side := BESIDE.search(words)) else []
+    if result is not None:
+        first = visitor.tab.locator(result).first
+        first.wait_for(state="attached")
+        visitor.settle()
+        if first.bounding_box()["y"] >= 800:
+            wrong.append("its result begins below the first screen")
+    return wrong
+
+
 def wrong_with(visitor, dashboard: str, pages: dict[str, str], empty: bool = False) -> dict[str, list[str]]:
     """Return what is wrong with each page of a dashboard, given as path and query -> title."""
     watch_layout(visitor.context)
@@ -108,8 +130,9 @@ def wrong_with(visitor, dashboard: str, pages: dict[str, str], empty: bool = Fal
         visitor.open(f"{dashboard}/{page}")
         words = visitor.text()
         lacking = [] if title in words or (empty and EMPTY in words) else [f"says nothing of {title!r}"]
-        if visitor.tab.viewport_size["width"] == 390 and (side := BESIDE.search(words)):
-            lacking.append(f"nothing stands {side[0]} on a phone")
+        if visitor.tab.viewport_size["width"] == 390:
+            path, _, query = page.partition("?")
+            lacking += wrong_on_a_phone(visitor, words, RESULTS.get(path) if query.startswith("run=digits") else None)
         if found := faults(visitor) + lacking:
             wrong[page or "start"] = found
     return wrong

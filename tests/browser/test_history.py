@@ -7,8 +7,8 @@ import pytest
 from tests.helpers.browser import TITLES, address_holds
 
 pytestmark = pytest.mark.browser
-WALK = ("Network", "Compare", "Data", "Silence", "Unit")
-ADDRESSES = {"Network": "network", "Compare": "compare", "Data": "data", "Silence": "silence", "Unit": "unit"}
+WALK = ("Network", "Compare", "Data", "Unit")
+ADDRESSES = {"Network": "network", "Compare": "compare", "Data": "data", "Unit": "unit"}
 OF_PAGES = {"/data": {"query"}, "/compare": {"runs", "baseline"}}  # parameters that a page fills in beside the run
 
 

@@ -58,6 +58,7 @@ def test_the_lesson_is_walked_by_keyboard_alone_from_its_first_step_to_its_last(
     assert visitor.tab.get_by_test_id("stTable").get_by_text("guess first").count() == 0
 
 
+@pytest.mark.slow  # without a browser in tests/views/test_lesson.py
 def test_each_step_can_be_opened_directly_and_asks_before_it_shows(visit, address):
     visitor = visit(width=390)
     for number in ASKING:

@@ -1,29 +1,9 @@
-"""On a phone: results come before what changes them, images three in a row by rank."""
+"""On a phone: images three in a row by rank, the lesson's steps are counted; test_every_page.py walks all pages."""
 
 import pytest
 
 pytestmark = pytest.mark.browser
-# What answers each page's question at a glance.
-RESULTS = {
-    "": ".board-host",
-    "alpha": ".js-plotly-plot",
-    "network": ".board-host",
-    "unit": ".board-host",
-    "silence": ".board-host",
-    "lesson": "img.selviz-picture",
-    "robustness": ".selviz-strip img",
-}
 TALLEST = 8_000  # pixels of the page of a unit; it was 14,032 with its images one a row
-
-
-@pytest.mark.parametrize("page", RESULTS)
-def test_the_result_begins_on_the_first_screen(visit, address, page):
-    visitor = visit(width=390).open(f"{address}/{page}")
-    first = visitor.tab.locator(RESULTS[page]).first
-    first.wait_for(state="attached")
-    visitor.settle()
-    assert first.bounding_box()["y"] < 800
-    visitor.is_well()
 
 
 def test_images_of_a_unit_stand_three_in_a_row_in_rank_order(visit, address):

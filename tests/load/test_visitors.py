@@ -25,7 +25,7 @@ def test_visitors_who_change_what_they_ask_all_the_time_get_right_answers_and_le
 ):
     asked = questions(tiny_store, tiny_run, 10)
     asyncio.run(crowd(address, tiny_run, asked, 0, visitors=1, browsers=0))  # imports torch
-    tally = asyncio.run(crowd(address, tiny_run, asked, 8, visitors=4, browsers=1))
+    tally = asyncio.run(crowd(address, tiny_run, asked, 6, visitors=4, browsers=1))
     assert (tally.wrong, tally.lost, tally.errors) == ([], [], [])
     assert tally.answers == len(tally.settled) + len(tally.browser_settled) >= 6
     assert tally.browser_settled

@@ -235,7 +235,7 @@ def test_a_network_that_ends_its_process_or_never_ends_is_refused_and_the_others
     path = os.pathsep.join([str(tmp_path), known["PYTHONPATH"]])
     monkeypatch.setattr(untrusted_files, "environment", lambda: {**known, "PYTHONPATH": path})
     if "sleep" in deed:
-        monkeypatch.setattr(untrusted_files, "TRIAL_S", 12.0)
+        monkeypatch.setattr(untrusted_files, "TRIAL_S", 5.0)
     found = untrusted_files.network_problems(folders)
     assert found[folders[0]] is None and found[folders[2]] is None
     problem = found[folders[1]]
@@ -252,7 +252,7 @@ def test_the_list_covers_what_tracing_produces_and_has_no_private_backward_or_un
         "numpy apply_ bincount"
     )
     assert not set(names) & set(never.split())
-    for name in ("cnn", "resnet20", "torchvision:mobilenet_v3_small", "torchvision:convnext_tiny"):
+    for name in ("cnn", "resnet20", "torchvision:mobilenet_v3_small"):
         for way in tracing.WAYS:
             traced, reason = operator_census.trace_one(name, way)
             assert traced is not None, reason

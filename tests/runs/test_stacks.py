@@ -40,6 +40,7 @@ def test_a_sweep_in_stacks_makes_the_runs_of_a_sweep_without(tmp_path):
     assert record["provenance"]["stack"] == 3
 
 
+@pytest.mark.slow  # test_stacked.py cuts a stack off
 def test_a_stacked_sweep_that_was_stopped_goes_on_and_trains_no_epoch_twice(tmp_path):
     configs = grid({"alpha": [0, -1]}, **{**FIXED, "epochs": 30})
     job = background_jobs.place(tmp_path, sweep_name(configs))

@@ -185,8 +185,11 @@ def _descendants(pid):
     return found - {pid}
 
 
+ENDS = [signal.SIGTERM, *(pytest.param(how, marks=pytest.mark.slow) for how in (signal.SIGKILL, signal.SIGINT))]
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks processes up in /proc")
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("how", ENDS)
 def test_a_sweep_that_is_ended_leaves_no_worker_behind_and_goes_on_when_typed_again(tmp_path, how):
     argv = [*SWEEP, "--alphas=-1,1", "--epochs", "200", "--workers", "2", "--data", str(tmp_path), "--threads", "1"]
     process = subprocess.Popen(  # a shell that starts the tests in the background has SIGINT ignored

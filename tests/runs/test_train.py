@@ -146,7 +146,7 @@ def test_silencing_nothing_is_refused_with_an_example(toy_store, units):
         ablation.run_ablation(*toy_store, units)
 
 
-TRAIN = ("train", "--dataset", "digits", "--model", "cnn", "--epochs", "4", "--device", "cpu", "--json")
+TRAIN = ("train", "--dataset", "digits", "--model", "cnn", "--epochs", "2", "--device", "cpu", "--json")
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_a_run_killed_at_any_stage_is_resumable_and_ends_in_the_same_weights(tmp
     """SIGKILL as soon as the file appears: other runs stay readable, and the same command goes on with this one."""
     store = Store(tmp_path)
     other = train.train_run(store, RunConfig("digits", "cnn", alpha=1, epochs=0))["run"]
-    run = run_name(RunConfig("digits", "cnn", epochs=4))
+    run = run_name(RunConfig("digits", "cnn", epochs=2))
     process = cli(*TRAIN, "--data", str(tmp_path))
     while not (store.run_path(run) / when).exists() and process.poll() is None:
         time.sleep(0.002)
@@ -226,4 +226,4 @@ def test_a_disk_that_fills_up_while_training_is_one_sentence_and_loses_nothing(t
     assert store.runs()["state"].tolist() == ["failed"]
     assert not list(store.run_path(store.names()[0]).glob("partial/*.tmp"))
     out, _ = cli(*TRAIN, "--data", str(tmp_path)).communicate()
-    assert json.loads(out)["epochs"] == 4 and store.runs()["state"].tolist() == ["finished"]
+    assert json.loads(out)["epochs"] == 2 and store.runs()["state"].tolist() == ["finished"]
