@@ -127,13 +127,19 @@ def wrong_with(visitor, dashboard: str, pages: dict[str, str], empty: bool = Fal
     watch_layout(visitor.context)
     wrong = {}
     for page, title in pages.items():
-        visitor.open(f"{dashboard}/{page}")
-        words = visitor.text()
-        lacking = [] if title in words or (empty and EMPTY in words) else [f"says nothing of {title!r}"]
-        if visitor.tab.viewport_size["width"] == 390:
-            path, _, query = page.partition("?")
-            lacking += wrong_on_a_phone(visitor, words, RESULTS.get(path) if query.startswith("run=digits") else None)
-        if found := faults(visitor) + lacking:
+        for _ in range(2):  # a busy machine may draw a part of a page seconds late, and so move what stands below it
+            visitor.open(f"{dashboard}/{page}")
+            words = visitor.text()
+            lacking = [] if title in words or (empty and EMPTY in words) else [f"says nothing of {title!r}"]
+            if visitor.tab.viewport_size["width"] == 390:
+                path, _, query = page.partition("?")
+                lacking += wrong_on_a_phone(
+                    visitor, words, RESULTS.get(path) if query.startswith("run=digits") else None
+                )
+            found = faults(visitor) + lacking
+            if not found or not all(fault.startswith("layout shift") for fault in found):
+                break
+        if found:
             wrong[page or "start"] = found
     return wrong
 
