@@ -96,8 +96,8 @@ def test_names_from_data_and_links_are_shown_as_text(visit, own_store, tiny_run)
         visitor = visit()
         visitor.tab.on("dialog", lambda dialog: visitor.complaints.append(dialog.message))
         pages = ["unit?layer=%3Cimg+src%3Dx+onerror%3Dalert(1)%3E", "silence?silence=relu4:0", "network", ""]
-        pages += ["network?seen=scatter", "network?seen=tuning", "silence?silence=relu4:0&show=confusion"]
-        pages += ["lesson?step=1", "lesson?step=1&guesses=1:![i](x)", "lesson?step=2&guesses=2:![i](x)"]
+        pages += ["network?seen=scatter", "silence?silence=relu4:0&show=confusion"]
+        pages += ["lesson?step=1&guesses=1:![i](x)", "lesson?step=2&guesses=2:![i](x)"]
         for query in pages:
             visitor.open(f"{address}/{query}").is_well()
             assert visitor.tab.locator("img[src='x'], a[href^='javascript'], .katex").count() == 0

@@ -119,6 +119,7 @@ def test_a_damaged_run_is_an_error_to_a_visitor_as_to_a_reader(tiny_store, tiny_
     assert any(f"selviz capture {tiny_run}" in text for text in texts)
 
 
+@pytest.mark.slow  # benchmarks/load/load.py in short
 def test_a_class_gets_right_numbers_on_every_page_while_one_asks_for_all_that_is_heavy(tiny_store):
     visitors = {"seconds": 3, "visitors": 4, "greedy": 1, "browsers": 0, "think": 1, "rest": 0}
     found = visit_as_a_class(Options(**visitors, units=2, selections=2, data=str(tiny_store.path)))

@@ -44,7 +44,9 @@ def assert_same(one, other, tolerance=1e-5):
     ("settings", "scale"),
     [
         ({}, 1),
-        ({"penalty_metric": "dprime"}, 0.05),  # larger values: at the same alpha, rounding grows to a hundredth
+        pytest.param(  # larger values: at the same alpha, rounding grows to a hundredth
+            {"penalty_metric": "dprime"}, 0.05, marks=pytest.mark.slow
+        ),
         ({"clip_norm": 0.5, "penalty_layers": "last:2", "penalty_floor": 0.5}, 1),
     ],
 )

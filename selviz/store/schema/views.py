@@ -15,10 +15,11 @@ def create_views(
     connection: duckdb.DuckDBPyConnection, runs: Mapping[str, dict[str, str]], wanted: Iterable[str]
 ) -> None:
     """Create the `wanted` views over `runs` (name -> stage -> attached file); without runs they have no rows."""
+    without_rows = {} if runs else _without_rows(connection)
     for table in wanted:
         parts = [f"SELECT '{run}' AS run, * FROM ({view_query(table, sources)})" for run, sources in runs.items()]
         if not parts:
-            parts = [f"SELECT '' AS run, * FROM ({view_query(table, _without_rows(connection))})"]
+            parts = [f"SELECT '' AS run, * FROM ({view_query(table, without_rows)})"]
         connection.execute(f"CREATE VIEW {table} AS {' UNION ALL BY NAME '.join(parts)}")
 
 
