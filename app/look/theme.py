@@ -66,6 +66,11 @@ html [data-testid=stButtonGroup] button {{min-height: 2.5rem}}
   [class*=st-key-row-of-images] [data-testid=stColumn] {{min-width: 0; width: auto; flex: none}}
   html .stMainBlockContainer {{padding: 3.2rem 1rem 2rem 1rem}}
 }}
+/* The lesson for a projector; look/browser.js says when, from the address, before anything is drawn. */
+html.selviz-presenting {{font-size: clamp(18px, 1.5vw, 28px)}}
+.selviz-presenting :is([data-testid=stSidebar], [data-testid=stExpandSidebarButton], [data-testid=stHeader]) {{
+  display: none !important}}
+html.selviz-presenting .stMainBlockContainer {{padding-top: 1rem}}
 .st-key-strip [data-testid=stMetricValue] {{font-size: clamp(1.2rem, 1.9vw, 2.25rem)}}
 .selviz-waffle {{display: flex; flex-wrap: wrap; gap: 4px; max-width: 46rem}}
 .selviz-waffle i {{width: 1rem; height: 1rem; border: 2px solid; border-radius: 3px}}
@@ -94,7 +99,8 @@ html [data-testid=stButtonGroup] button {{min-height: 2.5rem}}
 :is(.st-key-start-controls, .st-key-network-light) {{min-height: 4.25rem}}
 .st-key-network-filters {{min-height: 5.25rem}}
 .st-key-start-controls [data-testid=stHorizontalBlock] {{min-height: 4.25rem}}
-.st-key-perturbed-choice {{min-height: 4.25rem}}
+:is(.st-key-perturbed-choice, [class*="st-key-dimensionality-choice-"]) {{min-height: 4.25rem}}
+.st-key-lesson-results {{min-height: 18rem}}
 @media (max-width: 640px) {{
   .st-key-silence-head {{min-height: 7.5rem}}
   :is(.st-key-silence-choice, .st-key-silence-rules) {{min-height: 8.8rem}}
@@ -104,6 +110,9 @@ html [data-testid=stButtonGroup] button {{min-height: 2.5rem}}
   .st-key-network-filters {{min-height: 19.5rem}}
   .st-key-start-controls {{min-height: 8rem}}
   .st-key-start-actions {{min-height: 6rem}}
+  .st-key-dimensionality-choice-2 {{min-height: 10.6rem}}
+  .st-key-dimensionality-choice-3 {{min-height: 16.9rem}}
+  .st-key-lesson-results {{min-height: 33rem}}
 }}
 .st-key-perturbed-strip {{container-type: inline-size; width: 100%}}
 .st-key-perturbed-strip > * {{min-height: calc(3 * max(4.6rem, min(9rem, (100cqi - 6.4rem) / 8 - .6rem)) + 3.3rem)}}

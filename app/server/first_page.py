@@ -13,8 +13,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ..look import browser, theme
 
 MENU = """<style>@media (min-width: 768px) {
-  html:not(.selviz-embedded) #root:not(:has([data-testid=stSidebar])) [data-testid=stAppViewContainer] {
-    padding-left: 300px}
+  html:not(.selviz-embedded, .selviz-presenting) #root:not(:has([data-testid=stSidebar]))
+    [data-testid=stAppViewContainer] {padding-left: 300px}
 }</style>"""
 
 

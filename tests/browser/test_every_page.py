@@ -156,7 +156,8 @@ def test_back_returns_to_the_view_before_from_every_page(visit, stores, dashboar
         address_holds(visitor, f"/{page}")
     for view in reversed(views):
         visitor.tab.go_back()
-        address_holds(visitor, urlsplit(view).path)
-        visitor.settle()
+        path = urlsplit(view).path
+        address_holds(visitor, path)
+        visitor.sees(TITLES[path.strip("/")]).settle()
         assert parse_qs(urlsplit(visitor.tab.url).query) == parse_qs(urlsplit(view).query)
     visitor.is_well()

@@ -1,5 +1,6 @@
 """Back and forward in a real browser: one entry a view, no parameters of another page; keys; the menu on a phone."""
 
+import re
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -34,6 +35,31 @@ def test_a_page_is_one_entry_of_the_history_and_brings_no_parameters_of_another(
         assert where.path == f"/{ADDRESSES[name]}"
         assert set(parse_qs(where.query)) - {"run"} <= OF_PAGES.get(where.path, set())
     visitor.is_well()
+
+
+def test_two_steps_back_on_a_slow_server_lead_to_the_view_before_the_one_before(visit, address):
+    visitor, held, holding, browsers_end = visit(), [], [], []
+
+    def pass_on(end):
+        browsers_end.append(end)
+        end.connect_to_server().on_message(lambda message: (held.append if holding else end.send)(message))
+
+    visitor.context.route_web_socket(re.compile("_stcore/stream"), pass_on)
+    visitor.open(f"{address}/train")
+    for page in ("alpha", "data", "claims"):
+        visitor.tab.get_by_test_id("stSidebar").locator(f"[data-testid=stSidebarNavLink][href$='/{page}']").click()
+        visitor.sees(TITLES[page]).settle()
+    holding.append(True)
+    for page in ("data", "alpha"):
+        visitor.tab.go_back()
+        address_holds(visitor, f"/{page}")
+    holding.clear()
+    for message in held:
+        browsers_end[0].send(message)
+    visitor.sees(TITLES["alpha"]).settle()
+    visitor.tab.go_back()
+    visitor.sees(TITLES["train"]).settle().is_well()
+    assert urlsplit(visitor.tab.url).path == "/train"
 
 
 def test_an_old_address_is_no_trap_on_the_way_back(visit, address):

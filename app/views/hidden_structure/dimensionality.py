@@ -78,8 +78,9 @@ def controls(study: StoredStudy) -> tuple[str, str, str | None]:
     """Draw what is counted, over what, and under which perturbation; the last is None where none is stored."""
     names = study.changes["name"].tolist()
     known = {over: OVER[over] for over in OVER if (study.own["over"] == over).any()}
-    change = None
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+    change, controls = None, 1 + (len(known) > 1) + bool(names)
+    key = f"dimensionality-choice-{controls}"
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key=key):
         count = address.segmented("Count", COUNTS, "count")
         over = address.segmented("Over", known, "over") if len(known) > 1 else next(iter(known))
         if names:

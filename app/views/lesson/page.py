@@ -15,11 +15,6 @@ from .measures import Lesson
 
 MINUTES = {"60": "60 minutes", "20": "20 minutes"}
 DOCS = Path(__file__).resolve().parents[3] / "docs"
-PROJECTOR = """<style>
-[data-testid=stSidebar], [data-testid=stExpandSidebarButton], [data-testid=stHeader] {display: none !important}
-html {font-size: clamp(18px, 1.5vw, 28px)}
-html body .stMainBlockContainer {padding-top: 1rem}
-</style>"""
 ICONS = {
     guesses.RIGHT: ":material/check_circle:",
     guesses.CLOSE: ":material/target:",
@@ -31,8 +26,6 @@ def show() -> None:
     """Draw the page."""
     run = run_picker.require_run()
     presenting = address.get("present") == "1"
-    if presenting:
-        st.html(PROJECTOR)
     lesson = measures.start(measures.baseline(run))
     minutes = address.choose("minutes", list(MINUTES), "60")
     listed = [number for number, step in enumerate(steps.STEPS, 1) if step.short or minutes == "60"]
@@ -155,7 +148,8 @@ def results_table(lesson: Lesson) -> None:
     shown = table.astype({"step": str})
     for name in ("your guess", "measured"):
         shown[name] = [guesses.as_markdown(words) for words in table[name]]
-    st.table(shown, hide_index=True)
+    with st.container(key="lesson-results"):
+        st.table(shown, hide_index=True)
     tables.saving("lesson", table)
 
 
