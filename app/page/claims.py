@@ -277,9 +277,8 @@ def one(key: str) -> None:
         "The effect",
         figures.hypotheses.effects(parts, unit, theme.dark()),
         f"A dot is the effect in the claim's direction with its {100 * registered['confidence']:.4g} % interval. "
-        "Dashed: the smallest effect that matters; an interval wholly right of it supports the claim, one wholly "
-        "left of "
-        "it refutes it.",
+        "Dashed: the smallest effect that matters; an interval wholly above it supports the claim, one wholly below it "
+        "refutes it.",
         parts.drop(columns=["null"]),
         "claim-effects",
     )

@@ -1,7 +1,7 @@
 """The pictures of the README, from a store: `python -m selviz.testing.film DATA docs` writes the first ten seconds.
 
 `first-seconds.png` is an animated PNG of somebody who opens the dashboard, silences the units of a class, as many at
-random, and turns alpha; `ablation.png` and `unit.png` are what the two pages look like.
+random, and turns alpha; the other pictures are what single pages look like (`STILLS`).
 """
 
 import argparse
@@ -15,6 +15,14 @@ from playwright.sync_api import Page, sync_playwright
 from selviz.testing.dashboard import CHROMIUM, FLAGS, serving
 
 SIZE = {"width": 1280, "height": 800}
+# File -> the view that it is a picture of; those of tasks are in docs/three-tasks.md.
+STILLS = {
+    "ablation": "silence?rule=class",
+    "unit": "unit",
+    "task-teach": "lesson?present=1&step=5&answers=5:50",
+    "task-claim": "silence?rule=class&prefers=8&layers=relu4",
+    "task-compare": "compare",
+}
 SHOWN = (960, 600)  # pixels of the film
 COLORS = 128
 PATIENCE = 120_000  # milliseconds
@@ -69,17 +77,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", help="a store with the demo")
     parser.add_argument("folder", type=Path, help="where the pictures are written, such as docs")
+    parser.add_argument("--only", nargs="*", choices=STILLS, help="these pictures alone, without the film")
     args = parser.parse_args()
     with sync_playwright() as driver, serving(args.data) as address:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_context(viewport=SIZE, color_scheme="light").new_page()
-        for name, query in (("ablation", "silence?rule=class"), ("unit", "unit")):
-            page.goto(f"{address}/{query}")
+        for name in args.only or STILLS:
+            page.goto(f"{address}/{STILLS[name]}")
             settled(page)
             page.wait_for_timeout(2000)
             Image.open(io.BytesIO(page.screenshot())).convert("RGB").quantize(256).save(
                 args.folder / f"{name}.png", optimize=True
             )
+        if args.only:
+            return
         frames, durations = film(page, address)
     target = args.folder / "first-seconds.png"
     frames[0].save(target, save_all=True, append_images=frames[1:], duration=durations, loop=0, optimize=True)
