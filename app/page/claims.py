@@ -314,6 +314,7 @@ def verdict(key: str) -> bool:
             "hypothesis",
             f"Registered on {registered['written'][:16].replace('T', ' at ')} (UTC), not tested yet.",
             registered["hypothesis"],
+            label="Test it now",
         )
         return False
     if result["kind"] == "abandoned":
@@ -366,7 +367,9 @@ def facts_table(rows: list[tuple[str, object]]) -> str:
 
 def _details(details: dict) -> None:
     for name, value in details.items():
-        if isinstance(value, list) and value and isinstance(value[0], dict):
+        if value == []:
+            continue
+        if isinstance(value, list) and isinstance(value[0], dict):
             st.subheader(f"Every one of the {name}", anchor=False)
             table = pd.DataFrame(value)
             tables.table(table.assign(**{c: table[c].astype(str) for c in table if table[c].dtype == object}))

@@ -285,8 +285,8 @@ def _has_news(status: dict[str, Any]) -> bool:
 # ------------------------------------------------------------------------------------------------------- stored studies
 
 
-def study(run: str, command: str, about: str, *options: str, stage: str = "") -> None:
-    """Show, where a stored study is missing, what it does, and the button and command that compute it.
+def study(run: str, command: str, about: str, *options: str, stage: str = "", label: str = "Compute it now") -> None:
+    """Show, where a stored study is missing, what it does, and the button of this label and command that compute it.
 
     With `stage`, the file that it writes, it can be computed for all networks like this one that do not have it.
     """
@@ -304,7 +304,7 @@ def study(run: str, command: str, about: str, *options: str, stage: str = "") ->
             st.error("The last attempt ended with an error; nothing was lost.", icon=":material/error:")
             st.markdown(jobs.last_message(one) or "No reason was recorded.")
     with st.container(horizontal=True, gap="small"):
-        begin_button("Compute it now", wanted, f"study-{command}", primary=True)
+        begin_button(label, wanted, f"study-{command}", primary=True)
         if family.others:
             begin_button(f"For all {len(family.runs)} networks like this one", family, f"family-{command}")
     if read_only():

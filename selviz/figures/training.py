@@ -39,7 +39,7 @@ def progress(epochs: pd.DataFrame, dark: bool) -> go.Figure:
     basics.finish(figure, height=320)
     legend = {"orientation": "h", "y": 1.06, "yanchor": "bottom", "x": 1, "xanchor": "right"}
     figure.update_layout(showlegend=True, legend={**legend, "itemclick": False, "itemdoubleclick": False})
-    figure.update_xaxes(title="epoch", dtick=_whole_steps(epochs["epoch"]))
+    figure.update_xaxes(title="epoch", dtick=_whole_steps(epochs["epoch"], 4))  # two narrow panels
     figure.update_yaxes(title="loss", col=1)
     figure.update_yaxes(title="accuracy, %", title_standoff=6, col=2)
     return figure
@@ -166,9 +166,9 @@ def networks_over_time(epochs: pd.DataFrame, column: str, dark: bool) -> go.Figu
     return figure
 
 
-def _whole_steps(epochs: pd.Series) -> int:
-    """Return the distance of ticks at whole epochs, at most about ten of them."""
-    return max(1, -(-int(epochs.max()) // 10))
+def _whole_steps(epochs: pd.Series, most: int = 10) -> int:
+    """Return the distance of ticks at whole epochs, at most about so many of them."""
+    return max(1, -(-int(epochs.max()) // most))
 
 
 def _depth(number: int, layers: int, dark: bool) -> str:

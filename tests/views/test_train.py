@@ -116,4 +116,6 @@ def test_a_sweep_started_on_the_page_trains_in_a_process_of_its_own_and_is_liste
     assert background_jobs.state(place, True) == ("finished", None), background_jobs.log(place)
     assert [run["epochs"] for run in read_json(place.with_suffix(".json"))["runs"]] == [1]
     assert "1 of 1 network finished" in page.get("progress")[0].text
+    links = [link.proto.label for link in page.get("page_link")]
+    assert "Open it" in links and "Compare it with the run at the side" in links
     assert own_store.runs()["state"].tolist() == ["finished"] * 2

@@ -54,8 +54,8 @@ def accuracy(runs: pd.DataFrame) -> None:
     tables.chart(
         "Accuracy",
         figures.compare.accuracies(runs, theme.dark()),
-        "Left: each network with its 95 % Wilson interval. Right: its difference from the baseline on the same images, "
-        "with the 95 % interval of a paired difference (Agresti and Min); one that crosses 0 may be chance.",
+        "Each network with its 95 % Wilson interval, and next to it its difference from the baseline on the same "
+        "images, with the 95 % interval of a paired difference (Agresti and Min); one that crosses 0 may be chance.",
         runs.drop(columns=["position", "alpha", "p"]),
         "accuracies",
     )

@@ -18,6 +18,7 @@ from ...compute import jobs, quotas, scheduler
 from ...look import theme
 from ...page import job_panels, tables
 from ...state import address, reads
+from ...state.navigation import page_at
 
 MOST_RUNS = 500
 FIRST = {"alpha": "-1, 0, 1", "seed": "0", "epochs": "8"}
@@ -163,15 +164,28 @@ def _current(rows: list[RunStatus]) -> RunStatus | None:
     return None
 
 
+def _ways_on(run: str) -> None:
+    """Draw the ways to the pages of a finished run: alone, and compared with the one that is chosen at the side."""
+    chosen = st.session_state.get("run")
+    with st.container(horizontal=True, gap="medium"):
+        st.page_link(page_at("network"), label="Open it", icon=":material/grid_view:", query_params={"run": run})
+        if chosen and chosen != run:
+            query = {"run": chosen, "runs": f"{chosen},{run}", "baseline": chosen}
+            label = "Compare it with the run at the side"
+            st.page_link(page_at("compare"), label=label, icon=":material/compare_arrows:", query_params=query)
+
+
 def _live(row: dict, config: RunConfig) -> None:
     """Show loss, accuracy and the histogram of SI of a run, as far as it is."""
     run = row["run"]
     epochs, units = _so_far(row)
     st.markdown(f"**{safe_text.code(run)}**, alpha {numbers.alpha(config.alpha)}, seed {config.seed}: {row['state']}")
+    if row["state"] == "finished":
+        _ways_on(run)
     if epochs is None or epochs.empty:
         st.caption("Its first epoch is not finished yet.")
         return
-    left, right = st.columns(2, gap="medium")
+    left, right = st.columns([3, 2], gap="medium")
     with left:
         tables.chart(
             "Loss and accuracy",
