@@ -46,8 +46,8 @@ html [data-testid=stSidebarContent] {{padding-inline: 20px}}
 {ROOM}
 [data-testid=stMetricDelta] {{color: inherit !important; opacity: .84}}
 [data-baseweb=tag], [data-testid=stMultiSelectTag] {{background: #1b5e8f !important; color: #fff !important}}
-[data-testid=stSidebar] [data-testid=stSelectbox] :is([data-baseweb=select], [role=combobox]) * {{white-space: normal;
-  text-overflow: clip; overflow: visible}}
+html [data-testid=stSidebar] [data-testid=stSelectbox] input {{font-size: .82rem; text-overflow: ellipsis;
+  padding-inline: .5rem 0}}
 [class*=st-key-lesson-] button p {{white-space: normal; text-align: left !important}}
 [data-testid=stCode] .token {{color: inherit !important; font-weight: 500}}
 [data-testid=stHeadingDivider] {{margin-top: .5rem}}

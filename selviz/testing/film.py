@@ -30,7 +30,7 @@ PATIENCE = 120_000  # milliseconds
 
 def settled(page: Page) -> None:
     """Wait until the page is drawn and bars have stopped."""
-    page.locator(".board-row").first.wait_for(timeout=PATIENCE)
+    page.locator(".board-host").first.wait_for(timeout=PATIENCE)
     page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=PATIENCE)
     page.wait_for_timeout(600)
 
