@@ -47,8 +47,8 @@ def lit(run: str, kind: str) -> None:
     wrong = unit_lists.parse_existing_units(address.get("silence"), _sizes(run))[1]
     for part in wrong[:3]:
         address.not_found("unit", part, "the others")
+    gallery.leave()  # where a click on the board led
     st.fragment(_lit)(run, kind)
-    gallery.leave()
 
 
 def _lit(run: str, kind: str) -> None:
@@ -60,7 +60,7 @@ def _lit(run: str, kind: str) -> None:
     with network, frame.show_errors():
         _board(run, pixels)
     if "units-open" in st.session_state:
-        address.rerun()  # a click draws this part alone, and a page is left where it is drawn as a whole
+        address.rerun()  # a click draws this part alone, and a page is left where it is drawn as a whole: in `lit`
 
 
 def _sizes(run: str) -> dict[str, int]:
