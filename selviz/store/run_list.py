@@ -24,8 +24,21 @@ FIELDS = {column.name: column.type for column in RUNS.columns if column.type}
 def list_runs(data: Path, names: list[str]) -> pd.DataFrame:
     """Return one row per run. `state` is finished, running, unfinished or failed; `resume` the command that goes on
     with it.
+
+    The table of finished runs alone is remembered as its rows are: every page lists all runs.
     """
-    rows = [row(data, name) for name in names]
+    stamps = tuple(_stamp(os.path.join(data, "runs", name)) for name in names)
+    known = _tables.get(stamps)
+    if known is not None and all(stamp in _finished for stamp in stamps):
+        return known.copy()
+    table = _table([row(data, name) for name in names])
+    if all(stamp in _finished for stamp in stamps):
+        _tables.clear()
+        _tables[stamps] = table.copy()
+    return table
+
+
+def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
     more = sorted({key for entry in rows for key in entry} - set(FIELDS))
     columns = {name: _column([entry.get(name) for entry in rows], kind) for name, kind in FIELDS.items()}
     return pd.DataFrame(columns | {name: pd.Series([entry.get(name) for entry in rows]) for name in more})
@@ -72,7 +85,9 @@ def _stamp(folder: str) -> tuple[str | int | None, ...] | None:
 
 
 _PLAIN = (str, int, float, bool, type(None))
-_finished: dict[tuple[str | int | None, ...], dict[str, Any]] = {}
+Stamp = tuple[str | int | None, ...]
+_finished: dict[Stamp, dict[str, Any]] = {}
+_tables: dict[tuple[Stamp | None, ...], pd.DataFrame] = {}  # at most one
 
 
 def _row(data: Path, name: str) -> dict[str, Any]:

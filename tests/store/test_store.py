@@ -424,3 +424,14 @@ def test_what_windows_has_no_folder_for_is_refused_there_alone(monkeypatch, name
     with pytest.raises(SelvizError, match="Windows has no folder called"):
         check_name("run", name)
     assert check_name("run", "console-a0") == "console-a0"
+
+
+def test_the_list_of_runs_is_that_of_the_files_however_often_it_was_asked_for(own_store, tiny_run):
+    first = own_store.runs()
+    first.loc[0, "test_accuracy"] = 2.0  # a reader's own copy
+    assert own_store.runs()["test_accuracy"][0] <= 1
+    summary = own_store.run_path(tiny_run) / "summary.json"
+    write_json(summary, {**read_json(summary), "test_accuracy": 0.125})
+    assert own_store.runs()["test_accuracy"].tolist() == [0.125]
+    own_store.run_path("strange").mkdir()
+    assert own_store.runs()["state"].tolist() == ["finished", "failed"]
