@@ -15,7 +15,7 @@ from ..look import theme
 from ..state import address, reads
 from . import job_panels
 
-LABELLED = ("model", "dataset", "alpha", "seed", "epochs", "test_accuracy")  # what tells runs apart in the picker
+LABELLED = ("model", "dataset", "alpha", "seed", "epochs", "test_accuracy", "snapshots")  # what tells runs apart in the picker
 
 
 def pick_run() -> None:
@@ -45,7 +45,7 @@ def pick_run() -> None:
     st.session_state["run"] = chosen
     if requested != chosen:
         address.fill(run=chosen)
-    rows = finished[["run", *LABELLED]].set_index("run").to_dict("index")
+    rows = finished.reindex(columns=["run", *LABELLED]).set_index("run").to_dict("index")
     with st.sidebar:
         address.widget(st.selectbox, "Run", names, name="run", value=chosen, format_func=labels(rows).get)
         _star(chosen)

@@ -190,6 +190,10 @@ def rows(**different) -> dict[str, dict]:
         ({"seed": [0, 1]}, ["α 0 · seed 0", "α 0 · seed 1"]),
         ({"model": ["cnn", "resnet20"], "seed": [1, 1]}, ["α 0 · cnn", "α 0 · resnet20"]),
         ({"alpha": [1.0, 1.0, 2.0], "dataset": ["a", "b", "a"]}, ["α 1 · a", "α 1 · b", "α 2 · a"]),
+        (
+            {"snapshots": [0, 4, float("nan")], "seed": [0, 0, 1]},
+            ["α 0 · seed 0", "α 0 · seed 0 · with snapshots", "α 0 · seed 1"],
+        ),
         ({"seed": [0, 0]}, ["α 0 · run0", "α 0 · run1"]),
     ],
 )

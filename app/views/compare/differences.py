@@ -75,15 +75,25 @@ def remember(names: list[str], base: str) -> None:
 
 def run_labels(rows: dict[str, dict]) -> dict[str, str]:
     """Return what each run is called beside its dot: its alpha, and as little more as tells it from the others."""
-    kinds = {"seed": "seed {}", "model": "{}", "dataset": "{}"}
-    for keys in (keys for size in range(4) for keys in itertools.combinations(kinds, size)):
+    kinds = {
+        "seed": "seed {seed}",
+        "model": "{model}",
+        "dataset": "{dataset}",
+        "snapshots": "with snapshots",  # the same network, looked at while it learned
+    }
+    for keys in (keys for size in range(len(kinds) + 1) for keys in itertools.combinations(kinds, size)):
         names = {
-            name: " · ".join([numbers.run(row), *(kinds[key].format(row[key]) for key in keys)])
+            name: " · ".join([numbers.run(row), *(kinds[key].format(**row) for key in keys if _tells(row, key))])
             for name, row in rows.items()
         }
         if len(set(names.values())) == len(rows):
             return names
     return {name: f"{numbers.run(row)} · {name}" for name, row in rows.items()}
+
+
+def _tells(row: dict, key: str) -> bool:
+    value = row.get(key, 0)
+    return key != "snapshots" or (not pd.isna(value) and value > 0)
 
 
 def plain(label: str) -> str:

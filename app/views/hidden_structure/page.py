@@ -59,20 +59,12 @@ def in_other_bases(run: str) -> None:
             )
         job_panels.study(run, "basis", WHY, "--family")
 
+    maps_first = seeds < FEWEST_SEEDS  # then there is a picture of them alone
+    if maps_first and searched:
+        best_basis(searched, about, order)
     st.header("Is it only turned?", anchor=False, divider=True)
-    if seeds < FEWEST_SEEDS:
-        st.info(
-            f"The yardstick is the distance between baselines of different seeds, and there "
-            f"{'is' if seeds == 1 else 'are'} {seeds} with α 0 among these runs; {FEWEST_SEEDS} are needed, as two "
-            "make one pair only.",
-            icon=":material/straighten:",
-        )
-        row = runs.iloc[0]
-        if numbers.missing(row["alpha"]) or pd.isna(row["epochs"]):
-            st.markdown("A network that was trained elsewhere has no baselines of its settings in this store.")
-        else:
-            settings = f"--dataset {row['dataset']} --model {row['model']} --epochs {row['epochs']}"
-            st.code(f"selviz sweep {settings} --alphas=-1,0,1 --seeds 0-2", language="bash", wrap_lines=True)
+    if maps_first:
+        without_yardstick(seeds, runs)
     else:
         there = [name for name in baselines if name in similar]
         with frame.show_errors():
@@ -85,22 +77,42 @@ def in_other_bases(run: str) -> None:
                     "its weights. A distance like another seed's does not prove a rotation: it says that this measure "
                     "finds no more."
                 )
+    if searched and not maps_first:
+        best_basis(searched, about, order)
 
-    if searched:
-        st.header("How selective is the best basis?", anchor=False, divider=True)
-        found, troubles = other_bases.summaries(searched)
-        for trouble in troubles[:3]:
-            st.error("A run could not be read and is left out here; nothing was lost.", icon=":material/error:")
-            st.code(trouble, language=None, wrap_lines=True)
-        if len(found):
-            other_bases.maps(found.merge(about, on="run"), order)
-            st.caption(
-                "If training only hid the selectivity, the best map brings a suppressed network back to the baseline's "
-                "level; if it is gone, the best map stays below. But the search has all linear maps through a ReLU, "
-                "and where classes can be told apart linearly it finds selective directions in any network: a high "
-                "value says that the classes are there, not that the network uses such a direction. Its units fire on "
-                "few images, so their null is high too."
-            )
+
+def without_yardstick(seeds: int, runs: pd.DataFrame) -> None:
+    """Say why the distance to baselines cannot be judged with so few seeds of them, and what trains more."""
+    st.info(
+        f"The yardstick is the distance between baselines of different seeds, and there "
+        f"{'is' if seeds == 1 else 'are'} {seeds} with α 0 among these runs; {FEWEST_SEEDS} are needed, as two "
+        "make one pair only.",
+        icon=":material/straighten:",
+    )
+    row = runs.iloc[0]
+    if numbers.missing(row["alpha"]) or pd.isna(row["epochs"]):
+        st.markdown("A network that was trained elsewhere has no baselines of its settings in this store.")
+    else:
+        settings = f"--dataset {row['dataset']} --model {row['model']} --epochs {row['epochs']}"
+        st.code(f"selviz sweep {settings} --alphas=-1,0,1 --seeds 0-2", language="bash", wrap_lines=True)
+
+
+def best_basis(searched: list[str], about: pd.DataFrame, order: list[str]) -> None:
+    """Draw how selective the best linear map of each layer is, of the runs that have it."""
+    st.header("How selective is the best basis?", anchor=False, divider=True)
+    found, troubles = other_bases.summaries(searched)
+    for trouble in troubles[:3]:
+        st.error("A run could not be read and is left out here; nothing was lost.", icon=":material/error:")
+        st.code(trouble, language=None, wrap_lines=True)
+    if len(found):
+        other_bases.maps(found.merge(about, on="run"), order)
+        st.caption(
+            "If training only hid the selectivity, the best map brings a suppressed network back to the baseline's "
+            "level; if it is gone, the best map stays below. But the search has all linear maps through a ReLU, "
+            "and where classes can be told apart linearly it finds selective directions in any network: a high "
+            "value says that the classes are there, not that the network uses such a direction. Its units fire on "
+            "few images, so their null is high too."
+        )
 
 
 def directions_in_use(run: str) -> None:
