@@ -15,7 +15,8 @@ from ..look import theme
 from ..state import address, reads
 from . import job_panels
 
-LABELLED = ("model", "dataset", "alpha", "seed", "epochs", "test_accuracy", "snapshots")  # what tells runs apart in the picker
+# What tells runs apart in the picker.
+LABELLED = ("model", "dataset", "alpha", "seed", "epochs", "test_accuracy", "snapshots")
 
 
 def pick_run() -> None:
