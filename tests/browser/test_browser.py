@@ -71,6 +71,7 @@ def test_a_click_on_a_point_of_the_overview_chooses_its_run(visit, own_store, ti
         visitor.settle().is_well()
 
 
+@pytest.mark.slow  # test_board.py has two visitors who click
 def test_two_visitors_silence_different_units_and_each_sees_its_own_answer(visit, address, tiny_store, tiny_run):
     silenced = {unit: run_ablation(tiny_store, tiny_run, {"relu4": [unit]}, draws=0) for unit in (0, 7)}
     visitors = {unit: visit() for unit in silenced}
@@ -95,7 +96,7 @@ def test_names_from_data_and_links_are_shown_as_text(visit, own_store, tiny_run)
     with serving(own_store.path) as address:
         visitor = visit()
         visitor.tab.on("dialog", lambda dialog: visitor.complaints.append(dialog.message))
-        pages = ["unit?layer=%3Cimg+src%3Dx+onerror%3Dalert(1)%3E", "silence?silence=relu4:0", "network", ""]
+        pages = ["unit?layer=%3Cimg+src%3Dx+onerror%3Dalert(1)%3E", "network", ""]
         pages += ["network?seen=scatter", "silence?silence=relu4:0&show=confusion"]
         pages += ["lesson?step=1&guesses=1:![i](x)", "lesson?step=2&guesses=2:![i](x)"]
         for query in pages:

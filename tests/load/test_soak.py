@@ -11,6 +11,7 @@ pytestmark = pytest.mark.browser
 LIGHT = ("alpha", "network", "data", "claims")
 
 
+@pytest.mark.slow  # test_visits.py sees that what visits held comes back
 def test_visits_that_come_and_go_leave_no_session_handle_or_thread(tiny_store):
     servers = []
     with serving(tiny_store.path, started=servers.append, **SOON) as address:

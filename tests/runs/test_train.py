@@ -151,11 +151,9 @@ TRAIN = ("train", "--dataset", "digits", "--model", "cnn", "--epochs", "2", "--d
 
 @pytest.mark.parametrize(
     "when",
-    [
-        "partial/checkpoint.pt",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("config.json", "training.duckdb", "capture.duckdb")),
-    ],
+    ["partial/checkpoint.pt", "config.json", "training.duckdb", "capture.duckdb"],
 )
+@pytest.mark.slow  # tests/failure/test_faults.py kills in short
 def test_a_run_killed_at_any_stage_is_resumable_and_ends_in_the_same_weights(tmp_path, when):
     """SIGKILL as soon as the file appears: other runs stay readable, and the same command goes on with this one."""
     store = Store(tmp_path)
