@@ -120,7 +120,8 @@ def map_infidelity(
     sums, drops = [], []
     with torch.no_grad():
         whole = response(image)
-        for count in [len(part) for part in torch.split(torch.empty(samples), images_at_once(image))]:
+        for first in range(0, samples, images_at_once(image)):
+            count = min(images_at_once(image), samples - first)
             top = torch.randint(height - side + 1, (count, 1, 1), generator=generator)
             left = torch.randint(width - side + 1, (count, 1, 1), generator=generator)
             rows, columns = torch.arange(height)[:, None], torch.arange(width)

@@ -16,6 +16,7 @@ from selviz.store.schema.listing import RUNS
 from selviz.system.locks import holder
 
 MOST_REMEMBERED = 20_000  # rows of finished runs
+Stamp = tuple[str | int | None, ...]  # tells one content of a finished run from another
 
 # What the overview and scripts rely on; whatever else a summary holds as a plain value follows.
 FIELDS = {column.name: column.type for column in RUNS.columns if column.type}
@@ -31,7 +32,7 @@ def list_runs(data: Path, names: list[str]) -> pd.DataFrame:
     known = _tables.get(stamps)
     if known is not None and all(stamp in _finished for stamp in stamps):
         return known.copy()
-    table = _table([row(data, name) for name in names])
+    table = _table([_remembered(data, name, stamp) for name, stamp in zip(names, stamps)])
     if all(stamp in _finished for stamp in stamps):
         _tables.clear()
         _tables[stamps] = table.copy()
@@ -59,7 +60,10 @@ def row(data: Path, name: str) -> dict[str, Any]:
 
     The row of a finished run is remembered as long as its settings and its summary are the same files.
     """
-    stamp = _stamp(os.path.join(data, "runs", name))
+    return _remembered(data, name, _stamp(os.path.join(data, "runs", name)))
+
+
+def _remembered(data: Path, name: str, stamp: Stamp | None) -> dict[str, Any]:
     if stamp in _finished:
         return dict(_finished[stamp])
     entry = _row(data, name)
@@ -70,7 +74,7 @@ def row(data: Path, name: str) -> dict[str, Any]:
     return entry
 
 
-def _stamp(folder: str) -> tuple[str | int | None, ...] | None:
+def _stamp(folder: str) -> Stamp | None:
     """Tell one content of a finished run's settings and summary from another; None where there is no summary."""
     parts: list[str | int | None] = [folder]
     for name in ("summary.json", "config.json"):
@@ -85,7 +89,6 @@ def _stamp(folder: str) -> tuple[str | int | None, ...] | None:
 
 
 _PLAIN = (str, int, float, bool, type(None))
-Stamp = tuple[str | int | None, ...]
 _finished: dict[Stamp, dict[str, Any]] = {}
 _tables: dict[tuple[Stamp | None, ...], pd.DataFrame] = {}  # at most one
 
