@@ -34,14 +34,15 @@ def gradient_estimates(engine: Engine, classes: int, report: Report = silent) ->
         labels = engine.labels[rows]
         membership = F.one_hot(labels, classes).float()
         with torch.enable_grad():
-            *maps, logits = module(engine.inputs[rows].detach().clone().requires_grad_(True))
-            loss = F.cross_entropy(logits, labels, reduction="sum")
+            inputs = engine.inputs[rows].detach().clone().to(network.device)
+            *maps, logits = module(inputs.requires_grad_(True))
+            loss = F.cross_entropy(logits, labels.to(network.device), reduction="sum")
             gradients = torch.autograd.grad(loss, maps, allow_unused=True)
         for layer, map_, gradient in zip(network.layers, maps, gradients):
             if gradient is not None:
                 product = (map_ * gradient).detach().movedim(layer.axis, 1).flatten(2) if map_.dim() > 2 else None
                 effect = (map_ * gradient).detach() if product is None else product.sum(dim=2)
-                sums[layer.name] -= membership.T @ effect
+                sums[layer.name] -= membership.T @ effect.to(labels.device)
         report({"done": rows.stop, "of": len(engine)})
     counts = torch.bincount(engine.labels, minlength=classes).clamp(min=1).unsqueeze(1)
     return {name: total / counts for name, total in sums.items()}

@@ -51,8 +51,9 @@ def relevance(engine: Engine, layer: str) -> Tensor:
     parts = []
     for rows in engine.slices:
         with torch.enable_grad():
-            map_, logits = module(engine.inputs[rows].detach().clone().requires_grad_(True))
+            inputs = engine.inputs[rows].detach().clone().to(network.device)
+            map_, logits = module(inputs.requires_grad_(True))
             (gradient,) = torch.autograd.grad(logits.amax(dim=1).sum(), [map_])
         product = (map_ * gradient).detach().movedim(unit_layer.axis, 1)
         parts.append(product.flatten(2).sum(dim=2) if product.dim() > 2 else product)
-    return torch.cat(parts)
+    return torch.cat(parts).to(engine.labels.device)

@@ -142,7 +142,7 @@ def covariates(means: Tensor, spreads: Tensor, weights: Tensor | None) -> np.nda
 
 
 def outgoing_weights(network: UnitNetwork, name: str) -> Tensor | None:
-    """Return the length [U] of the weights that each unit of a layer has in the linear steps that follow.
+    """Return the length [U], on the CPU, of each unit's weights in the linear steps that follow its layer.
 
     The convolutions and linear modules up to which only additions, poolings and reshapes lie; their squared weights are
     summed over outputs and positions. None where there is none, or where one mixes the units of several layers.
@@ -164,7 +164,7 @@ def outgoing_weights(network: UnitNetwork, name: str) -> Tensor | None:
                 squares.append(weight.detach().double().square().sum(dim=0).reshape(layer.units, -1).sum(dim=1))
             elif isinstance(module, _PASSING) or (module is None and graph_nodes.called(node) in _PASSING_CALLS):
                 waiting.append(node)
-    return torch.stack(squares).sum(dim=0).sqrt() if squares else None
+    return torch.stack(squares).sum(dim=0).sqrt().cpu() if squares else None
 
 
 def _called_weight(network: UnitNetwork, node: fx.Node) -> Tensor | None:

@@ -68,7 +68,8 @@ def attribute(
             spread = noise * (image.max() - image.min())
             copies = [image + spread * torch.randn(image.shape, generator=generator) for _ in range(smooth)] or [image]
             answers = [METHODS[method](response, copy.clone(), start, **settings) for copy in copies]
-            parts.append(torch.stack([value.detach() for value, _ in answers]).mean(dim=0).float())
+            values = torch.stack([value.detach() for value, _ in answers]).mean(dim=0)
+            parts.append(values.float().to(inputs.device))  # of a layer they are where the network is
             deltas.append(None if smooth else answers[0][1])
     values = torch.cat(parts)
     delta = None if None in deltas else torch.tensor(deltas)

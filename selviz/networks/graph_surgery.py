@@ -7,6 +7,7 @@ import copy
 from collections.abc import Container, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -55,7 +56,7 @@ def _at_places(values: Tensor, axis: int, places: tuple[int, ...] | None) -> Ten
     if values.dim() == 2:
         return values.unsqueeze(1)
     flat = values.movedim(axis, -1).flatten(1, -2)
-    return flat if places is None else flat[:, list(places)]
+    return flat if places is None else flat.index_select(1, torch.tensor(places).to(flat.device))
 
 
 def with_outputs(graph: fx.Graph, names: Sequence[str]) -> fx.Graph:

@@ -5,10 +5,13 @@ leaves the second device has to be copied (`.cpu()`, `.to(other.device)`); so a 
 """
 
 import copy
+from contextlib import contextmanager
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
+
+from selviz.networks.unit_network import UnitNetwork
 
 HERE = torch.device("meta")
 aten = torch.ops.aten
@@ -104,3 +107,14 @@ def on_second_device(network):
     moved._modules, moved._lock = {}, threading.Lock()
     moved.observer = moved.graph_module(graph_surgery.observing(moved.graph, moved.layers)).eval()
     return moved
+
+
+@contextmanager
+def every_network_there(monkeypatch):
+    """Within it whatever loads a network has it on the second device."""
+    plain = UnitNetwork.for_inference
+    with monkeypatch.context() as patched, SecondDevice():
+        patched.setattr(
+            UnitNetwork, "for_inference", lambda network, device=None: on_second_device(plain(network, "cpu"))
+        )
+        yield

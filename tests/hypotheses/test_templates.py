@@ -1,5 +1,7 @@
 """Claims on a network whose answers can be worked out on paper: each verdict, also "refuted", and each refusal."""
 
+import shutil
+
 import pytest
 
 from selviz.config import RunConfig, run_name
@@ -9,6 +11,7 @@ from selviz.hypotheses.templates import TEMPLATES
 from selviz.runs.train import train_run
 from selviz.store import Store
 from selviz.testing.toy import WIDE, wide_known
+from tests.helpers.second_device import every_network_there
 
 
 def name(kind: str, alpha: float = 0, seed: int = 0) -> str:
@@ -105,6 +108,20 @@ def test_each_template_gives_the_verdict_worked_out_on_paper(wide, template, ask
         assert result["parts"][0]["effect"] == pytest.approx(effect, abs=1e-6)
     for part in result["parts"]:
         assert len(part["null"]) >= 20 and part["low"] <= part["high"] and 0 < part["p"] <= 1
+
+
+COMPUTING = ("necessary", "map", "single")
+LONG = [pytest.param(each, marks=pytest.mark.slow) for each in ("necessary_units", "sufficient", "selective", "robust")]
+
+
+@pytest.mark.parametrize("template", [*COMPUTING, *LONG])
+def test_a_verdict_does_not_depend_on_the_device(wide, template, tmp_path, monkeypatch):
+    copied = Store(shutil.copytree(wide.path, tmp_path / "wide", ignore=shutil.ignore_patterns("hypotheses")))
+    _, asked, verdict, _ = next(each for each in ON_PAPER if each[0] == template)
+    with every_network_there(monkeypatch):
+        registered = registry.register(copied, template, asked)
+        result = registry.run_test(copied, registered["hypothesis"])
+    assert result["verdict"] == verdict, result["parts"]
 
 
 def test_every_template_is_on_paper():

@@ -4,10 +4,17 @@ import pytest
 import torch
 
 from selviz import ablation
+from selviz.attribution import by_captum, by_formula, methods
+from selviz.attribution.attribute import attribute
+from selviz.attribution.faithfulness import faithfulness
+from selviz.attribution.feature_visualization import synthesise
+from selviz.attribution.targets import Target
 from selviz.errors import SelvizError
+from selviz.geometry.dimensionality import gradient_variability
 from selviz.networks import devices
 from selviz.networks.activations import observe, sample
 from selviz.networks.unit_edit import silence
+from selviz.robustness.attacks import fgsm, pgd
 from selviz.runs.load import load_network
 from tests.helpers.second_device import HERE, SecondDevice, TwoDevices, on_second_device
 
@@ -78,6 +85,61 @@ def test_ablations_by_engine_and_by_resuming(loaded, units):
 
     with torch.inference_mode(False), torch.no_grad():
         assert_same(*both(loaded, work))
+
+
+SETTINGS = {"integrated_gradients": {"steps": 4, "most": 8}, "conductance": {"steps": 4}}
+
+
+@pytest.mark.parametrize("library", [by_captum, by_formula], ids=["captum", "formula"])
+@pytest.mark.parametrize("method", methods.METHODS)
+def test_attributions_of_units_and_classes(loaded, method, library, monkeypatch):
+    for name in vars(methods).keys() & vars(library).keys() & {*vars(by_formula)}:
+        if callable(getattr(library, name)) and getattr(library, name).__module__ == library.__name__:
+            monkeypatch.setattr(methods, name, getattr(library, name))
+
+    def work(network, inputs, labels):
+        targets = (Target(unit=3, layer="relu2"), Target(label=1))
+        results = [attribute(network, target, inputs[:1], method, **SETTINGS.get(method, {})) for target in targets]
+        return [part for result in results for part in (result.values.detach(), result.maps.detach())]
+
+    assert_same(*both(loaded, work))
+
+
+def test_how_faithful_a_map_is(loaded):
+    def work(network, inputs, labels):
+        map_ = torch.rand(inputs.shape[2:], generator=torch.Generator().manual_seed(0))
+        answer = faithfulness(network, Target(label=1), inputs[:1], map_, steps=3, orders=2, samples=8)
+        return [torch.tensor(answer[name]) for name in ("value", "baseline_value", "infidelity")] + [
+            torch.tensor(answer[name]["curve"]) for name in ("deletion", "insertion")
+        ]
+
+    assert_same(*both(loaded, work))
+
+
+def test_what_a_unit_does_to_the_answers_and_the_gradients_of_all(loaded):
+    def work(network, inputs, labels):
+        engine = ablation.Engine(network, inputs, labels)
+        pushed = ablation.push(engine, "relu3", 7).select_dtypes("number").to_numpy()
+        estimates = ablation.gradient_estimates(engine, 10)
+        return [torch.from_numpy(pushed).double(), ablation.relevance(engine, "relu3"), *estimates.values()]
+
+    assert_same(*both(loaded, work))
+
+
+def test_attacks_gradients_and_made_images(loaded):
+    dataset = loaded[1]
+
+    def work(network, inputs, labels):
+        def logits(pixels):
+            return network.logits(dataset.normalise(pixels))
+
+        pixels = dataset.eval_pixels[:12].float()
+        attacked = [fgsm(logits, pixels, labels[:12], 4.0), pgd(logits, pixels, labels[:12], 4.0, steps=3)]
+        norms, _ = gradient_variability(lambda x: network.observe(x)[1][1], inputs[:12], [0, 2])
+        made = synthesise(network, "relu2", 3, dataset.normalise, tuple(dataset.eval_pixels.shape[1:]), steps=3)
+        return [*attacked, torch.from_numpy(norms), torch.from_numpy(made.pixels).float()]
+
+    assert_same(*both(loaded, work))
 
 
 def test_the_device_is_the_one_that_was_asked_for(monkeypatch):
