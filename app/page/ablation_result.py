@@ -5,6 +5,7 @@
 
 import html
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -130,7 +131,7 @@ def against_controls(
         drawn = {kind: control["accuracies"] for kind, control in results.items()}
         tables.chart(
             "Compared with other units",
-            figures.ablation.against_controls(ends, drawn, theme.dark()),
+            partial(figures.ablation.against_controls, ends, drawn, theme.dark()),
             "Filled: without the chosen units. Outlined: the whole network. Gray dots: without a random set of the "
             "same size and layers; squares: without a matched set. Whiskers: 95 % Wilson intervals. Where most dots "
             "lie at a higher accuracy, these units matter more than most."
@@ -171,7 +172,7 @@ def class_chart(result: Result) -> None:
     table["class_index"] = range(len(table))
     tables.chart(
         "Class by class",
-        figures.ablation.before_and_after(table, theme.dark()),
+        partial(figures.ablation.before_and_after, table, theme.dark()),
         "Outlined: before. Filled: after. Whiskers: 95 % Wilson intervals for new images.",
         table[
             ["class", "images", "before", "after", "change", "lost", "gained", "mcnemar_p_holm", "true_logit_change"]
@@ -274,5 +275,5 @@ def confusion(run: str, result: Result) -> None:
         ),
     ):
         with column:
-            figure = figures.ablation.confusion(counts[part], names, part == "difference", theme.dark())
+            figure = partial(figures.ablation.confusion, counts[part], names, part == "difference", theme.dark())
             tables.chart(title, figure, how, cells, f"confusion-{part}")

@@ -2,6 +2,7 @@
 
 import html
 import re
+from functools import partial
 from urllib.parse import quote, unquote
 
 import pandas as pd
@@ -275,7 +276,7 @@ def one(key: str) -> None:
     parts = pd.DataFrame(result["parts"])
     tables.chart(
         "The effect",
-        figures.hypotheses.effects(parts, unit, theme.dark()),
+        partial(figures.hypotheses.effects, parts, unit, theme.dark()),
         f"A dot is the effect in the claim's direction with its {100 * registered['confidence']:.4g} % interval. "
         "Dashed: the smallest effect that matters; an interval wholly above it supports the claim, one wholly below it "
         "refutes it.",
@@ -287,7 +288,7 @@ def one(key: str) -> None:
         smallest = f", at least {part['smallest_p']:.3g} with this test" if part["smallest_p"] else ""
         tables.chart(
             f"If it were false: {part['name']}",
-            figures.hypotheses.null_distribution(null, part["observed"], unit, theme.dark()),
+            partial(figures.hypotheses.null_distribution, null, part["observed"], unit, theme.dark()),
             f"Gray: the {numbers.whole(len(null))} values that the statistic takes if the claim is false; the line is "
             f"what was observed. {part['test'].capitalize()}: {numbers.p_value(part['p'])}{smallest} "
             f"(n = {numbers.whole(part['n'])} {part['of']}).",

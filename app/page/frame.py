@@ -56,8 +56,8 @@ def link() -> str:
 
 def unbounded(run: str, layers: Iterable[str]) -> None:
     """Say so where SI has no bound: in layers whose activations can be negative."""
-    table = reads.store().layers(run)
-    signed = table[table["signed"] & table["layer"].isin(list(layers))]["layer"].tolist()
+    table, named = reads.store().layers(run), set(layers)
+    signed = [layer for layer, below in zip(table["layer"], table["signed"]) if below and layer in named]
     if signed:
         more = f" and {len(signed) - 3} more" if len(signed) > 3 else ""
         st.caption(

@@ -1,19 +1,21 @@
-"""Tables and charts with what stands behind them: `table(rows)`, `chart(title, figure, how, behind, key)`."""
+"""Tables and charts with what stands behind them: `table(rows)`, `chart(title, partial(tuning, means, dark), ...)`."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 import streamlit as st
 
 from selviz import __version__
-from selviz.figures import colors
 from selviz.store.schema import Head, heads
 
 from ..look import theme
-from . import export, frame, save_buttons
+from . import drawn_figures, export, frame, save_buttons
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 HEADS = {  # of columns that pages compute; those of stored columns are declared in `selviz.store.schema`
     "low_share": Head("from, %", "%.1f", percent=True),
@@ -73,39 +75,36 @@ def origin() -> dict[str, str]:
 
 def chart(
     title: str,
-    figure: Any,
+    make: "partial[go.Figure]",
     how: str,
     behind: pd.DataFrame,
     key: str,
     on_select: Callable[[], object] | Literal["rerun"] | None = None,
     selection_mode: str | Sequence[str] = "points",
 ) -> Any:
-    """Return a chart, its title, the table behind it, and one line of how to read it; gives the selection if
-    `on_select`.
+    """Draw the figure that `make` returns, its title, the table behind it, and one line of how to read it; return the
+    selection if `on_select`.
     """
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader(title, anchor=False, width="stretch")
         with frame.popover("Table and figure", ":material/table:", f"table-{key}") as opened:
             if opened:
-                downloads(key, behind, figure, title, how)
+                downloads(key, behind, make(), title, how)
                 table(behind)
     options = {} if on_select is None else {"on_select": on_select, "selection_mode": selection_mode}
-    legible(figure)
-    height = int(figure.layout.height or 450)
+    spec = drawn_figures.spec(make, theme.dark())
+    height = int(spec["layout"].get("height") or 450)
     with st.container(key=f"room-{-(-height // 10) * 10}-{key}"):  # so that nothing moves when the chart is drawn
         event = st.plotly_chart(
-            figure, key=key, config={"displayModeBar": False}, alt=f"{title}. {how}", height=height, **options
+            drawn_figures.CheckedFigure(spec),
+            key=key,
+            config={"displayModeBar": False},
+            alt=f"{title}. {how}",
+            height=height,
+            **options,
         )
     st.caption(how)
     return event
-
-
-def legible(figure: Any) -> None:
-    """Give a figure's words the color of the page's text: Streamlit's own gray has too little contrast."""
-    ink = {"color": colors.INK[theme.dark()]}
-    figure.update_layout(font=ink, legend={"font": ink})
-    figure.update_xaxes(tickfont=ink, title={"font": ink})
-    figure.update_yaxes(tickfont=ink, title={"font": ink})
 
 
 def table(rows: pd.DataFrame, **options: Any) -> Any:

@@ -1,5 +1,7 @@
 """Units chosen one by one: on the board, in a list, a plot or a table, or typed: `by_hand(run, sizes)`."""
 
+from functools import partial
+
 import pandas as pd
 import streamlit as st
 
@@ -111,7 +113,8 @@ def _plot(run: str, layer: str, chosen: Units) -> pd.DataFrame:
             address.widget(st.selectbox, title, list(known), name=name, value=axes[name], format_func=known.get)
     silent = [unit in chosen.get(layer_name, ()) for layer_name, unit in zip(table["layer"], table["unit"])]
     titles = {name: known[axis] for name, axis in axes.items()}
-    figure = figures.units.unit_scatter(
+    figure = partial(
+        figures.units.unit_scatter,
         table.assign(x=table[axes["x"]], y=table[axes["y"]], silent=silent),
         reads.class_names(run),
         titles,

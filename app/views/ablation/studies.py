@@ -1,6 +1,7 @@
 """The stored studies of a run's units: `curves(run, layer)`, `atlas(run, layer)`, each with the way to fill it."""
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ def curves(run: str, layer: str) -> None:
     images = int(shown["images"].iloc[0])
     tables.chart(
         f"Removing units in order of {metric}",
-        figures.ablation.removal_curves(shown, theme.dark()),
+        partial(figures.ablation.removal_curves, shown, theme.dark()),
         f"Accuracy on fold 1 ({numbers.counted(images, 'image')}) while units of {curve_layer} are "
         "silenced, in an order taken "
         f"on fold 0. Gray: the mean of {len(random)} random orders, and the band from their lowest to their highest.",
@@ -142,7 +143,7 @@ def _map(run: str, layer: str, effects: pd.DataFrame, title: str, exact: bool) -
     )
     clicked = tables.chart(
         "Every unit, every class",
-        figures.ablation.atlas_map(shown, title, theme.dark()),
+        partial(figures.ablation.atlas_map, shown, title, theme.dark()),
         f"{how} Purple is loss. Units with the largest loss in any class come first.{cut} Click a mark to silence it.",
         effects.drop(columns="told"),
         "atlas-map",
@@ -157,7 +158,7 @@ def _against_si(run: str, layer: str, units: pd.DataFrame, effects: pd.DataFrame
     table = units.merge(own, on=["unit", "preferred_index"])
     clicked = tables.chart(
         "Do selective units matter more to their class?",
-        figures.ablation.si_against_effect(table, reads.class_names(run), title, theme.dark()),
+        partial(figures.ablation.si_against_effect, table, reads.class_names(run), title, theme.dark()),
         "A mark is a unit: its SI against what its silence does to the class that it prefers. Below the line is loss; "
         "if selective units mattered more, the marks would fall as SI grows.",
         table[["layer", "unit", "si", "preferred_class", "value", "dead"]],

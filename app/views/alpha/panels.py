@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -37,7 +38,7 @@ def with_own_null(table: pd.DataFrame, column: str) -> pd.DataFrame:
 def accuracy(runs: pd.DataFrame) -> None:
     """Show accuracy by alpha, every seed a point."""
     means = run_families.means(runs[["alpha", "test_accuracy"]], "test_accuracy")
-    figure = figures.sweep.by_alpha(runs, means, "test_accuracy", "test accuracy, %", 100, 2, theme.dark())
+    figure = partial(figures.sweep.by_alpha, runs, means, "test_accuracy", "test accuracy, %", 100, 2, theme.dark())
     how = (
         f"A point is one network, a dash the mean of its alpha, the whiskers its {run_families.intervals(means)}: for "
     )
@@ -96,7 +97,7 @@ def against_si(runs: pd.DataFrame, column: str) -> None:
         if points and points[0].get("curve_number") == 0:
             address.update(run=runs["run"].iloc[points[0]["point_index"]])
 
-    figure = figures.sweep.accuracy_against_si(runs, found, right, column, curve, theme.dark())
+    figure = partial(figures.sweep.accuracy_against_si, runs, found, right, column, curve, theme.dark())
     tables.chart("Accuracy against selectivity", figure, how, runs[SHOWN], "accuracy", on_select=pick)
     address.widget(
         st.toggle,
@@ -138,7 +139,7 @@ def layers(runs: pd.DataFrame, column: str) -> None:
     order = list(dict.fromkeys(table["layer"]))
     tables.chart(
         "Selectivity by layer",
-        figures.sweep.layers(by_layer, order, "mean SI", theme.dark(), null),
+        partial(figures.sweep.layers, by_layer, order, "mean SI", theme.dark(), null),
         f"A line is an alpha, each point the mean over its networks with its {run_families.intervals(by_layer)}. Gray: "
         "what shuffled labels give, up to the largest 95th percentile.",
         table[["run", "alpha", "seed", "layer", "units", "mean_si", "mean_si_live", "null_mean", "null_p95", "dead"]],
@@ -153,7 +154,7 @@ def dead(runs: pd.DataFrame) -> None:
     means = means.assign(low=means["low"].clip(lower=0), high=means["high"].clip(upper=1))  # t knows of no bounds
     tables.chart(
         "Dead units",
-        figures.sweep.by_alpha(runs, means, "dead_share", "dead units, %", 100, 1, theme.dark()),
+        partial(figures.sweep.by_alpha, runs, means, "dead_share", "dead units, %", 100, 1, theme.dark()),
         f"The share of {numbers.whole(runs['units'].max())} units that are never active on the evaluation images; a "
         f"point is one network, with the {run_families.intervals(means)}. A dead unit has SI 0, so compare mean SI "
         "with and without them.",

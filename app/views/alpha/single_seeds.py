@@ -1,5 +1,7 @@
 """A family of runs with one seed per alpha: `scatter(runs, column)`, `depth(runs, column)`, `dead_units(runs)`."""
 
+from functools import partial
+
 import pandas as pd
 import streamlit as st
 
@@ -25,8 +27,12 @@ def scatter(runs: pd.DataFrame, column: str) -> None:
 
     tables.chart(
         "Accuracy against selectivity",
-        figures.runs.accuracy_against_si(
-            panels.with_own_null(runs, column), column, theme.dark(), st.session_state["run"]
+        partial(
+            figures.runs.accuracy_against_si,
+            panels.with_own_null(runs, column),
+            column,
+            theme.dark(),
+            st.session_state["run"],
         ),
         "A point is one network; its whiskers are the 95 % Wilson interval of its accuracy: the uncertainty for new "
         f"images ({numbers.whole(runs['images'].max())} images each). The bars at the foot are the nulls: mean to 95th "
@@ -48,7 +54,7 @@ def depth(runs: pd.DataFrame, column: str) -> None:
     layers = pd.concat(parts)
     tables.chart(
         "Selectivity by depth",
-        figures.runs.depth_profile(panels.with_own_null(layers, column), column, theme.dark()),
+        partial(figures.runs.depth_profile, panels.with_own_null(layers, column), column, theme.dark()),
         "A line is one network, from its first layer to its last. Dotted: what shuffled labels reach in the same "
         "network (95th percentile); a layer at its dotted line is no more selective than chance.",
         layers[["run", "alpha", "layer", "units", column, "null_mean", "null_p95", "dead"]],

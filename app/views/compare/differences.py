@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import re
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -121,17 +122,44 @@ def accuracies(rows: dict[str, dict], base: str) -> tuple[pd.DataFrame, pd.DataF
     the same change for each class. p values are Holm-corrected over the rows of each table (p_holm)."""
     called = run_labels(rows)
     called[base] += " (baseline)"
+    networks = tuple(
+        Network(name, called[name], row["alpha"], position, row["images"], row["test_accuracy"])
+        for position, (name, row) in enumerate(rows.items())
+    )
+    compared = tuple(name for name in rows if name != base and same_images(rows, base, name))
+    return _accuracies(reads.data(), _versions(rows), networks, base, compared)
+
+
+class Network(NamedTuple):
+    """A run among others, as the rows of `accuracies` begin."""
+
+    run: str
+    told: str
+    alpha: Any  # missing in one that was trained elsewhere
+    position: int
+    images: int
+    test_accuracy: float
+
+
+def _versions(runs: Iterable[str]) -> tuple[tuple[str, ...], ...]:
+    return tuple(map(reads.run_version, runs))
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def _accuracies(
+    folder: str, stamps: tuple, networks: tuple[Network, ...], base: str, compared: tuple[str, ...]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     runs, classes = [], []
-    for position, (name, row) in enumerate(rows.items()):
-        network = {"run": name, "told": called[name], "alpha": row["alpha"], "position": position}
-        low, high = wilson(round(row["test_accuracy"] * row["images"]), row["images"])
-        shares = {"test_accuracy": row["test_accuracy"], "low_share": float(low), "high_share": float(high)}
+    for network in networks:
+        row = {name: getattr(network, name) for name in ("run", "told", "alpha", "position")}
+        low, high = wilson(round(network.test_accuracy * network.images), network.images)
+        shares = {"test_accuracy": network.test_accuracy, "low_share": float(low), "high_share": float(high)}
         change = dict.fromkeys(TESTED, np.nan)
-        if name != base and same_images(rows, base, name):
-            changes = _changes(reads.data(), (reads.run_version(base), reads.run_version(name)), base, name)
+        if network.run in compared:
+            changes = _changes(folder, base, network.run)
             change = changes.iloc[0][TESTED].to_dict()
-            classes.append(changes.iloc[1:].assign(**network))
-        runs.append({**network, "images": row["images"], **shares, **change})
+            classes.append(changes.iloc[1:].assign(**row))
+        runs.append({**row, "images": network.images, **shares, **change})
     tables = [pd.DataFrame(runs).astype(dict.fromkeys(TESTED, float)), *([pd.concat(classes)] if classes else [])]
     for table in tables:
         table["p_holm"] = holm(table["p"])
@@ -146,26 +174,37 @@ def _common(first: Any, second: Any) -> tuple[Any, Any]:
     return first[:images], second[:images]
 
 
-@st.cache_data(max_entries=64, show_spinner=False)
-def _changes(folder: str, stamps: tuple, base: str, other: str) -> pd.DataFrame:
-    before, after = _common(reads.store().images(base), reads.store().images(other))
+def _changes(folder: str, base: str, other: str) -> pd.DataFrame:
+    store = Store(folder)
+    before, after = _common(store.images(base), store.images(other))
     labels, names = before["label_index"], reads.class_names(base)
     return matching.changes(labels, before["prediction_index"], after["prediction_index"], names)
 
 
-def joined(tables: dict[str, pd.DataFrame], runs: pd.DataFrame) -> pd.DataFrame:
-    """Return a table of each run as one, each row with its run, what it is called, its alpha and position."""
-    networks = runs.set_index("run")[["told", "alpha", "position"]].to_dict("index")
-    return pd.concat([tables[name].assign(run=name, **facts) for name, facts in networks.items()], ignore_index=True)
+def joined(runs: pd.DataFrame, at: dict[str, str] | None = None) -> pd.DataFrame:
+    """Return the layers of all runs as one table, each row with its run, what it is called, its alpha and position;
+    with `at`, the units of that layer of each run instead.
+    """
+    names = runs["run"].tolist()
+    facts = tuple(zip(names, runs["told"], runs["alpha"], runs["position"].tolist()))
+    return _joined(reads.data(), _versions(names), facts, at and tuple(at[name] for name in names))
 
 
-def of_layer(read: dict, base: str, at: str) -> dict[str, pd.DataFrame]:
-    """Return the units of the baseline's layer and of its counterparts, by run."""
-    by_run = {}
-    for name, tables in read.items():
-        own = counterpart(at, read[base]["layers"], tables["layers"])
-        by_run[name] = tables["units"][tables["units"]["layer"] == own]
-    return by_run
+@st.cache_data(max_entries=32, show_spinner=False)
+def _joined(
+    folder: str, stamps: tuple, networks: tuple[tuple[str, str, Any, int], ...], at: tuple[str, ...] | None
+) -> pd.DataFrame:
+    store, parts = Store(folder), []
+    for number, (run, told, alpha, position) in enumerate(networks):
+        table = store.units(run) if at else store.layers(run)
+        table = table[table["layer"] == at[number]] if at else table
+        parts.append(table.assign(run=run, told=told, alpha=alpha, position=position))
+    return pd.concat(parts, ignore_index=True)
+
+
+def counterparts(read: dict, base: str, at: str) -> dict[str, str]:
+    """Return the counterpart of the baseline's layer in each run."""
+    return {name: counterpart(at, read[base]["layers"], tables["layers"]) for name, tables in read.items()}
 
 
 def python(base: str, names: list[str]) -> str:
@@ -185,11 +224,13 @@ def settings(rows: dict[str, dict], names: dict[str, str], all_of_them: bool) ->
     """Return one row per setting, one column per run; only the settings that differ, unless `all_of_them`."""
     fields = [field.name for field in dataclasses.fields(RunConfig)]
     known = [key for key in (*fields, *MORE_SETTINGS) if any(key in row for row in rows.values())]
-    table = pd.DataFrame(
-        {names[name]: [_said(row.get(key)) for key in known] for name, row in rows.items()},
-        index=pd.Index([key.replace("_", " ") for key in known], name="setting"),
+    said = {key: [_said(row.get(key)) for row in rows.values()] for key in known}
+    said = {key: values for key, values in said.items() if all_of_them or len(set(values)) > 1}
+    return pd.DataFrame(
+        {names[name]: [values[number] for values in said.values()] for number, name in enumerate(rows)},
+        index=pd.Index([key.replace("_", " ") for key in said], name="setting"),
+        dtype="str",
     )
-    return table if all_of_them else table[table.nunique(axis=1) > 1]
 
 
 def _said(value: Any) -> str:
@@ -222,10 +263,16 @@ def pairs(one: str, other: str, at: str, other_at: str) -> tuple[pd.DataFrame, d
     """Return each unit of the layer with its match in the other run, both units' numbers, and the nulls [R, U] of
     NULLS.
     """
-    matches, nulls = _matches(
-        reads.data(), (reads.run_version(one), reads.run_version(other)), one, other, at, other_at
-    )
-    ours, theirs = reads.store().units(one), reads.store().units(other)
+    return _pairs(reads.data(), _versions((one, other)), one, other, at, other_at)
+
+
+@st.cache_data(max_entries=32, show_spinner="Matching units ...")
+def _pairs(
+    folder: str, stamps: tuple, one: str, other: str, at: str, other_at: str
+) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    store = Store(folder)
+    matches, nulls = _matches(store, one, other, at, other_at)
+    ours, theirs = store.units(one), store.units(other)
     ours, theirs = ours[ours["layer"] == at], theirs[theirs["layer"] == other_at]
     matched = matches.assign(run=one, layer=at).merge(
         ours[["unit", "si", "preferred_class", "preferred_index", "dead"]], on="unit"
@@ -239,11 +286,7 @@ def pairs(one: str, other: str, at: str, other_at: str) -> tuple[pd.DataFrame, d
     return matched, nulls
 
 
-@st.cache_data(max_entries=32, show_spinner="Matching units ...")
-def _matches(
-    folder: str, stamps: tuple, one: str, other: str, at: str, other_at: str
-) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
-    store = Store(folder)
+def _matches(store: Store, one: str, other: str, at: str, other_at: str) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
     first, second = _common(store.matrix(one, at), store.matrix(other, other_at))
     labels = store.images(one)["label_index"].to_numpy()[: len(first)]
     shuffles = 100 if len(labels) * first.shape[1] * second.shape[1] <= EASY else 20
@@ -263,7 +306,7 @@ class Links(NamedTuple):
 
 def links(one: str, other: str) -> Links:
     """Return the match of every unit of `one`, in the layer of `other` of the same name or nearest depth."""
-    return _links(reads.data(), (reads.run_version(one), reads.run_version(other)), one, other)
+    return _links(reads.data(), _versions((one, other)), one, other)
 
 
 @st.cache_data(max_entries=32, show_spinner="Matching units ...")

@@ -80,7 +80,7 @@ def show() -> None:
         which = address.segmented("Mean SI over", {"live": "Live units", "all": "All units"}, "units")
     left, right = st.columns(2, gap="large")
     with left:
-        panels.depth(differences.joined({name: tables["layers"] for name, tables in read.items()}, runs), COLUMN[which])
+        panels.depth(differences.joined(runs), COLUMN[which])
     with right:
-        panels.units(differences.joined(differences.of_layer(read, base, layer), runs), layer)
+        panels.units(differences.joined(runs, differences.counterparts(read, base, layer)), layer)
     panels.matches(rows, read, labels, base, other, layer)

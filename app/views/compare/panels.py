@@ -1,5 +1,6 @@
 """The parts of the page that compares networks, each drawn by one function: `accuracy(runs, by_class)`, ..."""
 
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -53,7 +54,7 @@ def accuracy(runs: pd.DataFrame) -> None:
     """Show how well each network classifies, and how far that is from the baseline."""
     tables.chart(
         "Accuracy",
-        figures.compare.accuracies(runs, theme.dark()),
+        partial(figures.compare.accuracies, runs, theme.dark()),
         "Each network with its 95 % Wilson interval, and next to it its difference from the baseline on the same "
         "images, with the 95 % interval of a paired difference (Agresti and Min); one that crosses 0 may be chance.",
         runs.drop(columns=["position", "alpha", "p"]),
@@ -85,7 +86,7 @@ def classes(by_class: pd.DataFrame) -> None:
     cut = f" Shown are the {max_classes} classes that differ most." if by_class["class"].nunique() > max_classes else ""
     tables.chart(
         "Class by class",
-        figures.compare.class_differences(by_class, theme.dark()),
+        partial(figures.compare.class_differences, by_class, theme.dark()),
         "A mark is one network's accuracy on a class minus the baseline's, with the 95 % interval of a paired "
         f"difference.{cut} {beyond} of {numbers.whole(len(by_class))} differences have p < 0.05 (McNemar's exact "
         "test, Holm-corrected).",
@@ -98,7 +99,7 @@ def depth(layers: pd.DataFrame, column: str) -> None:
     """Show mean SI of each network from its first layer to its last."""
     tables.chart(
         "Selectivity by depth",
-        figures.compare.profile(layers, column, theme.dark()),
+        partial(figures.compare.profile, layers, column, theme.dark()),
         "A line is one network. Dotted: what shuffled labels reach in it (95th percentile). Compare networks at one "
         "layer rather than layers of one network.",
         layers[COLUMNS["profile"]],
@@ -111,7 +112,7 @@ def units(table: pd.DataFrame, layer: str) -> None:
     elsewhere = " Networks without this layer show the one nearest in depth." if set(table["layer"]) != {layer} else ""
     clicked = tables.chart(
         f"Every unit of {safe_text.plain(layer)}",
-        figures.compare.si_strips(table, theme.dark()),
+        partial(figures.compare.si_strips, table, theme.dark()),
         "A dot is a unit at its SI, hollow if dead; click it to open the unit. Bar in the color of the text: mean of "
         f"the live units. Gray bar: median of what shuffled labels give them (95th percentile).{elsewhere}",
         table[COLUMNS["strips"]],
@@ -139,7 +140,7 @@ def matches(rows: dict[str, dict], read: dict, labels: dict[str, str], base: str
         named = {differences.NULLS[kind]: values for kind, values in nulls.items()}
         clicked = tables.chart(
             f"Matches of {safe_text.plain(layer)}",
-            figures.compare.matched(pairs, named, reads.class_names(base), theme.dark()),
+            partial(figures.compare.matched, pairs, named, reads.class_names(base), theme.dark()),
             "A dot is a unit of the baseline at its correlation (Pearson, over images) with the unit of the other "
             "network that correlates most with it; it has the color of its preferred class and is hollow if the match "
             "prefers another. Gray: the best match once the other network's images are shuffled, within classes (what "

@@ -1,6 +1,7 @@
 """The pieces of the Early training page: SI over epochs by layer and unit, units rising and falling, silencing."""
 
 import dataclasses
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -72,7 +73,7 @@ def layers(run: str) -> None:
     images = int(reads.store().snapshots(run)["images"].iloc[0])
     tables.chart(
         "Selectivity of each layer",
-        figures.training.layers_over_time(table, theme.dark()),
+        partial(figures.training.layers_over_time, table, theme.dark()),
         f"Mean SI of live units on {numbers.counted(images, 'evaluation image')}, from the untrained network on. "
         "Dotted: the 95th percentile of what shuffled labels give at that moment; at its dotted line a layer is no "
         "more selective than chance.",
@@ -88,7 +89,7 @@ def trajectories(run: str, layer: str) -> None:
     cut = f" The {figures.training.MOST_LINES} most selective of {count} are drawn." if count > 128 else ""
     tables.chart(
         f"The units of {layer}",
-        figures.training.unit_trajectories(units, reads.class_names(run), theme.dark()),
+        partial(figures.training.unit_trajectories, units, reads.class_names(run), theme.dark()),
         f"A line is a unit, in the color of the class that it prefers at the end.{cut} Point at one for its number.",
         units,
         "early-units",
@@ -119,7 +120,7 @@ def rising(run: str, layer: str) -> None:
         return
     tables.chart(
         "Rising and falling",
-        figures.training.rising_and_falling(shares, theme.dark()),
+        partial(figures.training.rising_and_falling, shares, theme.dark()),
         f"Share of the layer's live units whose SI rose (up) or fell (down) by over {STEP} since the moment before.",
         shares,
         "early-rising",
@@ -145,7 +146,7 @@ def silencing(run: str) -> None:
         part = table[table["epoch"] == epoch]
         tables.chart(
             f"Removing units after epoch {epoch}",
-            figures.ablation.removal_curves(part, theme.dark()),
+            partial(figures.ablation.removal_curves, part, theme.dark()),
             f"Accuracy on fold 1 ({numbers.counted(int(part['images'].iloc[0]), 'image')}) while the same share of "
             "every layer is silent, ranked by SI on fold 0. Gray: random orders, their mean and range.",
             part,
@@ -213,7 +214,7 @@ def comparison(run: str) -> None:
         with place:
             tables.chart(
                 f"{title} epoch by epoch",
-                figures.training.networks_over_time(epochs, column, theme.dark()),
+                partial(figures.training.networks_over_time, epochs, column, theme.dark()),
                 "A line is one network, in the color of its alpha, after each epoch on the evaluation images.",
                 epochs[["run", "alpha", "epoch", column]],
                 f"early-{column}",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import pandas as pd
 import streamlit as st
@@ -103,7 +104,7 @@ def clean_profile(study: StoredStudy, count: str, over: str) -> None:
     table = study.lines("dimensionality", count, lambda rows: (rows["kind"] == "clean") & (rows["over"] == over))
     tables.chart(
         "Clean images",
-        figures.robustness.profile(table, COUNTS[count].lower(), theme.dark()),
+        partial(figures.robustness.profile, table, COUNTS[count].lower(), theme.dark()),
         f"A line for each alpha: {EXPLAINED[count]}. Dotted: the same after each feature was shuffled over images by "
         f"itself, which unties them. {study.whiskers()}",
         table,
@@ -122,7 +123,7 @@ def change_profile(study: StoredStudy, count: str, over: str, change: str | None
     table = study.lines("dimensionality", count, lambda rows: (rows["name"] == change) & (rows["over"] == over))
     tables.chart(
         f"The change under {label}",
-        figures.robustness.profile(table, COUNTS[count].lower(), theme.dark()),
+        partial(figures.robustness.profile, table, COUNTS[count].lower(), theme.dark()),
         f"The same of perturbed minus clean, under {label} at {strength} {row['level']:g}.",
         table,
         "change-profile",
@@ -138,7 +139,7 @@ def gradients(study: StoredStudy) -> None:
     whiskers = "Whiskers: 95 % intervals over these." if study.seeds == 1 else study.whiskers()
     tables.chart(
         "How much gradients vary",
-        figures.robustness.profile(table, "coefficient of variation", theme.dark()),
+        partial(figures.robustness.profile, table, "coefficient of variation", theme.dark()),
         "The norm of the gradient of a unit by the input: its standard deviation over its mean, "
         f"{spread} ({int(stored['images'].max())} images, up to {int(stored['units'].max())} units per layer). "
         f"{whiskers}",

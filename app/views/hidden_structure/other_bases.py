@@ -1,5 +1,7 @@
 """A family's layers in other bases, as stored: `distances(table)`, `maps(table)`, each with its words."""
 
+from functools import partial
+
 import pandas as pd
 import streamlit as st
 
@@ -67,7 +69,15 @@ def distances(table: pd.DataFrame, order: list[str]) -> None:
     with left:
         tables.chart(
             "Distance, PWCCA",
-            figures.sweep.layers(ratio, order, "PWCCA distance / that between baselines", theme.dark(), band, at=1.0),
+            partial(
+                figures.sweep.layers,
+                ratio,
+                order,
+                "PWCCA distance / that between baselines",
+                theme.dark(),
+                band,
+                at=1.0,
+            ),
             f"1: no farther from the baselines than these are from each other. A line is an alpha, with its "
             f"{run_families.intervals(ratio)}; the gray line is each baseline's own distance to the others, the band "
             f"runs from the nearest to the farthest of {int(null['null_pairs'].min())} ordered pairs of baselines.",
@@ -77,7 +87,7 @@ def distances(table: pd.DataFrame, order: list[str]) -> None:
     with right:
         tables.chart(
             "Similarity, linear CKA",
-            figures.sweep.layers(cka, order, "linear CKA", theme.dark(), span=(0, 1.02)),
+            partial(figures.sweep.layers, cka, order, "linear CKA", theme.dark(), span=(0, 1.02)),
             "1: the same as a baseline up to a rotation and one scale. Gray: baselines among each other. CKA weighs "
             "each direction by its variance, PWCCA hardly does, so the two need not agree.",
             table[behind],
@@ -132,7 +142,7 @@ def maps(table: pd.DataFrame, order: list[str]) -> None:
         with place:
             tables.chart(
                 title,
-                figures.sweep.layers(by_layer, order, "mean SI", theme.dark(), null, span=(0, 1.02)),
+                partial(figures.sweep.layers, by_layer, order, "mean SI", theme.dark(), null, span=(0, 1.02)),
                 how,
                 table[behind.split()],
                 column,

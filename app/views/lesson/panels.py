@@ -1,6 +1,7 @@
 """What the steps of the lesson draw: `pictures(lesson)`, `tuning(lesson)`, ..., and for experts `index(lesson)`, ..."""
 
 import html
+from functools import partial
 
 import streamlit as st
 
@@ -36,7 +37,7 @@ def tuning(lesson: Lesson) -> None:
     means = figures.with_mean_interval(means)
     tables.chart(
         "How strongly it answers to each class",
-        figures.unit.tuning(means, int(lesson.unit["preferred_index"]), theme.dark()),
+        partial(figures.unit.tuning, means, int(lesson.unit["preferred_index"]), theme.dark()),
         "A bar is the unit's mean answer to the images of a class; the line on it shows how sure that mean is.",
         means[["class", "mean", "low", "high", "images"]],
         "lesson-tuning",
@@ -73,7 +74,7 @@ def histogram(lesson: Lesson) -> None:
     """Draw every unit at its SI."""
     tables.chart(
         "Every unit at its SI",
-        figures.units.si_histograms(lesson.units, lesson.names, theme.dark()),
+        partial(figures.units.si_histograms, lesson.units, lesson.names, theme.dark()),
         f"A dot is a unit, colored by the class it prefers, hollow if dead. Selective here: SI over {HIGH}. Gray "
         "band: shuffled labels.",
         lesson.units,
@@ -147,7 +148,7 @@ def knob(lesson: Lesson) -> None:
     runs = figures.runs.with_intervals(runs).assign(told=[numbers.run(row) for row in runs.to_dict("records")])
     tables.chart(
         "Right answers against selectivity",
-        figures.runs.accuracy_against_si(runs, figures.runs.LIVE_UNITS, theme.dark(), lesson.run),
+        partial(figures.runs.accuracy_against_si, runs, figures.runs.LIVE_UNITS, theme.dark(), lesson.run),
         "A point is one network; blue: selectivity pushed down, orange: pushed up. The line on it shows how sure its "
         "height is.",
         runs[["run", "alpha", "seed", "test_accuracy", "low_share", "high_share", "mean_si_live"]],

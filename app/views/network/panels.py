@@ -6,6 +6,7 @@ back as `Picked`.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypedDict
 
 import pandas as pd
@@ -46,7 +47,7 @@ def histograms(run: str, wanted: Wanted, count: dict[str, Any], largest: bool) -
     cut = f" The first {MOST_LAYERS} of {len(layers)} layers are shown." if len(layers) > MOST_LAYERS else ""
     clicked = tables.chart(
         "SI, layer by layer",
-        figures.units.si_histograms(shown, reads.class_names(run), theme.dark()),
+        partial(figures.units.si_histograms, shown, reads.class_names(run), theme.dark()),
         "A dot is a unit at its SI, colored by the class it prefers, hollow if dead (bars where there are too "
         "many units). Gray band: where units of this layer lie with shuffled labels, median null mean to median "
         f"null 95 %.{cut}",
@@ -70,7 +71,9 @@ def scatter(run: str, wanted: Wanted, count: dict[str, Any], largest: bool) -> P
     units = reads.store().find_units(run, wanted, descending=largest, limit=MOST_MARKS)
     shown = units.assign(x=units[axes["x"]], y=units[axes["y"]], silent=False)
     names = reads.class_names(run)
-    figure = figures.units.unit_scatter(shown, names, {name: known[axis] for name, axis in axes.items()}, theme.dark())
+    figure = partial(
+        figures.units.unit_scatter, shown, names, {name: known[axis] for name, axis in axes.items()}, theme.dark()
+    )
     return _marked(
         units,
         "Two measures",
@@ -114,7 +117,7 @@ def tuning(run: str, wanted: Wanted, count: dict[str, Any], largest: bool) -> Pi
     ).sort_values(["rank", "class_index"])
     clicked = tables.chart(
         "What each unit responds to",
-        figures.units.tuning_map(means, theme.dark()),
+        partial(figures.units.tuning_map, means, theme.dark()),
         "A mark is a unit and a class: the unit's mean activation on that class, as a share of its largest. A "
         "selective unit has one bright mark, an indifferent one a bright column. Click a mark to open the unit.",
         means[["layer", "unit", "class", "mean", "share", "images"]],
@@ -151,7 +154,7 @@ def plane(run: str, wanted: Wanted, count: dict[str, Any], largest: bool) -> Pic
         if method == "pca"
         else "t-SNE of the units' tuning, seed 0; distances between far groups mean little"
     )
-    figure = figures.units.unit_map(shown, reads.class_names(run), theme.dark())
+    figure = partial(figures.units.unit_map, shown, reads.class_names(run), theme.dark())
     return _marked(
         units,
         "Units that respond alike",
@@ -191,7 +194,7 @@ def agreement(run: str, wanted: Wanted, count: dict[str, Any], largest: bool) ->
     named = table.set_axis(titles, axis=0).set_axis(titles, axis=1)
     tables.chart(
         "Do the measures agree?",
-        figures.units.agreement(named, theme.dark()),
+        partial(figures.units.agreement, named, theme.dark()),
         f"Spearman's rank correlation over the {numbers.counted(live, 'live unit')} of the layer. +1: the two measures "
         "put the units in the same order. SI and CCMAS of the preferred class are one number up to notation: "
         "where classes "

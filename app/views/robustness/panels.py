@@ -1,5 +1,7 @@
 """The stored robustness of runs like one run: curves, grid, against selectivity, and which units move most."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -49,7 +51,7 @@ def curves(run: str, runs: pd.DataFrame, by_run: Found, kind: str, name: str) ->
             what = perturbed_runs.called(name) if shown == "one" else "corruptions, their mean"
             tables.chart(
                 "Accuracy by severity",
-                figures.robustness.curves(table, "severity", theme.dark()),
+                partial(figures.robustness.curves, table, "severity", theme.dark()),
                 f"Accuracy under {what}; a line for each alpha. {sentence}",
                 table,
                 "severity",
@@ -62,7 +64,7 @@ def curves(run: str, runs: pd.DataFrame, by_run: Found, kind: str, name: str) ->
             table = perturbed_runs.by_level(runs, by_run, "attack", attack)
             tables.chart(
                 "Accuracy under attack",
-                figures.robustness.curves(table, "largest change of a pixel, of 255", theme.dark()),
+                partial(figures.robustness.curves, table, "largest change of a pixel, of 255", theme.dark()),
                 f"Accuracy under {perturbed_runs.called(attack)}; a line for each alpha. The axis is not to scale. "
                 f"{sentence}",
                 table,
@@ -84,7 +86,7 @@ def grid(runs: pd.DataFrame, by_run: Found) -> None:
     cells["told"] = [f"α {numbers.alpha(alpha)}" for alpha in cells["alpha"]]
     tables.chart(
         "Which corruptions hurt whom",
-        figures.robustness.grid(cells, theme.dark()),
+        partial(figures.robustness.grid, cells, theme.dark()),
         "Mean accuracy over severities, per cent, of the networks of each alpha; the hardest corruptions are on top. "
         "corrupt-tta has the constants of 224-pixel images, so small images are hurt more than in CIFAR-10-C.",
         cells,
@@ -144,7 +146,7 @@ def selectivity(run: str, runs: pd.DataFrame, by_run: Found) -> None:
         of_accuracy = ", of the accuracy under attack alone" if (measure, scale) == ("attack", "relative") else ""
         tables.chart(
             "Against selectivity",
-            figures.robustness.against_si(points, what, theme.dark()),
+            partial(figures.robustness.against_si, points, what, theme.dark()),
             f"A point is one network; its whiskers are the 95 % interval for new images{of_accuracy}.",
             points,
             "against-si",
@@ -162,7 +164,7 @@ def selectivity(run: str, runs: pd.DataFrame, by_run: Found) -> None:
         seeds = sorted({int(means["n"].min()), int(means["n"].max())})
         tables.chart(
             "Against alpha",
-            figures.robustness.by_alpha(means, what, theme.dark()),
+            partial(figures.robustness.by_alpha, means, what, theme.dark()),
             f"Mean over the seeds of each alpha (n = {' to '.join(map(str, seeds))}) with its 95 % interval "
             "over seeds (t below ten seeds, bootstrap from ten on; none below three). Alphas stand at even "
             "distances.",
@@ -191,7 +193,7 @@ def units(run: str, by_run: Found, kind: str, name: str, level: float) -> None:
     with left:
         tables.chart(
             "Shift against selectivity",
-            figures.robustness.shifts(table, reads.class_names(run), theme.dark()),
+            partial(figures.robustness.shifts, table, reads.class_names(run), theme.dark()),
             f"A dot is a unit of {safe_text.code(layer)} that varies. Its shift under {at} is the mean over images of "
             "|perturbed − clean|, in standard deviations of its clean activation; hollow: it prefers another class "
             "then.",

@@ -1,6 +1,7 @@
 """The pieces of the Train page: `settings()` gives the sweep that was asked for, `watch(job)` shows one."""
 
 import math
+from functools import partial
 
 import pandas as pd
 import streamlit as st
@@ -189,7 +190,7 @@ def _live(row: dict, config: RunConfig) -> None:
     with left:
         tables.chart(
             "Loss and accuracy",
-            figures.training.progress(epochs, theme.dark()),
+            partial(figures.training.progress, epochs, theme.dark()),
             "After each epoch; the loss holds the penalty. Dotted: accuracy on training images, during the epoch.",
             epochs,
             f"train-{run}",
@@ -197,7 +198,7 @@ def _live(row: dict, config: RunConfig) -> None:
     with right:
         tables.chart(
             "SI of units",
-            figures.training.si_histogram(units, config.alpha, theme.dark()),
+            partial(figures.training.si_histogram, units, config.alpha, theme.dark()),
             f"{numbers.counted(len(units), 'unit')} after epoch {int(epochs['epoch'].max())}, dead ones at 0, on "
             f"the evaluation images; dashed: the mean, {numbers.si(float(units['si'].mean()))}.",
             units,

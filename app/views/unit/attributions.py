@@ -142,7 +142,7 @@ def _faithful(run: str, target: tuple, image: int, method: str, smooth: int) -> 
     table = pd.DataFrame({"share": scores["share"], **{way: scores[way]["curve"] for way in ("deletion", "insertion")}})
     tables.chart(
         "How faithful is this map?",
-        figures.attribution.pixel_curves(table, theme.dark()),
+        partial(figures.attribution.pixel_curves, table, theme.dark()),
         "Filled: the highest pixels of the map are blackened first (deletion); a faithful map falls at once. Hollow: "
         "they are put into a black image first (insertion); a faithful map rises at once.",
         table,

@@ -1,5 +1,6 @@
 """What does this unit respond to, and does it matter?"""
 
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -75,7 +76,7 @@ def meaning(
     means = figures.with_mean_interval(means)
     tables.chart(
         "Response to each class",
-        figures.unit.tuning(means, preferred, theme.dark()),
+        partial(figures.unit.tuning, means, preferred, theme.dark()),
         "A bar is the unit's mean activation over the images of a class, with the 95 % interval (t) of that mean "
         "for new images. The outlined class is the preferred one.",
         means[["class", "mean", "low", "high", "std", "images"]],

@@ -1,5 +1,7 @@
 """What surrounds a unit: how its numbers come about, units like it, and what it does to the answers."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -85,7 +87,7 @@ def spread(activations: pd.DataFrame, names: list[str], preferred: int) -> None:
     """Show the histogram of its activations, by class."""
     tables.chart(
         "Spread of its activations",
-        figures.unit.activations_by_class(activations, names, preferred, theme.dark()),
+        partial(figures.unit.activations_by_class, activations, names, preferred, theme.dark()),
         f"All {numbers.counted(len(activations), 'image')}, stacked by class in the colors above, the preferred "
         "class at the bottom: a selective unit has that class alone at its highest activations.",
         activations,
@@ -100,7 +102,7 @@ def outgoing(run: str, layer: str, unit: int) -> None:
     table = figures.unit.with_push_intervals(table.assign(**{"class": reads.class_names(run)}))
     tables.chart(
         "Which answers it pushes",
-        figures.unit.push(table, theme.dark()),
+        partial(figures.unit.push, table, theme.dark()),
         "A bar is how much the unit raises a class's logit, averaged over images, with the 95 % interval (t) for "
         "new images: what is lost when it is silent. A hollow mark: what a small change of its map would do (gradient "
         f"times activation); where the two differ, later layers bend.{note}",
