@@ -3,6 +3,7 @@
 import copy
 import itertools
 import random
+from functools import cache
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from tests.helpers.families import FAMILIES, family, interpreted
 pytestmark = pytest.mark.slow
 
 MODES = [("zero", None), ("mean", None), ("scale", 0.5), ("scale", 2.0), ("noise", 1.5), ("shuffle", None)]
-WITHIN = 1e-4  # of the logits' deviation
+WITHIN, WITHIN_DOUBLE = 1e-4, 1e-10  # of the logits' deviation
 
 
 def sizes_of(layer):
@@ -54,25 +55,26 @@ def plain_edit(units, mode, factor, seed, activations):
     return edit
 
 
-def assert_same(found, expected, spread, single, what):
-    """`expected` is in double precision; `single()` is the plain way in single, which may be as far from it."""
+def assert_same(found, expected, spread, single, double, what):
+    """`expected` is in double precision. An edit may magnify rounding itself, as where 71 of 72 units of
+    features.2.block.0.2 of mobilenet_v3_small are doubled: logits that deviate by 0.014 then deviate by 5.0, one last
+    bit of one map moves them by 1e-5 of that, and the plain way in single precision is 9e-5 off.
+
+    There the engine may be twice as far off as the plain way, `single()` of the network with its batch norms folded or
+    not, and must be right in double precision, `double()`, in which nothing is left of rounding.
+    """
     limit, distance = WITHIN * spread, float((found - expected).abs().max())
     if distance > limit:
-        limit = max(limit, 2 * float((single() - expected).abs().max()))
+        limit = max(limit, 2 * max(float((plain - expected).abs().max()) for plain in single()))
+        assert float((double() - expected).abs().max()) <= WITHIN_DOUBLE * spread, what
     assert distance <= limit, what
     top = expected.topk(2, dim=1).values
     clear = top[:, 0] - top[:, 1] > 2 * limit  # where two classes tie within rounding, either may be first
     assert torch.equal(found.argmax(dim=1)[clear], expected.argmax(dim=1)[clear]), what
 
 
-def cases():
-    for name, (mode, factor) in itertools.product(FAMILIES, MODES):
-        known = (name, mode, factor) == ("mobilenet_v3_small", "scale", 2.0)
-        reason = "71 of the 72 units of features.2.block.0.2 doubled: 1.6e-4 of the deviation; why is not known"
-        yield pytest.param(name, mode, factor, marks=[pytest.mark.xfail(reason=reason)] if known else [])
-
-
-@pytest.mark.parametrize(("name", "mode", "factor"), cases())
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(("mode", "factor"), MODES)
 def test_every_layer_and_size_of_set_has_the_plain_ways_predictions(name, mode, factor):
     """As sets together, and each set alone; then two and three layers at once."""
     model, inputs = family(name)
@@ -82,6 +84,12 @@ def test_every_layer_and_size_of_set_has_the_plain_ways_predictions(name, mode, 
     precise = inputs.double()
     plain = UnitNetwork(copy.deepcopy(model).double(), precise[:1])
     engine = Engine(network, inputs, torch.arange(len(inputs)) % 10, first=3, batch=5)
+
+    @cache
+    def in_double():
+        network = UnitNetwork(copy.deepcopy(model).double(), precise[:1]).for_inference()
+        return Engine(network, precise, engine.labels, first=3, batch=5)
+
     with torch.no_grad():
         intact, activations = plain.observe(precise)
     by_layer = dict(zip((layer.name for layer in network.layers), activations))
@@ -95,12 +103,15 @@ def test_every_layer_and_size_of_set_has_the_plain_ways_predictions(name, mode, 
             what = (layer.name, mode, factor, len(units))
 
             def single(edit=edit, layer=layer):
-                return interpreted(rounded, inputs, {layer.name: edit})
+                return [interpreted(each, inputs, {layer.name: edit}) for each in (rounded, network)]
 
-            assert_same(found, expected, spread, single, what)
+            def double(units=units, layer=layer, seed=seed):
+                return in_double().logits(ablation.changes(in_double(), {layer.name: units}, mode, factor, seed=seed))
+
+            assert_same(found, expected, spread, single, double, what)
             if len(units) <= 5:
                 alone = engine.logits(ablation.changes(engine, {layer.name: units}, mode, factor, seed=seed))
-                assert_same(alone, expected, spread, single, what)
+                assert_same(alone, expected, spread, single, double, what)
     draw = random.Random(0)
     for count in (2, 3) if mode in ("zero", "mean", "scale") else ():
         # Means are those of the intact network, as `changes` has them.
@@ -111,9 +122,12 @@ def test_every_layer_and_size_of_set_has_the_plain_ways_predictions(name, mode, 
         spread = max(float(expected.std()), float(intact.std()))
 
         def single(edits=edits):
-            return interpreted(rounded, inputs, edits)
+            return [interpreted(each, inputs, edits) for each in (rounded, network)]
+
+        def double(chosen=chosen):
+            return in_double().logits(ablation.changes(in_double(), chosen, mode, factor))
 
         (found,) = set_logits(engine, [chosen], mode, factor)
-        assert_same(found, expected, spread, single, (chosen, mode))
+        assert_same(found, expected, spread, single, double, (chosen, mode))
         alone = engine.logits(ablation.changes(engine, chosen, mode, factor))
-        assert_same(alone, expected, spread, single, (chosen, mode))
+        assert_same(alone, expected, spread, single, double, (chosen, mode))
