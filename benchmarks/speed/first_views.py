@@ -29,8 +29,8 @@ from selviz.testing.dashboard import CHROMIUM, FLAGS, page_names, serving
 
 PATIENCE = 120_000  # milliseconds
 STILL = 400  # milliseconds without anything missing: the page is complete since they began
-# When the page was complete, in milliseconds since the address was typed. Streamlit writes skeletons where the code of a
-# chart, button or table is still to come; a chart is there once Plotly has drawn its lines.
+# When the page was complete, in milliseconds since the address was typed. Streamlit writes skeletons where the code of
+# a chart, button or table is still to come; a chart is there once Plotly has drawn its lines.
 COMPLETE = """() => {
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const missing = !document.querySelector('[data-testid=stMain] :is(h1, h3, [data-testid=stAlert])')

@@ -8,7 +8,8 @@ classes) with weights, every stored study, two more baselines and two hypotheses
 with every measure. `generated.py` makes the last two; --keep names a folder that keeps them for another
 time. `..._cpu_ms` is the processor's time, which other work on the machine disturbs less. `marks` (points, bars, cells
 of all charts) and `megabytes` (all messages to the browser) are the most that any visit got; `views` has them and the
-time for the other views of a page. Pages that pass images through a network are marked `model_pass`.
+time for the other views of a page. Pages that pass images through a network are marked `model_pass`; `..._estimate_ms`
+is how long the first number of what they compute took, an estimate from the first images.
 """
 
 import argparse
@@ -86,6 +87,7 @@ class Sent:
     """What the page sent to the browser at its last visit."""
 
     def __init__(self):
+        from streamlit.runtime.forward_msg_queue import ForwardMsgQueue
         from streamlit.testing.v1.local_script_runner import LocalScriptRunner
 
         self.messages, given = [], LocalScriptRunner.forward_msgs
@@ -95,6 +97,15 @@ class Sent:
             return self.messages
 
         LocalScriptRunner.forward_msgs = kept
+        self.estimated: float | None = None
+        put = ForwardMsgQueue.enqueue
+
+        def noted(queue, message):
+            if self.estimated is None and message.delta.new_element.markdown.body.startswith("Estimate from"):
+                self.estimated = time.perf_counter()
+            return put(queue, message)
+
+        ForwardMsgQueue.enqueue = noted
 
     def size(self) -> dict[str, float]:
         specs = [m.delta.new_element.plotly_chart.spec for m in self.messages if m.WhichOneof("type") == "delta"]
@@ -129,15 +140,19 @@ def measured(store: Store, page: str, number: int, sent: Sent) -> dict:
         test.query_params.clear()
         for name, value in address.items():
             test.query_params[name] = value
+        sent.estimated = None
         started, spent = time.perf_counter(), time.process_time()
         test.run()
         took = {"ms": 1000 * (time.perf_counter() - started), "cpu_ms": 1000 * (time.process_time() - spent)}
         shown = [element.value for kind in ("exception", "error") for element in test.get(kind)]
-        return {**took, **sent.size(), "trouble": str(shown[0]) if shown else ""}
+        estimate = None if sent.estimated is None else 1000 * (sent.estimated - started)
+        return {**took, "estimate_ms": estimate, **sent.size(), "trouble": str(shown[0]) if shown else ""}
 
     addresses = visits(store, page, number + 1)
     found = pd.DataFrame([visit(address) for address in addresses][1:])  # the first one fills caches and imports
     result = {name: round(statistics.median(found[name]), 1) for name in ("ms", "cpu_ms")}
+    estimates = found["estimate_ms"].dropna()
+    result["estimate_ms"] = round(statistics.median(estimates), 1) if len(estimates) else None
     result |= {name: found[name].max() for name in ("marks", "megabytes")}
     views = []
     for more in VIEWS.get(page, []):
@@ -171,7 +186,11 @@ def main() -> None:
             for name, store in stores.items():
                 with contextlib.redirect_stdout(sys.stderr):  # where Streamlit prints what goes wrong on a page
                     found = measured(store, page, settings.visits, sent)
-                row |= {f"{name}_{key}": found[key] for key in ("ms", "cpu_ms", "views", "trouble") if found[key]}
+                row |= {
+                    f"{name}_{key}": found[key]
+                    for key in ("ms", "estimate_ms", "cpu_ms", "views", "trouble")
+                    if found[key]
+                }
                 for limit in ("marks", "megabytes"):
                     most = max(found[limit], *(view[limit] for view in found["views"]), 0)
                     row[limit] = max(row[limit], most)
