@@ -1,9 +1,10 @@
 """The one exception that users see: `raise SelvizError("What is wrong; what would be right; the command for it.")`."""
 
+import contextlib
 import difflib
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 SHOWN = 12
 
@@ -70,6 +71,31 @@ def unreadable(path: object, error: BaseException) -> TransientError:
     exhausted = isinstance(error, MemoryError) or reason in [_SYSTEM[code] for code in _EXHAUSTED]
     kind = ExhaustedError if exhausted else TransientError
     return kind(f"Cannot read {path} now: {reason}; nothing that was stored is lost, so try again.")
+
+
+@contextlib.contextmanager
+def told_by_system(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Raise TransientError where the system refuses the file at `path` to a library that reads it within.
+
+    safetensors raises FileNotFoundError for whatever it could not open, and its reader for PyTorch RuntimeError with
+    the system's words: neither says anything of the file. FileNotFoundError stays where there is no file.
+    """
+    try:
+        yield
+    except SelvizError:
+        raise
+    except FileNotFoundError as error:
+        if not os.path.lexists(path):
+            raise
+        try:
+            open(path, "rb").close()
+        except OSError as refusal:
+            raise unreadable(path, refusal) from error
+        raise unreadable(path, OSError("the system did not open it")) from error
+    except Exception as error:
+        if system_problem(error):
+            raise unreadable(path, error) from error
+        raise
 
 
 def near(name: object, known: Sequence[str]) -> list[str]:

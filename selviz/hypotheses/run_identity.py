@@ -15,7 +15,7 @@ from typing import Any, TypedDict
 import numpy as np
 import numpy.typing as npt
 
-from selviz.errors import SelvizError
+from selviz.errors import SelvizError, TransientError, told_by_system
 from selviz.store import Store, read_json, stage_is_whole
 from selviz.store.files import NETWORK, WEIGHTS, checksum
 from selviz.store.images import image_folder
@@ -94,7 +94,10 @@ def _network(path: Path, sha256: str) -> tuple[str, tuple[float, ...]]:
     from safetensors.numpy import load_file
 
     try:
-        tensors = list(load_file(path).values())
+        with told_by_system(path):
+            tensors = list(load_file(path).values())
+    except TransientError:
+        raise
     except (OSError, ValueError) as error:
         raise SelvizError(f"The weights in {path} cannot be read ({error}).") from error
     except Exception as error:  # safetensors has an exception of its own, of no public base

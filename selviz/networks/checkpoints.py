@@ -22,7 +22,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from selviz.errors import SelvizError, first_line
+from selviz.errors import SelvizError, TransientError, first_line, told_by_system
 
 KEYS = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "params")
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
@@ -148,7 +148,7 @@ def read_checkpoint(path: Path) -> object:
             + (f" in it, such as {path / inside[0]}." if inside else f": {SAVE}.")
         )
     try:
-        with open(path, "rb") as file:
+        with told_by_system(path), open(path, "rb") as file:
             start = file.read(512)
     except OSError as error:
         raise SelvizError(f"Cannot read the checkpoint {path} ({error.strerror or error}).") from error
@@ -157,10 +157,13 @@ def read_checkpoint(path: Path) -> object:
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(_harmless_globals()):
             warnings.simplefilter("ignore")
-            if start[8:9] == b"{":
-                return safetensors.torch.load_file(path)
-            with open(path, "rb") as file:  # of a path torch goes by its suffix
-                return torch.load(file, map_location="cpu", weights_only=True)
+            with told_by_system(path):
+                if start[8:9] == b"{":
+                    return safetensors.torch.load_file(path)
+                with open(path, "rb") as file:  # of a path torch goes by its suffix
+                    return torch.load(file, map_location="cpu", weights_only=True)
+    except TransientError:
+        raise
     except Exception as error:  # a damaged file may make the reader raise anything
         reason = first_line(error)[:200]
         if "torchscript" in str(error).lower():

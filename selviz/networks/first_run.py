@@ -18,7 +18,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, fx
 
-from selviz.errors import SelvizError, TransientError, system_problem
+from selviz.errors import SelvizError, TransientError, system_problem, told_by_system
 from selviz.networks.graph_format import check_growth, rebuilt
 from selviz.networks.graph_indices import indices
 from selviz.networks.graph_nodes import called
@@ -95,7 +95,8 @@ def problem(folder: Path) -> tuple[str | None, bool]:
     """Return what is wrong with the network in a run's folder, None if it runs; and whether that may pass."""
     try:
         document = json.loads((folder / "network.json").read_text())
-        tensors = safetensors.torch.load_file(folder / "weights.safetensors")
+        with told_by_system(weights := folder / "weights.safetensors"):
+            tensors = safetensors.torch.load_file(weights)
         traced, example = _rebuilt(document, tensors, folder)
         run(traced, example)
     except (SelvizError, ValueError, OSError, RecursionError, MemoryError, safetensors.SafetensorError) as error:

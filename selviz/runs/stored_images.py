@@ -14,7 +14,7 @@ import torch
 from selviz.datasets import Dataset, folds
 from selviz.datasets.in_memory import SPEC, no_training_images
 from selviz.datasets.preparation import Options, choose
-from selviz.errors import SelvizError, system_problem, unreadable
+from selviz.errors import SelvizError, told_by_system
 from selviz.store import Store
 from selviz.store.files import writing
 from selviz.store.images import PIXELS, image_folder
@@ -43,18 +43,15 @@ def read(store: Store, run: str, about: Mapping[str, Any]) -> Dataset:
     """Return the data set of a finished run; SelvizError where its pixels are missing or not those of the run."""
     path = _path(store.path, about["fingerprint"])
     try:
-        tensors = safetensors.torch.load_file(path)
-    except FileNotFoundError as error:
-        if path.exists():  # whatever the system refused, safetensors says that there is no such file
-            raise unreadable(path, error) from error
+        with told_by_system(path):
+            tensors = safetensors.torch.load_file(path)
+    except FileNotFoundError:
         raise SelvizError(
             f"The images of run {run} were in memory when it was captured, and {path} is not here: a zip holds them "
             "if it was made with selviz export --pixels. Copy that file, or call selviz.capture(...) with the images "
             "again."
         ) from None
-    except (safetensors.SafetensorError, OSError, MemoryError) as error:
-        if system_problem(error):
-            raise unreadable(path, error) from error
+    except (safetensors.SafetensorError, OSError) as error:
         raise SelvizError(f"{path} is damaged ({error}); call selviz.capture(...) with the images again.") from error
     pixels, labels = tensors["pixels"], tensors["labels"]
     if fingerprint(pixels.numpy(), labels.numpy(), tuple(about["classes"])) != about["fingerprint"]:

@@ -10,7 +10,7 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
-from selviz.errors import SelvizError, system_problem, unreadable
+from selviz.errors import SelvizError, told_by_system
 from selviz.store import read_json
 from selviz.store.files import checksum, write_bytes
 from selviz.store.integrity import LISTED
@@ -29,12 +29,11 @@ def read_weights(folder: Path, path: Path, fix: str = "train or import the run a
     try:
         # Tensors have no checksum of their own: a changed bit would be another number.
         expected = known.get(str(path.relative_to(folder))) if path.is_relative_to(folder) else None
-        if expected not in (None, checksum(path)):
-            raise SelvizError(f"{path} is damaged: it does not have the checksum in the run's summary; {fix}.")
-        return safetensors.torch.load_file(path)
+        with told_by_system(path):
+            if expected not in (None, checksum(path)):
+                raise SelvizError(f"{path} is damaged: it does not have the checksum in the run's summary; {fix}.")
+            return safetensors.torch.load_file(path)
     except FileNotFoundError as error:
         raise SelvizError(f"{path} is missing; {fix}.") from error
-    except (safetensors.SafetensorError, OSError, MemoryError) as error:
-        if system_problem(error):
-            raise unreadable(path, error) from error
+    except (safetensors.SafetensorError, OSError) as error:
         raise SelvizError(f"{path} is damaged ({error}); {fix}.") from error

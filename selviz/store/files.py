@@ -179,6 +179,14 @@ def leftovers(folder: Path, pattern: str = ".*") -> list[Path]:
     return [path for path in folder.glob(pattern) if _TEMPORARY.fullmatch(path.name)]
 
 
+def cleaning_up() -> contextlib.AbstractContextManager[None]:
+    """Return a context for the removal of what others left: what the system refuses in it stays for the next time.
+
+    The work that cleans up is done, or goes on without it, so it must not fail for that.
+    """
+    return contextlib.suppress(OSError, MemoryError, TransientError)
+
+
 @contextlib.contextmanager
 def writing(path: Path, *temporaries: Path) -> Iterator[None]:
     """Remove `temporaries` whatever stops the writing of `path`; a full or read-only disk raises SelvizError.

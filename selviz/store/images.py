@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import ArrayLike
 
-from selviz.store.files import StrPath, check_name, write_json, writing
+from selviz.store.files import StrPath, check_name, cleaning_up, write_json, writing
 from selviz.store.stage_files import make_record, record_path, stage_is_whole, write_tables
 from selviz.system.durable_files import move_into_place, replace
 from selviz.system.locks import Claim, holder
@@ -81,7 +81,8 @@ def _claim(temporary: Path) -> Path:
 
 def _sweep(folder: Path) -> None:
     """Remove what writers left that were killed."""
-    for claim in folder.glob(".*.claim"):
-        if holder(claim) is None:
-            shutil.rmtree(claim.with_suffix(""), ignore_errors=True)
-            claim.unlink(missing_ok=True)
+    with cleaning_up():
+        for claim in folder.glob(".*.claim"):
+            if holder(claim) is None:
+                shutil.rmtree(claim.with_suffix(""), ignore_errors=True)
+                claim.unlink(missing_ok=True)

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from selviz.errors import SelvizError, system_problem, unreadable
-from selviz.store.files import SCHEMA, StrPath, leftovers, newer, writing
+from selviz.store.files import SCHEMA, StrPath, cleaning_up, leftovers, newer, writing
 from selviz.store.schema.listing import HYPOTHESES
 
 FOLDER = "hypotheses"
@@ -74,10 +74,10 @@ def append(data: StrPath, make: Callable[[list[dict[str, Any]]], dict[str, Any]]
             finally:
                 with contextlib.suppress(OSError):
                     temporary.unlink()
-        for left in leftovers(folder):  # of writers who were killed, or who come too late for a number that is taken
-            if left.name[1:7] <= final.name[:6]:
-                with contextlib.suppress(OSError):
-                    left.unlink()
+        with cleaning_up():  # after writers who were killed, or who come too late for a number that is taken
+            for left in leftovers(folder):
+                if left.name[1:7] <= final.name[:6]:
+                    left.unlink(missing_ok=True)
         return record
 
 
@@ -91,9 +91,13 @@ def _publish(temporary: Path, final: Path) -> None:
         # A file system without hard links: the record is copied to a file that only one writer can make.
         content = temporary.read_bytes()
         with open(final, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            try:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            except BaseException:
+                final.unlink()  # a record that is cut off would end the chain
+                raise
 
 
 def record_hash(record: dict[str, Any]) -> str:

@@ -4,7 +4,6 @@ The zip holds the run's finished files, the images of its data set, and `selviz-
 its size and SHA-256. Nothing in a zip is trusted: it comes from somebody else.
 """
 
-import contextlib
 import hashlib
 import json
 import os
@@ -21,7 +20,17 @@ from typing import Any
 
 from selviz.errors import SelvizError, TransientError, first_line, system_problem, unreadable
 from selviz.store import untrusted_files
-from selviz.store.files import StrPath, check_name, file_sha256, is_name, read_json, sealed, write_json, writing
+from selviz.store.files import (
+    StrPath,
+    check_name,
+    cleaning_up,
+    file_sha256,
+    is_name,
+    read_json,
+    sealed,
+    write_json,
+    writing,
+)
 from selviz.store.images import PIXELS, image_folder
 from selviz.store.notes import NOTES
 from selviz.store.stage_files import record, record_path
@@ -345,7 +354,8 @@ def _place_images(final: Path, temporary: Path, path: Path) -> None:
 
 
 def _sweep(folder: Path) -> None:
-    for left in folder.glob(".*.*"):
-        with contextlib.suppress(OSError):
-            if time.time() - left.stat().st_mtime > _ABANDONED:
-                shutil.rmtree(left)
+    with cleaning_up():
+        for left in folder.glob(".*.*"):
+            with cleaning_up():  # each alone: another user's may never be removed
+                if time.time() - left.stat().st_mtime > _ABANDONED:
+                    shutil.rmtree(left)

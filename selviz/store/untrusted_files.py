@@ -23,7 +23,7 @@ import pandas as pd
 import safetensors
 
 from selviz.config import first_invalid_setting, is_number
-from selviz.errors import SelvizError, TransientError, first_line, system_problem, unreadable
+from selviz.errors import SelvizError, TransientError, first_line, system_problem, told_by_system, unreadable
 from selviz.store.files import NETWORK, WEIGHTS, connect, file_sha256, read_json, sql_path
 from selviz.store.images import PIXELS
 from selviz.store.integrity import LISTED
@@ -265,18 +265,16 @@ def pixels_problem(file: Path, labelled: tuple[list[str], list[tuple[int, int]]]
     """
     classes, rows = labelled
     try:
-        with safetensors.safe_open(file, "numpy") as tensors:
+        with told_by_system(file), safetensors.safe_open(file, "numpy") as tensors:
             if sorted(tensors.keys()) != ["labels", "pixels"]:
                 return "its pixels are not those of a run"
             shape, kind = tensors.get_slice("pixels").get_shape(), tensors.get_slice("pixels").get_dtype()
             if len(shape) != 4 or shape[0] != len(rows) or shape[1] not in (1, 3) or kind not in image_pixels.DTYPES:
                 return "its pixels do not fit its images"
             pixels, labels = tensors.get_tensor("pixels"), tensors.get_tensor("labels")
-    except OSError as error:  # whatever the system refused, safetensors says that there is no such file
-        raise unreadable(file, error) from error
+    except FileNotFoundError:
+        return "its pixels are missing"
     except safetensors.SafetensorError as error:
-        if system_problem(error):
-            raise unreadable(file, error) from error
         return f"its pixels are damaged ({first_line(error)})"
     if wrong := image_pixels.problem(pixels):
         return wrong
@@ -289,13 +287,9 @@ def _weights_problem(file: Path) -> str | None:
     """Return a run without weights can be looked at, though not ablated."""
     try:
         if file.exists():
-            with safetensors.safe_open(file, "numpy") as weights:
+            with told_by_system(file), safetensors.safe_open(file, "numpy") as weights:
                 weights.keys()
-    except OSError as error:  # whatever the system refused, safetensors says that there is no such file
-        raise unreadable(file, error) from error
     except safetensors.SafetensorError as error:
-        if system_problem(error):
-            raise unreadable(file, error) from error
         return f"its weights are damaged ({error})"
     return None
 

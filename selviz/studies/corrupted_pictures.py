@@ -17,7 +17,7 @@ from selviz.datasets import Dataset
 from selviz.robustness import corruptions
 from selviz.robustness.corruptions import SEVERITIES
 from selviz.store import image_folder
-from selviz.store.files import leftovers, writing
+from selviz.store.files import cleaning_up, leftovers, writing
 from selviz.system.durable_files import move_into_place
 
 MAX_KEPT = 512 * 2**20  # bytes of all corrupted pictures of a data set that are worth keeping
@@ -61,6 +61,7 @@ def _kept_pictures(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
             np.savez(file, pixels=pixels)
         with contextlib.suppress(FileNotFoundError):  # another process made the same pictures, and tidied up
             move_into_place(temporary, path)
-    for left in leftovers(path.parent, f".{path.name}.*"):
-        left.unlink(missing_ok=True)
+    with cleaning_up():
+        for left in leftovers(path.parent, f".{path.name}.*"):
+            left.unlink(missing_ok=True)
     return pixels

@@ -16,7 +16,7 @@ import pandas as pd
 from selviz.errors import SelvizError
 from selviz.runs.stages import provenance
 from selviz.store import Store, stage_is_whole, write_stage
-from selviz.store.files import WEIGHTS, checksum
+from selviz.store.files import WEIGHTS, checksum, cleaning_up
 from selviz.store.merging import merged
 from selviz.store.partial_results import kept
 from selviz.store.stage_files import record
@@ -83,12 +83,12 @@ def clear_leftovers(folder: Path, stage: str) -> None:
 
     For a study that has nothing to add. Where somebody else is at work, or nothing may be written, all stays.
     """
-    parts, claim = list((folder / "partial").glob(f"{stage}-*.npz")), folder / "claim.json"
-    if not parts and not claim.exists():
-        return
-    with suppress(SelvizError), Claim(claim, f"run {folder.name}"):
-        for path in parts:
-            path.unlink(missing_ok=True)
+    with cleaning_up(), suppress(SelvizError):
+        parts, claim = list((folder / "partial").glob(f"{stage}-*.npz")), folder / "claim.json"
+        if parts or claim.exists():
+            with Claim(claim, f"run {folder.name}"):
+                for path in parts:
+                    path.unlink(missing_ok=True)
 
 
 def is_up_to_date(folder: Path, stage: str, settings: Settings) -> bool:

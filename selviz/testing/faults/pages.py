@@ -33,7 +33,7 @@ ERRORS = {
     "map": (errno.ENOMEM,),
     "fork": (errno.EAGAIN, errno.ENOMEM),
 }
-NEVER = re.compile(r"damaged|rm -r|write it again|is missing|Traceback|newer selviz", re.I)
+NEVER = re.compile(r"damaged|rm -r|write it again|is missing(?!: it may be)|Traceback|newer selviz", re.I)
 KINDS = ("title", "header", "subheader", "markdown", "caption", "info", "warning", "error", "code", "metric")
 
 
