@@ -132,6 +132,20 @@ def tail(graph: fx.Graph, layers: Sequence[UnitLayer]) -> fx.Graph:
     return part
 
 
+def place(graph: fx.Graph, device: torch.device | str) -> None:
+    """Let what the graph makes itself, such as numbers of positions, be made on `device`.
+
+    A graph that was exported names the device that it was traced on.
+    """
+
+    def placed(part: Any) -> Any:
+        return torch.device(device) if isinstance(part, torch.device) else part
+
+    for node in graph.nodes:
+        node.args = fx.node.map_aggregate(node.args, placed)
+        node.kwargs = fx.node.map_aggregate(node.kwargs, placed)
+
+
 def folded(root: nn.Module, graph: fx.Graph, layers: Container[str] = ()) -> tuple[nn.Module, fx.Graph]:
     """Return a deep copy in eval mode whose batch norms are part of the convolutions before them.
 

@@ -139,6 +139,7 @@ class UnitNetwork:
         other.root, other.graph = graph_surgery.folded(self.root, self.graph, {layer.node for layer in self.layers})
         device = devices.chosen() if device is None else device
         other.root = other.root.to(device).eval().requires_grad_(False)
+        graph_surgery.place(other.graph, device)
         for part in (*other.root.parameters(), *other.root.buffers()):
             if part.dim() == 4:  # kernels of images; those of volumes have five axes
                 part.data = part.data.contiguous(memory_format=torch.channels_last)

@@ -5,12 +5,14 @@ leaves the second device has to be copied (`.cpu()`, `.to(other.device)`); so a 
 """
 
 import copy
+import threading
 from contextlib import contextmanager
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
+from selviz.networks import graph_surgery
 from selviz.networks.unit_network import UnitNetwork
 
 HERE = torch.device("meta")
@@ -98,12 +100,9 @@ def move_module(root):
 def on_second_device(network):
     """A copy of a UnitNetwork whose weights are on the second device."""
     moved = copy.copy(network)
-    moved.root = copy.deepcopy(network.root)
+    moved.root, moved.graph = copy.deepcopy(network.root), copy.deepcopy(network.graph)
+    graph_surgery.place(moved.graph, HERE)
     move_module(moved.root)
-    import threading
-
-    from selviz.networks import graph_surgery
-
     moved._modules, moved._lock = {}, threading.Lock()
     moved.observer = moved.graph_module(graph_surgery.observing(moved.graph, moved.layers)).eval()
     return moved

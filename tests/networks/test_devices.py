@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 from selviz import ablation
 from selviz.attribution import by_captum, by_formula, methods
@@ -11,9 +12,10 @@ from selviz.attribution.feature_visualization import synthesise
 from selviz.attribution.targets import Target
 from selviz.errors import SelvizError
 from selviz.geometry.dimensionality import gradient_variability
-from selviz.networks import devices
+from selviz.networks import devices, graph_format, tracing
 from selviz.networks.activations import observe, sample
 from selviz.networks.unit_edit import silence
+from selviz.networks.unit_network import UnitNetwork
 from selviz.robustness.attacks import fgsm, pgd
 from selviz.runs.load import load_network
 from tests.helpers.second_device import HERE, SecondDevice, TwoDevices, on_second_device
@@ -124,6 +126,33 @@ def test_what_a_unit_does_to_the_answers_and_the_gradients_of_all(loaded):
         return [torch.from_numpy(pushed).double(), ablation.relevance(engine, "relu3"), *estimates.values()]
 
     assert_same(*both(loaded, work))
+
+
+class Numbered(nn.Module):
+    """Makes numbers of positions where its input is, which an exported graph names by the device it was traced on."""
+
+    def __init__(self):
+        super().__init__()
+        self.relu, self.kernel = nn.ReLU(), nn.Conv2d(1, 8, 3, padding=1)
+        self.places, self.head = nn.Embedding(64, 8), nn.Linear(8, 10)
+
+    def forward(self, x):
+        tokens = self.kernel(x).flatten(2).transpose(1, 2)
+        places = torch.arange(tokens.shape[1], device=x.device)
+        return self.head(self.relu(tokens + self.places(places) + torch.ones(8, device=x.device)).mean(dim=1))
+
+
+@pytest.mark.parametrize("way", tracing.WAYS)
+def test_what_an_imported_network_makes_itself_is_made_where_the_network_is(way):
+    torch.manual_seed(0)
+    example = torch.rand(1, 1, 8, 8)
+    traced = tracing.trace(Numbered().eval(), example, way)
+    document, tensors = graph_format.graph_document(traced), graph_format.tensors_of(traced)
+    network = UnitNetwork.from_traced(graph_format.rebuilt(document, tensors, example)).for_inference()
+    images = torch.rand(5, 1, 8, 8)
+    with torch.no_grad(), SecondDevice():
+        there = on_second_device(network).logits(images)
+    assert_same([network.logits(images)], [there])
 
 
 def test_attacks_gradients_and_made_images(loaded):
