@@ -23,6 +23,7 @@ from selviz.datasets.preparation import DEEP, DEPTHS, Options, choose
 from selviz.datasets.split_folders import check_link, folders_in, read_layout
 from selviz.datasets.splits import balanced_order, folds, stratified_split
 from selviz.errors import SelvizError
+from selviz.system.listing import walk
 from selviz.system.progress import Report
 
 TRAIN_SHARE = 0.8
@@ -238,7 +239,7 @@ def list_files(root: Path, classes: list[str]) -> Files:
     for label, name in enumerate(classes):
         check_link(root, root / name)
         images = []
-        for base, folders, files in os.walk(root / name):
+        for base, folders, files in walk(root / name):
             folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
             images += [os.path.join(base, file) for file in files if is_image(file)]
             others += [

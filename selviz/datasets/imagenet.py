@@ -13,6 +13,7 @@ import numpy as np
 from selviz.datasets.folders import Files, Parts, check_classes, check_images, files_of, list_files
 from selviz.datasets.split_folders import folders_in
 from selviz.errors import SelvizError, system_problem, unreadable
+from selviz.system.listing import names_in
 
 DEVKIT = "ILSVRC2012_devkit_t12"
 VAL_FOLDERS = ("val", "ILSVRC2012_img_val", "ILSVRC/Data/CLS-LOC/val", "Data/CLS-LOC/val")
@@ -56,7 +57,7 @@ def imagenet(root: Path) -> Parts:
         evaluation = _labelled(root, [(held_out / f"{name}.JPEG", wnid) for name, wnid in rows], classes)
     elif (kit / "meta.mat").is_file():
         by_number, words = _devkit(kit)
-        files = sorted(held_out.glob("*.JPEG"))
+        files = [held_out / name for name in names_in(held_out)[1] if name.endswith(".JPEG")]
         numbers = _lines(kit / "ILSVRC2012_validation_ground_truth.txt")
         if len(files) != len(numbers) or not {*numbers} <= {*by_number}:
             raise SelvizError(

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from selviz.datasets.decoding import is_image
-from selviz.errors import SelvizError
+from selviz.errors import SelvizError, system_problem, unreadable
+from selviz.system.listing import names_in, walk
 
 TRAIN = ("train", "training")
 EVALUATION = ("test", "testing", "val", "valid", "validation", "eval", "evaluation", "dev", "holdout")
@@ -206,6 +207,8 @@ def folders_in(root: Path) -> list[str]:
                 if entry.is_dir() and not entry.name.startswith(".") and entry.name != "__MACOSX"
             )
     except OSError as error:
+        if system_problem(error):
+            raise unreadable(root, error) from error
         raise SelvizError(f"The folder {root} cannot be read ({error.strerror}).") from error
     for name in names:
         check_link(root, root / name)  # before anybody looks into it
@@ -218,11 +221,11 @@ def folders_with_images(root: Path) -> list[str]:
 
 
 def _images_in(folder: Path) -> bool:
-    return any(is_image(entry.name) for entry in folder.iterdir() if not entry.is_dir())
+    return any(is_image(name) for name in names_in(folder)[1])
 
 
 def _has_images(folder: Path) -> bool:
-    return any(is_image(file) for _, _, files in os.walk(folder) for file in files)
+    return any(is_image(file) for _, _, files in walk(folder) for file in files)
 
 
 def _listed(names: Iterable[str]) -> str:

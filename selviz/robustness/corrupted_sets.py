@@ -11,8 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from selviz.errors import SelvizError, unknown
+from selviz.errors import SelvizError, told_by_system, unknown
 from selviz.robustness.corruptions import SEVERITIES
+from selviz.system.listing import names_in
 
 SUFFIXES = (".jpeg", ".jpg", ".png")
 
@@ -29,12 +30,13 @@ def names(folder: str | Path) -> list[str]:
     folder = Path(folder)
     if not folder.is_dir():
         raise SelvizError(f"There is no folder {folder}; name one with CIFAR-10-C's or Tiny-ImageNet-C's files.")
-    arrays = sorted(path.stem for path in folder.glob("*.npy") if path.stem != "labels")
+    folders, files = names_in(folder)
+    arrays = [name.removesuffix(".npy") for name in files if name.endswith(".npy") and name != "labels.npy"]
     if arrays:
-        if not (folder / "labels.npy").exists():
+        if "labels.npy" not in files:
             raise SelvizError(f"{folder} has no labels.npy; it belongs beside the corruptions' .npy files.")
         return arrays
-    folders = sorted(path.name for path in folder.iterdir() if path.is_dir() and (path / "1").is_dir())
+    folders = [name for name in folders if "1" in names_in(folder / name)[0]]
     if not folders:
         raise SelvizError(
             f"{folder} has neither <corruption>.npy beside labels.npy, as CIFAR-10-C has, nor "
@@ -63,7 +65,8 @@ def read(
 def _read_arrays(folder: Path, name: str, severity: int, class_names: list[str], limit: int | None) -> CorruptedSet:
     file = folder / f"{name}.npy"
     try:
-        pixels, labels = np.load(file, mmap_mode="r"), np.load(folder / "labels.npy")
+        with told_by_system(file):
+            pixels, labels = np.load(file, mmap_mode="r"), np.load(folder / "labels.npy")
     except (OSError, ValueError, EOFError) as error:
         raise SelvizError(f"{file} or labels.npy beside it cannot be read ({error}).") from error
     if pixels.ndim not in (3, 4) or pixels.dtype != np.uint8 or len(pixels) % len(SEVERITIES):
@@ -85,14 +88,20 @@ def _read_arrays(folder: Path, name: str, severity: int, class_names: list[str],
 
 def _read_pictures(folder: Path, name: str, severity: int, class_names: list[str], limit: int | None) -> CorruptedSet:
     place = folder / name / str(severity)
-    files = sorted(path for path in place.glob("*/*") if path.suffix.lower() in SUFFIXES)
+    files = [
+        path
+        for folder_name in names_in(place)[0]
+        for path in (place / folder_name / name for name in names_in(place / folder_name)[1])
+        if path.suffix.lower() in SUFFIXES
+    ]
     if not files:
         raise SelvizError(f"{place} has no pictures in folders named after classes.")
     for strange in sorted({path.parent.name for path in files} - set(class_names))[:1]:
         raise unknown("class", strange, class_names)
     files = [files[position] for position in _spread(len(files), limit)]
     try:
-        pixels = [np.asarray(Image.open(path).convert("RGB")) for path in files]
+        with told_by_system(place):
+            pixels = [np.asarray(Image.open(path).convert("RGB")) for path in files]
         stacked = np.moveaxis(np.stack(pixels), -1, 1)
     except (OSError, ValueError) as error:
         raise SelvizError(f"A picture in {place} cannot be read, or is of another size ({error}).") from error

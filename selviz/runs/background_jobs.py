@@ -14,6 +14,7 @@ from typing import Any
 
 from selviz.errors import SelvizError, unreadable
 from selviz.store.files import check_name, read_json, write_json
+from selviz.system.listing import files_in
 from selviz.system.locks import Claim, holder, release
 from selviz.system.processes import detached, environment
 
@@ -139,7 +140,7 @@ def names(data: str | Path) -> list[str]:
     """Return all jobs of the store that were described, the latest first."""
     folder, found = Path(data) / "jobs", []
     try:
-        for file in folder.glob("*.json"):
+        for file in files_in(folder, ".json"):
             with contextlib.suppress(FileNotFoundError):  # removed just now
                 found.append((file.stat().st_mtime, file.stem))
     except OSError as error:

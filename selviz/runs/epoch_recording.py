@@ -34,6 +34,7 @@ from selviz.selectivity.unit_tables import LayerMetrics
 from selviz.store import Store, read_json, write_json
 from selviz.store.files import check_name
 from selviz.store.partial_results import kept
+from selviz.system.listing import files_in
 from selviz.training.checkpoints import EpochRow
 
 GIVEN = ("loss", "penalty", "train_accuracy", "learning_rate")  # what a loop may tell of an epoch
@@ -177,7 +178,7 @@ class EpochRecording:
         """Return the rows of the training that is kept, also of a process before this one."""
         assert self.store is not None
         folder, rows = self.store.run_path(self.name) / "partial" / snapshots.STAGE, []
-        for path in sorted(folder.glob("*.npz")):
+        for path in files_in(folder, ".npz"):
             tables = kept(path, _removed)
             about, given, layers = tables["snapshots"].iloc[0], tables["given"].iloc[0], tables["snapshot_layers"]
             if about["epoch"] == 0:

@@ -15,6 +15,7 @@ from selviz.runs.weights import write_weights
 from selviz.selectivity import unit_tables
 from selviz.store import write_stage
 from selviz.store.partial_results import kept
+from selviz.system.listing import files_in
 from selviz.training.loop import Snapshot
 
 STAGE = "snapshots"
@@ -41,7 +42,7 @@ def keeper(folder: Path, dataset: Dataset) -> Callable[[Snapshot], None]:
 def write(folder: Path, provenance: dict[str, Any]) -> None:
     """Write all that was kept as stage `snapshots`, numbered in the order of training from 0."""
     tables: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
-    paths = sorted((folder / "partial" / STAGE).glob("*.npz"))
+    paths = files_in(folder / "partial" / STAGE, ".npz")
     for number, path in enumerate(paths):
         # mypy infers no type for a lambda with a default.
         snapshot = kept(path, lambda path=path: _raise_missing(path))  # type: ignore[misc]

@@ -15,6 +15,7 @@ from selviz.store.images import image_folder
 from selviz.store.ledger import read_chain
 from selviz.store.schema import STAGES
 from selviz.store.stage_files import record, record_path, stage_is_whole
+from selviz.system.listing import files_in, walk
 from selviz.system.locks import holder
 
 if TYPE_CHECKING:
@@ -38,8 +39,10 @@ def checksums(run_dir: Path) -> dict[str, str]:
     """Return {path below the run's folder: SHA-256} of its finished files that have neither a record nor a seal:
     weights.
     """
-    files = sorted(path for path in run_dir.rglob("*.safetensors") if "partial" not in path.parts)
-    return {str(path.relative_to(run_dir)): file_sha256(path) for path in files}
+    files = sorted(
+        Path(base) / name for base, _, names in walk(run_dir) for name in names if name.endswith(".safetensors")
+    )
+    return {str(path.relative_to(run_dir)): file_sha256(path) for path in files if "partial" not in path.parts}
 
 
 def check_run(store: "Store", run: str) -> list[Problem]:
@@ -62,8 +65,8 @@ def _problems(store: "Store", run: str) -> list[Problem]:
         except SelvizError as error:
             problems.append(Problem(folder / name, str(error).removesuffix("."), store.rebuild_command(run, name)))
     summary = documents.get("summary.json") or {}
-    stages = {*EVERY_RUN, *(path.stem for path in folder.glob("*.duckdb") if is_name(path.name))}
-    stages |= {path.stem for path in folder.glob("*.json") if path.stem in STAGES}
+    stages = {*EVERY_RUN, *(path.stem for path in files_in(folder, ".duckdb") if is_name(path.name))}
+    stages |= {path.stem for path in files_in(folder, ".json") if path.stem in STAGES}
     for stage in sorted(stages):
         problems += _stage(folder / f"{stage}.duckdb", store.rebuild_command(run, stage))
     if "fingerprint" in summary:

@@ -35,6 +35,7 @@ from selviz.store.images import PIXELS, image_folder
 from selviz.store.notes import NOTES
 from selviz.store.stage_files import record, record_path
 from selviz.system.durable_files import move_into_place, replace
+from selviz.system.listing import files_in
 
 FORMAT = 1
 MANIFEST = "selviz-run.json"
@@ -77,7 +78,7 @@ def pack(
             "Leave out --pixels, and give the data set along."
         )
     try:
-        stages = sorted({*STAGES, *(file.stem for file in folder.glob("*.duckdb") if is_name(file.name))})
+        stages = sorted({*STAGES, *(file.stem for file in files_in(folder, ".duckdb") if is_name(file.name))})
     except OSError as error:
         raise unreadable(folder, error) from error
     plain = [*FACTS, *(name for name in untrusted_files.OPTIONAL if (folder / name).exists())]

@@ -33,6 +33,7 @@ from selviz.store.schema import stored_columns
 from selviz.store.stage_files import REPEATED, record, recorded_table, stage_is_whole
 from selviz.system import image_pixels
 from selviz.system.image_fingerprint import fingerprint as image_fingerprint
+from selviz.system.listing import files_in
 from selviz.system.processes import ROOT, TRIAL_MEMORY, environment, takes_more_than
 
 # The network is data too, and checked step by step each time it is opened; notes are read as text alone.
@@ -54,7 +55,7 @@ PLAIN_COLUMNS = """
 
 def validate_untrusted_run(run: Path, images: Path, fingerprint: str) -> str | None:
     """Return what is wrong with a run's folder and the folder of its data set's images, None if they are sound."""
-    if wrong := files_problem([*sorted(run.glob("*.duckdb")), images / "images.duckdb"]):
+    if wrong := files_problem([*files_in(run, ".duckdb"), images / "images.duckdb"]):
         return wrong
     config, summary = (_object(run / name) for name in ("config.json", "summary.json"))
     if config is None or summary is None or not all(isinstance(config.get(key), str) for key in ("dataset", "model")):

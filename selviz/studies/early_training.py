@@ -17,6 +17,7 @@ from selviz.selectivity import index
 from selviz.store import Store
 from selviz.store.run_list import resume_command
 from selviz.studies.stage_writing import Tables, writing_stage
+from selviz.system.listing import files_in
 from selviz.system.progress import Report, silent
 
 METRIC = "si"
@@ -25,7 +26,9 @@ METRIC = "si"
 def kept_epochs(store: Store, run: str) -> list[int]:
     """Return the epochs whose weights the run kept, 0 for the untrained network; SelvizError if it kept none."""
     about = store.run(run)
-    matches = [re.fullmatch(r"epoch-(\d+)", path.stem) for path in (store.run_path(run) / STAGE).glob("*.safetensors")]
+    matches = [
+        re.fullmatch(r"epoch-(\d+)", path.stem) for path in files_in(store.run_path(run) / STAGE, ".safetensors")
+    ]
     epochs = sorted(int(match[1]) for match in matches if match)
     if not epochs:
         again = resume_command(store.path, {**about, "snapshots": 4}) or "selviz train --snapshots 4"

@@ -1,9 +1,5 @@
 """Files of tensors that the system does not let be opened are never called missing or damaged, whoever reads them."""
 
-import os
-import resource
-from contextlib import contextmanager
-
 import pytest
 
 from selviz.errors import ExhaustedError, SelvizError
@@ -11,31 +7,13 @@ from selviz.hypotheses.run_identity import _network
 from selviz.networks.checkpoints import read_checkpoint
 from selviz.runs.weights import read_weights
 from selviz.store.files import WEIGHTS
+from tests.helpers.open_files import files_left
 
 READERS = {
     "weights of a run": lambda folder: read_weights(folder, folder / WEIGHTS),
     "a checkpoint": lambda folder: read_checkpoint(folder / WEIGHTS),
     "what a claim says of a network": lambda folder: _network(folder / WEIGHTS, "another checksum"),
 }
-
-
-@contextmanager
-def files_left(number):
-    """Let this process open so many more files."""
-    taken, known = [], resource.getrlimit(resource.RLIMIT_NOFILE)
-    limit = max(map(int, os.listdir("/proc/self/fd"))) + 8
-    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, known[1]))
-    try:
-        while True:
-            taken.append(os.open("/dev/null", os.O_RDONLY))
-    except OSError:
-        for handle in taken[-number:] if number else []:
-            os.close(handle)
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, known)
-        for handle in taken[:-number] if number else taken:
-            os.close(handle)
 
 
 def what_is_raised(read, folder):
