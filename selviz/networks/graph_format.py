@@ -22,7 +22,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cache
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.overrides
@@ -307,9 +307,8 @@ def rebuilt(document: Any, tensors: Mapping[str, Tensor], example: Tensor, sizes
         entries = [_layer_entry(entry) for entry in document["layers"]]
     except Exception as error:  # a module may raise anything while it is made
         raise Damaged(" ".join(str(error).split())[:200]) from error
-    if not sizes_known:
-        check_sizes(root, graph, example)
-    shapes = node_shapes(root, graph, example)
+    # Of a stranger's network nothing is computed yet: one step may be as large as all may be together.
+    shapes = node_shapes(root, graph, example) if sizes_known else sizes(root, graph, example).shapes
     layers = []
     for name, node, axis, facts in entries:
         shape = shapes.get(node, ())
@@ -319,35 +318,35 @@ def rebuilt(document: Any, tensors: Mapping[str, Tensor], example: Tensor, sizes
     return Traced(root, graph, shapes, with_depths(layers))
 
 
-def check_sizes(root: nn.Module, graph: fx.Graph, example: Tensor) -> None:
-    """Raise SelvizError unless the graph's steps need little memory for one example [1, C, H, W], which is not
-    computed.
-
-    A step that only counts may count with small numbers: a power of two large ones would never end.
-    """
-    bytes_needed(root, graph, example)
-
-
 def check_growth(root: nn.Module, graph: fx.Graph, example: Tensor) -> None:
     """Raise SelvizError unless n images need n times the memory of one, for a few numbers, one of them random.
 
     A step that reads the number of images from a shape could else take all memory where a page computes many.
     """
     numbers = (1, 2, 3 + secrets.randbelow(MANY_IMAGES - 3), MANY_IMAGES)
-    one, two, *more = (bytes_needed(root, graph, example.repeat(n, 1, 1, 1)) for n in numbers)
+    one, two, *more = (sizes(root, graph, example.repeat(n, 1, 1, 1)).bytes for n in numbers)
     for number, used in zip(numbers[2:], more):
         if used > 1.05 * (one + (number - 1) * max(0, two - one)) + 10**6:
             raise Damaged(f"{number} images need {used / 1e6:,.0f} MB, and one {one / 1e6:,.1f} MB")
 
 
-def bytes_needed(root: nn.Module, graph: fx.Graph, example: Tensor) -> int:
-    """Return the memory that all steps together need for some images [N, C, H, W], of which nothing is computed.
+class Sizes(NamedTuple):
+    """What the steps of a graph would make: the shape of each tensor, and the bytes of all of them together."""
 
-    SelvizError where it is more than MOST_BYTES an image.
+    shapes: dict[str, tuple[int, ...]]
+    bytes: int
+
+
+def sizes(root: nn.Module, graph: fx.Graph, example: Tensor) -> Sizes:
+    """Return the sizes of all steps for some images [N, C, H, W], of which nothing is computed.
+
+    SelvizError where they are more than MOST_BYTES an image, or where a step cannot take what it is given. A step that
+    only counts may count with small numbers: a power of two large ones would never end.
     """
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     mode, used = FakeTensorMode(allow_non_fake_inputs=True), 0
+    shapes: dict[str, tuple[int, ...]] = {}
 
     class Sizer(fx.Interpreter):
         def run_node(self, node: fx.Node) -> Any:
@@ -355,6 +354,8 @@ def bytes_needed(root: nn.Module, graph: fx.Graph, example: Tensor) -> int:
             if node.op == "call_function" and node.target in COUNTING:
                 _check_counting(node, self.fetch_args_kwargs_from_env(node)[0])
             value = super().run_node(node)
+            if isinstance(value, Tensor):
+                shapes[node.name] = tuple(value.shape)
             parts = value if isinstance(value, tuple | list) else [value]
             used += sum(part.numel() * part.element_size() for part in parts if isinstance(part, Tensor))
             if used > MOST_BYTES * len(example):
@@ -366,7 +367,7 @@ def bytes_needed(root: nn.Module, graph: fx.Graph, example: Tensor) -> int:
             Sizer(fx.GraphModule(root, graph)).run(mode.from_tensor(example))
     except Exception as error:  # a step may raise anything
         raise Damaged(" ".join(str(error).split())[:200] or type(error).__name__) from error
-    return used
+    return Sizes(shapes, used)
 
 
 def _check_counting(node: fx.Node, args: tuple[Any, ...]) -> None:

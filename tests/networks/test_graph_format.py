@@ -1,6 +1,7 @@
 """Unit layers of all families, and traced networks as documents: the same network back, and no code in them."""
 
 import json
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -192,6 +193,16 @@ def test_a_document_that_would_take_all_memory_or_never_end_is_refused_before_it
     document["nodes"][1:1] = steps
     with pytest.raises(SelvizError, match=told):
         graph_format.rebuilt(document, tensors, example)
+
+
+def test_nothing_of_a_stranger_s_network_is_computed_while_it_is_rebuilt(stored):
+    text, tensors, example = stored
+    document = json.loads(text)
+    document["nodes"][1:1] = [step("call_function", "torch.ones", [600_000_000], name="large")]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    traced = graph_format.rebuilt(document, tensors, example)
+    assert traced.shapes["large"] == (600_000_000,)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # KB; the step would take 2.4 GB
 
 
 @pytest.mark.parametrize(
