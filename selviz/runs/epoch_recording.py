@@ -92,7 +92,7 @@ class EpochRecording:
         self.dataset: Dataset = from_memory(data, name, classes, mean, std, max_images)
         warn_of_rounding(self.dataset, stacklevel=5)
         self.epochs: dict[int, Epoch] = {}
-        self._way = ""
+        self._way, self._device = "", "cpu"
         self._since = time.monotonic()
         if store is not None and (store.run_path(name) / "summary.json").exists():
             raise SelvizError(f"The store has a run {name} already; give this one a name of its own: name=...")
@@ -108,6 +108,7 @@ class EpochRecording:
         reported = self.dataset.without_sealed()
         with torch.random.fork_rng(devices=[]):  # a training that is recorded is the same training
             network = self._network(model)
+            self._device = str(network.device)
             logits, activations = observe(network, reported.inputs())
         labels, classes = reported.eval_labels, len(reported.class_names)
         measured = [unit_tables.layer_metrics(values, labels, classes) for values in activations]
@@ -128,7 +129,7 @@ class EpochRecording:
 
         def write_snapshots(folder: Path) -> None:
             if history:
-                snapshots.write(folder, provenance("cpu"))
+                snapshots.write(folder, provenance(self._device))
 
         return capture_dataset(
             self.store, model, self.dataset, self.name, layers, outputs, history=history, write_more=write_snapshots
