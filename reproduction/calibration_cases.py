@@ -187,6 +187,17 @@ def robust(random, effect, null):
     return {"first": special.expit(first), "second": -second}, effect if null is None else 0.0
 
 
+def made_image(networks):
+    def world(random, effect, null):
+        own, others = (0.0 if null == 0 else 1.0 if null == 1 else effect), (0.0 if null == 1 else 1.0)
+        others = effect if null is None else others
+        starts = 0.7 - random.gamma(4, 0.35 / 2, 20)  # a few starts end far below the rest; mean 0
+        mean = np.concatenate([[own], others + 0.2 * random.standard_t(5, networks)])
+        return {"beyond": mean[:, None] + starts + random.normal(0, 0.05, (1 + networks, 20))}, own
+
+    return world
+
+
 def groups(random, effect, null):
     shift = 0.0 if null == 0 else effect
     return {"group": random.gamma(2, 1, 25) + shift, "control": random.gamma(2, 1, 40)}, shift
@@ -223,6 +234,10 @@ CASES = {
                    {"images": INSIDE, "of_images": IMAGES, "classes": 10, "networks": 2}),
     "map": ("map", explains, settings(0.2, alike=0.5, controls=KINDS), (0, 1, 2, 3), True, 0.4, (0, 0.1, 0.2, 0.3),
             {"images": 24}),
+    "made_image": ("made_image", made_image(0), settings(0.1), (0,), True, 0.4, (0, 0.1, 0.2, 0.4),
+                   {"starts": 20, "networks": 0, "between": 0.2}),
+    "made_image: 5 networks": ("made_image", made_image(5), settings(0.1), (0, 1), True, 0.7, (0, 0.1, 0.2, 0.4),
+                               {"starts": 20, "networks": 5, "between": 0.2}),
     "single": ("single", single(0.1, 0.2), settings(0.05, alarms=0.1, hits=0.2), (0, 1), True, 0.0,
                (-0.05, -0.02, 0, 0.02), {"images": INSIDE, "of_images": IMAGES}),
     "single: 1 % alarms": ("single", single(0.01, 0.1), settings(0.05, alarms=0.01, hits=0.1), (0, 1), True, 0.0,
@@ -268,6 +283,10 @@ def pilot(template: str, sample: dict, facts: dict) -> dict:
             "spread": float(sample["correlation"].std()),
             "place_spread": float(places.std()),
         }
+    if template == "made_image":
+        beyond = sample["beyond"]
+        between = {"between": float(beyond[1:].mean(axis=1).std(ddof=1))} if len(beyond) > 1 else {}
+        return {**facts, "spread": float(beyond[0].std(ddof=1)), **between}
     if template == "single":
         from sklearn.metrics import roc_auc_score
 

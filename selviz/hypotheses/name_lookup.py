@@ -1,12 +1,13 @@
 """What a visitor names, found in the store: runs, layers, units, classes; SelvizError for what is not there."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from selviz.errors import SelvizError, unknown
 from selviz.hypotheses import option_parsing, samples
+from selviz.runs import families
 from selviz.store import Store, stage_is_whole
 
 BEST = "best"
@@ -90,6 +91,32 @@ def layers_of(store: Store, run: str, layer: Any) -> tuple[list[str], list[int]]
     named = set(known) if layer is None else set(option_parsing.names(layer))
     names = [name for name in known if name in named] + sorted(named - set(known))  # width_of refuses these
     return names, [width_of(store, run, name) for name in names]
+
+
+def matched_networks(store: Store, run: str, layer: str, named: Sequence[str] | None) -> list[str]:
+    """Return the other networks whose units can be matched to those of a layer of `run`: those named, or (None) those
+    that differ in nothing but their seed.
+
+    SelvizError for one with other images, other folds or another width: units are matched on the same images.
+    """
+    if named is None:
+        table = families.siblings(store.runs(), run)
+        others = table[table["alpha"].eq(table.set_index("run")["alpha"][run])]["run"].tolist()
+    else:
+        others = [run_of(store, name) for name in named]
+    others = [name for name in dict.fromkeys(others) if name != run]
+    width, sealed = width_of(store, run, layer), len(store.sealed_images(run))
+    for name in others:
+        if store.run(name).get("fingerprint") != store.run(run).get("fingerprint"):
+            raise SelvizError(f"{name} was measured on other images than {run}; units are matched on the same ones.")
+        if len(store.sealed_images(name)) != sealed:
+            raise SelvizError(
+                f"{name} has {len(store.sealed_images(name))} sealed images and {run} {sealed}, so their folds differ; "
+                "name networks that were captured alike."
+            )
+        if width_of(store, name, layer) != width:
+            raise SelvizError(f"{layer} of {name} is not as wide as that of {run}; name networks of the same kind.")
+    return others
 
 
 def stored(store: Store, run: str, **stages: str) -> list[str]:

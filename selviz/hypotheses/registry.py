@@ -355,6 +355,7 @@ def _outcome(store: Store, registered: Mapping[str, Any], folder: Path, report: 
 def _checklist(registered: Mapping[str, Any], parts: Sequence[Part]) -> list[Record]:
     """Return what METHODS asks of a falsifiable claim, and whether it was done here; None where it does not apply."""
     kind = TEMPLATES[registered["template"]].about
+    replicated = kind.replicates or bool(registered["settings"].get("others"))
     entries: list[tuple[str, bool | None, str]] = [
         ("claim, quantity and direction stated before looking", registered["confirmatory"], registered["why"]),
         ("the observation that would refute it is named", True, registered["refuted"]),
@@ -363,7 +364,7 @@ def _checklist(registered: Mapping[str, Any], parts: Sequence[Part]) -> list[Rec
         ("baselines", True, kind.baselines),
         ("an intervention, and which claim it can carry", bool(kind.intervenes), kind.intervenes or "none"),
         ("the distributed alternative is tested", kind.distributed, "by this very claim" if kind.distributed else ""),
-        ("replicated over seeds, networks or data sets", kind.replicates, "" if kind.replicates else "one network"),
+        ("replicated over seeds, networks or data sets", replicated, "" if replicated else "one network"),
         (
             "corrected for a family that was fixed beforehand",
             bool(registered["family"]["name"]),

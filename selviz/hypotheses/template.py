@@ -106,7 +106,7 @@ class About(NamedTuple):
     quantity: str  # claims about one quantity of the same networks are one family
     subject: tuple[str, ...]  # the settings that say what exactly is claimed: equal ones repeat a claim
     kinds: tuple[str, ...] = ()  # settings that name kinds of networks: claims about these are one family
-    samples: str = "images"  # what the claim's interval is for: new images, networks or rows
+    samples: str = "images"  # what the claim's interval is for: new images, networks, rows or starts
     largest: float = 1.0  # effect that can be
     difference_is_small: bool = False  # whether it claims that a difference lies within a margin
     replicates: bool = False

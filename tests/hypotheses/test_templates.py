@@ -48,6 +48,7 @@ smallest: 0.1
 """
 S, W, M, E = (name(kind) for kind in ("selective", "weak", "mixed", "equal"))
 MIXED = [name("mixed", 0, seed) for seed in range(3)]
+SELECTIVE = [name("selective", alpha, seed) for alpha in (0, 1) for seed in range(4)]
 MAP = {"unit": "relu:0", "method": "gradient_x_input", "images": 20, "draws": 5}
 # 20 images of each class are tested: an interval of them is some ten points wide on either side.
 ON_PAPER = [
@@ -82,6 +83,10 @@ ON_PAPER = [
     # weights in random order `equal` is the same network.
     ("map", {"run": S, **MAP}, "refuted", 1.0),
     ("map", {"run": E, **MAP}, "refuted", 0.0),
+    # Unit 0 is channel a less 1, up to 254 of a made image; 1 on the best natural one. The other networks have the same
+    # units. Unit 50 is 1 on every image that there is, made or natural.
+    ("made_image", {"run": S, "unit": "relu:0", "starts": 5, "runs": SELECTIVE}, "supported", None),
+    ("made_image", {"run": S, "unit": "relu:50", "starts": 5}, "refuted", 0.0),
     # Areas under the ROC curve: 1 and 1; 3/4 (class c has the same activation) and 1.
     ("single", {"run": S, "layer": "relu", "class": "b", "smallest": 0.1}, "supported", 0.0),
     ("single", {"run": M, "layer": "relu", "class": "b"}, "refuted", -0.25),
@@ -159,6 +164,11 @@ REFUSED = [
     ("replicates", {"run": W, "unit": "relu:0"}, "at least one other network"),
     ("map", {"run": S, "unit": "relu:0", "images": 21}, "at least 20 images on which the unit is not 0"),
     ("map", {"run": S, "unit": "relu:0", "method": "magic"}, "Unknown attribution method"),
+    ("made_image", {"run": S, "unit": "relu:0", "starts": 4}, "starts is 4; give at least 5"),
+    ("made_image", {"run": S, "unit": "relu:0", "runs": [W, E]}, "at least 3 of them besides .*, and 2 are named"),
+    ("made_image", {"run": E, "unit": "relu:0", "runs": SELECTIVE[:3]}, "can be matched: unit 0 of .* never changes"),
+    ("made_image", {"run": E, "unit": "relu_1:0"}, "is not above 0 on any image of fold 1.*name a live unit"),
+    ("made_image", {"run": S, "unit": "relu:0", "steps": 9}, "Unknown option of made_image"),
     ("robust", {"runs": [S, W], "corruption": "fog"}, "it needs 5, and 2 are named"),
     ("robust", {"run": S, "corruption": "rain"}, "Unknown corruption 'rain'"),
     ("magic", {}, "Unknown template"),

@@ -418,6 +418,50 @@ def test_selectivity_counts_from_what_shuffled_labels_make_of_the_unit():
     assert parts[0].effect == pytest.approx(0.1, abs=0.01) and decide(parts, 0.05)[0] == REFUTED
 
 
+def test_an_interval_over_starts_is_students_t_and_over_networks_holds_the_error_of_the_starts_too():
+    from scipy import stats
+
+    random = np.random.default_rng(3)
+    beyond = random.normal(0.4, 0.3, (1, 12))
+    (part,) = TEMPLATES["made_image"].judge({"beyond": beyond}, {**COMMON, "smallest": 0.1})
+    test = stats.ttest_1samp(beyond[0], 0, alternative="greater")
+    assert (part.effect, part.p) == pytest.approx((beyond.mean(), test.pvalue))
+    assert (part.low, part.high) == pytest.approx(
+        tuple(stats.t.interval(0.95, 11, beyond.mean(), stats.sem(beyond[0])))
+    )
+    # Networks that agree, shown images that do not: the mean over networks is as uncertain as the images are.
+    beyond = np.tile(beyond, (6, 1)) + random.normal(0, 1e-6, (6, 12))
+    parts = TEMPLATES["made_image"].judge({"beyond": beyond}, {**COMMON, "smallest": 0.1})
+    error = (parts[1].effect - parts[1].low) / stats.t.ppf(0.975, 4)
+    assert parts[1].n == 5 and error == pytest.approx(stats.sem(beyond[0]), rel=1e-3)
+
+
+def test_a_made_image_is_measured_as_natural_ones_are_and_a_test_that_was_cut_off_makes_none_again(
+    wide, tmp_path, monkeypatch
+):
+    from selviz.attribution import feature_visualization
+    from selviz.hypotheses.template import Work
+
+    kind, makes, made = TEMPLATES["made_image"], feature_visualization.synthesise, []
+
+    def counted(network, layer, unit, normalise, shape, steps, seed):
+        made.append(makes(network, layer, unit, normalise, shape, 12, seed))
+        return made[-1]
+
+    monkeypatch.setattr(feature_visualization, "synthesise", counted)
+    others = [name("selective", 0, seed) for seed in (1, 2)]
+    settings = {"run": S, "layer": "relu", "unit": 1, "others": others, "starts": 3, "steps": 12, "fold": 2, "seed": 0}
+    sample = kind.measure(wide, settings, Work(tmp_path / "work", key="a"))
+    # On paper: channel b less 1, not below 0, mean over positions; 1 on the best natural image, which is 3 above.
+    pixels = np.stack([each.pixels for each in made]).astype(float)
+    expected = np.maximum(pixels[:, 1] - 1, 0).mean(axis=(1, 2)) - 1
+    np.testing.assert_allclose(sample["beyond"], np.tile(expected, (3, 1)), rtol=1e-5)
+    assert sample["best"] == pytest.approx([1, 1, 1]) and len({each.pixels.tobytes() for each in made}) == 3
+    again = kind.measure(wide, {**settings, "starts": 4}, Work(tmp_path / "work", key="a"))
+    assert len(made) == 4
+    np.testing.assert_array_equal(again["beyond"][:, :3], sample["beyond"])
+
+
 def test_matched_means_within_a_caliper_and_where_nothing_is_there_is_no_control():
     random = np.random.default_rng(0)
     table = random.normal(size=(200, 2))

@@ -85,6 +85,16 @@ def test_make_this_a_claim_leads_to_a_registered_claim_about_what_was_on_screen(
     assert settings["class"] in registered["statement"]
 
 
+def test_an_image_made_for_a_unit_leads_to_a_claim_about_other_images_made_for_it(visit, tiny_store, tiny_run):
+    query = link_of(
+        visit(tiny_store, "unit", run=tiny_run, layer="relu4", unit="3", evidence="made"), "Make it a claim"
+    )
+    assert (query["template"], query["fill"]) == ("made_image", "unit=relu4:3")
+    found = registry.preview(tiny_store, query["template"], {"run": query["run"], "unit": "relu4:3"})
+    assert found["confirmatory"] and found["why"] == "its outcome was not in the store when it was registered"
+    assert found["settings"]["others"] == [] and found["power"]["effect"] == 0.2
+
+
 def test_units_of_a_class_in_several_layers_are_a_claim_of_each_layer_about_that_class(visit, tiny_store, tiny_run):
     address = {"rule": "class", "prefers": "8", "layers": "relu3,relu4"}
     page = visit(tiny_store, "silence", run=tiny_run, **address)

@@ -10,7 +10,7 @@ from selviz import figures
 from selviz.text import numbers, safe_text
 
 from ...look import theme
-from ...page import frame, gallery, note_panels, run_picker, tables
+from ...page import claims, frame, gallery, note_panels, run_picker, tables
 from ...state import address, reads
 from . import ablation_effect, attributions, own_image, profile, which_unit
 
@@ -104,6 +104,8 @@ def evidence(run: str, layer: str, unit: int, activations: pd.DataFrame, watched
             attributions.attribution(run, layer, unit, gallery.chosen(activations), activations)
         elif kind == "made":
             gallery.synthesised(run, layer, unit, activations)
+            label = "Make it a claim: images made for the unit drive it more than natural ones"
+            claims.fill_link(label, "made_image", run, unit=f"{layer}:{unit}")
         else:
             own_image.show(run, layer, unit)
 

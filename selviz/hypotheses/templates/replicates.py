@@ -11,7 +11,6 @@ from selviz.errors import SelvizError
 from selviz.hypotheses import name_lookup, option_parsing, samples, template
 from selviz.hypotheses.decision import Part, part
 from selviz.hypotheses.template import RUN, UNIT, About, Array, Facts, Resolved, Sample, Settings, Work
-from selviz.runs import families
 from selviz.store import Store
 
 RESAMPLES = 1999
@@ -39,27 +38,13 @@ def say(s: Settings) -> dict[str, str]:
 def resolve(store: Store, requested: Mapping[str, Any], common: Mapping[str, Any]) -> Resolved:
     """Return the claim as it is registered."""
     run, layer, unit, label, chosen = name_lookup.unit_of(store, requested, any_class=True)
-    if "runs" in requested:
-        others = [name_lookup.run_of(store, name) for name in option_parsing.names(requested["runs"])]
-    else:
-        others = _siblings(store, run)
-    others = [name for name in dict.fromkeys(others) if name != run]
+    named = option_parsing.names(requested["runs"]) if "runs" in requested else None
+    others = name_lookup.matched_networks(store, run, layer, named)
     if not others:
         raise SelvizError(
             f"Replication needs at least one other network, and none in the store differs from {run} only in its seed; "
             f"name others with --runs, or train one with another --seed."
         )
-    width, sealed = name_lookup.width_of(store, run, layer), len(store.sealed_images(run))
-    for name in others:
-        if store.run(name).get("fingerprint") != store.run(run).get("fingerprint"):
-            raise SelvizError(f"{name} was measured on other images than {run}; units are matched on the same ones.")
-        if len(store.sealed_images(name)) != sealed:
-            raise SelvizError(
-                f"{name} has {len(store.sealed_images(name))} sealed images and {run} {sealed}, so their folds differ; "
-                "name networks that were captured alike."
-            )
-        if name_lookup.width_of(store, name, layer) != width:
-            raise SelvizError(f"{layer} of {name} is not as wide as that of {run}; name networks of the same kind.")
     fold = samples.test_fold(store, [run])
     images = samples.image_counts(store, run, fold, label)
     settings = {"run": run, "layer": layer, "unit": unit, **label, "others": others, "fold": fold, **images}
@@ -186,13 +171,6 @@ def contrasts(
 def _pieces(total: int, size: int = 500) -> Iterator[int]:
     for first in range(0, total, size):
         yield min(size, total - first)
-
-
-def _siblings(store: Store, run: str) -> list[str]:
-    """Return finished runs that differ from this one in nothing but their seed."""
-    table = families.siblings(store.runs(), run)
-    alpha = table.set_index("run")["alpha"][run]
-    return [name for name in table[table["alpha"].eq(alpha)]["run"] if name != run]
 
 
 ABOUT = About(
