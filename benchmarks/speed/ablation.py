@@ -9,7 +9,8 @@ values; `cold_first_estimate_ms` computes them first. Figures that end in `_cpu`
 other work on the machine disturbs less. `plain_64_over_plain` is the time of the plain way in batches of 64, over that
 in the batches that it takes here. `convolutions_ms` is the time of the convolutions after a layer that resuming cannot
 spare, each alone on channels last, and `bound` the plain way's time over it: what any engine that calls the same
-convolutions can reach (null where none is left). `--quick` takes 200 images.
+convolutions can reach (null where none is left); `operators` is what the time of the first, the middle and the last of
+the layers with convolutions after them goes into. `--quick` takes 200 images.
 """
 
 import argparse
@@ -31,6 +32,7 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from benchmarks.speed.operator_shares import operator_shares
 from selviz import ablation
 from selviz.ablation.engine import Engine
 from selviz.ablation.many_sets import set_logits
@@ -226,6 +228,8 @@ def figures(images: int, repeats: int, units_a_layer: int) -> dict:
                 "speedup_over_limit": speedup * after[position],
             }
         )
+        if position in (0, len(network.layers) // 2, len(network.layers) - 3):
+            rows[-1]["operators"] = operator_shares(ours)
         print(f"{layer.name}: {speedup:.1f}", file=sys.stderr, flush=True)
     plain_way.close()
     return {

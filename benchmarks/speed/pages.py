@@ -9,7 +9,8 @@ with every measure. `generated.py` makes the last two; --keep names a folder tha
 time. `..._cpu_ms` is the processor's time, which other work on the machine disturbs less. `marks` (points, bars, cells
 of all charts) and `megabytes` (all messages to the browser) are the most that any visit got; `views` has them and the
 time for the other views of a page. Pages that pass images through a network are marked `model_pass`; `..._estimate_ms`
-is how long the first number of what they compute took, an estimate from the first images.
+is how long the first number of what they compute took, an estimate from the first images. The control sets that Silence
+draws after its exact answer are left out: `sets.py` measures them.
 """
 
 import argparse
@@ -28,6 +29,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from app.compute import ablation
 from benchmarks.speed.generated import Size
 from benchmarks.speed.generated import store as generated_store
 from selviz.config import RunConfig
@@ -48,6 +50,7 @@ VIEWS = {  # what else a page can be asked for
     "hidden": [{"part": "dimensionality"}, {"part": "dimensionality", "count": "participation", "vary": "over_units"}],
     "claims": [{"do": "register"}],
 }
+PATIENCE_S = 300
 LIMITS = {"ms": 300, "marks": 5_000, "megabytes": 2}
 MAIN = Path(__file__).resolve().parents[2] / "app" / "main.py"
 
@@ -131,8 +134,9 @@ def measured(store: Store, page: str, number: int, sent: Sent) -> dict:
     and the same of one visit to each of its other views."""
     from streamlit.testing.v1 import AppTest
 
+    ablation.control_accuracies = lambda *request: {"accuracies": []}
     os.environ |= {"SELVIZ_DATA": str(store.path), "SELVIZ_NO_DEMO": "1"}
-    test = AppTest.from_file(str(MAIN), default_timeout=300).run()
+    test = AppTest.from_file(str(MAIN), default_timeout=PATIENCE_S).run()
     if page != "start":
         switch_page(test, page)
 
@@ -185,7 +189,13 @@ def main() -> None:
             row: dict = {"page": page, "model_pass": page in MODEL_PASS, "marks": 0, "megabytes": 0.0}
             for name, store in stores.items():
                 with contextlib.redirect_stdout(sys.stderr):  # where Streamlit prints what goes wrong on a page
-                    found = measured(store, page, settings.visits, sent)
+                    try:
+                        found = measured(store, page, settings.visits, sent)
+                    except RuntimeError as error:  # how AppTest ends a page that takes longer than PATIENCE_S
+                        row |= {f"{name}_trouble": str(error)}
+                        print(f"{page} on {name}: {error}", flush=True)
+                        continue
+                    print(f"{page} on {name}: {found['ms']} ms", flush=True)
                 row |= {
                     f"{name}_{key}": found[key]
                     for key in ("ms", "estimate_ms", "cpu_ms", "views", "trouble")
@@ -196,7 +206,7 @@ def main() -> None:
                     row[limit] = max(row[limit], most)
             rows.append(row)
     quick = [row for row in rows if not row["model_pass"]]
-    worst = {f"{name}_ms": max((row[f"{name}_ms"] for row in quick), default=None) for name in stores}
+    worst = {f"{name}_ms": max((row.get(f"{name}_ms", 0) for row in quick), default=None) for name in stores}
     for name in stores:
         views = [view["ms"] for row in quick for view in row.get(f"{name}_views", [])]
         worst[f"{name}_view_ms"] = round(max(views, default=0), 1)

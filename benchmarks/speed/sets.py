@@ -6,7 +6,7 @@ full pass for one set over that of a set among many; `over_one_by_one`: the time
 (its own cached values are there in both); `over_convolutions`: the time of a set among many over that of the
 convolutions after the layer that it cannot spare, the one over its own five channels included (null where none is
 left). Each is the median over rounds in which the ways take turns. `last_layer_2000_s` is how long 2,000 sets at the
-last layer take. `--only` measures one part.
+last layer take; `operators` says what a set's time goes into (`operator_shares`). `--only` measures one part.
 
 `from_cut_over_pixels`: a resnet56, a layer of its last stage that nobody silenced before: the time to the exact answer
 from the pixels over that from values at the end of a stage on disk. `--quick` takes 200 images and fewer sets.
@@ -27,6 +27,7 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from benchmarks.speed.ablation import BATCH, CLASSES, convolution_times, hooked, plain, timed
+from benchmarks.speed.operator_shares import operator_shares
 from selviz import ablation
 from selviz.ablation import Engine
 from selviz.ablation.many_sets import set_accuracies
@@ -105,6 +106,7 @@ def sets_figures(network_name: str, images: int, sets: int, rounds: int) -> dict
         }
         figures[name] = {key: statistics.median(values) if values else None for key, values in ratios.items()}
         figures[name] |= {"set_ms": 1e3 * statistics.median(together), "sets": len(drawn), "ratios": ratios}
+        figures[name]["operators"] = operator_shares(lambda drawn=drawn: list(set_accuracies(engine, drawn)))
         print(f"{network_name} {name}: {figures[name]['over_hook']:.1f}", file=sys.stderr, flush=True)
     figures["last_layer_2000_s"] = 2 * figures["last"]["set_ms"]
     return figures

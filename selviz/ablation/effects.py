@@ -64,13 +64,16 @@ def progress(engine: Engine, edits: Mapping[str, UnitEdit], turn: Turn | None = 
     Where the intact network's predictions are known beforehand, the accuracy before is exact from the start, and the
     accuracy after is that plus the change on the images so far.
     """
-    parts, seen = [], 0
+    seen = 0
+    logits: Tensor | None = None  # [N, C]; an estimate has the rows so far, without a copy of them
     right_before = right_after = lost = gained = differing = 0
     labels, images = engine.labels, len(engine)
     known = None if engine.predictions is None else int((engine.predictions == labels).sum())
     recomputed = not engine.holds(edits)
     for rows, before, after in engine.stream(edits, turn):
-        parts.append(after)
+        if logits is None:
+            logits = after.new_empty(images, *after.shape[1:])
+        logits[rows] = after
         predicted = before.argmax(dim=1)
         was, now = predicted == labels[rows], after.argmax(dim=1) == labels[rows]
         right_before, right_after = right_before + int(was.sum()), right_after + int(now.sum())
@@ -81,7 +84,7 @@ def progress(engine: Engine, edits: Mapping[str, UnitEdit], turn: Turn | None = 
         if known is not None and (seen == images or differing > MAX_DIFFERING * seen + 1):
             known = None  # at the end all is known; and predictions of another network tell nothing
         accuracies = _Accuracies.estimated(right_before, right_after, lost, gained, seen, images, known)
-        yield Estimate(seen, images, *accuracies, recomputed=recomputed, after=torch.cat(parts))
+        yield Estimate(seen, images, *accuracies, recomputed=recomputed, after=logits[:seen])
 
 
 class _Accuracies(NamedTuple):
@@ -257,20 +260,17 @@ def compare(labels: Tensor, before: Tensor, after: Tensor, class_names: Sequence
     if not len(labels):
         raise SelvizError("There are no images to compare on; report on the other fold or on all images.")
     right_before, right_after = before.argmax(dim=1) == labels, after.argmax(dim=1) == labels
-    rows = torch.arange(len(labels))
-    moved = (after - before)[rows, labels]
-    everything = _change(right_before, right_after, moved)
+    moved = (after - before)[torch.arange(len(labels)), labels]
+    (everything,) = _changes(torch.zeros_like(labels), 1, right_before, right_after, moved)
     result = {"images": everything.pop("images")}
     for when in ("before", "after"):
         result[f"accuracy_{when}"] = everything.pop(when)
     result.update(everything)
-    per_class = [
-        {"class": name, **_change(right_before[here], right_after[here], moved[here])}
-        for name, here in ((name, labels == index) for index, name in enumerate(class_names))
+    rows = _changes(labels, len(class_names), right_before, right_after, moved)
+    corrected = statistics.holm([row["mcnemar_p"] for row in rows])
+    result["per_class"] = [
+        {"class": name, **row, "mcnemar_p_holm": float(p)} for name, row, p in zip(class_names, rows, corrected)
     ]
-    for row, corrected in zip(per_class, statistics.holm([row["mcnemar_p"] for row in per_class])):
-        row["mcnemar_p_holm"] = float(corrected)
-    result["per_class"] = per_class
     return result
 
 
@@ -301,19 +301,32 @@ def confusions(labels: Tensor, before: Tensor, after: Tensor) -> dict[str, list[
     return {name: part.tolist() for name, part in named.items()}
 
 
-def _change(right_before: Tensor, right_after: Tensor, moved: Tensor) -> dict[str, Any]:
-    images = len(right_before)
-    counts = {"before": int(right_before.sum()), "after": int(right_after.sum())}
-    row: dict[str, Any] = {
-        "images": images,
-        **{when: count / images if images else None for when, count in counts.items()},
+def _changes(
+    groups: Tensor, count: int, right_before: Tensor, right_after: Tensor, moved: Tensor
+) -> list[dict[str, Any]]:
+    """Return one row per group 0 to `count` - 1 of images; `groups` [N] says which one each is in."""
+    counts = {
+        "images": torch.ones_like(right_before),
+        "before": right_before,
+        "after": right_after,
+        "lost": right_before & ~right_after,
+        "gained": ~right_before & right_after,
     }
-    for when, count in counts.items():
-        low, high = statistics.wilson(count, images)
-        row[f"{when}_low"], row[f"{when}_high"] = float(low), float(high)
-    row["change"] = row["after"] - row["before"] if images else None
-    row["lost"] = int((right_before & ~right_after).sum())
-    row["gained"] = int((~right_before & right_after).sum())
-    row["mcnemar_p"] = float(statistics.mcnemar(row["lost"], row["gained"]))
-    row["true_logit_change"] = float(moved.mean()) if images else None
-    return row
+    of = {name: torch.bincount(groups[each], minlength=count).numpy() for name, each in counts.items()}
+    images = of["images"]
+    sums = torch.bincount(groups, weights=moved.double(), minlength=count)
+    ends = {when: statistics.wilson(of[when], images) for when in ("before", "after")}
+    p = statistics.mcnemar(of["lost"], of["gained"])
+    rows = []
+    for group in range(count):
+        n = int(images[group])
+        row: dict[str, Any] = {"images": n}
+        row |= {when: int(of[when][group]) / n if n else None for when in ends}
+        for when, (low, high) in ends.items():
+            row |= {f"{when}_low": float(low[group]), f"{when}_high": float(high[group])}
+        row["change"] = row["after"] - row["before"] if n else None
+        row |= {name: int(of[name][group]) for name in ("lost", "gained")}
+        row["mcnemar_p"] = float(p[group])
+        row["true_logit_change"] = float(sums[group]) / n if n else None
+        rows.append(row)
+    return rows
