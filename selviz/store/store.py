@@ -299,9 +299,19 @@ class Store:
         parameters = (tuple(float(value) for value in values), layer_row["layer"], self._reported_images(run))
         return read_column(self._files(run, ("capture",)), query, parameters, self._fix(run))
 
-    def matrix(self, run: str, layer: str) -> np.ndarray:
-        """Return all activations of one layer on the images of `images`, float32 [N, U]."""
-        return self._matrix(run, layer)[: self._reported_images(run)]
+    def matrix(self, run: str, layer: str, units: Sequence[int] | None = None) -> np.ndarray:
+        """Return the activations of one layer on the images of `images`, float32 [N, U], or of some units [N, k]."""
+        images = self._reported_images(run)
+        if units is None:
+            return self._matrix(run, layer)[:images]
+        layer_row = self._layer(run, layer)
+        wanted = [_unit_number(layer_row, unit) for unit in units]
+        stored = sorted(set(wanted))  # the order in which the rows lie
+        condition = f"layer = ? AND image < ? AND unit IN ({', '.join('?' * len(stored))})"
+        values = self._values(run, condition, (layer_row["layer"], images, *stored)) if stored else np.empty(0)
+        if values.size != len(stored) * images:
+            raise self._damaged(run, f"it has {values.size} activations of {len(stored)} units for {images} images")
+        return values.reshape(len(stored), images).T[:, np.searchsorted(stored, wanted)]
 
     def _matrix(self, run: str, layer: str) -> np.ndarray:
         """Return the activations of one layer on all images, the sealed ones last, float32 [N, U]."""

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from selviz.errors import SelvizError
 from selviz.publishing import board as boards
 from selviz.publishing.board import class_accuracy, mean_picture, read_board, sheet, stages, top_images, unit_pictures
 
@@ -41,6 +42,27 @@ def test_the_top_images_of_a_unit_are_those_of_its_activations(tiny_store, tiny_
         wanted = order["image"].head(9).tolist()
         assert top[unit][: len(wanted)].tolist() == wanted
         assert (top[unit][len(wanted) :] == -1).all()
+
+
+def test_the_highest_values_are_those_of_a_stable_sort_where_many_are_equal():
+    random = np.random.default_rng(0)
+    values = random.integers(0, 4, (60, 40)).astype(np.float32)  # most of the nine highest are one number
+    values[:, 0], values[:, 1], values[:55, 2] = 1.0, 0.0, 0.0
+    values[3, 4] = np.nan
+    for some in (values, values[:5], random.gamma(1.0, size=(50, 30)).astype(np.float32)):
+        order = np.argsort(-some, axis=0, kind="stable")[:9].T
+        active = np.take_along_axis(some.T, order, axis=1) > some.min(axis=0)[:, None]
+        expected = np.full((some.shape[1], 9), -1)
+        expected[:, : order.shape[1]] = np.where(active, order, -1)
+        assert np.array_equal(boards.highest(some), expected)
+
+
+def test_some_units_of_a_matrix_are_its_columns_in_the_order_asked_for(tiny_store, tiny_run):
+    whole = tiny_store.matrix(tiny_run, "relu2")
+    assert np.array_equal(tiny_store.matrix(tiny_run, "relu2", [7, 0, 31, 7]), whole[:, [7, 0, 31, 7]])
+    assert tiny_store.matrix(tiny_run, "relu2", []).shape == (len(whole), 0)
+    with pytest.raises(SelvizError, match="unit"):
+        tiny_store.matrix(tiny_run, "relu2", [10_000])
 
 
 def test_a_units_picture_is_the_mean_of_its_nine_top_images(tiny_store, tiny_run):

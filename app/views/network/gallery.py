@@ -114,12 +114,15 @@ def cards(filters: Filters, count: int, caption: str) -> None:
 
 def _tuning(run: str, units: pd.DataFrame) -> dict[tuple[str, int], np.ndarray]:
     """Return the mean activation on each class of these units [C]."""
-    tuning = {}
-    for layer, part in units.groupby("layer", sort=False):
-        means = reads.store().class_means(run, str(layer))
-        wide = means[means["unit"].isin(part["unit"])].pivot(index="unit", columns="class_index", values="mean")
-        tuning.update({(str(layer), int(unit)): row.to_numpy() for unit, row in wide.iterrows()})
-    return tuning
+    of_layer = {name: _class_means(reads.data(), reads.run_version(run), run, name) for name in units["layer"].unique()}
+    return {(layer, unit): of_layer[layer][unit] for layer, unit in zip(units["layer"], units["unit"].tolist())}
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _class_means(folder: str, version: tuple, run: str, layer: str) -> np.ndarray:
+    """Return mean activations [U, C] of a layer; they are read, never changed."""
+    means = reads.store().class_means(run, layer)
+    return means.pivot(index="unit", columns="class_index", values="mean").to_numpy()
 
 
 def _card(row: dict, metric: str, tuning: dict[tuple[str, int], np.ndarray], hues: list[str]) -> unit_cards.Card:

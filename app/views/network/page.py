@@ -60,7 +60,7 @@ def counts(run: str, count: dict[str, Any]) -> str:
 
 def seen_as(view: str, filters: Filters, count: dict[str, Any]) -> pd.DataFrame:
     """Draw the units in one of the ways to see them; return the rows that were marked."""
-    nothing = filters.units(0)
+    nothing = pd.DataFrame()
     if view == "cards":
         gallery.cards(filters, count["units"], counts(filters.run, count))
         return nothing
