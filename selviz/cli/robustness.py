@@ -38,9 +38,11 @@ def robustness(args: argparse.Namespace) -> None:
     """Measure accuracy and units under corruptions and attacks, and store them; started again, it resumes."""
     from selviz.robustness.attacks import STEPS
     from selviz.robustness.corruptions import FAMILIES, SEVERITIES, STANDARD
+    from selviz.studies.corruption_error import corruption_errors, over_seeds
     from selviz.studies.robustness import ATTACKS, AttackSettings, run_robustness
 
     store, run = store_and_run(args)
+    baseline = args.baseline and store.run(args.baseline)["run"]
     names = args.corruption or (None if args.folder else [*STANDARD, *(FAMILIES["extra"] if args.extra else ())])
     kinds = ATTACKS if args.attack is None else [kind for kind in args.attack if kind != "none"]
     attack = AttackSettings(args.steps or STEPS, args.restarts, not args.no_random_start, args.target)
@@ -58,8 +60,11 @@ def robustness(args: argparse.Namespace) -> None:
             store, run, names, args.severity or SEVERITIES, kinds, args.epsilon, attack, args.folder,
             args.images, args.seed, tell, args.again,
         )  # fmt: skip
+    errors = corruption_errors(store, run, baseline, "stored" if args.folder else "corruption")
     result = {
         "run": run,
+        "corruption_error": errors,
+        "corruption_error_over_seeds": over_seeds(errors),
         "summary": store.robustness_summary(run),
         "settings": frame,
         "layers": store.robustness_layers(run),
@@ -80,6 +85,11 @@ def _robustness_options(sub: argparse.ArgumentParser) -> None:
         "--folder",
         metavar="DIR",
         help="corrupted images made by others instead: CIFAR-10-C's .npy files or Tiny-ImageNet-C's folders",
+    )
+    sub.add_argument(
+        "--baseline",
+        metavar="RUN",
+        help="whose errors under corruptions these are relative to (default: alpha 0 of the same seed)",
     )
     sub.add_argument(
         "--attack", choices=("fgsm", "pgd", "none"), action="append", help="repeat it (default: fgsm and pgd)"

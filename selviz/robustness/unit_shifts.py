@@ -89,20 +89,22 @@ class Summary(NamedTuple):
     relative_high: float
 
 
-def corruption_accuracy(correct: np.ndarray, clean: np.ndarray) -> Summary:
+def corruption_accuracy(correct: np.ndarray, clean: np.ndarray, chance: float = 0.0) -> Summary:
     """Return the mean corruption accuracy of `correct` [settings, N], and over that of `clean` [N] (both 0/1).
 
-    The plain mean over corruptions and severities. Settings share their images, so an image counts once, with its mean
-    over settings: t interval of that mean, and of the ratio by the delta method (Cochran 1977, section 6.3).
+    With `chance`, 0..1, `relative` is what of the accuracy above it is left. The plain mean over corruptions and
+    severities. Settings share their images, so an image counts once, with its mean over settings: t interval of that
+    mean, and of the ratio by the delta method (Cochran 1977, section 6.3).
     """
     share, clean = np.asarray(correct, dtype=float).mean(axis=0), np.asarray(clean, dtype=float)
     n = len(share)
     spread = share.std(ddof=1) if n > 1 else np.nan
     low, high = mean_interval(share.mean(), spread, n)
-    if clean.mean() == 0:
+    if clean.mean() <= chance:
         return Summary(float(share.mean()), max(float(low), 0.0), min(float(high), 1.0), np.nan, np.nan, np.nan)
-    ratio = share.mean() / clean.mean()
-    spread = (share - ratio * clean).std(ddof=1) / clean.mean() if n > 1 else np.nan
+    above = clean.mean() - chance
+    ratio = (share.mean() - chance) / above
+    spread = (share - ratio * clean).std(ddof=1) / above if n > 1 else np.nan
     ratio_low, ratio_high = mean_interval(ratio, spread, n)
     return Summary(
         float(share.mean()),

@@ -70,6 +70,7 @@ def robustness_text(result: Mapping[str, Any]) -> str:
                 f"mean corruption accuracy {100 * row['accuracy']:.1f} % ± {width:.1f} over {row['corruptions']} "
                 f"corruptions x {row['severities']} severities ({row['kind']}), {100 * row['relative']:.1f} % of clean"
             )
+    lines += corruption_error_lines(result) if "corruption_error" in result else []
     if len(families := result["summary"].query("family != 'all'")):
         shares = {
             "accuracy, %": [
@@ -93,6 +94,47 @@ def robustness_text(result: Mapping[str, Any]) -> str:
         grid.columns = [f"{level:g}" for level in grid.columns]
         lines += ["", f"accuracy, %, by {title}", table(grid.reset_index())]
     return "\n".join(lines)
+
+
+def corruption_error_lines(result: Mapping[str, Any]) -> list[str]:
+    """Return the mean corruption error of a run relative to its baseline, and that of its family over seeds, as lines;
+    of a `corruption_error` (see `selviz.studies.corruption_error`) that is not defined the line says why.
+    """
+    errors = result["corruption_error"]
+    lines = []
+    for row in errors[errors["run"] == result["run"]].to_dict("records"):
+        if not math.isnan(row["above_chance"]):
+            low, high = 100 * row["above_chance_low"], 100 * row["above_chance_high"]
+            lines.append(
+                f"{100 * row['above_chance']:.1f} % of the clean accuracy above chance is left ({low:.1f} "
+                f"to {high:.1f})"
+            )
+        if row["why"]:
+            lines.append(f"mean corruption error: {row['why']}")
+        elif row["baseline"] == row["run"]:
+            lines.append("mean corruption error 100 %: this network is the baseline")
+        else:
+            lines.append(
+                f"mean corruption error {100 * row['mce']:.1f} % of that of {row['baseline']} "
+                f"({100 * row['mce_low']:.1f} to {100 * row['mce_high']:.1f} for new images), mean over "
+                f"{row['corruptions']} corruptions"
+            )
+    seeds = result["corruption_error_over_seeds"]
+    seeds = seeds[(seeds["measure"] == "mce") & (seeds["alpha"] != 0)]
+    if len(seeds):
+        told = {
+            "mCE, %": [
+                f"{100 * row.mean:.1f}"
+                + ("" if math.isnan(row.low) else f" ({100 * row.low:.1f} to {100 * row.high:.1f})")
+                for row in seeds.itertuples(index=False)
+            ]
+        }
+        lines += [
+            "",
+            "mean corruption error by alpha, each network beside the baseline of its seed; interval over seeds",
+        ]
+        lines.append(table(seeds[["alpha", "n"]].assign(**told)))
+    return lines
 
 
 def cell(value: object, digits: int = 3) -> str:

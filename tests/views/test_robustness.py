@@ -1,5 +1,7 @@
 """The pages Robustness and Dimensionality: empty, filled, several seeds, and links that name what is not there."""
 
+import base64
+import json
 import shutil
 
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 
 from app.page import perturbed_runs
 from selviz import figures
+from selviz.cli import main
 from selviz.config import RunConfig
 from selviz.robustness import corruptions
 from selviz.runs.train import train_run
@@ -73,6 +76,43 @@ def test_with_its_study_every_part_draws_and_says_what_is_stored(visit, tested, 
     other = visit(tested, "robustness", run=tiny_run, part="selectivity", against="attack", strength="8")
     assert not other.exception
     assert "accuracy under PGD 8" in " ".join(str(chart.proto) for chart in other.get("plotly_chart"))
+
+
+def test_the_command_prints_the_mean_corruption_error_and_its_json_has_a_row_a_network(tested, tiny_run, capsys):
+    command = ["robustness", tiny_run, "--corruption", "fog", "--severity", "1", "--attack", "none", "--images", "60"]
+    assert main([*command, "--json", "--data", str(tested.path)]) == 0
+    result = json.loads(capsys.readouterr().out)
+    rows = {row["run"]: row for row in result["corruption_error"]}
+    baseline = next(name for name in rows if name != tiny_run)
+    assert rows[tiny_run]["baseline"] == baseline and rows[baseline]["mce"] == 1
+    tables = {run: tested.robustness(run).query("kind == 'corruption'") for run in rows}
+    errors = {run: 1 - table.groupby("name")["accuracy"].mean() for run, table in tables.items()}
+    assert rows[tiny_run]["mce"] == pytest.approx((errors[tiny_run] / errors[baseline]).mean())
+    assert main([*command, "--baseline", tiny_run, "--data", str(tested.path)]) == 0
+    assert "mean corruption error 100 %: this network is the baseline" in capsys.readouterr().out
+    assert main([*command, "--baseline", "nobody", "--data", str(tested.path)]) == 2
+    assert "Unknown run 'nobody'" in capsys.readouterr().err
+
+
+def test_networks_are_compared_above_chance_and_by_the_mean_corruption_error(visit, tested, tiny_run):
+    from selviz.studies.corruption_error import corruption_errors
+
+    errors = corruption_errors(tested, tiny_run).set_index("run")
+    for scale, column, words in (
+        ("above", "above_chance", "accuracy / clean, above chance"),
+        ("mce", "mce", "error / baseline's"),
+    ):
+        page = visit(tested, "robustness", run=tiny_run, part="selectivity", scale=scale)
+        assert not page.exception and not page.error
+        drawn = json.loads(page.get("plotly_chart")[0].proto.spec)
+        values = np.frombuffer(base64.b64decode(drawn["data"][0]["y"]["bdata"]), drawn["data"][0]["y"]["dtype"])
+        assert sorted(values) == pytest.approx(sorted(100 * errors[column])) and words in str(drawn["layout"])
+    attacked = visit(
+        tested, "robustness", run=tiny_run, part="selectivity", against="attack", strength="8", scale="above"
+    )
+    assert not attacked.exception
+    layout = json.loads(attacked.get("plotly_chart")[0].proto.spec)["layout"]
+    assert "accuracy under PGD 8 / clean, above chance" in str(layout)
 
 
 def test_a_network_without_its_weights_still_shows_its_stored_numbers(visit, tested, tiny_run, tmp_path):

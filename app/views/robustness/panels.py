@@ -16,7 +16,21 @@ from ...state import address, reads
 
 MEASURES = {"corruption": "Corruptions", "attack": "Attack"}
 FAMILIES = ("all", "noise", "blur", "weather", "digital", "extra")
-SCALES = {"relative": "Relative to clean", "plain": "Accuracy"}
+SCALES = {
+    "above": "Above chance, of clean",
+    "relative": "Of clean",
+    "plain": "Accuracy",
+    "mce": "Error, of the baseline's",
+}
+AT_CHANCE = "its clean accuracy is within noise of chance, so it has nothing to lose"
+READ = {
+    "above": "Of the accuracy above chance (always naming the commonest class) on clean images, so much is left: "
+    "networks that differ in clean accuracy can be compared.",
+    "relative": "",
+    "plain": "",
+    "mce": "Under each corruption the error, summed over severities, over that of the network of alpha 0 with the same "
+    "seed; mean over corruptions (Hendrycks and Dietterich 2019). Below 100 %: more robust than the baseline.",
+}
 Found = dict[str, dict[str, pd.DataFrame]]
 
 
@@ -130,24 +144,32 @@ def selectivity(run: str, runs: pd.DataFrame, by_run: Found) -> None:
     st.subheader("Does selectivity go with robustness?", anchor=False)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         measure = address.segmented("Robustness to", MEASURES, "against")
-        scale = address.segmented("Measured as", SCALES, "scale")
+        scales = {name: words for name, words in SCALES.items() if measure == "corruption" or name != "mce"}
+        scale = address.segmented("Measured as", scales, "scale")
         attack, epsilon = _strength(own) if measure == "attack" else ("", "")
         family = _family(by_run[run]) if measure == "corruption" else "all"
-    points = _points(runs, by_run, measure, scale, attack, epsilon, family)
+    if measure == "corruption" and scale in ("above", "mce"):
+        points, left_out = _errors(run, runs, scale, family)
+    else:
+        points, left_out = _points(runs, by_run, measure, scale, attack, epsilon, family)
+    for reason in left_out:
+        st.caption(safe_text.plain(reason))
     if points.empty:
         st.info("Nothing of this kind is stored for these networks: `selviz robustness RUN`.")
         return
     kinds = "corruption" if family == "all" else family
     under = f"accuracy under {perturbed_runs.called(attack)} {epsilon}"
     what = f"mean {kinds} accuracy" if measure == "corruption" else under
-    what += " / clean" if scale == "relative" else ""
+    what += {"relative": " / clean", "above": " / clean, above chance"}.get(scale, "")
+    what = f"mean {kinds} error / baseline's" if scale == "mce" else what
     left, right = st.columns(2, gap="large")
     with left:
-        of_accuracy = ", of the accuracy under attack alone" if (measure, scale) == ("attack", "relative") else ""
+        alone = measure == "attack" and scale in ("relative", "above")
+        of_accuracy = ", of the accuracy under attack alone" if alone else ""
         tables.chart(
             "Against selectivity",
             partial(figures.robustness.against_si, points, what, theme.dark()),
-            f"A point is one network; its whiskers are the 95 % interval for new images{of_accuracy}.",
+            f"A point is one network; its whiskers are the 95 % interval for new images{of_accuracy}. {READ[scale]}",
             points,
             "against-si",
         )
@@ -248,8 +270,9 @@ def _family(stored: dict[str, pd.DataFrame]) -> str:
 
 def _points(
     runs: pd.DataFrame, tables: Found, measure: str, scale: str, attack: str, epsilon: str, family: str
-) -> pd.DataFrame:
-    rows = []
+) -> tuple[pd.DataFrame, list[str]]:
+    """Return one row per network with its robustness in per cent, and why networks are left out."""
+    rows, left_out = [], []
     for row in runs.to_dict("records"):
         stored = tables[row["run"]]
         if measure == "corruption":
@@ -262,13 +285,45 @@ def _points(
             table = stored["robustness"]
             part = table[(table["kind"] == "attack") & (table["name"] == attack)]
             part = part[np.isclose(part["level"], float(epsilon))]
-            clean = float(table.loc[table["kind"] == "clean", "accuracy"].iloc[0]) if scale == "relative" else 1.0
-            values = part[["accuracy", "low", "high"]] / (clean or np.nan)
+            before, chance = table[table["kind"] == "clean"].iloc[0], 0.0
+            if scale == "above" and before["low"] <= (chance := _chance(row["run"], int(before["images"]))):
+                left_out.append(f"{row['run']} is left out: {AT_CHANCE}.")
+                continue
+            clean = float(before["accuracy"]) - chance if scale != "plain" else 1.0
+            values = (part[["accuracy", "low", "high"]] - chance) / (clean or np.nan)
         if len(values):
             middle, low, high = 100 * values.iloc[0].to_numpy(dtype=float)
             kept = {key: row[key] for key in ("run", "alpha", "seed", "mean_si")}
             rows.append({**kept, "told": numbers.run(row), "value": middle, "low": low, "high": high})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows), left_out
+
+
+def _errors(run: str, runs: pd.DataFrame, scale: str, family: str) -> tuple[pd.DataFrame, list[str]]:
+    """Return the same of the accuracy above chance, or of the mean corruption error."""
+    versions = tuple(reads.run_version(name) for name in runs["run"])
+    column = {"above": "above_chance", "mce": "mce"}[scale]
+    told = {row["run"]: numbers.run(row) for row in runs.to_dict("records")}
+    rows, left_out = [], []
+    for row in _corruption_errors(reads.data(), versions, run, family).to_dict("records"):
+        middle, low, high = (100 * row[name] for name in (column, f"{column}_low", f"{column}_high"))
+        if np.isnan(middle):
+            left_out.append(f"{row['run']} is left out: {AT_CHANCE if scale == 'above' else row['why']}.")
+            continue
+        kept = {key: row[key] for key in ("run", "alpha", "seed", "mean_si")}
+        rows.append({**kept, "told": told.get(row["run"], row["run"]), "value": middle, "low": low, "high": high})
+    return pd.DataFrame(rows), left_out
+
+
+@st.cache_data(max_entries=32, show_spinner="Comparing with the baselines ...")
+def _corruption_errors(folder: str, versions: tuple[object, ...], run: str, family: str) -> pd.DataFrame:
+    from selviz.studies.corruption_error import corruption_errors
+
+    return corruption_errors(reads.Store(folder), run, family=family)
+
+
+def _chance(run: str, images: int) -> float:
+    """Return the accuracy of always naming the commonest class of a run's first evaluation images, 0..1."""
+    return float(reads.store().images(run)["label_index"].iloc[:images].value_counts(normalize=True).max())
 
 
 def _shifts(run: str, layer: str, kind: str, name: str, level: float) -> pd.DataFrame:
