@@ -19,6 +19,7 @@ import websockets
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.Element_pb2 import Element
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.proto.Slider_pb2 import Slider
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 
 PATIENCE = 120.0  # seconds; the first page imports torch
@@ -106,7 +107,7 @@ class Visitor:
     async def choose(self, label: str, value) -> None:
         """Set the widget of that label, as `value` of the kind that VALUES names; does not wait."""
         kind, widget = self._labelled(label, VALUES)
-        self.widgets[widget.id] = _state(widget.id, VALUES[kind], value)
+        self.widgets[widget.id] = _state(widget.id, _field(kind, widget), value)
         await self._ask()
 
     async def press(self, label: str) -> None:
@@ -159,8 +160,9 @@ class Visitor:
     def value(self, label: str):
         """Return what the widget of that label says, drawn by the newest run or an older one."""
         kind, widget = self._labelled(label, VALUES)
-        value = getattr(self.widgets[widget.id], VALUES[kind])
-        return list(value.data) if VALUES[kind].endswith("array_value") else value
+        field = _field(kind, widget)
+        value = getattr(self.widgets[widget.id], field)
+        return list(value.data) if field.endswith("array_value") else value
 
     def enabled(self, label: str) -> bool:
         """Return whether there is a button of that label that can be pressed."""
@@ -252,14 +254,16 @@ class Visitor:
         widget = getattr(element, kind)
         if widget.id in self.widgets and not widget.set_value:
             return
-        if kind in ("multiselect", "button_group"):
+        if kind == "slider" and widget.type == Slider.SELECT_SLIDER:
+            value = list(widget.raw_value) if widget.set_value else [widget.options[int(i)] for i in widget.default]
+        elif kind in ("multiselect", "button_group"):
             options = [getattr(option, "content", option) for option in widget.options]
             value = list(widget.raw_values) if widget.set_value else [options[i] for i in widget.default]
         elif kind == "selectbox":
             value = widget.raw_value if widget.set_value else widget.options[widget.default]
         else:
             value = widget.value if widget.set_value else widget.default
-        self.widgets[widget.id] = _state(widget.id, VALUES[kind], value)
+        self.widgets[widget.id] = _state(widget.id, _field(kind, widget), value)
 
     def _finish(self) -> None:
         self._drawn = {
@@ -273,6 +277,11 @@ class Visitor:
         self._runs += 1
         self._cached = {name: kept for name, kept in self._cached.items() if self._runs - kept[1] <= self._longest}
         self.finished = self.begun
+
+
+def _field(kind: str, widget) -> str:
+    """Return how a browser sends the value of this widget."""
+    return "string_array_value" if kind == "slider" and widget.type == Slider.SELECT_SLIDER else VALUES[kind]
 
 
 def _state(name: str, field: str, value) -> WidgetState:
