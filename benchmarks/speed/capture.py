@@ -1,7 +1,9 @@
 """What capturing and storing activations costs: `python benchmarks/speed/capture.py` prints one JSON document.
 
 `throughput_ratio`: images a second that are captured and written, over bare forward passes of the same network on the
-same batches in this process. `bytes_per_activation` and `unit_read_ms` are of a store of 48 million generated values.
+same batches in this process; `operators` says what the time of capturing and writing goes into (`operator_shares`;
+`python` is DuckDB's writing too), `bare_operators` that of the passes. `bytes_per_activation` and `unit_read_ms` are of
+a store of 48 million generated values.
 
 `--dataset folder:PATH` measures only that ratio, on the evaluation images of a data set, decoded before; bare passes
 and capture both normalise them batch by batch. Beside the ratio by the clock stands that of the processor's time, which
@@ -25,6 +27,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from benchmarks.speed.operator_shares import operator_shares
 from selviz.store import Store, write_activations, write_images, write_json
 
 IMAGES, LAYERS, UNITS, CLASSES = 10_000, 48, 100, 10
@@ -102,6 +105,8 @@ def throughput_figures(inputs=None, labels=None, classes: int = CLASSES, model="
         "throughput_ratio_processor_time": statistics.median(processor),
         "throughput_ratio_without_writing": statistics.median(observed),
         "bare_images_per_s": images / statistics.median(plain),
+        "operators": operator_shares(captured),
+        "bare_operators": operator_shares(bare),
         "images": images,
         "batch": batch,
         "rounds": rounds,

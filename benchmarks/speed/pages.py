@@ -2,10 +2,10 @@
 
     {"pages": [{"page", "model_pass", "demo_ms", "large_ms", "many_ms", "marks", "megabytes", ...}], ...}
 
-Medians over visits, each to another address of the page, of one run of its script, on three stores: two small trained
+Medians over visits, each to another address of the page, of one run of its script, on four stores: two small trained
 networks (or the store in --demo); two networks of 48 million activations each (10,000 images x 4,800 units, 200
-classes) with weights, every stored study, two more baselines and two hypotheses; and one of 50,000 units (200 images)
-with every measure. `generated.py` makes the last two; --keep names a folder that keeps them for another
+classes) with weights, every stored study, two more baselines and two hypotheses; one of 50,000 units (200 images)
+with every measure; and one of 688 units and 10,000 images. `generated.py` makes the last three; --keep names a folder that keeps them for another
 time. `..._cpu_ms` is the processor's time, which other work on the machine disturbs less. `marks` (points, bars, cells
 of all charts) and `megabytes` (all messages to the browser) are the most that any visit got; `views` has them and the
 time for the other views of a page. Pages that pass images through a network are marked `model_pass`; `..._estimate_ms`
@@ -37,7 +37,8 @@ from selviz.store import Store
 from selviz.testing.dashboard import page_names, switch_page
 
 SIZES = {"large": (Size(images=10_000, layers=8, units=600, classes=200), 2),  # and how many runs
-         "many": (Size(images=200, layers=40, units=1_250, classes=10), 1)}  # fmt: skip
+         "many": (Size(images=200, layers=40, units=1_250, classes=10), 1),
+         "tall": (Size(images=10_000, layers=8, units=86, classes=10), 1)}  # fmt: skip
 MODEL_PASS = ("unit", "silence", "robustness")
 VIEWS = {  # what else a page can be asked for
     "network": [{"seen": seen} for seen in ("scatter", "tuning", "plane", "agreement")]
@@ -172,7 +173,7 @@ def main() -> None:
     parser.add_argument("--demo", type=Path, help="a store to use as the small one")
     parser.add_argument("--keep", type=Path, help="where the generated stores are, or shall be kept")
     parser.add_argument("--pages", help="only these, parted by commas")
-    parser.add_argument("--stores", default=",".join(["demo", *SIZES]), help="only these of demo, large and many")
+    parser.add_argument("--stores", default=",".join(["demo", *SIZES]), help="only these of demo, large, many and tall")
     parser.add_argument("--visits", type=int, default=9)
     settings = parser.parse_args()
     pages = [page for page in page_names() if settings.pages is None or page in settings.pages.split(",")]
