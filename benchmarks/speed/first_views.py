@@ -1,13 +1,14 @@
 """How long a visitor waits for a whole page, in a real browser: `python benchmarks/speed/first_views.py --data data`.
 
     {"run", "rounds", "pages": [{"page", "first_ms", "again_ms", "first_over_again", "start_ms", "start_over_first",
-     "kilobytes": {"first": {"http", "messages", "pictures"}, "again": {...}}}, ...]}
+     "kilobytes": {"first": {"http", "messages", "pictures"}, "again": {...}, "back": {...}}}, ...]}
 
 Three times of each page, medians over the rounds, from the typed address to a page on which nothing is missing, moves,
 or waits (the text, every chart, board and picture): `first`, a browser that has never been here, on a server on which
 each page was drawn before; `again`, another tab of that browser; `start`, a browser that has never been here, as the
 first visitor of a server that has just begun to answer. `kilobytes` are what the browser received at one visit:
-scripts and the like by HTTP, the server's messages, and the pictures that lie in these messages. Quote the ratios: both
+scripts and the like by HTTP, the server's messages, and the pictures that lie in these messages; `back` is for another
+page of the menu and the way back, in the same tab, which has the pictures already. Quote the ratios: both
 times of a ratio are of one round. `--part` leaves some of it out, since a round of `start` takes ten seconds a page.
 """
 
@@ -23,6 +24,7 @@ from urllib.parse import urlencode
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from selviz.store import Store
 from selviz.testing.dashboard import CHROMIUM, FLAGS, page_names, serving
@@ -46,7 +48,7 @@ COMPLETE = """() => {
 HTTP = """() => [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]
   .reduce((sum, entry) => sum + entry.transferSize, 0)"""
 PICTURE = re.compile(rb"data:image/[a-z+]+;base64,[A-Za-z0-9+/=]*")
-PARTS = ("warm", "start")
+PARTS, KINDS = ("warm", "start"), ("first", "again", "back")
 
 
 class Visit(NamedTuple):
@@ -61,8 +63,8 @@ class Visit(NamedTuple):
         return {name: round(getattr(self, name), 1) for name in ("http", "messages", "pictures")}
 
 
-def visit(context: BrowserContext, address: str) -> Visit:
-    """Open an address in a tab of its own, and wait until the page is complete."""
+def visit(context: BrowserContext, address: str, come_back: bool = False) -> tuple[Visit, Visit | None]:
+    """Open an address in a tab of its own, and wait until the page is complete; then leave it, and `come_back`."""
     tab, messages = context.new_page(), []
     tab.set_default_timeout(PATIENCE)
 
@@ -72,10 +74,29 @@ def visit(context: BrowserContext, address: str) -> Visit:
     tab.on("websocket", lambda socket: socket.on("framereceived", note))
     tab.goto(address, wait_until="commit")
     took = tab.wait_for_function(COMPLETE, polling="raf").json_value()
-    http = tab.evaluate(HTTP)
+    first, back = _received(took, tab.evaluate(HTTP), messages), None
+    if come_back:
+        known, http = len(messages), tab.evaluate(HTTP)
+        elsewhere = "train" if "/data" in address else "data"
+        for go in (lambda: tab.locator(f"[data-testid=stSidebarNav] a[href*='/{elsewhere}']").click(), tab.go_back):
+            drawn = _drawings(messages)
+            go()
+            while _drawings(messages) == drawn:
+                tab.wait_for_timeout(50)
+            tab.wait_for_function(COMPLETE, polling="raf")
+        back = _received(0.0, tab.evaluate(HTTP) - http, messages[known:])
     tab.close()
+    return first, back
+
+
+def _received(ms: float, http: float, messages: list[bytes]) -> Visit:
     pictures = sum(len(picture) for message in messages for picture in PICTURE.findall(message))
-    return Visit(took, http / 1000, sum(map(len, messages)) / 1000, pictures / 1000)
+    return Visit(ms, http / 1000, sum(map(len, messages)) / 1000, pictures / 1000)
+
+
+def _drawings(messages: list[bytes]) -> int:
+    """Return how many drawings of a page have ended."""
+    return sum(ForwardMsg.FromString(message).WhichOneof("type") == "script_finished" for message in messages)
 
 
 def new_context(browser: Browser) -> BrowserContext:
@@ -90,19 +111,21 @@ def medians(one: list[float], other: list[float]) -> float:
 
 def warm(browser: Browser, address: str, page: str, rounds: int) -> tuple[dict[str, Any], list[float]]:
     """Return a page's figures on a warm server, and the times of its first visits."""
-    first, again = [], []
-    for _ in range(rounds):
+    first, again, back = [], [], None
+    for number in range(rounds):
         context = new_context(browser)
-        first.append(visit(context, address))
-        again.append(visit(context, address))
+        first.append(visit(context, address)[0])
+        visited, back = visit(context, address, come_back=number == rounds - 1)
+        again.append(visited)
         context.close()
+    assert back is not None
     times = [[each.ms for each in visits] for visits in (first, again)]
     row = {
         "page": page,
         "first_ms": round(statistics.median(times[0])),
         "again_ms": round(statistics.median(times[1])),
         "first_over_again": medians(*times),
-        "kilobytes": {"first": first[-1].kilobytes(), "again": again[-1].kilobytes()},
+        "kilobytes": {name: each.kilobytes() for name, each in zip(KINDS, (first[-1], again[-1], back), strict=True)},
     }
     return row, times[0]
 
@@ -113,7 +136,7 @@ def after_start(browser: Browser, data: Path, script: str, path: str, rounds: in
     for _ in range(rounds):
         context = new_context(browser)
         with serving(data, script=script) as address:
-            times.append(visit(context, f"{address}/{path}").ms)
+            times.append(visit(context, f"{address}/{path}")[0].ms)
         context.close()
     return times
 

@@ -5,12 +5,12 @@
 Medians over visits, each to another address of the page, of one run of its script, on four stores: two small trained
 networks (or the store in --demo); two networks of 48 million activations each (10,000 images x 4,800 units, 200
 classes) with weights, every stored study, two more baselines and two hypotheses; one of 50,000 units (200 images)
-with every measure; and one of 688 units and 10,000 images. `generated.py` makes the last three; --keep names a folder that keeps them for another
-time. `..._cpu_ms` is the processor's time, which other work on the machine disturbs less. `marks` (points, bars, cells
-of all charts) and `megabytes` (all messages to the browser) are the most that any visit got; `views` has them and the
-time for the other views of a page. Pages that pass images through a network are marked `model_pass`; `..._estimate_ms`
-is how long the first number of what they compute took, an estimate from the first images. The control sets that Silence
-draws after its exact answer are left out: `sets.py` measures them.
+with every measure; and one of 688 units and 10,000 images. `generated.py` makes the last three; --keep names a folder
+that keeps them for another time. `..._cpu_ms` is the processor's time, which other work on the machine disturbs less.
+`marks` (points, bars, cells of all charts) and `megabytes` (all messages to the browser) are the most that any visit
+got; `views` has them and the time for the other views of a page. Pages that pass images through a network are marked
+`model_pass`; `..._estimate_ms` is how long the first number of what they compute took, an estimate from the first
+images. The control sets that Silence draws after its exact answer are left out: `sets.py` measures them.
 """
 
 import argparse
