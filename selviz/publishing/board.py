@@ -11,7 +11,7 @@ import re
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +97,11 @@ class Board:
 
     def position(self, layer: str, unit: int) -> int:
         """Return the place of a unit in the arrays."""
-        return int(self.layers.set_index("layer")["start"][layer]) + unit
+        return self._starts[layer] + unit
+
+    @cached_property
+    def _starts(self) -> dict[str, int]:
+        return dict(zip(self.layers["layer"], self.layers["start"].tolist()))
 
     def unit_at(self, position: int) -> tuple[str, int]:
         """Return the layer and number of the unit at a place in the arrays."""
