@@ -1,12 +1,14 @@
 """What studies cost beside the passes that they make: `python benchmarks/speed/studies.py` prints one JSON document.
 
 Every study of a stored run, on a small network like the demo's (cnn) and on a resnet20, each with 1,000 images of
-mnist-5k: profile curves, atlas, attacks, dimensionality, linear maps, sanity checks, early training, metrics.
-`ratio`: the time of the study over the time that it spends inside passes of a network, forward and backward, and in
-products of sets with what units add to logits. Where it is above 1.3, `elsewhere` has the functions of selviz in which
-the rest of the time goes, as shares of the whole (the stack is looked at every 5 ms). Shares of time of one run, so
-other work on the machine disturbs both sides alike. `--only resnet20/atlas` measures one; `--quick` takes fewer
-settings. The corruptions have a benchmark of their own, `benchmarks/speed/robustness.py`.
+mnist-5k: profile curves, atlas, attacks, dimensionality, linear maps, sanity checks, early training, metrics, the power
+of a claim and its report, which pass no image through the network (ratio null).
+`ratio`: the time of the study over the time that it spends inside passes of a network, forward and backward, in
+products of sets with what units add to logits, and in products of activations with the linear maps that are looked
+for. Where it is above 1.3, `elsewhere` has the functions of selviz in which the rest of the time goes, as shares of the
+whole (the stack is looked at every 5 ms). Shares of time of one run, so other work on the machine disturbs both sides
+alike. `--only resnet20/atlas` measures one; `--quick` takes fewer settings.
+The corruptions have a benchmark of their own, `benchmarks/speed/robustness.py`.
 """
 
 import argparse
@@ -30,11 +32,14 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from selviz.ablation.linear_sets import LinearResponse
 from selviz.config import RunConfig
+from selviz.geometry import linear_maps
+from selviz.hypotheses import registry
+from selviz.hypotheses.report import html_report
 from selviz.runs.train import train_run
 from selviz.store import Store
 from selviz.studies import ablation, attribution, basis, dimensionality, early_training, robustness, unit_measures
 
-LIMIT, LOOK_S = 1.3, 0.005
+LIMIT, LOOK_S, CLAIM = 1.3, 0.005, ("selective",)
 MODELS = {"demo": "cnn", "resnet20": "resnet20"}
 
 
@@ -52,6 +57,7 @@ class PassTime:
                 (torch.autograd, "grad"),
                 (torch.Tensor, "backward"),
                 (LinearResponse, "sums"),
+                (linear_maps, "mapped"),
             )
         ]
         for owner, name, function in self._kept:
@@ -106,7 +112,16 @@ def studies(store: Store, run: str, quick: bool) -> dict[str, Callable[[], objec
         "sanity": partial(attribution.run_sanity, store, run),
         "early training": partial(early_training.run_early, store, run, steps=2),
         "metrics": partial(unit_measures.run_metrics, store, run),
+        "power": partial(registry.preview, store, *CLAIM, {"run": run, "layer": layer, "k": 5}),
+        "report": partial(html_report, store, _tested(store, run, layer)),
     }
+
+
+def _tested(store: Store, run: str, layer: str) -> str:
+    """Return the key of a claim that was tested."""
+    key = registry.register(store, *CLAIM, {"run": run, "layer": layer, "k": 5, "draws": 20})["hypothesis"]
+    registry.run_test(store, key)
+    return str(key)
 
 
 @contextlib.contextmanager
