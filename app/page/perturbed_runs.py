@@ -13,6 +13,7 @@ from selviz.statistics import over_seeds, wilson
 from selviz.store import Store
 from selviz.system.image_pixels import as_bytes
 from selviz.text import numbers, safe_text
+from selviz.text.perturbations import called
 
 from ..compute import jobs
 from ..look import thumbnails
@@ -22,7 +23,7 @@ from . import frame, job_panels
 SHOWN = 8
 EPSILONS = ("0.5", "1", "2", "4", "8", "16", "32", "64")
 KINDS = {"corruption": "A corruption", "attack": "An attack"}
-ATTACKS = {"pgd": "PGD, 20 steps", "fgsm": "FGSM, one step"}
+ATTACKS = {"pgd": "PGD, 20 steps", "fgsm": "FGSM, one step", "rays": "RayS, predicted class only"}
 STRIP = """<style>
 .selviz-strip {display: grid; grid-template-columns: 6.4rem repeat(var(--n), minmax(4.6rem, 1fr)); gap: .5rem .6rem;
   align-items: center; overflow-x: auto}
@@ -75,11 +76,6 @@ def samples(run: str) -> tuple[str, str, float]:
     if skipped:
         st.caption("These images are too small for some corruptions: " + "; ".join(skipped.values()) + ".")
     return kind, name, float(level)
-
-
-def called(name: str) -> str:
-    """Return a corruption or an attack as it is called in a sentence: `gaussian noise`, `PGD`."""
-    return name.upper() if name in ATTACKS else name.replace("_", " ")
 
 
 @st.cache_data(max_entries=64, show_spinner="Making the images ...")
@@ -138,9 +134,12 @@ def _strip(run: str, kind: str, name: str, level: float, first: int) -> None:
         f"Images {first} to {first + len(labels) - 1}; under each what the network takes it for and how sure it is, "
         f"✗ where that is wrong. The change is perturbed minus clean, {scale}; gray is no change."
         + (
-            " The attack is made again for these images, with all of the network's weights at hand."
-            if kind == "attack"
-            else ""
+            ""
+            if kind != "attack"
+            else " The attack is made again for these images; it asks for predicted classes alone, up to 500 an image, "
+            "and an image that it did not beat within that is left as it is."
+            if name == "rays"
+            else " The attack is made again for these images, with all of the network's weights at hand."
         )
     )
 

@@ -38,14 +38,17 @@ def robustness(args: argparse.Namespace) -> None:
     """Measure accuracy and units under corruptions and attacks, and store them; started again, it resumes."""
     from selviz.robustness.attacks import STEPS
     from selviz.robustness.corruptions import FAMILIES, SEVERITIES, STANDARD
+    from selviz.robustness.decision_attack import QUERIES
     from selviz.studies.corruption_error import corruption_errors, over_seeds
+    from selviz.studies.gradient_masking import gradient_masking
     from selviz.studies.robustness import ATTACKS, AttackSettings, run_robustness
 
     store, run = store_and_run(args)
     baseline = args.baseline and store.run(args.baseline)["run"]
     names = args.corruption or (None if args.folder else [*STANDARD, *(FAMILIES["extra"] if args.extra else ())])
     kinds = ATTACKS if args.attack is None else [kind for kind in args.attack if kind != "none"]
-    attack = AttackSettings(args.steps or STEPS, args.restarts, not args.no_random_start, args.target)
+    queries = args.queries or QUERIES
+    attack = AttackSettings(args.steps or STEPS, args.restarts, not args.no_random_start, args.target, queries)
     skipped = []
 
     def tell(event: "ProgressEvent") -> None:
@@ -58,11 +61,14 @@ def robustness(args: argparse.Namespace) -> None:
     with Progress() as progress:
         frame = run_robustness(
             store, run, names, args.severity or SEVERITIES, kinds, args.epsilon, attack, args.folder,
-            args.images, args.seed, tell, args.again,
+            args.images, args.seed, tell, args.again, args.source or (),
         )  # fmt: skip
+    masked = gradient_masking(store, run)
     errors = corruption_errors(store, run, baseline, "stored" if args.folder else "corruption")
     result = {
         "run": run,
+        "gradient_masking": masked.table,
+        "masking": masked.sentence,
         "corruption_error": errors,
         "corruption_error_over_seeds": over_seeds(errors),
         "summary": store.robustness_summary(run),
@@ -92,8 +98,15 @@ def _robustness_options(sub: argparse.ArgumentParser) -> None:
         help="whose errors under corruptions these are relative to (default: alpha 0 of the same seed)",
     )
     sub.add_argument(
-        "--attack", choices=("fgsm", "pgd", "none"), action="append", help="repeat it (default: fgsm and pgd)"
+        "--attack",
+        choices=("fgsm", "pgd", "transfer", "rays", "none"),
+        action="append",
+        help="repeat it (default: fgsm and pgd); rays needs the predicted class alone, transfer another network",
     )
+    sub.add_argument(
+        "--from", dest="source", metavar="RUN", action="append", help="of transfer: PGD on this run; repeat it"
+    )
+    sub.add_argument("--queries", type=positive, help="of rays: predictions of each image (default: 500)")
     sub.add_argument(
         "--epsilon",
         type=float,

@@ -5,7 +5,7 @@ A perturbation is a corruption (by corrupt-tta, or pictures that others made) or
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,10 +19,12 @@ from selviz.datasets import Dataset
 from selviz.errors import SelvizError
 from selviz.networks.activations import BATCH, observe
 from selviz.networks.unit_network import UnitNetwork
-from selviz.robustness import attacks, corrupted_sets, corruptions
+from selviz.robustness import attacks, corrupted_sets, corruptions, decision_attack
+from selviz.robustness.decision_attack import Rays, rays
 from selviz.robustness.unit_shifts import layer_change, unit_changes
 
 CLEAN, CORRUPTION, STORED, ATTACK = "clean", "corruption", "stored", "attack"
+TRANSFER, RAYS = "transfer", "rays"  # attacks without gradients of the network itself
 MAX_MEANS = 20_000  # class means of a level that are worth keeping: units x classes
 Tables = dict[str, pd.DataFrame]
 Corrupt = Callable[[str, int, Tensor, Sequence[int]], Tensor]  # name, severity, pixels, image numbers -> pixels
@@ -30,17 +32,24 @@ Corrupt = Callable[[str, int, Tensor, Sequence[int]], Tensor]  # name, severity,
 
 @dataclass(frozen=True)
 class AttackSettings:
-    """How the attacks are made; `target` is the name of the class aimed at, None for any wrong one."""
+    """How the attacks are made; `target` is the name of the class aimed at, None for any wrong one.
+
+    `queries` are those of RayS for each image; the others are of the attacks by gradients.
+    """
 
     steps: int = attacks.STEPS
     restarts: int = 1
     random_start: bool = True
     target: str | None = None
+    queries: int = decision_attack.QUERIES
 
 
 @dataclass(frozen=True)
 class Perturbation:
-    """One corruption or attack, and its severities or epsilons; `folder` holds the pictures of a STORED one."""
+    """One corruption or attack, and its severities or epsilons; `folder` holds the pictures of a STORED one.
+
+    Attacks are called `pgd`, `fgsm to CLASS`, `rays`, `transfer from RUN`.
+    """
 
     kind: str
     name: str
@@ -67,7 +76,8 @@ class Bench:
     """A network and its first `images` evaluation images, perturbed and clean.
 
     `attack` says how attacks are made, `seed` fixes what is random in them and in corruptions. `corrupt` makes or
-    reads corrupted pixels; by default they are made with `corruptions.corrupt`.
+    reads corrupted pixels; by default they are made with `corruptions.corrupt`. `sources` are the other networks, by
+    run, that transferred attacks are made on, each with its data set: of the same images.
     """
 
     def __init__(
@@ -78,8 +88,11 @@ class Bench:
         seed: int = 0,
         corrupt: Corrupt | None = None,
         attack: AttackSettings = AttackSettings(),
+        sources: Mapping[str, tuple[UnitNetwork, Dataset]] = {},
     ):
         self.network, self.dataset, self.seed, self.attack = network, dataset, seed, attack
+        self.sources = sources
+        self._rays: tuple[float, Rays] | None = None
         self.corrupt = corrupt or self._corrupt
         self.pixels, self.labels = dataset.eval_pixels[:images], dataset.eval_labels[:images]
         self.classes = len(dataset.class_names)
@@ -124,11 +137,24 @@ class Bench:
                 numbers = range(first, first + len(pixels))
                 yield self.corrupt(perturbation.name, int(level), pixels, numbers), labels
         else:
-            attack = perturbation.name.partition(" ")[0]
-            pixels = adversarial(
-                self.network, self.dataset, self.pixels, self.labels, attack, level, self.attack, self.seed
-            )
-            yield from _batches(pixels, self.labels)
+            yield from _batches(self._attacked(perturbation, level), self.labels)
+
+    def _attacked(self, perturbation: Perturbation, level: float) -> Tensor:
+        attack, _, rest = perturbation.name.partition(" ")
+        if attack == RAYS:
+            found = self.rays(min((level for level in perturbation.levels if level > 0), default=0.0))
+            return within(found, self.pixels, level)
+        network, dataset = self.network, self.dataset
+        if attack == TRANSFER:
+            (network, dataset), attack = self.sources[rest.removeprefix("from ")], "pgd"
+        return adversarial(network, dataset, self.pixels, self.labels, attack, level, self.attack, self.seed)
+
+    def rays(self, stop_at: float) -> Rays:
+        """Return the nearest wrong images that RayS finds: one search for all epsilons from `stop_at` on."""
+        if self._rays is None or self._rays[0] != stop_at:
+            predict = _predicting(self.network, self.dataset)
+            self._rays = stop_at, rays(predict, self.pixels, self.labels, stop_at, self.attack.queries)
+        return self._rays[1]
 
     def _corrupt(self, name: str, severity: int, pixels: Tensor, images: Sequence[int]) -> Tensor:
         return torch.from_numpy(corruptions.corrupt(pixels.numpy(), name, severity, self.seed, images))
@@ -205,7 +231,13 @@ def adversarial(
     attack: AttackSettings = AttackSettings(),
     seed: int = 0,
 ) -> Tensor:
-    """Return adversarial pixels, float32 [N, C, H, W] of 0..255, of pixels and labels [N], by "fgsm" or "pgd"."""
+    """Return adversarial pixels, float32 [N, C, H, W] of 0..255, of pixels and labels [N], by "fgsm", "pgd" or "rays".
+
+    By RayS an image is changed only where a wrong one was found within epsilon.
+    """
+    if name == RAYS:
+        found = rays(_predicting(network, dataset), pixels, labels, epsilon, attack.queries)
+        return within(found, pixels, epsilon)
 
     def logits(x: Tensor) -> Tensor:
         return network.logits(dataset.normalise(x))
@@ -216,3 +248,17 @@ def adversarial(
         return attacks.fgsm(logits, pixels, aims, epsilon, targeted)
     start, restarts = attack.random_start, attack.restarts
     return attacks.pgd(logits, pixels, aims, epsilon, attack.steps, None, start, restarts, targeted, seed)
+
+
+def within(found: Rays, pixels: Tensor, epsilon: float) -> Tensor:
+    """Return what RayS found at most epsilon away, and the images themselves where it found nothing so near."""
+    near = (found.distance <= epsilon)[:, None, None, None]
+    return torch.where(near, found.pixels, pixels.float())
+
+
+def _predicting(network: UnitNetwork, dataset: Dataset) -> decision_attack.Predict:
+    def predict(x: Tensor) -> Tensor:
+        with torch.inference_mode():
+            return network.logits(dataset.normalise(x)).argmax(dim=1)
+
+    return predict

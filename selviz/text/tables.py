@@ -93,6 +93,8 @@ def robustness_text(result: Mapping[str, Any]) -> str:
         grid = (100 * part.pivot(index="name", columns="level", values="accuracy")).round(1)
         grid.columns = [f"{level:g}" for level in grid.columns]
         lines += ["", f"accuracy, %, by {title}", table(grid.reset_index())]
+    if (settings["kind"] == "attack").any() and "masking" in result:
+        lines += ["", result["masking"].replace(number_text.MINUS, "-")]
     return "\n".join(lines)
 
 

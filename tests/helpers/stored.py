@@ -15,6 +15,7 @@ from selviz.store import (
     write_json,
     write_stage,
 )
+from selviz.store.schema import stored_columns
 
 IMAGES, CLASSES, LAYERS = 40, ["zero", "one", "two", "three"], {"conv1.relu": 3, "conv2.relu": 2}
 LABELS = np.arange(IMAGES) % len(CLASSES)
@@ -78,6 +79,18 @@ def make_run(store: Store, alpha: float = 0.0, seed: int = 0, **summary) -> str:
     facts = {"fingerprint": "f1", "test_accuracy": 0.6, "mean_si": 0.3, "units": 5, "dead": 0, "images": IMAGES}
     write_json(folder / "summary.json", {**facts, **summary})
     return run
+
+
+def write_answers(store: Store, run: str, right: dict[tuple[str, str, float], np.ndarray], **settings) -> None:
+    """A robustness stage of a made-up run: by kind, name and level, which of its images [N] its network is right on."""
+    rows = [
+        pd.DataFrame({"image": range(IMAGES), "label": LABELS, "prediction": np.where(known, LABELS, (LABELS + 1) % 4)})
+        .assign(kind=kind, name=name, level=level)
+        for (kind, name, level), known in right.items()
+    ]  # fmt: skip
+    empty = {name: pd.DataFrame(columns=list(columns)) for name, columns in stored_columns("robustness").items()}
+    settings = {"images": IMAGES, "seed": 0, **settings}
+    write_stage(store.run_path(run), "robustness", empty | {"robustness_images": pd.concat(rows)}, settings)
 
 
 def python(code: str, *argv, **options):

@@ -17,6 +17,7 @@ from selviz.networks.activations import observe, sample
 from selviz.networks.unit_edit import silence
 from selviz.networks.unit_network import UnitNetwork
 from selviz.robustness.attacks import fgsm, pgd
+from selviz.robustness.bench import AttackSettings, adversarial
 from selviz.runs.load import load_network
 from tests.helpers.second_device import HERE, SecondDevice, TwoDevices, on_second_device
 
@@ -164,6 +165,8 @@ def test_attacks_gradients_and_made_images(loaded):
 
         pixels = dataset.eval_pixels[:12].float()
         attacked = [fgsm(logits, pixels, labels[:12], 4.0), pgd(logits, pixels, labels[:12], 4.0, steps=3)]
+        few = AttackSettings(queries=30)
+        attacked.append(adversarial(network, dataset, pixels, labels[:12], "rays", 64.0, few))
         norms, _ = gradient_variability(lambda x: network.observe(x)[1][1], inputs[:12], [0, 2])
         made = synthesise(network, "relu2", 3, dataset.normalise, tuple(dataset.eval_pixels.shape[1:]), steps=3)
         return [*attacked, torch.from_numpy(norms), torch.from_numpy(made.pixels).float()]

@@ -5,11 +5,10 @@ import pandas as pd
 import pytest
 
 from selviz.robustness.corruption_error import mean_corruption_error
-from selviz.store import Store, write_stage
-from selviz.store.schema import stored_columns
+from selviz.store import Store
 from selviz.studies.corruption_error import corruption_errors, over_seeds
 from selviz.text.tables import corruption_error_lines
-from tests.helpers.stored import IMAGES, LABELS, make_run
+from tests.helpers.stored import IMAGES, make_run, write_answers
 
 # Errors of 40 images at severities 1 and 2 under two corruptions; clean: 4.
 BASE = {"fog": (8, 12), "contrast": (10, 20)}
@@ -18,19 +17,9 @@ BASE = {"fog": (8, 12), "contrast": (10, 20)}
 def measured(store: Store, alpha: float, seed: int, errors: dict[str, tuple[int, ...]], clean=4, made=None) -> str:
     """A made-up run whose network takes so many of the images for another class."""
     run = make_run(store, alpha, seed)
-    parts = [(("clean", "clean", 0.0), clean)]
-    parts += [(("corruption", name, float(k)), n) for name, counts in errors.items() for k, n in enumerate(counts, 1)]
-    tables = []
-    for (kind, name, level), wrong in parts:
-        prediction = np.where(np.arange(IMAGES) < wrong, (LABELS + 1) % 4, LABELS)
-        tables.append(
-            pd.DataFrame(
-                {"image": range(IMAGES), "label": LABELS, "prediction": prediction, "kind": kind, "name": name}
-            ).assign(level=level)
-        )
-    empty = {name: pd.DataFrame(columns=list(columns)) for name, columns in stored_columns("robustness").items()}
-    settings = {"images": IMAGES, "seed": 0, **(made or {})}
-    write_stage(store.run_path(run), "robustness", empty | {"robustness_images": pd.concat(tables)}, settings)
+    wrong = {("clean", "clean", 0.0): clean}
+    wrong |= {("corruption", name, float(k)): n for name, counts in errors.items() for k, n in enumerate(counts, 1)}
+    write_answers(store, run, {key: np.arange(IMAGES) >= n for key, n in wrong.items()}, **(made or {}))
     return run
 
 

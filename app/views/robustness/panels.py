@@ -74,7 +74,13 @@ def curves(run: str, runs: pd.DataFrame, by_run: Found, kind: str, name: str) ->
             st.info("No corruption is stored for this network: `selviz robustness RUN`.")
     with right:
         if attacks:
-            attack = name if name in attacks else attacks[-1]
+            attack = name if name in attacks else "pgd" if "pgd" in attacks else attacks[-1]
+            if len(attacks) > 1:
+                attack = address.choose("under", attacks, attack, "attack")
+                address.widget(
+                    st.selectbox, "Accuracy by epsilon under", attacks, name="under", value=attack, default=attack,
+                    format_func=lambda stored: safe_text.short(perturbed_runs.called(stored), 40),
+                )  # fmt: skip
             table = perturbed_runs.by_level(runs, by_run, "attack", attack)
             tables.chart(
                 "Accuracy under attack",
@@ -84,8 +90,16 @@ def curves(run: str, runs: pd.DataFrame, by_run: Found, kind: str, name: str) ->
                 table,
                 "attack",
             )
+            st.markdown(safe_text.plain(_masking(reads.data(), reads.run_version(run), run)))
         else:
             st.info("No attack is stored for this network: `selviz robustness RUN --attack pgd`.")
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _masking(folder: str, version: tuple[object, ...], run: str) -> str:
+    from selviz.studies.gradient_masking import gradient_masking
+
+    return gradient_masking(reads.Store(folder), run).sentence
 
 
 def grid(runs: pd.DataFrame, by_run: Found) -> None:
