@@ -22,6 +22,8 @@ from . import frame, job_panels
 
 SHOWN = 8
 EPSILONS = ("0.5", "1", "2", "4", "8", "16", "32", "64")
+CONSTANTS = {"imagenet": "Photographs", "cifar": "Small pictures"}
+CIFAR = "corruption_cifar"
 KINDS = {"corruption": "A corruption", "attack": "An attack"}
 ATTACKS = {"pgd": "PGD, 20 steps", "fgsm": "FGSM, one step", "rays": "RayS, predicted class only"}
 STRIP = """<style>
@@ -42,18 +44,18 @@ def samples(run: str) -> tuple[str, str, float]:
 
     _, dataset = reads.network(run)
     side = dataset.eval_pixels.shape[2:]
-    names, skipped = corruptions.usable(*side, tuple(corruptions.CORRUPTIONS))
+    names, skipped = corruptions.usable(*side, tuple(corruptions.CORRUPTIONS), constants())
     last = max(0, len(dataset.eval_labels) - SHOWN)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key="perturbed-choice"):
         kind = address.segmented("What happens to the images", KINDS, "kind")
         if kind == "corruption":
             name = address.choose("corruption", names, "gaussian_noise", "corruption")
             address.widget(
-                st.selectbox, "Corruption", names, name="corruption", value=name, default="gaussian_noise", width=220,
+                st.selectbox, "Corruption", names, name="corruption", value=name, default="gaussian_noise", width=180,
                 format_func=called,
             )  # fmt: skip
             level = address.integer("severity", 1, 5, 3)
-            with st.container(width=220):
+            with st.container(width=130):
                 address.widget(st.slider, "Severity", 1, 5, name="severity", value=level, default=3)
         else:
             name = address.choose("attack", list(ATTACKS), "pgd", "attack")
@@ -70,16 +72,54 @@ def samples(run: str) -> tuple[str, str, float]:
         first = address.integer("first", 0, last, 0)
         address.widget(
             st.number_input, "First image", min_value=0, max_value=last, step=SHOWN, name="first", value=first,
-            default=0, width=120,
+            default=0, width=90,
         )  # fmt: skip
+        if kind == "corruption":
+            chosen = address.choose("constants", list(CONSTANTS), "imagenet", "constants")
+            address.widget(
+                st.selectbox, "Constants for", list(CONSTANTS), name="constants", value=chosen, default="imagenet",
+                width=145, format_func=CONSTANTS.get,
+            )  # fmt: skip
     _strip(run, kind, name, float(level), first)
     if skipped:
-        st.caption("These images are too small for some corruptions: " + "; ".join(skipped.values()) + ".")
+        few = "These images are too small for some corruptions" if constants() == "imagenet" else "Left out"
+        st.caption(f"{few}: " + "; ".join(skipped.values()) + ".")
     return kind, name, float(level)
 
 
+def constants() -> str:
+    """Return the set of constants of the corruptions that the address names: `imagenet` or `cifar`."""
+    requested = str(address.get("constants") or "imagenet")
+    return requested if requested in CONSTANTS else (address.near(requested, list(CONSTANTS)) or ["imagenet"])[0]
+
+
+def with_constants(by_run: dict[str, dict[str, pd.DataFrame]]) -> dict[str, dict[str, pd.DataFrame]]:
+    """Return the tables with the chosen constants' corruptions as `corruption`, and without those of the others."""
+    if constants() == "imagenet":
+        return by_run
+    return {
+        run: {
+            name: table[table["kind"] != "corruption"].assign(
+                kind=lambda rows: rows["kind"].replace(CIFAR, "corruption")
+            )
+            for name, table in tables.items()
+        }
+        for run, tables in by_run.items()
+    }
+
+
+def stored_kind(kind: str) -> str:
+    """Return the stored name of a kind of perturbation, with the chosen constants."""
+    return CIFAR if (kind, constants()) == ("corruption", "cifar") else kind
+
+
+def option() -> str:
+    """Return the command's option for the chosen constants, "" for the default ones."""
+    return "" if constants() == "imagenet" else f" --constants {constants()}"
+
+
 @st.cache_data(max_entries=64, show_spinner="Making the images ...")
-def _made(folder: str, files: tuple, run: str, kind: str, name: str, level: float, first: int) -> Any:
+def _made(folder: str, files: tuple, run: str, kind: str, name: str, level: float, first: int, constants: str) -> Any:
     """Return pixels of the images, clean and perturbed, their labels, and ((prediction, probability)) of both."""
     import torch
 
@@ -90,7 +130,7 @@ def _made(folder: str, files: tuple, run: str, kind: str, name: str, level: floa
     image_numbers = range(first, first + SHOWN)
     clean, labels = dataset.eval_pixels[first : first + SHOWN], dataset.eval_labels[first : first + SHOWN]
     if kind == "corruption":
-        perturbed = torch.from_numpy(corrupt(clean.numpy(), name, int(level), 0, image_numbers))
+        perturbed = torch.from_numpy(corrupt(clean.numpy(), name, int(level), 0, image_numbers, constants=constants))
     else:
         perturbed = adversarial(network, dataset, clean, labels, name, level)
     answers = []
@@ -102,7 +142,9 @@ def _made(folder: str, files: tuple, run: str, kind: str, name: str, level: floa
 
 
 def _strip(run: str, kind: str, name: str, level: float, first: int) -> None:
-    clean, perturbed, labels, answers = _made(reads.data(), reads.run_version(run), run, kind, name, level, first)
+    made_with = constants() if kind == "corruption" else ""
+    made = _made(reads.data(), reads.run_version(run), run, kind, name, level, first, made_with)
+    clean, perturbed, labels, answers = made
     names = reads.class_names(run)
     change = perturbed - clean
     top = level if kind == "attack" else float(np.abs(change).max()) or 1.0

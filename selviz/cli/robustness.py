@@ -24,11 +24,21 @@ def corruptions(args: argparse.Namespace) -> None:
 
     pixels = load(args.dataset).eval_pixels[: args.images].numpy()
     with Progress() as progress:
-        frame = changes(pixels, args.seed, progress)
+        frame = changes(pixels, args.seed, progress, args.constants)
     show(args, frame, lambda: table(frame))
 
 
+def _constants_option(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--constants",
+        choices=("imagenet", "cifar"),
+        default="imagenet",
+        help="of the corruptions: of 224-pixel photographs, or of CIFAR-10-C for small pictures (default: %(default)s)",
+    )
+
+
 def _corruptions_options(sub: argparse.ArgumentParser) -> None:
+    _constants_option(sub)
     sub.add_argument("--dataset", default="mnist-5k", help="(default: %(default)s)")
     sub.add_argument("--images", type=positive, default=100, help="so many evaluation images (default: %(default)s)")
     sub.add_argument("--seed", type=whole, default=0, help="of what is random (default: 0)")
@@ -37,6 +47,7 @@ def _corruptions_options(sub: argparse.ArgumentParser) -> None:
 def robustness(args: argparse.Namespace) -> None:
     """Measure accuracy and units under corruptions and attacks, and store them; started again, it resumes."""
     from selviz.robustness.attacks import STEPS
+    from selviz.robustness.bench import CIFAR, CORRUPTION, STORED
     from selviz.robustness.corruptions import FAMILIES, SEVERITIES, STANDARD
     from selviz.robustness.decision_attack import QUERIES
     from selviz.studies.corruption_error import corruption_errors, over_seeds
@@ -61,10 +72,11 @@ def robustness(args: argparse.Namespace) -> None:
     with Progress() as progress:
         frame = run_robustness(
             store, run, names, args.severity or SEVERITIES, kinds, args.epsilon, attack, args.folder,
-            args.images, args.seed, tell, args.again, args.source or (),
+            args.images, args.seed, tell, args.again, args.source or (), args.constants,
         )  # fmt: skip
     masked = gradient_masking(store, run)
-    errors = corruption_errors(store, run, baseline, "stored" if args.folder else "corruption")
+    made = CIFAR if args.constants == "cifar" else CORRUPTION
+    errors = corruption_errors(store, run, baseline, STORED if args.folder else made)
     result = {
         "run": run,
         "gradient_masking": masked.table,
@@ -86,6 +98,7 @@ def _robustness_options(sub: argparse.ArgumentParser) -> None:
         "--corruption", metavar="NAME", action="append", help="only this one; repeat it (default: the 15 of ImageNet-C)"
     )
     sub.add_argument("--extra", action="store_true", help="the four extra corruptions as well")
+    _constants_option(sub)
     sub.add_argument("--severity", type=int, action="append", help="1 to 5; repeat it (default: all five)")
     sub.add_argument(
         "--folder",

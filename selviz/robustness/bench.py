@@ -24,10 +24,11 @@ from selviz.robustness.decision_attack import Rays, rays
 from selviz.robustness.unit_shifts import layer_change, unit_changes
 
 CLEAN, CORRUPTION, STORED, ATTACK = "clean", "corruption", "stored", "attack"
+CIFAR = "corruption_cifar"  # corruptions with the constants of CIFAR-10-C
 TRANSFER, RAYS = "transfer", "rays"  # attacks without gradients of the network itself
 MAX_MEANS = 20_000  # class means of a level that are worth keeping: units x classes
 Tables = dict[str, pd.DataFrame]
-Corrupt = Callable[[str, int, Tensor, Sequence[int]], Tensor]  # name, severity, pixels, image numbers -> pixels
+Corrupt = Callable[[str, int, Tensor, Sequence[int], str], Tensor]  # name, severity, pixels, numbers, constants
 
 
 @dataclass(frozen=True)
@@ -130,12 +131,13 @@ class Bench:
                     f"height, width); this network takes {tuple(self.pixels.shape[1:])}."
                 )
             yield from _batches(torch.from_numpy(read.pixels), torch.from_numpy(read.labels))
-        elif perturbation.kind == CORRUPTION:
+        elif perturbation.kind in (CORRUPTION, CIFAR):
+            constants = corruptions.CIFAR if perturbation.kind == CIFAR else corruptions.IMAGENET
             for pixels, labels, first in zip(
                 torch.split(self.pixels, BATCH), torch.split(self.labels, BATCH), itertools.count(0, BATCH)
             ):
                 numbers = range(first, first + len(pixels))
-                yield self.corrupt(perturbation.name, int(level), pixels, numbers), labels
+                yield self.corrupt(perturbation.name, int(level), pixels, numbers, constants), labels
         else:
             yield from _batches(self._attacked(perturbation, level), self.labels)
 
@@ -156,8 +158,9 @@ class Bench:
             self._rays = stop_at, rays(predict, self.pixels, self.labels, stop_at, self.attack.queries)
         return self._rays[1]
 
-    def _corrupt(self, name: str, severity: int, pixels: Tensor, images: Sequence[int]) -> Tensor:
-        return torch.from_numpy(corruptions.corrupt(pixels.numpy(), name, severity, self.seed, images))
+    def _corrupt(self, name: str, severity: int, pixels: Tensor, images: Sequence[int], constants: str) -> Tensor:
+        corrupted = corruptions.corrupt(pixels.numpy(), name, severity, self.seed, images, constants=constants)
+        return torch.from_numpy(corrupted)
 
     def _levels(self, perturbation: Perturbation, report: Callable[[float], None]) -> Iterator[_Level]:
         paired = perturbation.kind != STORED

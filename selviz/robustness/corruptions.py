@@ -1,7 +1,8 @@
 """Natural corruptions of images, by corrupt-tta: `corrupt(pixels, "fog", 3)` gives uint8 pixels [N, C, H, W] again.
 
 Names and severities 1..5 are those of Hendrycks & Dietterich 2019 (arXiv 1903.12261). corrupt-tta has the constants of
-224-pixel images at every size, so small images suffer more than in CIFAR-10-C.
+224-pixel images at every size, so small images suffer more than in CIFAR-10-C; with `constants="cifar"` those of
+CIFAR-10-C are taken, for the corruptions that can be made so (`small_pictures`).
 """
 
 import functools
@@ -16,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from selviz.errors import SelvizError, unknown
+from selviz.robustness import small_pictures
 from selviz.system.image_pixels import as_bytes, problem
 from selviz.system.progress import Report, silent
 
@@ -35,6 +37,13 @@ SMALLEST = {
     "pixelate": (8, "it shrinks the image to a quarter, which leaves fewer than 2 pixels a side"),
     "elastic_transform": (6, "it moves the corners of a square of a third of the side"),
 }
+IMAGENET, CIFAR = "imagenet", "cifar"
+CONSTANTS = (IMAGENET, CIFAR)
+# The same with the constants of CIFAR-10-C.
+SMALLEST_CIFAR = {
+    "glass_blur": (3, "it swaps neighboring pixels, at a distance of 1 from the edge"),
+    "elastic_transform": SMALLEST["elastic_transform"],
+}
 # These take any number of channels. The others need three: grey is repeated, and averaged afterwards.
 _ANY_CHANNELS = FAMILIES["noise"] + ("speckle_noise", "glass_blur", "zoom_blur", "gaussian_blur", "fog", "contrast")
 
@@ -52,16 +61,31 @@ def check(name: str, severity: SupportsIndex = 1) -> tuple[str, int]:
     return name, number
 
 
-def too_small(name: str, height: int, width: int) -> str | None:
-    """Return why an image of this size is too small for the corruption; None if it is not."""
-    least, why = SMALLEST.get(name, (2, "there is nothing to corrupt"))
+def check_constants(constants: str) -> str:
+    """Return the same name of a set of constants; SelvizError for an unknown one."""
+    if constants not in CONSTANTS:
+        raise unknown("set of constants", constants, list(CONSTANTS))
+    return constants
+
+
+def too_small(name: str, height: int, width: int, constants: str = IMAGENET) -> str | None:
+    """Return why an image of this size is too small for the corruption, or why it cannot be made with these constants;
+    None if it can.
+    """
+    if constants == CIFAR and name in small_pictures.REFUSED:
+        return f"{name} cannot be made as in CIFAR-10-C ({small_pictures.REFUSED[name]})"
+    smallest = SMALLEST_CIFAR if constants == CIFAR else SMALLEST
+    least, why = smallest.get(name, (2, "there is nothing to corrupt"))
     side = min(height, width)
     return f"{name} needs at least {least} pixels a side, these images have {side}: {why}" if side < least else None
 
 
-def usable(height: int, width: int, names: Sequence[str] = STANDARD) -> tuple[list[str], dict[str, str]]:
-    """Return those of `names` that images of this size are large enough for, and why not for each of the others."""
-    reasons = {check(name)[0]: too_small(name, height, width) for name in names}
+def usable(
+    height: int, width: int, names: Sequence[str] = STANDARD, constants: str = IMAGENET
+) -> tuple[list[str], dict[str, str]]:
+    """Return those of `names` that can be made of images of this size, and why not for each of the others."""
+    check_constants(constants)
+    reasons = {check(name)[0]: too_small(name, height, width, constants) for name in names}
     return [name for name in names if reasons[name] is None], {name: why for name, why in reasons.items() if why}
 
 
@@ -72,23 +96,25 @@ def corrupt(
     seed: int = 0,
     images: Sequence[int] | None = None,
     report: Callable[[int], None] = lambda done: None,
+    constants: str = IMAGENET,
 ) -> np.ndarray:
     """Return corrupted copies, uint8, of pixels [N, C, H, W] with one or three channels.
 
     Pixels of more than 256 levels (float16) are rounded to bytes first: corruptions are defined for 8-bit pictures.
     What is random depends on `seed`, the corruption and the image's number (`images`, by default 0..N-1), not on the
     severity, on the other images or on anything else in the process. Values are rounded to whole numbers. `report`
-    gets the number of finished images. Raises SelvizError for a bad name or severity, other channels, and images that
-    are too small.
+    gets the number of finished images; `constants` are those of 224-pixel photographs or those of CIFAR-10-C. Raises
+    SelvizError for a bad name or severity, other channels, images that are too small, and what cannot be made.
     """
     name, severity = check(name, severity)
+    check_constants(constants)
     pixels = np.asarray(pixels)
     if pixels.ndim != 4 or pixels.shape[1] not in (1, 3) or problem(pixels):
         raise SelvizError(
             f"Corruptions take uint8 or float16 pixels of one or three channels, [N, 1 or 3, H, W], not {pixels.dtype} "
             f"{tuple(pixels.shape)}."
         )
-    if (why := too_small(name, *pixels.shape[2:])) is not None:
+    if (why := too_small(name, pixels.shape[2], pixels.shape[3], constants)) is not None:
         raise SelvizError(f"{why}.")
     pixels = as_bytes(pixels)
     images = range(len(pixels)) if images is None else images
@@ -96,7 +122,7 @@ def corrupt(
     result = np.empty_like(pixels)
     pictures, results = pixels.transpose(0, 2, 3, 1), result.transpose(0, 2, 3, 1)
     library, draws = _library()
-    function = getattr(library, name)
+    function = getattr(library, name) if constants == IMAGENET else small_pictures.functions(library, draws)[name]
     for row, (picture, number) in enumerate(zip(pictures, images, strict=True)):
         draws.begin(name, number, seed)
         if grey and name not in _ANY_CHANNELS:
@@ -172,20 +198,21 @@ def _library() -> tuple[ModuleType, _Draws]:
     return library, draws
 
 
-def changes(pixels: np.ndarray, seed: int = 0, report: Report = silent) -> pd.DataFrame:
+def changes(pixels: np.ndarray, seed: int = 0, report: Report = silent, constants: str = IMAGENET) -> pd.DataFrame:
     """Return how much each corruption changes these uint8 pixels [N, C, H, W], one row each.
 
     Columns corruption, family, images, severity_1 .. severity_5 (mean absolute change of a pixel, 0..255), and skipped:
-    why these images are too small for it, or None.
+    why these images are too small for it, or it cannot be made with these constants, or None.
     """
     rows = []
     height, width = pixels.shape[2:]
-    _, skipped = usable(height, width, tuple(CORRUPTIONS))
+    _, skipped = usable(height, width, tuple(CORRUPTIONS), constants)
     for number, (name, family) in enumerate(CORRUPTIONS.items()):
         row = {"corruption": name, "family": family, "images": len(pixels)}
         for severity in SEVERITIES:
             fits = name not in skipped
-            change = mean_change(pixels, corrupt(pixels, name, severity, seed)).mean() if fits else None
+            corrupted = corrupt(pixels, name, severity, seed, constants=constants) if fits else None
+            change = None if corrupted is None else mean_change(pixels, corrupted).mean()
             row[f"severity_{severity}"] = change
         rows.append({**row, "skipped": skipped.get(name)})
         report({"stage": "corruptions", "done": number + 1, "of": len(CORRUPTIONS)})

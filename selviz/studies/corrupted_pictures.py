@@ -34,17 +34,19 @@ class CorruptedPictures:
         self.folder = image_folder(data, dataset.fingerprint) / "corrupted" if size <= MAX_KEPT else None
         self.seed = seed
 
-    def __call__(self, name: str, severity: int, pixels: Tensor, images: Sequence[int]) -> Tensor:
+    def __call__(
+        self, name: str, severity: int, pixels: Tensor, images: Sequence[int], constants: str = corruptions.IMAGENET
+    ) -> Tensor:
         """Return uint8 pixels [N, C, H, W] of evaluation images, their numbers consecutive, under one corruption."""
 
         def make() -> np.ndarray:
-            return corruptions.corrupt(pixels.numpy(), name, severity, self.seed, images)
+            return corruptions.corrupt(pixels.numpy(), name, severity, self.seed, images, constants=constants)
 
         if self.folder is None:
             return torch.from_numpy(make())
-        return torch.from_numpy(
-            _kept_pictures(self.folder / f"{name}-{severity}-{self.seed}-{images[0]}-{len(images)}.npz", make)
-        )
+        made = name if constants == corruptions.IMAGENET else f"{name}-{constants}"
+        file = self.folder / f"{made}-{severity}-{self.seed}-{images[0]}-{len(images)}.npz"
+        return torch.from_numpy(_kept_pictures(file, make))
 
 
 def _kept_pictures(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:

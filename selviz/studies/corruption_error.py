@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from selviz.robustness.bench import CLEAN, CORRUPTION
+from selviz.robustness.bench import CLEAN, CORRUPTION, STORED
 from selviz.robustness.corruption_error import mean_corruption_error
 from selviz.robustness.corruptions import CORRUPTIONS
 from selviz.robustness.unit_shifts import corruption_accuracy
@@ -82,7 +82,7 @@ def corruption_errors(
         if why := _lacking(name, theirs, levels):
             row["why"] = why
             continue
-        if kind == CORRUPTION:  # pictures that others made are not the clean ones, perturbed
+        if kind != STORED:  # pictures that others made are not the clean ones, perturbed
             row |= _above_chance(theirs, levels)
         if reference is None:
             row["why"] = _no_baseline(about)
@@ -129,7 +129,7 @@ def _answers(folder: Path, kind: str) -> Answers | None:
     clean = table[table["kind"] == CLEAN]
     groups: Any = table[table["kind"] == kind].groupby(["name", "level"], sort=True)["correct"]
     right = {(str(name), float(level)): values.to_numpy(dtype=bool) for (name, level), values in groups}
-    made = {name: settings.get(name) for name in ("images", "seed", "constants")}
+    made = {name: settings.get(name) for name in ("images", "seed")}
     return Answers(clean["label"].to_numpy(), clean["correct"].to_numpy(dtype=bool), right, made) if right else None
 
 
@@ -144,8 +144,7 @@ def _lacking(name: str, answers: Answers, levels: list[Level]) -> str | None:
 
 
 def _made_otherwise(reference: str, ours: Answers, theirs: Answers) -> str | None:
-    words = {"images": "on another number of images", "seed": "with another seed of the corruptions",
-             "constants": "with other constants of the corruptions"}  # fmt: skip
+    words = {"images": "on another number of images", "seed": "with another seed of the corruptions"}
     different = [told for name, told in words.items() if ours.made[name] != theirs.made[name]]
     return f"its baseline {reference} was measured {different[0]}" if different else None
 

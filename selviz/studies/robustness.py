@@ -18,6 +18,7 @@ from selviz.errors import SelvizError, unknown
 from selviz.robustness import attacks, corrupted_sets, corruptions
 from selviz.robustness.bench import (
     ATTACK,
+    CIFAR,
     CLEAN,
     CORRUPTION,
     RAYS,
@@ -63,10 +64,12 @@ def run_robustness(
     report: Report = silent,
     again: bool = False,
     sources: Sequence[str] = (),
+    constants: str = corruptions.IMAGENET,
 ) -> pd.DataFrame:
     """Measure accuracy and units of a run under corruptions and attacks; return `store.robustness(run)`.
 
-    Corruptions `names` (the 15 of ImageNet-C) at `severities` by corrupt-tta, or those in `folder`, which others made
+    Corruptions `names` (the 15 of ImageNet-C) at `severities` by corrupt-tta, with the constants of photographs or, as
+    kind `corruption_cifar`, those of CIFAR-10-C (`constants`); or those in `folder`, which others made
     (`corrupted_sets`); `kinds` of attack (ALL_ATTACKS) at `epsilons`, in pixel units (0.5 to 8, and for grey images to
     32), transferred ones made by PGD on the runs `sources` of the same images; on the
     first `images` evaluation images, which are nearly balanced over classes. What is stored already for the same images
@@ -74,6 +77,8 @@ def run_robustness(
     in `report` as {"skipped": reason}.
     Raises SelvizError for a bad name, severity, epsilon or folder.
     """
+    if folder is not None and constants != corruptions.IMAGENET:
+        raise SelvizError("--constants is about corruptions that are made here; those of --folder were made by others.")
     names = names if names is not None or folder is not None else STANDARD
     for severity in severities:
         for name in names if names and folder is None else STANDARD[:1]:
@@ -93,7 +98,7 @@ def run_robustness(
     if epsilons is None:
         epsilons = attacks.EPSILONS + (attacks.STRONGER if dataset.channels == 1 else ())
     base = {"weights": weights_version(store, run), "images": images, "seed": seed}
-    requested = _corruptions(dataset, names, severities, folder, report)
+    requested = _corruptions(dataset, names, severities, folder, report, constants)
     aim = "" if attack.target is None else f" to {attack.target}"
     levels = tuple(sorted(set(epsilons)))
     requested += [Perturbation(ATTACK, kind + aim, levels) for kind in kinds if kind != TRANSFER]
@@ -141,6 +146,7 @@ def _corruptions(
     severities: Sequence[int],
     folder: str | Path | None,
     report: Report,
+    constants: str,
 ) -> list[Perturbation]:
     """Return the requested corruptions: of `folder`, else those that the images are large enough for."""
     levels = tuple(sorted({float(severity) for severity in severities}))
@@ -151,10 +157,11 @@ def _corruptions(
                 raise unknown("corruption", name, known)
         return [Perturbation(STORED, name, levels, str(folder)) for name in names or known]
     height, width = dataset.eval_pixels.shape[2:]
-    fitting, skipped = corruptions.usable(height, width, STANDARD if names is None else names)
+    fitting, skipped = corruptions.usable(height, width, STANDARD if names is None else names, constants)
     for reason in skipped.values():
         report({"skipped": reason})
-    return [Perturbation(CORRUPTION, name, levels) for name in fitting]
+    kind = CIFAR if constants == corruptions.CIFAR else CORRUPTION
+    return [Perturbation(kind, name, levels) for name in fitting]
 
 
 def _key(settings: dict[str, Any], perturbation: Perturbation) -> str:
@@ -265,7 +272,7 @@ def _summary(images: pd.DataFrame) -> pd.DataFrame:
     right = images.assign(right=images["label"] == images["prediction"])
     clean = right[right["kind"] == CLEAN].sort_values("image")["right"].to_numpy()
     rows = []
-    for kind in (CORRUPTION, STORED):
+    for kind in (CORRUPTION, CIFAR, STORED):
         part = right[right["kind"] == kind]
         family = part["name"].map(corruptions.CORRUPTIONS).fillna("other")
         for name, chosen in (("all", part[family != "extra"]), *part.groupby(family)):

@@ -84,6 +84,7 @@ def robustness_text(result: Mapping[str, Any]) -> str:
     wide = settings[settings["kind"] != "clean"]
     for kind, title in (
         ("corruption", "severity"),
+        ("corruption_cifar", "severity (constants of CIFAR-10-C)"),
         ("stored", "severity (stored images)"),
         ("attack", "epsilon / 255"),
     ):

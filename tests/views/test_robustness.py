@@ -16,7 +16,7 @@ from selviz.robustness import corruptions
 from selviz.runs.train import train_run
 from selviz.store import Store
 from selviz.studies.dimensionality import run_dimensionality
-from selviz.studies.robustness import run_robustness
+from selviz.studies.robustness import AttackSettings, run_robustness
 from tests.helpers.pages import text
 
 
@@ -113,6 +113,28 @@ def test_networks_are_compared_above_chance_and_by_the_mean_corruption_error(vis
     assert not attacked.exception
     layout = json.loads(attacked.get("plotly_chart")[0].proto.spec)["layout"]
     assert "accuracy under PGD 8 / clean, above chance" in str(layout)
+
+
+def test_the_constants_of_small_pictures_have_their_own_pictures_and_numbers(visit, tested, tiny_run):
+    run_robustness(tested, tiny_run, ("contrast",), (5,), (), images=60, constants="cifar")
+    page = visit(
+        tested, "robustness", run=tiny_run, part="grid", constants="cifar", corruption="contrast", severity="5"
+    )
+    assert not page.exception and not page.error
+    assert "motion_blur cannot be made as in CIFAR-10-C" in text(page)
+    (families,) = [frame.value for frame in page.dataframe if "family" in frame.value]
+    summary = tested.robustness_summary(tiny_run).query("kind == 'corruption_cifar'")
+    assert families["accuracy"].tolist() == pytest.approx(100 * summary["accuracy"])
+    page = visit(tested, "robustness", run=tiny_run, part="units", constants="cifar", corruption="fog")
+    assert "--corruption fog --attack none --constants cifar" in text(page)
+
+
+def test_the_page_says_whether_gradients_are_masked(visit, tested, tiny_run):
+    assert "Not tested for gradient masking" in text(visit(tested, "robustness", run=tiny_run))
+    run_robustness(tested, tiny_run, (), (), ("rays",), (32.0,), AttackSettings(queries=30), images=60)
+    page = visit(tested, "robustness", run=tiny_run, under="rays")
+    assert not page.exception and not page.error
+    assert "No gradient masking was found" in text(page) and "Accuracy under RayS" in text(page)
 
 
 def test_a_network_without_its_weights_still_shows_its_stored_numbers(visit, tested, tiny_run, tmp_path):

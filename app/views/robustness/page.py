@@ -31,6 +31,7 @@ def show() -> None:
     with frame.show_errors():  # without its weights a network has no pictures, but it has its stored numbers
         kind, name, level = perturbed_runs.samples(run)
     runs, tables, without = perturbed_runs.gathered(run, "robustness", Store.robustness, Store.robustness_summary)
+    tables = perturbed_runs.with_constants(tables)
     if run not in tables:
         job_panels.study(
             run,

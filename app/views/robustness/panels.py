@@ -11,7 +11,7 @@ from selviz.statistics import correlation_interval, rank_correlation
 from selviz.text import numbers, safe_text
 
 from ...look import theme, thumbnails
-from ...page import perturbed_runs, tables
+from ...page import claims, perturbed_runs, tables
 from ...state import address, reads
 
 MEASURES = {"corruption": "Corruptions", "attack": "Attack"}
@@ -71,7 +71,7 @@ def curves(run: str, runs: pd.DataFrame, by_run: Found, kind: str, name: str) ->
                 "severity",
             )
         else:
-            st.info("No corruption is stored for this network: `selviz robustness RUN`.")
+            st.info(f"No such corruption is stored for this network: `selviz robustness RUN{perturbed_runs.option()}`.")
     with right:
         if attacks:
             attack = name if name in attacks else "pgd" if "pgd" in attacks else attacks[-1]
@@ -90,7 +90,7 @@ def curves(run: str, runs: pd.DataFrame, by_run: Found, kind: str, name: str) ->
                 table,
                 "attack",
             )
-            st.markdown(safe_text.plain(_masking(reads.data(), reads.run_version(run), run)))
+            st.markdown(claims.sentence(_masking(reads.data(), reads.run_version(run), run)))
         else:
             st.info("No attack is stored for this network: `selviz robustness RUN --attack pgd`.")
 
@@ -110,13 +110,18 @@ def grid(runs: pd.DataFrame, by_run: Found) -> None:
     ]
     cells = pd.concat(parts).groupby(["alpha", "name"], as_index=False, dropna=False)["accuracy"].mean()
     if cells.empty:
+        st.info(f"No such corruption is stored for these networks: `selviz robustness RUN{perturbed_runs.option()}`.")
         return
     cells["told"] = [f"α {numbers.alpha(alpha)}" for alpha in cells["alpha"]]
     tables.chart(
         "Which corruptions hurt whom",
         partial(figures.robustness.grid, cells, theme.dark()),
         "Mean accuracy over severities, per cent, of the networks of each alpha; the hardest corruptions are on top. "
-        "corrupt-tta has the constants of 224-pixel images, so small images are hurt more than in CIFAR-10-C.",
+        + (
+            "corrupt-tta has the constants of 224-pixel images, so small images are hurt more than in CIFAR-10-C."
+            if perturbed_runs.constants() == "imagenet"
+            else "With the constants of CIFAR-10-C, for the corruptions that can be made so."
+        ),
         cells,
         "grid",
     )
@@ -167,9 +172,9 @@ def selectivity(run: str, runs: pd.DataFrame, by_run: Found) -> None:
     else:
         points, left_out = _points(runs, by_run, measure, scale, attack, epsilon, family)
     for reason in left_out:
-        st.caption(safe_text.plain(reason))
+        st.caption(claims.sentence(reason))
     if points.empty:
-        st.info("Nothing of this kind is stored for these networks: `selviz robustness RUN`.")
+        st.info(f"Nothing of this kind is stored for these networks: `selviz robustness RUN{perturbed_runs.option()}`.")
         return
     kinds = "corruption" if family == "all" else family
     under = f"accuracy under {perturbed_runs.called(attack)} {epsilon}"
@@ -202,8 +207,7 @@ def selectivity(run: str, runs: pd.DataFrame, by_run: Found) -> None:
             "Against alpha",
             partial(figures.robustness.by_alpha, means, what, theme.dark()),
             f"Mean over the seeds of each alpha (n = {' to '.join(map(str, seeds))}) with its 95 % interval "
-            "over seeds (t below ten seeds, bootstrap from ten on; none below three). Alphas stand at even "
-            "distances.",
+            "over seeds (t up to 20 seeds, bootstrap beyond; none below three). Alphas stand at even distances.",
             means,
             "by-alpha",
         )
@@ -215,7 +219,11 @@ def units(run: str, by_run: Found, kind: str, name: str, level: float) -> None:
     own = by_run[run]["robustness"]
     levels = own.loc[(own["kind"] == kind) & (own["name"] == name), "level"]
     if levels.empty:
-        more = f"--corruption {name} --attack none" if kind == "corruption" else f"--attack {name}"
+        more = (
+            f"--corruption {name} --attack none{perturbed_runs.option()}"
+            if kind == "corruption"
+            else f"--attack {name}"
+        )
         st.info(f"{safe_text.code(name)} is not stored for this network; this measures it:")
         st.code(f"selviz robustness {run} {more}", language="bash", wrap_lines=True)
         return
@@ -223,7 +231,8 @@ def units(run: str, by_run: Found, kind: str, name: str, level: float) -> None:
     layers = reads.store().layers(run)["layer"].tolist()
     layer = address.choose("layer", layers, layers[-1], "layer")
     address.widget(st.selectbox, "Layer", layers, name="layer", value=layer, default=layers[-1], width=260)
-    table = _shifts(run, layer, kind, name, near)
+    stored = perturbed_runs.stored_kind(kind)
+    table = _shifts(run, layer, stored, name, near)
     at = f"{perturbed_runs.called(name)} at {'severity' if kind == 'corruption' else 'epsilon'} {near:g}"
     left, right = st.columns(2, gap="large")
     with left:
@@ -236,7 +245,7 @@ def units(run: str, by_run: Found, kind: str, name: str, level: float) -> None:
             table.drop(columns="told"),
             "shifts",
         )
-        _correlation(run, layer, kind, name, near)
+        _correlation(run, layer, stored, name, near)
     with right:
         st.subheader("Unit by unit", anchor=False)
         shown = ["unit", "si", "si_after", "preferred_class", "class_after", "shift", "change"]
@@ -318,7 +327,9 @@ def _errors(run: str, runs: pd.DataFrame, scale: str, family: str) -> tuple[pd.D
     column = {"above": "above_chance", "mce": "mce"}[scale]
     told = {row["run"]: numbers.run(row) for row in runs.to_dict("records")}
     rows, left_out = [], []
-    for row in _corruption_errors(reads.data(), versions, run, family).to_dict("records"):
+    for row in _corruption_errors(
+        reads.data(), versions, run, perturbed_runs.stored_kind("corruption"), family
+    ).to_dict("records"):
         middle, low, high = (100 * row[name] for name in (column, f"{column}_low", f"{column}_high"))
         if np.isnan(middle):
             left_out.append(f"{row['run']} is left out: {AT_CHANCE if scale == 'above' else row['why']}.")
@@ -329,10 +340,10 @@ def _errors(run: str, runs: pd.DataFrame, scale: str, family: str) -> tuple[pd.D
 
 
 @st.cache_data(max_entries=32, show_spinner="Comparing with the baselines ...")
-def _corruption_errors(folder: str, versions: tuple[object, ...], run: str, family: str) -> pd.DataFrame:
+def _corruption_errors(folder: str, versions: tuple[object, ...], run: str, kind: str, family: str) -> pd.DataFrame:
     from selviz.studies.corruption_error import corruption_errors
 
-    return corruption_errors(reads.Store(folder), run, family=family)
+    return corruption_errors(reads.Store(folder), run, kind=kind, family=family)
 
 
 def _chance(run: str, images: int) -> float:

@@ -104,7 +104,7 @@ def evidence(run: str, layer: str, unit: int, activations: pd.DataFrame, watched
             attributions.attribution(run, layer, unit, gallery.chosen(activations), activations)
         elif kind == "made":
             gallery.synthesised(run, layer, unit, activations)
-            label = "Make it a claim: images made for the unit drive it more than natural ones"
+            label = "Make it a claim: made images drive it more"
             claims.fill_link(label, "made_image", run, unit=f"{layer}:{unit}")
         else:
             own_image.show(run, layer, unit)

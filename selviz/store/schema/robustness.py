@@ -2,8 +2,12 @@
 
 from selviz.store.schema.declaration import Column, Stage, Table
 
+KIND = (
+    "clean, corruption (by corrupt-tta), corruption_cifar (with the constants of CIFAR-10-C), stored (made by others) "
+    "or attack"
+)
 PERTURBATION = (
-    Column("kind", "VARCHAR", "clean, corruption (by corrupt-tta), stored (made by others) or attack"),
+    Column("kind", "VARCHAR", KIND),
     Column("name", "VARCHAR", "name of the corruption or attack; `pgd to 7` aims at class 7"),
     Column("level", "DOUBLE", "severity 1 to 5, or epsilon of an attack in pixel units out of 255; 0 is clean"),
 )
@@ -34,7 +38,7 @@ STAGE = Stage(
             "robustness_summary",
             "Mean corruption accuracy over corruptions and severities, overall and by family.",
             (
-                Column("kind", "VARCHAR", "clean, corruption (by corrupt-tta), stored (made by others) or attack"),
+                Column("kind", "VARCHAR", KIND),
                 Column("family", "VARCHAR", "noise, blur, weather, digital, extra, other; all is all but extra"),
                 Column("corruptions", "INTEGER", "number of corruptions"),
                 Column("severities", "INTEGER", "number of severities"),
