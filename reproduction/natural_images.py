@@ -12,6 +12,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from reproduction import measures
 from reproduction import paired_verdicts as verdicts
 from reproduction.experiments import EXPERIMENTS, REVISION, Experiment, experiment
 from reproduction.reported import grid, interval, written
@@ -89,7 +90,7 @@ def figure(rows: pd.DataFrame, title: str, path: Path) -> None:
     plt.close(drawing)
 
 
-def section(planned: Experiment, rows: pd.DataFrame, folder: Path) -> str:
+def section(planned: Experiment, rows: pd.DataFrame, folder: Path, data: Path = FOLDER) -> str:
     """Return what the page says of one experiment; its command where no network of it has a row."""
     head = f"## {planned.title}\n\n`{planned.key}`: {len(rows)} of {planned.networks} networks have a row."
     command = f"```\npython reproduction/train.py --experiment {planned.key} --dataset folder:CIFAR --data DATA\n```"
@@ -103,6 +104,7 @@ def section(planned: Experiment, rows: pd.DataFrame, folder: Path) -> str:
         figure(rows, planned.title.replace("`", ""), picture)
         parts += [f"![Accuracy against mean SI: a mark a network, networks of one seed joined]({picture.name})"]
         parts += ["Mean SI of live units by layer, means over seeds:", layer_table(rows)]
+        parts += [part for part in [measures.section(planned, folder, data)] if part]
     return "\n\n".join(parts)
 
 
@@ -146,7 +148,7 @@ alphas have a row, so no result can end the experiment early. Networks are train
 
 Retrain a row chosen at random and compare: `python reproduction/check_row.py --dataset folder:CIFAR`."""
     answers = grid(["claim", "measured here", "verdict"], [list(verdict) for verdict in all_verdicts(tables)])
-    sections = [section(planned, tables[planned.key], folder) for planned in EXPERIMENTS]
+    sections = [section(planned, tables[planned.key], folder, data) for planned in EXPERIMENTS]
     return "\n\n".join([opening, f"## The claims\n\n{answers}", *sections]) + "\n"
 
 

@@ -27,7 +27,9 @@ from selviz.errors import SelvizError
 from selviz.publishing import board as boards
 from selviz.publishing.citation import citation
 from selviz.store import Store
+from selviz.store.files import writing_outside
 from selviz.system.durable_files import move_into_place, rename
+from selviz.system.listing import walk
 from selviz.text import numbers
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -127,13 +129,14 @@ def publish(
     temporary = final.with_name(f".{final.name}.{secrets.token_hex(4)}")
     older = temporary.with_name(f"{temporary.name}.older")
     try:
-        temporary.mkdir(parents=True)
-        _write(site, temporary, attribute, on_progress)
-        files = [path for path in temporary.rglob("*") if path.is_file()]
-        size = sum(path.stat().st_size for path in files)
-        if final.exists():
-            rename(final, older)
-        move_into_place(temporary, final)
+        with writing_outside(final):
+            temporary.mkdir(parents=True)
+            _write(site, temporary, attribute, on_progress)
+            files = [Path(base) / name for base, _, names in walk(temporary) for name in names]
+            size = sum(path.stat().st_size for path in files)
+            if final.exists():
+                rename(final, older)
+            move_into_place(temporary, final)
     finally:
         if older.exists() and not final.exists():
             rename(older, final)

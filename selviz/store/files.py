@@ -18,7 +18,7 @@ from typing import Any
 import duckdb
 
 from selviz import __version__
-from selviz.errors import SelvizError, TransientError, first_line, system_problem, unreadable
+from selviz.errors import SelvizError, TransientError, first_line, system_problem, told_by_system, unreadable
 from selviz.system.durable_files import move_into_place
 from selviz.system.write_access import check_writing
 
@@ -154,8 +154,11 @@ def write_bytes(path: StrPath, content: bytes) -> Path:
 def checksum(path: StrPath) -> str:
     """Return SHA-256 of the file; read again only if the file is another one by device, inode, size or time of
     change.
+
+    Raises as `file_sha256`.
     """
-    status = os.stat(path)
+    with told_by_system(path):
+        status = os.stat(path)
     key = (str(path), status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
     if (known := _checksums.get(key)) is None:
         if len(_checksums) >= MOST_CHECKSUMS:
@@ -165,8 +168,11 @@ def checksum(path: StrPath) -> str:
 
 
 def file_sha256(path: StrPath) -> str:
-    """Return SHA-256 of the file, which is read as a whole."""
-    with open(path, "rb") as file:
+    """Return SHA-256 of the file, which is read as a whole.
+
+    Raises FileNotFoundError where there is none, and TransientError where the system does not let it be read.
+    """
+    with told_by_system(path), open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -189,20 +195,26 @@ def cleaning_up() -> contextlib.AbstractContextManager[None]:
 
 @contextlib.contextmanager
 def writing(path: Path, *temporaries: Path) -> Iterator[None]:
-    """Remove `temporaries` whatever stops the writing of `path`; a full or read-only disk raises SelvizError.
-
-    So does a process that may only read.
-    """
+    """Do as `writing_outside` of a store, where a process that may only read raises SelvizError first."""
     check_writing()
+    with writing_outside(path, *temporaries):
+        yield
+
+
+@contextlib.contextmanager
+def writing_outside(path: Path, *temporaries: Path) -> Iterator[None]:
+    """Remove `temporaries` whatever stops the writing of `path`; a full or read-only disk raises TransientError."""
     try:
         yield
     except BaseException as error:
         for temporary in temporaries:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
-        if isinstance(
+        refused = isinstance(
             error, OSError | MemoryError | duckdb.OperationalError | duckdb.FatalException | duckdb.InternalException
-        ):
+        )
+        # Other libraries, such as safetensors, put the system's words into an exception of their own.
+        if refused or (isinstance(error, Exception) and not isinstance(error, SelvizError) and system_problem(error)):
             reason = system_problem(error) or getattr(error, "strerror", None) or first_line(error)
             raise TransientError(
                 f"Cannot write {path} ({reason}); free some space, make the folder writable or name another store "

@@ -49,9 +49,11 @@ def check_run(store: "Store", run: str) -> list[Problem]:
     """Return what is wrong with the files of a finished run; every one of them is read to its end."""
     try:
         return _problems(store, run)
-    except OSError as error:  # a folder that cannot be listed now, for instance
+    except OSError as error:
         folder = store.run_path(run)
         return [Problem(folder, str(unreadable(folder, error)).removesuffix("."))]
+    except TransientError as error:  # a folder that cannot be listed now, for instance
+        return [Problem(store.run_path(run), str(error).removesuffix("."))]
 
 
 def _problems(store: "Store", run: str) -> list[Problem]:
@@ -80,8 +82,8 @@ def _problems(store: "Store", run: str) -> list[Problem]:
                 problems.append(Problem(file, f"{file} does not have the checksum in the run's summary", again))
         except FileNotFoundError:
             problems.append(Problem(file, f"{file} is missing", again, note="/" in name))
-        except OSError as error:
-            problems.append(Problem(file, str(unreadable(file, error)).removesuffix(".")))
+        except TransientError as error:
+            problems.append(Problem(file, str(error).removesuffix(".")))
     if summary and not problems:
         path = folder / "summary.json"
         again = store.rebuild_command(run, path.name)

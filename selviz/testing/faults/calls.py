@@ -147,6 +147,7 @@ def scenarios(folder: Path, data: str | None = None) -> Iterator[tuple[str, Scen
     yield from _reading(store)
     yield from _writing(store, folder)
     yield from _copying(store, folder)
+    yield from _working(store, folder)
 
 
 def make_store(data: Path) -> None:
@@ -305,6 +306,65 @@ def _copying(store: Any, folder: Path) -> Iterator[tuple[str, Scenario]]:
     yield "a zip in that is there already", Scenario(lambda: Store(made).unpack(folder / "run.zip"), READING, stored)
     yield "a store in today's form", Scenario(migrated, WRITING, clear)
     yield "a folder of pictures", Scenario(decoded, WRITING, clear)
+
+
+def _working(store: Any, folder: Path) -> Iterator[tuple[str, Scenario]]:
+    import torch
+    from torch import nn
+
+    from selviz.hypotheses import registry
+    from selviz.publishing.site import publish
+    from selviz.runs.capturing import capture_model
+    from selviz.store import Store, queries
+    from selviz.store.files import read_json
+    from selviz.store.notes import add_note, notes
+    from selviz.store.stars import star
+    from selviz.studies.feature_visualization import run_visualisation
+
+    run, made = store.names()[0], folder / "made"
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2))
+    images, labels = torch.randint(0, 255, (20, 1, 8, 8), dtype=torch.uint8), torch.arange(20) % 2
+
+    def clear() -> None:
+        shutil.rmtree(made, ignore_errors=True)
+        queries._results.clear()
+        made.mkdir()
+
+    def copied() -> None:
+        clear()
+        shutil.copytree(store.path, made / "data")
+
+    def noted() -> object:
+        add_note(made / "data", run, "relu1:1", "an edge")
+        return [note.text for note in notes(made / "data", run)]
+
+    def starred_run() -> object:
+        star(made / "data", run)
+        return read_json(made / "data" / "starred.json")["run"]  # `starred` itself is never worth an error
+
+    def tested() -> object:
+        other = Store(made / "data")
+        asked = {"run": run, "layer": "relu4", "class": "1"}
+        key = registry.register(other, "single", asked)["hypothesis"]
+        return registry.run_test(other, key)["verdict"]
+
+    def imported() -> object:
+        capture_model(Store(made), model, (images, labels), "imported")
+        return len(Store(made).units("imported"))
+
+    def published() -> object:
+        return publish(store, run, made / "site").files, (made / "site" / "index.html").stat().st_size
+
+    def drawn() -> object:
+        return run_visualisation(Store(made / "data"), run, "relu1", 1)["pixels"].shape
+
+    yield "a note", Scenario(noted, WRITING, copied)
+    yield "a star", Scenario(starred_run, WRITING, copied)
+    yield "a claim that is tested", Scenario(tested, WRITING, copied)
+    yield "a network in memory", Scenario(imported, WRITING, clear)
+    yield "a site", Scenario(published, WRITING, clear)
+    yield "an image made for a unit", Scenario(drawn, WRITING, copied)
 
 
 def _chosen(errors: Errors, calls: list[str]) -> Errors:
