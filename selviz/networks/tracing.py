@@ -13,9 +13,10 @@ import linecache
 import logging
 import operator
 import re
+import threading
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,8 @@ def trace(
     """
     if head is None:
         head = replace(find_head(_one_pass(model, example)), probabilities="")
-    root, graph = (_by_fx if way == "fx" else _by_export)(model, example, head.reader)
+    with _ONE_AT_A_TIME:
+        root, graph = (_by_fx if way == "fx" else _by_export)(model, example, head.reader)
     contiguous_where_needed(graph)
     named_parts_as_items(graph)
     strides_as_lookups(root, graph, example[:1])
@@ -141,7 +143,30 @@ def _one_pass(model: nn.Module, example: Tensor) -> object:
 # ---------------------------------------------------------------------------------------------------------- two ways in
 
 
+# While it traces, torch.fx replaces `nn.Module.__call__` for the whole process, and puts back what it found: the tracer
+# of another thread, where two trace at once.
+_ONE_AT_A_TIME = threading.RLock()
+
+
 class _Tracer(fx.Tracer):
+    """A tracer of this thread: modules that other threads call meanwhile are called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._thread = threading.get_ident()
+
+    def call_module(
+        self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        if threading.get_ident() != self._thread:
+            return forward(*args, **kwargs)
+        return super().call_module(m, forward, args, kwargs)
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, fx.Proxy]) -> Any:
+        if threading.get_ident() != self._thread:
+            return attr_val
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
+
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         # Its functional form would freeze the training switch into the graph. Told by its name: importing torchvision
         # takes as long as importing torch.

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from selviz.cli import main
-from selviz.errors import SelvizError
+from selviz.errors import SelvizError, TransientError
 from selviz.publishing.site import MARK, fill, publish, script_json
 from selviz.store import Store
 from selviz.studies.ablation import run_ablation, run_atlas
@@ -125,7 +125,7 @@ def test_a_site_that_cannot_be_moved_into_place_leaves_the_older_one(published, 
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("selviz.publishing.site.move_into_place", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(TransientError, match="the disk is full"):
         publish(store, tiny_run, older)
     assert sorted(path.relative_to(older) for path in older.rglob("*")) == known
     assert [path.name for path in tmp_path.iterdir()] == ["site"]
