@@ -28,7 +28,8 @@ CIFAR = "corruption_cifar"  # corruptions with the constants of CIFAR-10-C
 TRANSFER, RAYS = "transfer", "rays"  # attacks without gradients of the network itself
 MAX_MEANS = 20_000  # class means of a level that are worth keeping: units x classes
 Tables = dict[str, pd.DataFrame]
-Corrupt = Callable[[str, int, Tensor, Sequence[int], str], Tensor]  # name, severity, pixels, numbers, constants
+# Name, severity, pixels, image numbers -> pixels; for a CIFAR perturbation `constants` is given by name as well.
+Corrupt = Callable[..., Tensor]
 
 
 @dataclass(frozen=True)
@@ -132,12 +133,12 @@ class Bench:
                 )
             yield from _batches(torch.from_numpy(read.pixels), torch.from_numpy(read.labels))
         elif perturbation.kind in (CORRUPTION, CIFAR):
-            constants = corruptions.CIFAR if perturbation.kind == CIFAR else corruptions.IMAGENET
+            more = {"constants": corruptions.CIFAR} if perturbation.kind == CIFAR else {}
             for pixels, labels, first in zip(
                 torch.split(self.pixels, BATCH), torch.split(self.labels, BATCH), itertools.count(0, BATCH)
             ):
                 numbers = range(first, first + len(pixels))
-                yield self.corrupt(perturbation.name, int(level), pixels, numbers, constants), labels
+                yield self.corrupt(perturbation.name, int(level), pixels, numbers, **more), labels
         else:
             yield from _batches(self._attacked(perturbation, level), self.labels)
 
@@ -158,7 +159,9 @@ class Bench:
             self._rays = stop_at, rays(predict, self.pixels, self.labels, stop_at, self.attack.queries)
         return self._rays[1]
 
-    def _corrupt(self, name: str, severity: int, pixels: Tensor, images: Sequence[int], constants: str) -> Tensor:
+    def _corrupt(
+        self, name: str, severity: int, pixels: Tensor, images: Sequence[int], constants: str = corruptions.IMAGENET
+    ) -> Tensor:
         corrupted = corruptions.corrupt(pixels.numpy(), name, severity, self.seed, images, constants=constants)
         return torch.from_numpy(corrupted)
 
