@@ -41,7 +41,6 @@ REVIEWED = """
     tanhshrink tensor_split tensordot threshold topk tril triu true_divide trunc upsample upsample_linear1d
     upsample_nearest1d upsample_nearest3d upsample_trilinear3d var var_mean vector_norm view_as vsplit vstack where
     xlogy zeros_like
-    heaviside logaddexp2 special_erfc special_expit special_ndtr special_sinc special_xlog1py
     copy diagonal_scatter fill index_put select_scatter slice_scatter
     index_add index_copy index_fill scatter scatter_add
     gru_cell lstm_cell rnn_relu_cell rnn_tanh_cell
