@@ -85,10 +85,10 @@ def told_by_system(path: str | os.PathLike[str]) -> Iterator[None]:
     except SelvizError:
         raise
     except FileNotFoundError as error:
-        if not os.path.lexists(path):
-            raise
         try:
             open(path, "rb").close()
+        except FileNotFoundError:
+            raise error from None
         except OSError as refusal:
             raise unreadable(path, refusal) from error
         raise unreadable(path, OSError("the system did not open it")) from error

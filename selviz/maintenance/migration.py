@@ -16,6 +16,7 @@ from selviz.store.files import is_sealed
 from selviz.store.images import image_folder
 from selviz.store.integrity import LISTED, check_run, checksums
 from selviz.system.durable_files import move_into_place
+from selviz.system.listing import walk
 
 WHOLE = ("hypotheses", "groups", "places")  # folders of small files that are copied as they are
 
@@ -60,8 +61,8 @@ def _copy_run(store: Store, run: str, target: Path) -> str:
 
 
 def _in_todays_form(folder: Path) -> None:
-    for file in sorted(folder.rglob("*.json")):
-        if not is_sealed(file):
+    for file in sorted(Path(base) / name for base, _, names in walk(folder) for name in names):
+        if file.suffix == ".json" and not is_sealed(file):
             write_json(file, read_json(file))
     summary = read_json(folder / "summary.json")
     if LISTED not in summary:

@@ -66,7 +66,9 @@ def _read_arrays(folder: Path, name: str, severity: int, class_names: list[str],
     file = folder / f"{name}.npy"
     try:
         with told_by_system(file):
-            pixels, labels = np.load(file, mmap_mode="r"), np.load(folder / "labels.npy")
+            pixels = np.load(file, mmap_mode="r")
+        with told_by_system(folder / "labels.npy"):
+            labels = np.load(folder / "labels.npy")
     except (OSError, ValueError, EOFError) as error:
         raise SelvizError(f"{file} or labels.npy beside it cannot be read ({error}).") from error
     if pixels.ndim not in (3, 4) or pixels.dtype != np.uint8 or len(pixels) % len(SEVERITIES):
@@ -86,6 +88,11 @@ def _read_arrays(folder: Path, name: str, severity: int, class_names: list[str],
     return CorruptedSet(np.ascontiguousarray(np.moveaxis(pixels, -1, 1)), labels[chosen].astype(np.int64))
 
 
+def _opened(path: Path) -> np.ndarray:
+    with told_by_system(path):
+        return np.asarray(Image.open(path).convert("RGB"))
+
+
 def _read_pictures(folder: Path, name: str, severity: int, class_names: list[str], limit: int | None) -> CorruptedSet:
     place = folder / name / str(severity)
     files = [
@@ -100,8 +107,7 @@ def _read_pictures(folder: Path, name: str, severity: int, class_names: list[str
         raise unknown("class", strange, class_names)
     files = [files[position] for position in _spread(len(files), limit)]
     try:
-        with told_by_system(place):
-            pixels = [np.asarray(Image.open(path).convert("RGB")) for path in files]
+        pixels = [_opened(path) for path in files]
         stacked = np.moveaxis(np.stack(pixels), -1, 1)
     except (OSError, ValueError) as error:
         raise SelvizError(f"A picture in {place} cannot be read, or is of another size ({error}).") from error

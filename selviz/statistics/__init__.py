@@ -11,6 +11,7 @@ from selviz.statistics.groups import LEVEL, Equivalence, equivalence, equivalenc
 from selviz.statistics.intervals import (
     CALIPER,
     CONFIDENCE,
+    chance,
     change_interval,
     mcnemar,
     mean_interval,
@@ -35,6 +36,7 @@ __all__ = [
     "benjamini_hochberg",
     "bounded_difference",
     "bounded_mean",
+    "chance",
     "change_interval",
     "collapse",
     "correlation_estimate",

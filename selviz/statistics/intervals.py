@@ -13,6 +13,12 @@ CONFIDENCE = 0.95
 CALIPER = 0.25  # of a standard deviation: the largest difference between units that are called matched
 
 
+def chance(labels: ArrayLike) -> float:
+    """Return the accuracy 0..1 of always naming the commonest of these labels [N]."""
+    counts = np.unique(np.asarray(labels), return_counts=True)[1]
+    return float(counts.max() / counts.sum())
+
+
 def wilson(successes: ArrayLike, n: ArrayLike, confidence: float = CONFIDENCE) -> tuple[np.ndarray, np.ndarray]:
     """Return interval of a proportion for new images: (low, high), each 0..1 and of the shape of the arguments.
 

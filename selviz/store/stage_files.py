@@ -40,6 +40,7 @@ from selviz.store.files import (
 )
 from selviz.store.schema import stored_columns
 from selviz.system.durable_files import move_into_place, replace
+from selviz.system.listing import files_in
 
 # Rows per row group. DuckDB's own 122,880 leave a third of every second block empty for floats (4.2 bytes a row instead
 # of 3.9); larger ones gain nothing more and leave less for several threads to share.
@@ -192,7 +193,7 @@ def settle(file: Path) -> None:
 def clear_partial(run_dir: Path) -> None:
     """Remove a finished run's work in progress and what killed writers left of it; the run's claim must be held."""
     with writing(run_dir / "partial"):
-        for file in run_dir.glob("*.duckdb"):
+        for file in files_in(run_dir, ".duckdb"):  # all of them: what is not settled is removed below
             settle(file)
         for file in leftovers(run_dir):
             file.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from selviz.robustness.corruption_error import mean_corruption_error
 from selviz.robustness.corruptions import CORRUPTIONS
 from selviz.robustness.unit_shifts import corruption_accuracy
 from selviz.runs.families import by_alpha, siblings
-from selviz.statistics import wilson
+from selviz.statistics import chance, wilson
 from selviz.store import Store
 from selviz.store.queries import read
 from selviz.studies.stage_writing import stored_settings
@@ -38,7 +38,7 @@ class Answers(NamedTuple):
     @property
     def chance(self) -> float:
         """Return the accuracy of always naming the commonest class of these images, 0..1."""
-        return float(np.unique(self.labels, return_counts=True)[1].max() / len(self.labels))
+        return chance(self.labels)
 
 
 def corruption_errors(

@@ -39,3 +39,11 @@ def test_a_process_that_may_open_no_more_files_is_told_so(reader, own_store, tin
         assert isinstance(error, ExhaustedError) and "as many files open as it may" in str(error), error
     assert 1 <= refused < 8
     assert read(folder)
+
+
+def test_a_link_that_leads_nowhere_is_missing(own_store, tiny_run):
+    weights = own_store.run_path(tiny_run) / WEIGHTS
+    weights.rename(weights.with_name("elsewhere"))
+    weights.symlink_to("nowhere")
+    with pytest.raises(SelvizError, match="is missing"):
+        read_weights(weights.parent, weights)

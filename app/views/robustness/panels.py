@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from selviz import figures
-from selviz.statistics import correlation_interval, rank_correlation
+from selviz.statistics import chance, correlation_interval, rank_correlation
 from selviz.text import numbers, safe_text
 
 from ...look import theme, thumbnails
@@ -308,12 +308,12 @@ def _points(
             table = stored["robustness"]
             part = table[(table["kind"] == "attack") & (table["name"] == attack)]
             part = part[np.isclose(part["level"], float(epsilon))]
-            before, chance = table[table["kind"] == "clean"].iloc[0], 0.0
-            if scale == "above" and before["low"] <= (chance := _chance(row["run"], int(before["images"]))):
+            before, guessing = table[table["kind"] == "clean"].iloc[0], 0.0
+            if scale == "above" and before["low"] <= (guessing := _chance(row["run"], int(before["images"]))):
                 left_out.append(f"{row['run']} is left out: {AT_CHANCE}.")
                 continue
-            clean = float(before["accuracy"]) - chance if scale != "plain" else 1.0
-            values = (part[["accuracy", "low", "high"]] - chance) / (clean or np.nan)
+            clean = float(before["accuracy"]) - guessing if scale != "plain" else 1.0
+            values = (part[["accuracy", "low", "high"]] - guessing) / (clean or np.nan)
         if len(values):
             middle, low, high = 100 * values.iloc[0].to_numpy(dtype=float)
             kept = {key: row[key] for key in ("run", "alpha", "seed", "mean_si")}
@@ -348,7 +348,7 @@ def _corruption_errors(folder: str, versions: tuple[object, ...], run: str, kind
 
 def _chance(run: str, images: int) -> float:
     """Return the accuracy of always naming the commonest class of a run's first evaluation images, 0..1."""
-    return float(reads.store().images(run)["label_index"].iloc[:images].value_counts(normalize=True).max())
+    return chance(reads.store().images(run)["label_index"].iloc[:images])
 
 
 def _shifts(run: str, layer: str, kind: str, name: str, level: float) -> pd.DataFrame:

@@ -78,7 +78,7 @@ def _above_chance(store: Store, run: str) -> None:
     """Raise SelvizError for a network whose accuracy is within noise of chance: there is nothing for it to keep."""
     images = store.images(run)
     right = int((images["label_index"] == images["prediction_index"]).sum())
-    guessing = chance(images["label_index"].to_numpy())
+    guessing = statistics.chance(images["label_index"].to_numpy())
     if statistics.wilson(right, len(images))[0] <= guessing:
         raise SelvizError(
             f"{run} is right on {100 * right / len(images):.1f} % of {len(images):,} images, and always naming the "
@@ -86,11 +86,6 @@ def _above_chance(store: Store, run: str) -> None:
             "about. Leave "
             "it out: --runs"
         )
-
-
-def chance(labels: Array) -> float:
-    """Return the accuracy 0..1 of always naming the commonest class."""
-    return float(np.bincount(labels).max() / len(labels))
 
 
 def measure(store: Store, settings: Settings, work: Work) -> Sample:
@@ -126,7 +121,7 @@ def _accuracies(store: Store, run: str, settings: Settings) -> Array:
 
     def right(pictures: torch.Tensor) -> float:
         logits, _ = observe(network, dataset.normalise(pictures))
-        return float((logits.argmax(dim=1) == labels).double().mean()) - chance(labels.numpy())
+        return float((logits.argmax(dim=1) == labels).double().mean()) - statistics.chance(labels.numpy())
 
     accuracies = [right(pixels)]
     for severity in range(1, 6):
