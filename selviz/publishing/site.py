@@ -191,12 +191,10 @@ def _write(
     pictured: set[int] = set()
     for layer, part in site.units.groupby("layer", sort=False):
         matrix = site.store.matrix(site.run, str(layer))
-        means = site.store.class_means(site.run, str(layer)).pivot(index="unit", columns="class_index", values="mean")
+        means = site.store.tuning(site.run, str(layer))
         for position, row in part.iterrows():
             values = matrix[:, int(row["unit"])]
-            page, shown = _unit_page(
-                site, int(str(position)), row, values, means.loc[row["unit"]].to_numpy(), attribute, folder
-            )
+            page, shown = _unit_page(site, int(str(position)), row, values, means[int(row["unit"])], attribute, folder)
             (folder / "units" / _file(str(layer), int(row["unit"]))).write_text(page, encoding="utf-8")
             pictured |= shown
         on_progress({"run": site.run, "stage": "publish", "done": int(part.index[-1]) + 1, "of": len(site.units)})

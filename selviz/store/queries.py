@@ -73,6 +73,21 @@ def read_column(
     return values.copy()
 
 
+def read_ordered(
+    files: Files, query: str, parameters: tuple[Any, ...] = (), fix: Fix = no_fix
+) -> np.ndarray[Any, np.dtype[Any]]:
+    """Return the first column of a query's result in the order of its second one, cached as by `read`."""
+
+    def compute() -> Result:
+        with opened(files, fix) as connection:
+            values, places = map(np.asarray, connection.execute(query, parameters).fetchnumpy().values())
+            return values if bool((places[1:] > places[:-1]).all()) else values[np.argsort(places, kind="stable")]
+
+    values = _results.get((_versions(files, fix), query, parameters, "ordered"), compute)
+    assert isinstance(values, np.ndarray)
+    return values.copy()
+
+
 def check(file: Path, fix: Fix = no_fix) -> None:
     """Raise SelvizError if the stage file is missing, truncated, or of a newer selviz."""
     try:

@@ -3,7 +3,7 @@
 import errno
 import os
 import tempfile
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, overload
@@ -16,7 +16,7 @@ from selviz.store import fix_commands, layers_of_runs, ledger, run_archive, run_
 from selviz.store.export import FORMATS, write_table
 from selviz.store.files import StrPath, check_name, is_name, read_json
 from selviz.store.images import image_folder
-from selviz.store.queries import Fix, check, opened, read, read_column
+from selviz.store.queries import Fix, check, opened, read, read_column, read_ordered
 from selviz.store.schema import TABLES, stages_read, unit_measures, view_query
 from selviz.store.unit_search import ALL, Wanted
 
@@ -104,11 +104,27 @@ class Store:
         """
         return self.table(run, "units", layer)
 
-    def class_means(self, run: str, layer: str | None = None, unit: int | None = None) -> pd.DataFrame:
+    def class_means(self, run: str, layer: str | None = None, unit: int | Sequence[int] | None = None) -> pd.DataFrame:
         """Return mean, standard deviation and number of images for each class of each unit, of one layer, or of
-        one unit.
+        one unit or some.
         """
         return self.table(run, "class_means", layer, unit)
+
+    def tuning(self, run: str, layer: str, units: Sequence[int] | None = None) -> np.ndarray:
+        """Return the mean activation of the units of a layer, or of some of them, on each class, float64 [k, C]."""
+        layer_row = self._layer(run, layer)
+        wanted = [_unit_number(layer_row, unit) for unit in (range(layer_row["units"]) if units is None else units)]
+        stored = sorted(set(wanted))
+        query = (
+            "SELECT mean FROM metrics.class_means WHERE layer = ? AND unit IN (SELECT unnest(?::BIGINT[])) "
+            "ORDER BY unit, class"
+        )
+        parameters = (layer_row["layer"], tuple(stored))
+        means = read_column(self._files(run, ("metrics",)), query, parameters, self._fix(run, ("metrics",)))
+        classes, left = divmod(len(means), max(len(stored), 1))
+        if left or (stored and not classes):
+            raise self._damaged(run, f"it has {len(means)} means of classes of {len(stored)} units", "metrics")
+        return means.reshape(len(stored), classes)[np.searchsorted(stored, wanted)]
 
     def images(self, run: str) -> pd.DataFrame:
         """Return the evaluation images: image, label, prediction, fold (0 or 1); not the sealed ones of fold 2."""
@@ -256,18 +272,20 @@ class Store:
         return list(unit_search.measures(self._browsed(run), self._missing(run)))
 
     def find_units(self, run: str, wanted: Wanted = ALL, **page: Any) -> pd.DataFrame:
-        """Return the units that fit, with every stored measure; `page`: order, descending, limit, offset of
-        `browsing.rows`.
+        """Return the units that fit, with every stored measure; `page`: order, descending, limit, offset, short of
+        `unit_search.rows`.
 
         Units without a value of the measure come last; of equals, those of earlier layers and lower numbers first.
         """
-        return self._browse(run, lambda stages: unit_search.rows(stages, wanted, **page, missing=self._missing(run)))
+        query = unit_search.rows(self._browsed(run), wanted, **page, missing=self._missing(run))
+        return self._browse(run, query, unit_search.stages_of(wanted) if page.get("short") else self._browsed(run))
 
     def count_units(self, run: str, wanted: Wanted = ALL) -> dict[str, Any]:
         """Return how many units fit, how many of them are dead, their layers, lowest and highest value of the
         measure.
         """
-        row = self._browse(run, lambda stages: unit_search.summary(stages, wanted, self._missing(run))).iloc[0]
+        query = unit_search.summary(self._browsed(run), wanted, self._missing(run))
+        row = self._browse(run, query, unit_search.stages_of(wanted)).iloc[0]
         layers = sorted(row["layers"]) if row["units"] else []
         return {"units": int(row["units"]), "dead": int(row["dead"]), "layers": layers, **row[["lowest", "highest"]]}
 
@@ -307,8 +325,13 @@ class Store:
         layer_row = self._layer(run, layer)
         wanted = [_unit_number(layer_row, unit) for unit in units]
         stored = sorted(set(wanted))  # the order in which the rows lie
-        condition = f"layer = ? AND image < ? AND unit IN ({', '.join('?' * len(stored))})"
-        values = self._values(run, condition, (layer_row["layer"], images, *stored)) if stored else np.empty(0)
+        # A join takes a fifth of the time of a list of numbers, and DuckDB does not keep the order of its rows.
+        query = (
+            "SELECT value, a.rowid AS place FROM capture.activations a SEMI JOIN "
+            "(SELECT unnest(?::UINTEGER[]) AS unit) chosen USING (unit) WHERE layer = ? AND image < ?"
+        )
+        parameters = (tuple(stored), layer_row["layer"], images)
+        values = read_ordered(self._files(run, ("capture",)), query, parameters, self._fix(run))
         if values.size != len(stored) * images:
             raise self._damaged(run, f"it has {values.size} activations of {len(stored)} units for {images} images")
         return values.reshape(len(stored), images).T[:, np.searchsorted(stored, wanted)]
@@ -402,15 +425,21 @@ class Store:
         """Bring in a run that `pack` wrote, under `name` if one is given; the run's name. Other runs stay untouched."""
         return run_archive.unpack(self.path, path, name)
 
-    def table(self, run: str, table: str, layer: str | None = None, unit: int | None = None) -> pd.DataFrame:
-        """Return one of TABLES for a run, for one of its layers, or for one unit."""
+    def table(
+        self, run: str, table: str, layer: str | None = None, unit: int | Sequence[int] | None = None
+    ) -> pd.DataFrame:
+        """Return one of TABLES for a run, for one of its layers, or for one unit of it or some."""
         stages, order = stages_read(table), TABLES[table].order
-        conditions, parameters = [], []
+        conditions: list[str] = []
+        parameters: list[Any] = []
         if layer is not None:
             layer_row = self._layer(run, layer)
             conditions.append("t.layer = ?")
             parameters.append(layer_row["layer"])
-            if unit is not None:
+            if isinstance(unit, Sequence) and not isinstance(unit, str):
+                conditions.append("t.unit IN (SELECT unnest(?::BIGINT[]))")
+                parameters.append(tuple(sorted({_unit_number(layer_row, each) for each in unit})))
+            elif unit is not None:
                 conditions.append("t.unit = ?")
                 parameters.append(_unit_number(layer_row, unit))
         query = f"{view_query(table, {stage: stage for stage in stages}, conditions)} ORDER BY {order}"
@@ -431,12 +460,11 @@ class Store:
                 missing |= {name} - set(columns["column_name"])
         return missing
 
-    def _browse(self, run: str, query: Callable[[tuple[str, ...]], unit_search.Query]) -> pd.DataFrame:
-        stages = self._browsed(run)
+    def _browse(self, run: str, query: unit_search.Query, stages: Collection[str]) -> pd.DataFrame:
         files = self._files(run, stages)
         for stage in stages:
             check(files[stage], self._fix(run, (stage,)))
-        return read(files, *query(stages), self._fix(run))
+        return read(files, *query, self._fix(run))
 
     def _values(self, run: str, condition: str, parameters: tuple[Any, ...]) -> np.ndarray:
         # The rows lie sorted by layer, unit and image, and DuckDB keeps their order.
@@ -468,9 +496,9 @@ class Store:
             files["images"] = image_folder(self.path, fingerprint) / "images.duckdb"
         return files
 
-    def _damaged(self, run: str, problem: str) -> SelvizError:
-        file = self.run_path(run) / "capture.duckdb"
-        return SelvizError(f"{file} is damaged: {problem}; {self._fix(run)()}")
+    def _damaged(self, run: str, problem: str, stage: str = "capture") -> SelvizError:
+        file = self.run_path(run) / f"{stage}.duckdb"
+        return SelvizError(f"{file} is damaged: {problem}; {self._fix(run, (stage,))()}")
 
     def _fix(self, run: str, stages: Collection[str] = ("capture",)) -> Fix:
         return partial(fix_commands.sentence, self.path, run, stages)

@@ -73,11 +73,12 @@ def rows(
     limit: int | None = None,
     offset: int = 0,
     missing: Collection[str] = (),
+    short: bool = False,
 ) -> Query:
     """Return the query for the units with every measure; of equals, earlier layers and lower numbers come first.
 
     `order`: "measure" (that of `wanted`, units without a value last), "si" (largest first), "class" (preferred class,
-    then SI) or "unit".
+    then SI) or "unit". A `short` one gives nothing but layer, unit and the measure of `wanted`.
     """
     if order not in ORDERS:
         raise unknown("order", order, list(ORDERS))
@@ -85,11 +86,16 @@ def rows(
     measure = _measure(known, wanted.metric)
     by = ORDERS[order].format(measure=measure, direction="DESC" if descending else "ASC")
     condition, parameters = _condition(measure, wanted)
-    own = {column.name for column in TABLES["units"].columns}
-    more = "".join(f", {value} AS {name}" for name, value in known.items() if name not in own)
+    read: Collection[str] = stages
+    if short:
+        columns, read = f"u.unit, {measure} AS {wanted.metric}", stages_of(wanted)
+    else:
+        own = {column.name for column in TABLES["units"].columns}
+        more = "".join(f", {value} AS {name}" for name, value in known.items() if name not in own)
+        preferred = "k.name AS preferred_class, u.preferred_class AS preferred_index"
+        columns = f"u.* EXCLUDE (layer, preferred_class), {preferred}{more}"
     query = (
-        "SELECT l.name AS layer, u.* EXCLUDE (layer, preferred_class), k.name AS preferred_class, "
-        f"u.preferred_class AS preferred_index{more} {_source(stages)}{condition} "
+        f"SELECT l.name AS layer, {columns} {_source(read)}{condition} "
         f"ORDER BY {', '.join(filter(None, (by, 'l.layer', 'u.unit')))}"
     )
     if limit is not None:
@@ -103,9 +109,14 @@ def summary(stages: Collection[str], wanted: Wanted, missing: Collection[str] = 
     condition, parameters = _condition(measure, wanted)
     query = (
         f"SELECT count(*) AS units, count(*) FILTER (WHERE u.dead) AS dead, min({measure}) AS lowest, "
-        f"max({measure}) AS highest, list(DISTINCT l.name) AS layers {_source(stages)}{condition}"
+        f"max({measure}) AS highest, list(DISTINCT l.name) AS layers {_source(stages_of(wanted))}{condition}"
     )
     return query, parameters
+
+
+def stages_of(wanted: Wanted) -> set[str]:
+    """Return the stages that `summary` and short `rows` read: each one more takes its time."""
+    return {*STAGES, unit_measures()[wanted.metric].stage}
 
 
 def _source(stages: Collection[str]) -> str:

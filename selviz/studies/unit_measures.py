@@ -67,7 +67,7 @@ def run_unit_map(store: Store, run: str, report: Report = silent, again: bool = 
     with writing_stage(store, run, "unit_map", again) as stage:
         names, tables = store.layers(run)["layer"], []
         for position, name in enumerate(names):
-            means = store.class_means(run, name).pivot(index="unit", columns="class_index", values="mean").to_numpy()
+            means = store.tuning(run, name)
             columns = dict(zip(("pca_x", "pca_y"), embedding.layout(means).T))
             fits = 5 <= len(means) <= embedding.MAX_TSNE
             tsne = embedding.layout(means, "tsne", seed).T if fits else (None, None)

@@ -39,6 +39,7 @@ from tests.helpers.stored import (
     ROOT,
     activations,
     everything_below,
+    layer_table,
     make_run,
     metrics,
     python,
@@ -131,6 +132,21 @@ def test_class_means_can_be_asked_for_by_layer_and_by_unit(shared, run):
     np.testing.assert_allclose(table["mean"], [array[label == LABELS, 1].mean() for label in range(4)], rtol=1e-6)
 
 
+def test_class_means_and_tuning_of_some_units_are_those_of_all_in_the_order_asked_for(shared, run):
+    array = activations(0)[0]
+    means = np.array([array[label == LABELS].mean(axis=0) for label in range(4)]).T
+    np.testing.assert_allclose(shared.tuning(run, "conv1.relu"), means, rtol=1e-6)
+    np.testing.assert_array_equal(
+        shared.tuning(run, "conv1.relu", [2, 0, 2]), shared.tuning(run, "conv1.relu")[[2, 0, 2]]
+    )
+    whole = shared.class_means(run, "conv1.relu")
+    some = whole[whole["unit"].isin([0, 2])].reset_index(drop=True)
+    pd.testing.assert_frame_equal(shared.class_means(run, "conv1.relu", [2, 0]), some)
+    for ask in (shared.tuning, shared.class_means):
+        with pytest.raises(SelvizError, match="has the units 0 to 2"):
+            ask(run, "conv1.relu", [0, 3])
+
+
 def test_activations_and_matrix_are_the_written_floats_for_every_unit(shared, run):
     for name, array in zip(LAYERS, activations(0)):
         np.testing.assert_array_equal(shared.matrix(run, name), array)
@@ -157,6 +173,21 @@ def test_activations_of_many_units_keep_their_order_over_batches_and_row_groups(
     expected = [(i, unit, image) for i, a in enumerate(values) for unit in range(a.shape[1]) for image in range(301)]
     assert list(zip(*(rows[name].tolist() for name in ("layer", "unit", "image")))) == expected
     np.testing.assert_array_equal(rows["value"], np.concatenate([array.T.reshape(-1) for array in values]))
+
+
+def test_activations_of_some_units_are_columns_of_the_matrix_over_several_row_groups(store):
+    run, random = make_run(store), np.random.default_rng(0)
+    values = [random.normal(size=(6000, units)).astype(np.float32) for units in (300, 250)]
+    images = pd.DataFrame({"image": range(6000), "label": 0, "prediction": 0, "fold": np.repeat([0, 1, 2], 2000)})
+    layers = layer_table().assign(units=[300, 250])
+    write_activations(store.run_path(run), layers, images, enumerate(values), {})
+    for layer, array in zip(("conv1.relu", "conv2.relu"), values):
+        chosen = random.permutation(array.shape[1])[:60].tolist()
+        np.testing.assert_array_equal(
+            store.matrix(run, layer, [*chosen, chosen[0]]), array[:4000, [*chosen, chosen[0]]]
+        )
+        np.testing.assert_array_equal(store.matrix(run, layer), array[:4000])
+    assert store.matrix(run, "conv1.relu", []).shape == (4000, 0)
 
 
 def test_a_unit_is_a_dict_of_plain_values(shared, run):

@@ -73,6 +73,8 @@ def test_filters_are_those_of_pandas_and_both_ends_are_inside(browsed):
     ):
         found = table[mask]
         assert places(store.find_units(run, wanted, order="unit")) == places(found), wanted
+        short = store.find_units(run, wanted, order="unit", short=True)
+        pd.testing.assert_frame_equal(short, found[["layer", "unit", wanted.metric]].reset_index(drop=True))
         told = store.count_units(run, wanted)
         assert (told["units"], told["dead"]) == (len(found), found["dead"].sum()), wanted
         assert told["layers"] == sorted(found["layer"].unique()), wanted

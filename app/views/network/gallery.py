@@ -63,7 +63,8 @@ def _seen(filters: Filters) -> tuple[np.ndarray | None, np.ndarray | None]:
     metric = filters.wanted.metric
     if filters.wanted == Wanted():
         return None, None
-    every, left = reads.store().units(filters.run)[["layer", "unit"]], filters.units()
+    every = reads.store().units(filters.run)[["layer", "unit"]]
+    left = reads.store().find_units(filters.run, filters.wanted, order="unit", short=True)
     columns = ["layer", "unit"] + ([metric] if metric != "si" else [])
     merged = every.merge(left[columns].assign(left=1.0), on=["layer", "unit"], how="left")
     shown = merged["left"].notna().to_numpy(dtype=np.float32)
@@ -114,15 +115,11 @@ def cards(filters: Filters, count: int, caption: str) -> None:
 
 def _tuning(run: str, units: pd.DataFrame) -> dict[tuple[str, int], np.ndarray]:
     """Return the mean activation on each class of these units [C]."""
-    of_layer = {name: _class_means(reads.data(), reads.run_version(run), run, name) for name in units["layer"].unique()}
-    return {(layer, unit): of_layer[layer][unit] for layer, unit in zip(units["layer"], units["unit"].tolist())}
-
-
-@st.cache_resource(max_entries=64, show_spinner=False)
-def _class_means(folder: str, version: tuple, run: str, layer: str) -> np.ndarray:
-    """Return mean activations [U, C] of a layer; they are read, never changed."""
-    means = reads.store().class_means(run, layer)
-    return means.pivot(index="unit", columns="class_index", values="mean").to_numpy()
+    means: dict[tuple[str, int], np.ndarray] = {}
+    for layer, rows in units.groupby("layer", sort=False):
+        chosen = rows["unit"].tolist()
+        means |= {(str(layer), unit): row for unit, row in zip(chosen, reads.store().tuning(run, str(layer), chosen))}
+    return means
 
 
 def _card(row: dict, metric: str, tuning: dict[tuple[str, int], np.ndarray], hues: list[str]) -> unit_cards.Card:

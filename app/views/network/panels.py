@@ -104,8 +104,7 @@ def tuning(run: str, wanted: Wanted, count: dict[str, Any], largest: bool) -> Pi
     several = page["layer"].nunique() > 1
     parts = []
     for layer, part in page.groupby("layer", sort=False):
-        means = reads.store().class_means(run, layer)
-        parts.append(means[means["unit"].isin(part["unit"])])
+        parts.append(reads.store().class_means(run, str(layer), part["unit"].tolist()))
     means = pd.concat(parts).merge(page[["layer", "unit"]].assign(rank=range(len(page))), on=["layer", "unit"])
     largest = means.groupby("rank")["mean"].transform(lambda values: values.abs().max())
     means = means.assign(
@@ -170,9 +169,8 @@ def plane(run: str, wanted: Wanted, count: dict[str, Any], largest: bool) -> Pic
 def _pca(folder: str, files: tuple, run: str, layer: str) -> pd.DataFrame:
     from selviz.selectivity.embedding import layout
 
-    means = reads.store().class_means(run, layer).pivot(index="unit", columns="class_index", values="mean")
-    places = layout(means.to_numpy())
-    return pd.DataFrame({"layer": layer, "unit": means.index, "pca_x": places[:, 0], "pca_y": places[:, 1]})
+    places = layout(reads.store().tuning(run, layer))
+    return pd.DataFrame({"layer": layer, "unit": range(len(places)), "pca_x": places[:, 0], "pca_y": places[:, 1]})
 
 
 def agreement(run: str, wanted: Wanted, count: dict[str, Any], largest: bool) -> Picked:
