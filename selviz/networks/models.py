@@ -4,6 +4,7 @@ To add a network, write a function of (classes, channels) that returns an nn.Mod
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -122,13 +123,14 @@ class CifarResNet(nn.Module):
 class SmallVGG(nn.Module):
     """VGG-16's thirteen 3 x 3 convolutions (Simonyan & Zisserman 2015, column D) with batch norm, for small images.
 
-    The last map is averaged over positions and read out by one linear layer instead of three.
+    The last map is averaged over positions and read out by one linear layer instead of three. `base` is the width of
+    the first of its five stages; the others are 2, 4, 8 and 8 times as wide.
     """
 
-    def __init__(self, classes: int, channels: int):
+    def __init__(self, classes: int, channels: int, base: int = 64):
         super().__init__()
         layers: list[nn.Module] = []
-        for width, depth in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
+        for width, depth in ((base, 2), (2 * base, 2), (4 * base, 3), (8 * base, 3), (8 * base, 3)):
             for _ in range(depth):
                 layers += [nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
                 channels = width
@@ -169,6 +171,7 @@ MODELS: dict[str, Callable[[int, int], nn.Module]] = {
     "cnn": SmallCNN,
     **{f"resnet{layers}": _cifar_resnet(layers) for layers in (20, 32, 44, 56)},
     "vgg16": SmallVGG,
+    "vgg16-narrow": partial(SmallVGG, base=16),
     "resnet18": _small_stem("resnet18"),
     "resnet50": _small_stem("resnet50"),
 }

@@ -117,8 +117,8 @@ def test_a_baseline_has_one_name_whatever_is_said_of_its_penalty():
 def test_every_network_trains_on_small_images_and_has_unit_layers(name):
     network = UnitNetwork(models.seeded(name, 10, 1, 0), torch.zeros(1, 1, 8, 8))
     logits, activations = network.observe(torch.rand(2, 1, 8, 8))
-    depth = {"cnn": 4, "resnet20": 19, "resnet32": 31, "resnet44": 43, "resnet56": 55, "vgg16": 13, "resnet18": 17,
-             "resnet50": 49}  # fmt: skip
+    depth = {"cnn": 4, "resnet20": 19, "resnet32": 31, "resnet44": 43, "resnet56": 55, "vgg16": 13, "vgg16-narrow": 13,
+             "resnet18": 17, "resnet50": 49}  # fmt: skip
     assert logits.shape == (2, 10) and len(activations) == depth[name]
 
 
