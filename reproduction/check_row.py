@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from reproduction.experiments import EXPERIMENTS, Experiment, configs
 from reproduction.rows import COLUMNS, read_rows, row_of
-from reproduction.train import ROOT, checkout, train_only
+from reproduction.train import SOURCES, checkout, train_only
 from selviz.config import RunConfig
 from selviz.store import Store
 
@@ -48,13 +48,13 @@ def compare(row: pd.Series, again: pd.Series) -> pd.DataFrame:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--dataset", required=True, help="the images, such as folder:cifar10")
-    parser.add_argument("--source", type=Path, default=ROOT.parent / "selviz-trainings", help="the revision's checkout")
+    parser.add_argument("--source", type=Path, default=SOURCES, help="where checkouts of the revisions are")
     arguments = parser.parse_args()
     planned, row = random.choice(finished_rows())
     config = config_of(planned, row, arguments.dataset)
     print(f"{planned.key}: alpha {config.alpha:g}, seed {config.seed}; this trains one network", file=sys.stderr)
     with tempfile.TemporaryDirectory() as folder:
-        train_only(config, Path(folder), checkout(arguments.source))
+        train_only(config, Path(folder), checkout(arguments.source, planned.revision))
         found = row_of(Store(folder), planned, config)
     if found is None:
         sys.exit("The network could not be trained again; see above.")

@@ -12,9 +12,9 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from reproduction import measures
+from reproduction import authors, measures, recipe
 from reproduction import paired_verdicts as verdicts
-from reproduction.experiments import EXPERIMENTS, REVISION, Experiment, experiment
+from reproduction.experiments import EXPERIMENTS, REVISION, STABLE_REVISION, Experiment, experiment
 from reproduction.reported import grid, interval, written
 from reproduction.rows import FOLDER, planned_and_done, read_rows
 
@@ -140,7 +140,10 @@ questions, the networks and how verdicts are decided were fixed in [rules.md](..
 these networks was trained; its SHA-256 is
 `{rules_hash()}`. A verdict is given once all planned networks of its
 alphas have a row, so no result can end the experiment early. Networks are trained by selviz at revision
-`{REVISION}`, and accuracy is that of all 10,000 evaluation images.
+`{REVISION}` (plain recipe) and `{STABLE_REVISION}` (stable recipe); accuracy, SI and its null are those of all 10,000
+evaluation images.
+
+{recipe.sentence()}
 
 ## How far it is
 
@@ -149,7 +152,7 @@ alphas have a row, so no result can end the experiment early. Networks are train
 Retrain a row chosen at random and compare: `python reproduction/check_row.py --dataset folder:CIFAR`."""
     answers = grid(["claim", "measured here", "verdict"], [list(verdict) for verdict in all_verdicts(tables)])
     sections = [section(planned, tables[planned.key], folder, data) for planned in EXPERIMENTS]
-    return "\n\n".join([opening, f"## The claims\n\n{answers}", *sections]) + "\n"
+    return "\n\n".join([opening, f"## The claims\n\n{answers}", authors.section(tables, folder), *sections]) + "\n"
 
 
 if __name__ == "__main__":

@@ -13,16 +13,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from reproduction.experiments import EXPERIMENTS, Experiment, configs
 from selviz.config import SETTINGS, RunConfig, run_name
+from selviz.selectivity import unit_tables
 from selviz.store import Store, read_json
 
 FOLDER = Path(__file__).parent / "data"
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "duckdb")
+MEASURED = ("test_accuracy", "mean_si", "mean_si_live", "null_mean", "null_p95", "dead", "images")
 # Settings that a row repeats: all that decide the weights but for where the images lie.
 REPEATED = tuple(name for name in SETTINGS if name != "dataset")
 COLUMNS = (
@@ -62,7 +66,8 @@ def row_of(store: Store, experiment: Experiment, config: RunConfig) -> dict[str,
         if "diverged" not in str(failure.get("reason")):
             return None
         return {**dict.fromkeys(COLUMNS), **row, "state": "failed", "diverged": True}
-    layers, last = store.layers(run), store.epochs(run).iloc[-1]
+    measured, layers = on_all_images(store, run, summary)
+    last = store.epochs(run).iloc[-1]
     cross_entropy = float(last["loss"] + config.alpha * last["penalty"])
     return {
         **row,
@@ -70,8 +75,8 @@ def row_of(store: Store, experiment: Experiment, config: RunConfig) -> dict[str,
         "diverged": not cross_entropy <= math.log(len(summary["classes"])),
         "train_accuracy": float(last["train_accuracy"]),
         "cross_entropy": cross_entropy,
-        **{name: summary[name] for name in ("test_accuracy", "mean_si", "mean_si_live", "null_mean", "null_p95")},
-        **{name: summary[name] for name in ("dead", "units", "fingerprint", "images", "device", "threads", "python")},
+        **{name: measured[name] for name in MEASURED},
+        **{name: summary[name] for name in ("units", "fingerprint", "device", "threads", "python")},
         "layers": " ".join(layers["layer"]),
         "layer_si": _numbers(layers["mean_si"]),
         "layer_si_live": _numbers(layers["mean_si_live"]),
@@ -81,6 +86,31 @@ def row_of(store: Store, experiment: Experiment, config: RunConfig) -> dict[str,
         **{f"{name}_version": summary["versions"][name] for name in PACKAGES},
         "created": summary["created"],
     }
+
+
+def on_all_images(store: Store, run: str, summary: Mapping[str, Any]) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Return what is measured of a run (MEASURED), and its layers, on all evaluation images, the sealed ones included.
+
+    No claim is registered about these networks: rules.md says what is asked of them, and asks it of all images.
+    """
+    layers, sealed = store.layers(run), store.sealed_images(run)
+    if sealed.empty:
+        return {name: summary[name] for name in MEASURED}, layers
+    images = pd.concat([store.images(run), sealed], ignore_index=True)
+    labels, found = torch.from_numpy(images["label_index"].to_numpy(dtype="int64")), []
+    for name in layers["layer"]:
+        values = np.concatenate([store.matrix(run, name), store.sealed_matrix(run, name)])
+        found.append(unit_tables.layer_metrics(torch.from_numpy(values), labels, len(summary["classes"]))["layer"])
+    table = pd.DataFrame(found).assign(layer=layers["layer"].to_numpy())
+    live = table[table["dead"] < table["units"]]
+    measured = {
+        "test_accuracy": float((images["label_index"] == images["prediction_index"]).mean()),
+        **{name: float(table[name].mean()) for name in ("mean_si", "null_mean", "null_p95")},
+        "mean_si_live": float(live["mean_si_live"].mean()) if len(live) else 0.0,
+        "dead": int(table["dead"].sum()),
+        "images": len(images),
+    }
+    return measured, table
 
 
 def _numbers(values: pd.Series) -> str:

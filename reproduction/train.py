@@ -12,17 +12,19 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from reproduction.experiments import REVISION, Experiment, configs, experiment
+from reproduction.experiments import Experiment, configs, experiment
 from reproduction.rows import add_rows, has_row, read_rows
 from selviz.config import IMAGE_SETTINGS, SETTINGS, TRAINING_SETTINGS, RunConfig, run_name
 
 ROOT = Path(__file__).parents[1]
+SOURCES = ROOT.parent / "selviz-trainings"
 
 
-def checkout(folder: Path) -> Path:
-    """Return a checkout of the revision that the rows are trained with, made where it is not there."""
+def checkout(sources: Path, revision: str) -> Path:
+    """Return a checkout, in a folder of its own below `sources`, of the revision; made where it is not there."""
+    folder = sources / revision
     if not folder.exists():
-        command = ["git", "-C", str(ROOT), "worktree", "add", "--detach", str(folder.resolve()), REVISION]
+        command = ["git", "-C", str(ROOT), "worktree", "add", "--detach", str(folder.resolve()), revision]
         subprocess.run(command, check=True)
     return folder
 
@@ -58,9 +60,9 @@ if __name__ == "__main__":
     parser.add_argument("--experiment", required=True)
     parser.add_argument("--dataset", required=True, help="the images, such as folder:cifar10")
     parser.add_argument("--data", type=Path, required=True, help="the store of the trainings")
-    parser.add_argument("--source", type=Path, default=ROOT.parent / "selviz-trainings", help="the revision's checkout")
+    parser.add_argument("--source", type=Path, default=SOURCES, help="where checkouts of the revisions are")
     arguments = parser.parse_args()
     chosen = experiment(arguments.experiment)
     if not configs(chosen, arguments.dataset):
         sys.exit(f"The recipe of {chosen.key} is not chosen yet (rules.md): set STABLE in reproduction/experiments.py")
-    train_missing(chosen, arguments.dataset, arguments.data, checkout(arguments.source))
+    train_missing(chosen, arguments.dataset, arguments.data, checkout(arguments.source, chosen.revision))
