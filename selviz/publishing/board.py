@@ -241,11 +241,8 @@ def unit_pictures(store: Store, run: str, units: Sequence[tuple[str, int]]) -> S
     """Return a picture of each of these units, in their order: the mean of the nine images that drive it most."""
     if not units:
         return None
-    top: dict[tuple[str, int], list[int]] = {}
-    for layer in dict.fromkeys(layer for layer, _ in units):
-        numbers = [unit for name, unit in units if name == layer]
-        ranked = highest(store.matrix(run, layer, numbers))
-        top |= {(layer, unit): [int(image) for image in row if image >= 0] for unit, row in zip(numbers, ranked)}
+    ranked = highest(store.activations_of(run, units))
+    top = {unit: [int(image) for image in row if image >= 0] for unit, row in zip(units, ranked)}
     stored = store.thumbnails(run, sorted({image for images in top.values() for image in images}))
     sizes = {side for data in stored.values() for side in _sizes(data)}
     # The mean of pictures that are enlarged is their mean, enlarged: one picture to enlarge in place of nine.

@@ -112,19 +112,25 @@ class Store:
 
     def tuning(self, run: str, layer: str, units: Sequence[int] | None = None) -> np.ndarray:
         """Return the mean activation of the units of a layer, or of some of them, on each class, float64 [k, C]."""
-        layer_row = self._layer(run, layer)
-        wanted = [_unit_number(layer_row, unit) for unit in (range(layer_row["units"]) if units is None else units)]
-        stored = sorted(set(wanted))
+        if units is None:
+            units = range(self._layer(run, layer)["units"])
+        return self.tuning_of(run, [(layer, unit) for unit in units])
+
+    def tuning_of(self, run: str, units: Sequence[tuple[str, int]]) -> np.ndarray:
+        """Return the mean activation of each of some units (layer, unit) on each class, float64 [k, C]."""
+        places = self._places(run, units)
+        stored = sorted(set(places))
+        layers, numbers = (tuple(place[part] for place in stored) for part in (0, 1))
         query = (
-            "SELECT mean FROM metrics.class_means WHERE layer = ? AND unit IN (SELECT unnest(?::BIGINT[])) "
-            "ORDER BY unit, class"
+            "SELECT mean FROM metrics.class_means SEMI JOIN "
+            "(SELECT unnest(?::USMALLINT[]) AS layer, unnest(?::UINTEGER[]) AS unit) chosen USING (layer, unit) "
+            "ORDER BY layer, unit, class"
         )
-        parameters = (layer_row["layer"], tuple(stored))
-        means = read_column(self._files(run, ("metrics",)), query, parameters, self._fix(run, ("metrics",)))
+        means = read_column(self._files(run, ("metrics",)), query, (layers, numbers), self._fix(run, ("metrics",)))
         classes, left = divmod(len(means), max(len(stored), 1))
         if left or (stored and not classes):
             raise self._damaged(run, f"it has {len(means)} means of classes of {len(stored)} units", "metrics")
-        return means.reshape(len(stored), classes)[np.searchsorted(stored, wanted)]
+        return means.reshape(len(stored), classes)[_positions(stored, places)]
 
     def images(self, run: str) -> pd.DataFrame:
         """Return the evaluation images: image, label, prediction, fold (0 or 1); not the sealed ones of fold 2."""
@@ -319,22 +325,31 @@ class Store:
 
     def matrix(self, run: str, layer: str, units: Sequence[int] | None = None) -> np.ndarray:
         """Return the activations of one layer on the images of `images`, float32 [N, U], or of some units [N, k]."""
-        images = self._reported_images(run)
         if units is None:
-            return self._matrix(run, layer)[:images]
-        layer_row = self._layer(run, layer)
-        wanted = [_unit_number(layer_row, unit) for unit in units]
-        stored = sorted(set(wanted))  # the order in which the rows lie
-        # A join takes a fifth of the time of a list of numbers, and DuckDB does not keep the order of its rows.
-        query = (
-            "SELECT value, a.rowid AS place FROM capture.activations a SEMI JOIN "
-            "(SELECT unnest(?::UINTEGER[]) AS unit) chosen USING (unit) WHERE layer = ? AND image < ?"
+            return self._matrix(run, layer)[: self._reported_images(run)]
+        return self.activations_of(run, [(layer, unit) for unit in units])
+
+    def activations_of(self, run: str, units: Sequence[tuple[str, int]]) -> np.ndarray:
+        """Return the activations of some units (layer, unit) on the images of `images`, float32 [N, k]."""
+        images, places = self._reported_images(run), self._places(run, units)
+        stored = sorted(set(places))  # the order in which the rows lie
+        if not stored:
+            return np.empty((images, 0), np.float32)
+        by_layer = {layer: tuple(unit for own, unit in stored if own == layer) for layer, _ in stored}
+        # A join takes a fifth of the time of a list of numbers, and DuckDB does not keep the order of its rows. One
+        # over layers and units would look at all rows.
+        query = " UNION ALL ".join(
+            [
+                "SELECT value, a.rowid AS place FROM capture.activations a SEMI JOIN "
+                "(SELECT unnest(?::UINTEGER[]) AS unit) chosen USING (unit) WHERE layer = ? AND image < ?"
+            ]
+            * len(by_layer)
         )
-        parameters = (tuple(stored), layer_row["layer"], images)
+        parameters = tuple(part for layer, numbers in by_layer.items() for part in (numbers, layer, images))
         values = read_ordered(self._files(run, ("capture",)), query, parameters, self._fix(run))
         if values.size != len(stored) * images:
             raise self._damaged(run, f"it has {values.size} activations of {len(stored)} units for {images} images")
-        return values.reshape(len(stored), images).T[:, np.searchsorted(stored, wanted)]
+        return values.reshape(len(stored), images).T[:, _positions(stored, places)]
 
     def _matrix(self, run: str, layer: str) -> np.ndarray:
         """Return the activations of one layer on all images, the sealed ones last, float32 [N, U]."""
@@ -485,6 +500,11 @@ class Store:
         position = names.index(layer)
         return {name: _plain(table[name].iat[position]) for name in table.columns}
 
+    def _places(self, run: str, units: Sequence[tuple[str, int]]) -> list[tuple[int, int]]:
+        """Return (position of the layer, unit) of each unit; SelvizError for one that does not exist."""
+        rows = {layer: self._layer(run, layer) for layer in {layer for layer, _ in units}}
+        return [(rows[layer]["layer"], _unit_number(rows[layer], unit)) for layer, unit in units]
+
     def _files(self, run: str, stages: Collection[str]) -> dict[str, Path]:
         folder = self.run_path(run)
         about = run_list.row(self.path, run)
@@ -524,6 +544,12 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
+
+
+def _positions(stored: Sequence[tuple[int, int]], places: Sequence[tuple[int, int]]) -> list[int]:
+    """Return where each place stands among the stored ones."""
+    position = {place: number for number, place in enumerate(stored)}
+    return [position[place] for place in places]
 
 
 def _unit_number(layer_row: dict[str, Any], unit: Any) -> int:

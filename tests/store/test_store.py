@@ -139,6 +139,9 @@ def test_class_means_and_tuning_of_some_units_are_those_of_all_in_the_order_aske
     np.testing.assert_array_equal(
         shared.tuning(run, "conv1.relu", [2, 0, 2]), shared.tuning(run, "conv1.relu")[[2, 0, 2]]
     )
+    both = [("conv2.relu", 1), ("conv1.relu", 2)]
+    expected = [shared.tuning(run, layer, [unit])[0] for layer, unit in both]
+    np.testing.assert_array_equal(shared.tuning_of(run, both), expected)
     whole = shared.class_means(run, "conv1.relu")
     some = whole[whole["unit"].isin([0, 2])].reset_index(drop=True)
     pd.testing.assert_frame_equal(shared.class_means(run, "conv1.relu", [2, 0]), some)
@@ -188,6 +191,11 @@ def test_activations_of_some_units_are_columns_of_the_matrix_over_several_row_gr
         )
         np.testing.assert_array_equal(store.matrix(run, layer), array[:4000])
     assert store.matrix(run, "conv1.relu", []).shape == (4000, 0)
+    both = [("conv2.relu", 249), ("conv1.relu", 7), ("conv2.relu", 0), ("conv1.relu", 7)]
+    expected = np.stack([values[int(layer == "conv2.relu")][:4000, unit] for layer, unit in both], axis=1)
+    np.testing.assert_array_equal(store.activations_of(run, both), expected)
+    with pytest.raises(SelvizError, match="has the units 0 to 249"):
+        store.activations_of(run, [("conv1.relu", 250), ("conv2.relu", 250)])
 
 
 def test_a_unit_is_a_dict_of_plain_values(shared, run):

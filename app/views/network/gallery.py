@@ -115,11 +115,8 @@ def cards(filters: Filters, count: int, caption: str) -> None:
 
 def _tuning(run: str, units: pd.DataFrame) -> dict[tuple[str, int], np.ndarray]:
     """Return the mean activation on each class of these units [C]."""
-    means: dict[tuple[str, int], np.ndarray] = {}
-    for layer, rows in units.groupby("layer", sort=False):
-        chosen = rows["unit"].tolist()
-        means |= {(str(layer), unit): row for unit, row in zip(chosen, reads.store().tuning(run, str(layer), chosen))}
-    return means
+    chosen = list(zip(units["layer"].astype(str), units["unit"].tolist()))
+    return dict(zip(chosen, reads.store().tuning_of(run, chosen)))
 
 
 def _card(row: dict, metric: str, tuning: dict[tuple[str, int], np.ndarray], hues: list[str]) -> unit_cards.Card:
