@@ -19,7 +19,7 @@ from torch import Tensor
 
 from selviz.ablation.boundary_cache import CACHE_GB, BoundaryCache
 from selviz.ablation.cuts import Cuts, CutValues
-from selviz.ablation.tail import Boundary, Tail
+from selviz.ablation.tail import Boundary, Prepared, Tail
 from selviz.datasets import Inputs
 from selviz.errors import SelvizError
 from selviz.networks import graph_nodes
@@ -179,6 +179,14 @@ class Engine:
                 self.computed += 1
             self._keep_before(rows, value[-1])
         return value
+
+    def prepared(self, tail: Tail, boundary: Boundary, number: int) -> Prepared:
+        """Return what many edits of the tail's batch `number` share, held where it fits beside the boundary values."""
+        if (tail.bytes_per_image + tail.shared_bytes_per_image) * len(self) > self.cache.budget:
+            return tail.prepared(tail.shared(boundary))
+        names = tuple(layer.name for layer in tail.layers)
+        shared, _ = self.cached(("", *names), lambda: tail.shared(boundary), number)
+        return tail.prepared(shared)
 
     def _boundary(self, tail: Tail, rows: slice) -> Boundary:
         if self.cuts is None:

@@ -156,12 +156,12 @@ def _together(
         tail = engine.tail(block[0].units)
         logits: list[list[Tensor]] = [[] for _ in block]
         for number, rows in enumerate(engine.slices_of(tail)):
-            boundary = active = None
+            boundary = prepared = None
             for parts, edit in zip(logits, edits):
                 with turn(number):
                     if boundary is None:
                         boundary = engine.boundary(tail, number, rows)
-                        active = tail.active(boundary) if len(block) > 1 else None
+                        prepared = engine.prepared(tail, boundary, number) if len(block) > 1 else None
                     of_batch = {name: each.of_images(rows) for name, each in edit.items()}
-                    parts.append(tail.logits(boundary, of_batch, active))
+                    parts.append(tail.logits(boundary, of_batch, prepared))
         yield from (torch.cat(parts) for parts in logits)

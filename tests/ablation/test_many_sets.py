@@ -193,3 +193,25 @@ def test_bad_sets_are_one_clear_sentence(units, sentence):
     engine = engine_of(UnitNetwork(ToyNetwork().eval(), dataset.example).for_inference(), dataset.inputs())
     with pytest.raises(SelvizError, match=sentence):
         list(set_logits(engine, [units]))
+
+
+def test_what_sets_share_is_kept_within_the_budget_and_changes_no_logit(traced):
+    plain, inputs, network = traced
+    layer = network.layers[0]
+    sets = [{layer.name: units} for units in sets_of(layer)]
+    sizes, answers = [], []
+    for gigabytes in (0, 2):
+        cache = BoundaryCache(gigabytes)
+        engine = engine_of(network, inputs, cache=cache)
+        answers.append(list(set_logits(engine, sets, "zero")))
+        again = list(set_logits(engine, sets, "zero"))
+        for one, other in zip(answers[-1], again, strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=0)
+        sizes.append(cache.bytes)
+    tail = engine.tail([layer.name])
+    assert sizes[0] == 0
+    if not tail.linear:
+        logits = 4 * engine.classes
+        assert sizes[1] == len(inputs) * (tail.bytes_per_image + tail.shared_bytes_per_image + logits)
+    for one, other in zip(*answers, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
