@@ -196,7 +196,7 @@ def test_bad_sets_are_one_clear_sentence(units, sentence):
 
 
 def test_what_sets_share_is_kept_within_the_budget_and_changes_no_logit(traced):
-    plain, inputs, network = traced
+    _, inputs, network = traced
     layer = network.layers[0]
     sets = [{layer.name: units} for units in sets_of(layer)]
     sizes, answers = [], []
