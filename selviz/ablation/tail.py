@@ -36,12 +36,12 @@ class Movement(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """What many edits of one boundary share: for each layer that no other one reaches, its map with units first
-    [U, N, *positions] and whether a unit is not 0 on an image, bool [N, U].
+    """What many edits of one boundary share: for each layer that no other one reaches, whether a unit is not 0 on an
+    image, bool [N, U], and on the CPU its map with units first [U, N, *positions].
     """
 
-    planes: dict[str, Tensor]
     active: dict[str, Tensor]
+    planes: dict[str, Tensor]
 
 
 class Tail:
@@ -109,8 +109,10 @@ class Tail:
 
     def shared(self, boundary: Boundary) -> list[Tensor]:
         """Return what many edits of this boundary share, to be kept: `prepared` reads it."""
-        planes = [self.map(boundary, layer.name).movedim(1, 0).contiguous() for layer in self.outer]
-        return [*planes, *(_by_unit(plane.movedim(0, layer.axis), layer) for plane, layer in zip(planes, self.outer))]
+        active = [_by_unit(boundary[self._position[layer.node]], layer) for layer in self.outer]
+        if self.network.device.type != "cpu":
+            return active
+        return [*active, *(self.map(boundary, layer.name).movedim(1, 0).contiguous() for layer in self.outer)]
 
     def prepared(self, shared: Sequence[Tensor]) -> Prepared:
         """Return what `shared` gave, by layer."""
@@ -158,8 +160,8 @@ class Tail:
     def _movement(self, boundary: Boundary, layer: UnitLayer, edit: UnitEdit, prepared: Prepared | None) -> Movement:
         # Units last, as the values lie in memory: picking them along another axis takes ten times as long. From planes
         # it takes a third of that time, as no other unit's values are read.
-        if prepared is not None:
-            planes = prepared.planes[layer.name]
+        planes = prepared.planes.get(layer.name) if prepared is not None else None
+        if planes is not None:
             map_ = torch.stack([planes[unit] for unit in edit.units.tolist()], dim=-1)
         else:
             map_ = boundary[self._position[layer.node]].movedim(layer.axis, -1).index_select(-1, edit.units)
