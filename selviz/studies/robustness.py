@@ -114,6 +114,13 @@ def run_robustness(
         networks = {source: load_network(store, source) for source in others}
         pictures = CorruptedPictures(store.path, dataset, images, seed)
         bench = Bench(network, dataset, images, seed, pictures, attack, networks)
+        corrupted = [each for each in missing if each.kind in (CORRUPTION, CIFAR)]
+        pictures.make(
+            [(each.name, int(level)) for each in corrupted for level in each.levels],
+            bench.pixels,
+            constants,
+            lambda done, of: report({"run": run, "stage": "corrupted pictures", "done": done, "of": of}),
+        )
         measured = [bench.clean()] if again or (CLEAN, CLEAN, 0.0) not in stored else []
         done, total = 0, sum(len(each.levels) for each in missing)
         for each in missing:

@@ -18,6 +18,7 @@ from selviz.runs.load import load_network
 from selviz.selectivity import index
 from selviz.statistics import rank_correlation
 from selviz.store import Store
+from selviz.studies import corrupted_pictures
 from selviz.studies.corrupted_pictures import CorruptedPictures
 from selviz.studies.robustness import AttackSettings, run_robustness
 from selviz.testing.toy import toy_dataset, toy_known
@@ -308,3 +309,21 @@ def test_corrupted_pictures_are_made_once_for_all_runs_and_again_where_a_bit_cha
     monkeypatch.setattr(corruptions, "corrupt", None)
     again = [pixels for pixels, _ in bench.perturbed(item, 2.0)]
     assert torch.equal(first[0], again[0])
+
+
+def test_pictures_made_in_two_processes_are_those_made_one_by_one(own_store, tiny_run, tmp_path, monkeypatch):
+    _, dataset = load_network(own_store, tiny_run)
+    wanted, pixels = [("snow", 2), ("brightness", 1)], dataset.eval_pixels[:20]
+    one_by_one = CorruptedPictures(tmp_path / "one", dataset, 20)
+    plain = [one_by_one(name, severity, pixels, range(20)) for name, severity in wanted]
+    together, reports = CorruptedPictures(tmp_path / "two", dataset, 20), []
+    together.make(wanted, pixels, report=lambda *event: reports.append(event), processes=2)
+    assert not reports  # too little work for other processes: made when asked for
+    monkeypatch.setattr(corrupted_pictures, "LEAST", 1)
+    together.make(wanted, pixels, report=lambda *event: reports.append(event), processes=2)
+    assert reports == [(1, 2), (2, 2)]
+    together.make(wanted, pixels, report=lambda *event: reports.append(event), processes=2)
+    assert len(reports) == 2  # they are there
+    monkeypatch.setattr(corruptions, "corrupt", None)
+    for (name, severity), expected in zip(wanted, plain, strict=True):
+        assert torch.equal(together(name, severity, pixels, range(20)), expected)
