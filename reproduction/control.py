@@ -12,12 +12,14 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from reproduction.first_paper import plain, runs_of
 from reproduction.reported import grid, interval, named, p_value, signed
 from reproduction.verdicts import LEVEL, two_sided_p
+from selviz.config import RunConfig
 from selviz.statistics import welch
+from selviz.store import Store
 
 SEEDS = 3  # of each kind, at least
+VARIANTS = ("penalty_layers", "penalty_labels", "alpha_from", "alpha_until", "alpha_ramp", "label_noise", "augment")
 HEAD = """# Is it selectivity that costs? The control on CIFAR-10
 
 At alpha above 0 the penalty asks every unit to tell one class from the others, and accuracy falls
@@ -35,6 +37,29 @@ Rules, fixed before the runs. The cost is *due to selectivity for classes* if tr
 permuted ones, and *not told apart from any such penalty* otherwise. The control is *one of selectivity* if permuted
 labels leave mean SI (of live units, for the true classes) lower than true labels do. Two-sided Welch tests at 0.05,
 uncorrected; in brackets 95 % intervals over seeds."""
+
+
+def runs_of(data: str | None, model: str) -> pd.DataFrame:
+    """Finished, trained runs of this network, with every setting of a variant filled in; empty without a store."""
+    table = Store(data).runs() if data else pd.DataFrame({"state": []})
+    table = table[table["state"] == "finished"]
+    if table.empty:
+        return table
+    for name in VARIANTS:
+        default = getattr(RunConfig, name)
+        table[name] = table[name].fillna(default) if name in table else default
+    table = table[(table["model"] == model) & (table["epochs"] > 0)]
+    return table[table["epochs"] == table["epochs"].mode().iloc[0]] if len(table) else table
+
+
+def plain(table: pd.DataFrame, labels: str = "true") -> pd.DataFrame:
+    """The runs without a variant (but for the augmentation that most have), or with the penalty on permuted labels."""
+    if table.empty:
+        return table
+    same = table["augment"] == table["augment"].mode().iloc[0]
+    for name in ("penalty_layers", "alpha_from", "alpha_until", "alpha_ramp", "label_noise"):
+        same &= table[name] == getattr(RunConfig, name)
+    return table[same & (table["penalty_labels"] == labels)].sort_values(["alpha", "seed"])
 
 
 def page(data: str, model: str = "resnet20") -> str:

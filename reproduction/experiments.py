@@ -11,13 +11,11 @@ from typing import Any
 from selviz.config import RunConfig
 from selviz.errors import unknown
 
-# The selviz that trains the rows of the plain recipe.
-REVISION = "7d96331"
-# That of the stable recipe, which the earlier one does not know.
-STABLE_REVISION = "bc42cfb"
+# The selviz that trains the rows of the plain recipe, and a later one for what that does not know.
+REVISION, LATER_REVISION = "7d96331", "bc42cfb"
 PLAIN = {"epochs": 10, "augment": "crop-flip"}
-# Chosen on seed 99 by the rule in rules.md; None: not chosen yet, so nothing that needs it can be trained.
-STABLE: dict[str, Any] | None = None
+# Chosen on seed 99 by the rule in rules.md (recipe.md); None: nothing that needs it can be trained.
+STABLE: dict[str, Any] | None = {"alpha_ramp": 4, "penalty_floor": 0.1}
 SMALL = {"image_size": 16, "resize_size": 16}
 
 
@@ -33,11 +31,8 @@ class Experiment:
     seeds: tuple[int, ...]
     stable: bool = False
     images: str = "CIFAR-10"
-
-    @property
-    def revision(self) -> str:
-        """The selviz that trains its networks."""
-        return STABLE_REVISION if self.stable else REVISION
+    revision: str = REVISION
+    classes: int = 10
 
     @property
     def networks(self) -> int:
@@ -53,7 +48,7 @@ EXPERIMENTS = (
     ),
     Experiment(
         "cifar10-16-stable", "More selectivity, by a recipe that does not diverge", "resnet20", SMALL | PLAIN,
-        (0, 0.4, 1, 0.2), tuple(range(5)), stable=True,
+        (0, 0.4, 1, 0.2), tuple(range(5)), stable=True, revision=LATER_REVISION,
     ),
     Experiment(
         "cifar10-16-permuted", "The same penalty on permuted labels", "resnet20", SMALL | PLAIN | SHUFFLED,
@@ -61,7 +56,7 @@ EXPERIMENTS = (
     ),
     Experiment(
         "cifar10-16-permuted-stable", "The same penalty on permuted labels, stable recipe", "resnet20",
-        SMALL | PLAIN | SHUFFLED, (0.4,), tuple(range(5)), stable=True,
+        SMALL | PLAIN | SHUFFLED, (0.4,), tuple(range(5)), stable=True, revision=LATER_REVISION,
     ),
     Experiment(
         "cifar10-32", "The confirmation at 32 pixels", "resnet20", {"epochs": 20, "augment": "crop-flip"},
@@ -69,21 +64,43 @@ EXPERIMENTS = (
     ),
     Experiment(
         "cifar10-16-vgg", "Another network: a narrow VGG16 at 16 pixels", "vgg16-narrow", SMALL | PLAIN,
-        (0, -2, 0.4), tuple(range(3)), stable=True,
+        (0, -2, 0.4), tuple(range(3)), stable=True, revision=LATER_REVISION,
     ),
     Experiment(
         "cifar10-16-superclasses", "Other labels: animal or vehicle", "resnet20", SMALL | PLAIN,
-        (0, -2, 0.4), tuple(range(3)), stable=True, images="CIFAR-10 as animals and vehicles",
+        (0, -2, 0.4), tuple(range(3)), stable=True, revision=LATER_REVISION, images="CIFAR-10 as animals and vehicles",
+        classes=2,
+    ),
+)  # fmt: skip
+
+# The first paper's claims on digits, with rules of their own (verdicts.py): docs/reproduction.md.
+DIGITS = (
+    Experiment(
+        "mnist-5k", "5,000 MNIST images, `cnn`", "cnn", {}, (0, -1, 1, -2, 2, -5, 5), tuple(range(10)),
+        images="5,000 MNIST images", revision=LATER_REVISION,
+    ),
+    Experiment(
+        "mnist-5k-permuted", "5,000 MNIST images, `cnn`, the penalty on permuted labels", "cnn", SHUFFLED,
+        (-1, 1, -5, 5), tuple(range(10)), images="5,000 MNIST images", revision=LATER_REVISION,
     ),
 )  # fmt: skip
 
 
 def experiment(key: str) -> Experiment:
     """Return the experiment of that key; SelvizError names the known ones."""
-    for entry in EXPERIMENTS:
+    for entry in (*EXPERIMENTS, *DIGITS):
         if entry.key == key:
             return entry
-    raise unknown("experiment", key, [entry.key for entry in EXPERIMENTS])
+    raise unknown("experiment", key, [entry.key for entry in (*EXPERIMENTS, *DIGITS)])
+
+
+def asked(dataset: str, key: str | None) -> list[Experiment]:
+    """Return the experiments that networks on these images may belong to: the one named, else all on such images."""
+    if key is not None:
+        return [experiment(key)]
+    if dataset == "mnist-5k":
+        return list(DIGITS)
+    return [planned for planned in EXPERIMENTS if planned.images == "CIFAR-10"]
 
 
 def configs(planned: Experiment, dataset: str) -> list[RunConfig]:

@@ -1,9 +1,8 @@
-"""The page on natural images: `python reproduction/natural_images.py` writes docs/reproduction-natural.md and figures.
+"""The page on natural images: `document(folder)`, which `pages.py` writes to docs/reproduction-natural.md.
 
 Made from the rows in reproduction/data/ alone, by the rules of rules.md, in seconds; no store and no network is needed.
 """
 
-import argparse
 import hashlib
 import sys
 from pathlib import Path
@@ -14,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from reproduction import authors, measures, recipe
 from reproduction import paired_verdicts as verdicts
-from reproduction.experiments import EXPERIMENTS, REVISION, STABLE_REVISION, Experiment, experiment
+from reproduction.experiments import EXPERIMENTS, LATER_REVISION, REVISION, Experiment, experiment
 from reproduction.reported import grid, interval, written
 from reproduction.rows import FOLDER, planned_and_done, read_rows
 
@@ -135,12 +134,12 @@ def document(folder: Path, data: Path = FOLDER) -> str:
     total = ["all", str(progress["planned"].sum()), str(progress["done"].sum()), f"{progress['hours'].sum():.1f}"]
     opening = f"""# Natural images: what selviz finds of the first paper on CIFAR-10
 
-Written by `python reproduction/natural_images.py` from one row per trained network (`reproduction/data/*.csv`). The
+Written by `python reproduction/pages.py` from one row per trained network (`reproduction/data/*.csv`). The
 questions, the networks and how verdicts are decided were fixed in [rules.md](../reproduction/rules.md) before any of
 these networks was trained; its SHA-256 is
 `{rules_hash()}`. A verdict is given once all planned networks of its
 alphas have a row, so no result can end the experiment early. Networks are trained by selviz at revision
-`{REVISION}` (plain recipe) and `{STABLE_REVISION}` (stable recipe); accuracy, SI and its null are those of all 10,000
+`{REVISION}` (plain recipe) and `{LATER_REVISION}` (stable recipe); accuracy, SI and its null are those of all 10,000
 evaluation images.
 
 {recipe.sentence()}
@@ -153,11 +152,3 @@ Retrain a row chosen at random and compare: `python reproduction/check_row.py --
     answers = grid(["claim", "measured here", "verdict"], [list(verdict) for verdict in all_verdicts(tables)])
     sections = [section(planned, tables[planned.key], folder, data) for planned in EXPERIMENTS]
     return "\n\n".join([opening, f"## The claims\n\n{answers}", authors.section(tables, folder), *sections]) + "\n"
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--to", metavar="FOLDER", type=Path, default=ROOT / "docs")
-    arguments = parser.parse_args()
-    (arguments.to / "reproduction-natural.md").write_text(document(arguments.to))
-    print(f"Wrote {arguments.to / 'reproduction-natural.md'}", file=sys.stderr)

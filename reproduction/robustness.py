@@ -1,52 +1,54 @@
-"""The second paper on stored networks, as Markdown: `python reproduction/robustness.py --data STORE RUN`.
+"""The second paper on stored networks: `python reproduction/robustness.py --data STORE RUN`.
 
 Measures robustness and dimensionality of every network like RUN where they are not stored yet (resumable; `--stored`
-measures nothing), then prints docs/reproduction-robustness.md. `--beside STORE RUN` adds the section of another family
-of networks, as it is stored.
+measures nothing), and writes reproduction/data/robustness.csv, a row a network; rows of other networks that it has are
+kept. `page()` is what `pages.py` writes to docs/reproduction-robustness.md from these rows.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
+import pandas as pd
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from reproduction.reported import grid, interval, p_value, signed, written
+from reproduction.rows import FOLDER
 from selviz.config import short_name
 from selviz.runs.families import siblings
 from selviz.store import Store
 from selviz.store.stage_files import record
 from selviz.studies import published_directions
+from selviz.studies.corruption_error import corruption_errors
 from selviz.studies.dimensionality import run_dimensionality
 from selviz.studies.robustness import AttackSettings, run_robustness
 from selviz.text.tables import Progress
 
+NAME = "robustness.csv"
 HEAD = """# Robustness and dimensionality against selectivity
 
 What Leavitt and Morcos report, tried on networks of selviz: of arXiv 2007.04440 that lower selectivity goes with more
-robustness to corruptions and less to white-box attacks, and how the dimensionality of the *change* under
-perturbation goes
-with it (its sign is our reading); of its successor arXiv 2010.07693 that early dimensionality falls as selectivity
+robustness to corruptions and less to white-box attacks, and how the dimensionality of the *change* under perturbation
+goes with it (its sign is our reading); of its successor arXiv 2010.07693 that early dimensionality falls as selectivity
 rises, that attacks raise it more than corruptions do, and that gradients vary more. Each row is one direction and one
-measure of
-it; which measures stand for a direction is selviz's choice. A network counts once. The effect is Spearman's correlation
-with mean SI (without dead units) over networks, with a permutation test; for the comparison of attacks with
-corruptions it
-is the mean difference in principal components for 95 % of variance, over the first third of the layers, with a t
-interval
-and a sign-flip test. p is Holm-corrected over the rows of a section. *Reproduced*: the 95 % interval lies on the
-expected
-side of 0 and p < 0.05. *Not told apart*: the test found no direction, which does not say that there is none. *Not
-testable*: fewer than 8 networks or 3 alphas.
+measure of it; which measures stand for a direction is selviz's choice. A network counts once. The effect is Spearman's
+correlation with mean SI (without dead units) over networks, with a permutation test; for the comparison of attacks with
+corruptions it is the mean difference in principal components for 95 % of variance, over the first third of the layers,
+with a t interval and a sign-flip test. p is Holm-corrected over the rows of a section. *Reproduced*: the 95 % interval
+lies on the expected side of 0 and p < 0.05. *Not told apart*: the test found no direction, which does not say that
+there is none. *Not testable*: fewer than 8 networks or 3 alphas.
 
 The networks of one alpha are alike, so they are fewer independent observations than their number: the intervals are
 narrower than they would be over alphas drawn at random. A gradient that has become small (masked) also makes a network
-look robust to a gradient-based attack: without a transferred and a decision-based attack beside it, robustness to
-PGD is robustness to PGD.
+look robust to a gradient-based attack: without a transferred and a decision-based attack beside it, robustness to PGD
+is robustness to PGD.
 
-This page is the output of `python reproduction/robustness.py --data STORE RUN --beside STORE RUN`. Robustness is
-accuracy
-above chance relative to clean accuracy above chance; networks within noise of chance are left out. The number after an
-attack is its epsilon, out of 255.
+Written by `python reproduction/pages.py` from one row per network (`reproduction/data/robustness.csv`), which
+`python reproduction/robustness.py RUN --data STORE` measures. Robustness is accuracy above chance relative to clean
+accuracy above chance; networks within noise of chance are left out. The mean corruption error is relative to the
+network of alpha 0 with the same seed, as in ImageNet-C: below 100 % a network loses less than its baseline. In
+brackets: 95 % t intervals over seeds. The number after an attack is its epsilon, out of 255.
 """
 
 
@@ -61,44 +63,64 @@ def measure(store: Store, names: list[str], arguments: argparse.Namespace) -> No
             run_dimensionality(store, name, images=min(500, arguments.images), draws=20, report=report)
 
 
-def section(store: Store, run: str) -> str:
-    """What one family of networks shows, in Markdown."""
+def rows_of(store: Store, run: str) -> pd.DataFrame:
+    """Return one row per network like `run` that is measured: family, images, `published_directions.measures`, mce."""
     table, about = published_directions.measures(store, run), store.run(run)
-    lines = [
-        f"\n## {about['model']} on {short_name(about['dataset'])}",
-        "",
-        "| alpha | networks | mean SI, live units | corruptions / clean, above chance |",
-        "|---|---|---|---|",
-    ]
-    for alpha, part in table.groupby("alpha"):
-        si, survived = part["mean_si_live"].mean(), 100 * part["corruptions"].mean()
-        lines.append(f"| {alpha:g} | {len(part)} | {si:.3f} | {survived:.1f} % |")
+    if table.empty:
+        return table
     stages = [record(store.run_path(run) / f"{stage}.duckdb") for stage in published_directions.STAGES]
-    images = [stage["provenance"]["images"] if stage else 0 for stage in stages]
-    lines += [
-        "",
-        f"{images[0]} evaluation images for robustness, {images[1]} for dimensionality.",
-        "",
-        "| direction | measure | expected | n | effect | 95 % interval | p (Holm) | verdict |",
-    ]
-    lines.append("|---|---|---|---|---|---|---|---|")
-    rows = published_directions.directions(store, run).to_dict("records")
-    for row in rows:
-        known = row["verdict"] != published_directions.UNTESTABLE
-        effect = f"{row['effect']:+.2f} {row['unit']}" if known else "-"
-        interval = f"{row['low']:+.2f} to {row['high']:+.2f}" if known else "-"
-        p = "-" if not known else "< 0.001" if row["p_holm"] < 0.001 else f"{row['p_holm']:.3f}"
+    counts = [stage["provenance"]["images"] if stage else 0 for stage in stages]
+    table.insert(0, "family", f"{about['model']} on {short_name(about['dataset'])}")
+    table.insert(1, "images", counts[0])
+    table.insert(2, "images_dimensionality", counts[1])
+    errors = corruption_errors(store, run)[["run", "mce"]]
+    return table.merge(errors, on="run", how="left").drop(columns="run")
+
+
+def section(family: str, table: pd.DataFrame) -> str:
+    """What one family of networks shows, in Markdown, from its rows."""
+    table = table.dropna(axis="columns", how="all")
+    lines = []
+    for alpha, part in table.groupby("alpha"):
+        errors = part["mce"].astype(float).dropna()
         lines.append(
-            f"| {row['direction']} | {row['measure']} | {row['expected']} | {row['n']} | {effect} | {interval} | {p} | "
-            f"{row['verdict']} |"
+            [
+                written(float(str(alpha))),
+                str(len(part)),
+                f"{part['mean_si_live'].mean():.3f}",
+                interval(part["corruptions"], 100, 1),
+                "baseline" if alpha == 0 else interval(errors, 100, 1) if len(errors) else "–",
+            ]
         )
-    if all(row["verdict"] == published_directions.UNTESTABLE for row in rows):
-        lines += [
-            "",
-            "With so few networks none of these can be tested; the command above, on a sweep of three alphas or ",
-        ]
-        lines[-1] += "more and at least eight networks, fills this table."
-    return "\n".join(lines)
+    columns = ["alpha", "networks", "mean SI, live units", "corruptions / clean, above chance, %",
+               "mean corruption error, %"]  # fmt: skip
+    parts = [f"## {family}", grid(columns, lines)]
+    first = table.iloc[0]
+    parts.append(
+        f"{first['images']} evaluation images for robustness, {first['images_dimensionality']} for dimensionality."
+    )
+    found = []
+    for row in published_directions.judged(table).to_dict("records"):
+        known = row["verdict"] != published_directions.UNTESTABLE
+        found.append(
+            [
+                *(str(row[name]) for name in ("direction", "measure", "expected", "n")),
+                f"{signed(row['effect'], 2)} {row['unit']}" if known else "–",
+                f"{signed(row['low'], 2)} to {signed(row['high'], 2)}" if known else "–",
+                p_value(row["p_holm"]) if known else "–",
+                row["verdict"],
+            ]
+        )
+    columns = ["direction", "measure", "expected", "n", "effect", "95 % interval", "p (Holm)", "verdict"]
+    return "\n\n".join([*parts, grid(columns, found)])
+
+
+def page(rows: pd.DataFrame) -> str:
+    """The page, in Markdown, from the rows of `rows_of`."""
+    if rows.empty:
+        return f"{HEAD}\n**Not yet run.**\n"
+    sections = [section(str(family), part) for family, part in rows.groupby("family", sort=False)]
+    return HEAD + "\n" + "\n\n".join(sections) + "\n"
 
 
 if __name__ == "__main__":
@@ -109,14 +131,19 @@ if __name__ == "__main__":
     parser.add_argument("--epsilon", type=float, action="append")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--seeds", type=int, help="only seeds below this one")
-    parser.add_argument("--beside", nargs=2, metavar=("STORE", "RUN"), action="append", default=[])
     parser.add_argument("--stored", action="store_true", help="measure nothing")
     chosen = parser.parse_args()
     chosen.epsilon = chosen.epsilon or [2.0, 8.0]
-    found = Store(chosen.data)
-    alike = siblings(found.runs(), chosen.run)
+    store = Store(chosen.data)
+    alike = siblings(store.runs(), chosen.run)
     if not chosen.stored:
         wanted = alike[alike["seed"] < (chosen.seeds or 10**9)]
-        measure(found, wanted.sort_values(["seed", "alpha"])["run"].tolist(), chosen)  # each seed at every alpha first
-    families = [(found, chosen.run), *((Store(data), run) for data, run in chosen.beside)]
-    print(HEAD + "\n".join(section(*family) for family in families))
+        measure(store, wanted.sort_values(["seed", "alpha"])["run"].tolist(), chosen)  # each seed at every alpha first
+    found = rows_of(store, chosen.run)
+    if (FOLDER / NAME).exists() and not found.empty:
+        kept = pd.read_csv(FOLDER / NAME)
+        found = pd.concat([kept[kept["family"] != found["family"].iloc[0]], found])
+    if found.empty:
+        sys.exit("Nothing is measured of these networks; leave out --stored.")
+    found.round(6).to_csv(FOLDER / NAME, index=False)
+    print(f"{len(found)} rows in {FOLDER / NAME}")

@@ -9,7 +9,7 @@ import dataclasses
 import math
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from reproduction.experiments import EXPERIMENTS, Experiment, configs
+from reproduction.experiments import DIGITS, EXPERIMENTS, Experiment, asked, configs
 from selviz.config import SETTINGS, RunConfig, run_name
 from selviz.selectivity import unit_tables
 from selviz.store import Store, read_json
@@ -56,7 +56,10 @@ def has_row(rows: pd.DataFrame, config: RunConfig) -> bool:
 
 
 def row_of(store: Store, experiment: Experiment, config: RunConfig) -> dict[str, Any] | None:
-    """Return the row of a run that is finished or whose training diverged; None for any other."""
+    """Return the row of a run that is finished or whose training diverged; None for any other.
+
+    The same settings on images with other classes are another network's.
+    """
     run = run_name(config)
     row: dict[str, Any] = {"experiment": experiment.key}
     row |= {name: getattr(config, name) for name in REPEATED}
@@ -66,6 +69,8 @@ def row_of(store: Store, experiment: Experiment, config: RunConfig) -> dict[str,
         if "diverged" not in str(failure.get("reason")):
             return None
         return {**dict.fromkeys(COLUMNS), **row, "state": "failed", "diverged": True}
+    if len(summary["classes"]) != experiment.classes:
+        return None
     measured, layers = on_all_images(store, run, summary)
     last = store.epochs(run).iloc[-1]
     cross_entropy = float(last["loss"] + config.alpha * last["penalty"])
@@ -132,13 +137,13 @@ def add_row(experiment: Experiment, row: Mapping[str, Any], folder: Path = FOLDE
     os.replace(temporary, path)
 
 
-def add_rows(data: Path, dataset: str, folder: Path = FOLDER) -> list[str]:
+def add_rows(data: Path, dataset: str, folder: Path = FOLDER, key: str | None = None) -> list[str]:
     """Append the row of each run in the store at `data` that belongs to an experiment and has none; their names.
 
-    `dataset` is the spec that the store's runs were trained with.
+    `dataset` is the spec that the store's runs were trained with; `key` the experiment, where its images are its own.
     """
     store, added = Store(data), []
-    for experiment in EXPERIMENTS:
+    for experiment in asked(dataset, key):
         rows = read_rows(experiment, folder)
         for config in configs(experiment, dataset):
             if not has_row(rows, config) and (row := row_of(store, experiment, config)) is not None:
@@ -147,10 +152,10 @@ def add_rows(data: Path, dataset: str, folder: Path = FOLDER) -> list[str]:
     return added
 
 
-def planned_and_done(folder: Path = FOLDER) -> pd.DataFrame:
+def planned_and_done(folder: Path = FOLDER, experiments: Sequence[Experiment] = EXPERIMENTS) -> pd.DataFrame:
     """Return one row per experiment: networks planned, networks that have a row, hours of training used."""
     table = []
-    for experiment in EXPERIMENTS:
+    for experiment in experiments:
         rows = read_rows(experiment, folder)
         hours = float(pd.to_numeric(rows["train_seconds"]).sum()) / 3600
         table.append(
@@ -169,7 +174,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="the store of the trainings")
     parser.add_argument("--dataset", required=True, help="what its runs were trained on, such as folder:cifar10")
+    parser.add_argument("--experiment", help="this one alone, such as cifar10-16-superclasses with its own images")
     arguments = parser.parse_args()
-    for name in add_rows(arguments.data, arguments.dataset):
+    for name in add_rows(arguments.data, arguments.dataset, key=arguments.experiment):
         print(f"added {name}")
-    print(planned_and_done().to_string(index=False))
+    print(planned_and_done(experiments=(*EXPERIMENTS, *DIGITS)).to_string(index=False))

@@ -51,7 +51,7 @@ def train_missing(planned: Experiment, dataset: str, data: Path, source: Path) -
             continue
         print(f"training {run_name(config)}", file=sys.stderr)
         train_only(config, data, source)
-        for name in add_rows(data, dataset):
+        for name in add_rows(data, dataset, key=planned.key):
             print(f"added {name}", file=sys.stderr)
 
 

@@ -68,7 +68,11 @@ def directions(store: Store, run: str, si: str = "mean_si_live") -> pd.DataFrame
     the interval lies on the expected side and p, Holm-corrected over all rows, is below 0.05. Not testable: fewer than
     8 networks or 3 alphas, or a measure that is not stored.
     """
-    table = measures(store, run)
+    return judged(measures(store, run), si)
+
+
+def judged(table: pd.DataFrame, si: str = "mean_si_live") -> pd.DataFrame:
+    """Return the rows of `directions` for a table that `measures` gave."""
     rows = []
     for claim, column, expected in _claims(table):
         known = table.dropna(subset=[column, si]) if column in table else table[:0]

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reproduction import natural_images, paired_verdicts
+from reproduction import paired_verdicts
 from reproduction.experiments import EXPERIMENTS, Experiment, configs, experiment
 from reproduction.rows import COLUMNS, add_row, has_row, read_rows
 
@@ -116,10 +116,3 @@ def test_a_setting_that_is_newer_than_a_row_is_at_its_default_in_it(tmp_path):
     assert list(table) == list(COLUMNS)
     assert table["clip_norm"].tolist() == [0.0, 1.0] and table["max_images"].tolist() == [0, 5]
     assert table["test_accuracy"].tolist() == [0.123456789012345] * 2
-
-
-def test_the_page_is_that_of_the_rows(tmp_path):
-    """Regenerated from reproduction/data/ by its command; figures too."""
-    page = (natural_images.ROOT / "docs" / "reproduction-natural.md").read_text()
-    assert natural_images.document(tmp_path) == page, "write it again: python reproduction/natural_images.py"
-    assert natural_images.rules_hash() in page

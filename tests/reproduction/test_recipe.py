@@ -1,13 +1,17 @@
 """The stable recipe is the one that its rule takes, and a row is measured on all evaluation images."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from reproduction import recipe
-from reproduction.experiments import STABLE
-from reproduction.rows import REPEATED, on_all_images, read_rows
+from reproduction.experiments import STABLE, Experiment, asked, experiment
+from reproduction.rows import REPEATED, on_all_images, read_rows, row_of
+from selviz.config import RunConfig
+from selviz.errors import SelvizError
 from selviz.runs.load import load_network
 from selviz.selectivity import index
 
@@ -61,6 +65,16 @@ def test_the_stable_recipe_is_what_the_rule_takes_of_the_rows_that_are_kept():
         assert recipe.TEXT.read_text() == recipe.text(read_rows(recipe.TRIALS))
 
 
+def test_a_row_is_drawn_from_what_was_run_on_the_images_that_are_named():
+    assert {planned.key for planned in asked("mnist-5k", None)} == {"mnist-5k", "mnist-5k-permuted"}
+    on_cifar = {planned.key for planned in asked("folder:CIFAR", None)}
+    assert "cifar10-16" in on_cifar and "cifar10-16-superclasses" not in on_cifar
+    (named,) = asked("folder:TWO", "cifar10-16-superclasses")
+    assert named.images == "CIFAR-10 as animals and vehicles"
+    with pytest.raises(SelvizError, match="Unknown experiment 'x'"):
+        asked("folder:TWO", "x")
+
+
 def test_a_row_is_measured_on_all_images_the_sealed_ones_included(own_store, tiny_run):
     measured, layers = on_all_images(own_store, tiny_run, own_store.run(tiny_run))
     network, dataset = load_network(own_store, tiny_run, sealed=True)
@@ -74,3 +88,11 @@ def test_a_row_is_measured_on_all_images_the_sealed_ones_included(own_store, tin
     assert measured["mean_si"] == pytest.approx(np.mean([float(values.mean()) for values in si]), abs=1e-6)
     assert measured["dead"] == sum(int((values == 0).all(dim=0).sum()) for values in activations)
     assert torch.isfinite(torch.tensor(layers["null_mean"].to_numpy())).all()
+
+
+def test_a_network_on_images_with_other_classes_has_no_row(own_store):
+    config = RunConfig("digits", "cnn", alpha=-1, epochs=1)
+    planned = Experiment("tiny", "Tiny", "cnn", {"epochs": 1}, (-1,), (0,))
+    assert row_of(own_store, planned, config) is not None
+    assert row_of(own_store, dataclasses.replace(planned, classes=2), config) is None
+    assert experiment("cifar10-16-superclasses").classes == 2

@@ -1,11 +1,14 @@
 """The document of the reproduction: its verdicts follow its rules, and what was not run is said to be missing."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from reproduction import first_paper, verdicts
-from selviz.config import RunConfig
+from reproduction import early_training, first_paper, natural_images, pages, robustness, verdicts
+from reproduction.experiments import configs, experiment
+from reproduction.rows import add_row, read_rows, row_of
 from selviz.runs.train import train_run
 from selviz.store import Store
 
@@ -80,12 +83,83 @@ def test_the_control_says_of_si_and_of_accuracy_whether_they_were_told_apart():
     assert verdicts.claims(real, moved)[4][2] == "SI told apart at 1 of 1 alphas, accuracy not told apart"
 
 
-def test_the_document_is_written_from_a_store_and_says_what_is_missing(tmp_path):
-    store = Store(tmp_path / "store")
+def test_the_document_is_written_from_rows_and_says_what_is_missing(tmp_path):
+    store, planned = Store(tmp_path / "store"), experiment("mnist-5k")
     for alpha in (0, -1):
-        train_run(store, RunConfig("digits", "cnn", alpha=alpha, epochs=1))
-    text = first_paper.document(str(store.path), None, tmp_path)
+        config = next(c for c in configs(planned, "digits") if (c.alpha, c.seed) == (alpha, 0))
+        train_run(store, dataclasses.replace(config, epochs=1))
+        row = row_of(store, planned, dataclasses.replace(config, epochs=1))
+        add_row(planned, row, tmp_path)
+    text = first_paper.document(tmp_path, tmp_path)
     assert "68 of 70 networks are not trained yet" in text and "Too few seeds at alpha −1 and 0 (1 and 1)" in text
-    assert text.count("**Not yet run.**") == 1 and (tmp_path / "reproduction-mnist.svg").stat().st_size > 1000
-    accuracy = store.runs().set_index("alpha")["test_accuracy"][0]
+    assert (tmp_path / "reproduction-mnist.svg").stat().st_size > 1000
+    accuracy = read_rows(planned, tmp_path).set_index("alpha")["test_accuracy"][0]
     assert f"| 0 | 1 | {100 * accuracy:.2f} | baseline |" in text
+    (tmp_path / "none").mkdir()
+    assert first_paper.document(tmp_path, tmp_path / "none").count("**Not yet run.**") == 1
+
+
+def test_every_page_is_that_of_the_rows(tmp_path):
+    """Regenerated from reproduction/data/ by one command; figures too."""
+    for name, text in pages.documents(tmp_path).items():
+        assert text == (pages.DOCS / name).read_text(), f"{name}: write it again, python reproduction/pages.py"
+    for figure in tmp_path.glob("*.svg"):
+        assert f"({figure.name})" in "".join((pages.DOCS / name).read_text() for name in pages.documents(tmp_path))
+    assert natural_images.rules_hash() in (pages.DOCS / "reproduction-natural.md").read_text()
+
+
+def early_rows(at_the_end):
+    """Ten networks of each group, two snapshots each: SI rises from 0.1 to 0.2; accuracy at the end by group."""
+    rows = []
+    for (alpha, start), end in zip(early_training.GROUPS, at_the_end, strict=True):
+        for seed in range(10):
+            noise = 0.002 * np.sin(seed)
+            rows += [(alpha, start, seed, done, 0.1 + done / 50 + noise, 0.05, 0.5, end + noise)
+                     for done in (0, 2, 10)]  # fmt: skip
+    return pd.DataFrame(rows, columns=list(early_training.NOTHING))
+
+
+@pytest.mark.parametrize(
+    ("ends", "verdicts_of_costs"),
+    [
+        ((0.96, 0.90, 0.958), ["reproduced", "reproduced", "reproduced"]),
+        ((0.96, 0.96, 0.90), ["not shown here", "not shown here", "not shown here"]),
+        ((0.96, 0.10, 0.95), ["not tested: these networks learned nothing"] * 2 + ["not shown here"]),
+    ],
+)
+def test_early_training_is_judged_by_its_rules(ends, verdicts_of_costs):
+    text = early_training.page(early_rows(ends))
+    lines = [line.split(" | ")[-1].rstrip(" |") for line in text.split("## Claims")[1].splitlines() if "|" in line][2:]
+    assert lines[:3] == ["reproduced", "not shown here", "reproduced"]
+    assert lines[3:] == verdicts_of_costs
+
+
+def test_early_training_without_networks_says_so():
+    assert "**Not yet run**" in early_training.page(early_training.NOTHING)
+
+
+def robust_rows(slope):
+    """Three seeds at four alphas: robustness to corruptions falls by `slope` times SI."""
+    rows = []
+    for alpha, si in ((-2, 0.05), (-1, 0.1), (0, 0.2), (1, 0.4)):
+        for seed in range(3):
+            row = {"family": "cnn on digits", "images": 100, "images_dimensionality": 50, "alpha": alpha, "seed": seed}
+            row |= {"mean_si": si, "mean_si_live": si + seed / 1000, "corruptions": 0.8 - slope * si - seed / 1000}
+            row |= {"pgd 8": 0.2 + si, "early units": 5.0, "early units attack - corruption": 1.0 + seed}
+            rows.append(row | {"gradient over images": si, "gradient over units": si, "mce": 1 + slope * si})
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize(("slope", "verdict"), [(1, "reproduced"), (-1, "the opposite"), (0, "not told apart")])
+def test_robustness_is_judged_from_its_rows(slope, verdict):
+    rows = robust_rows(slope)
+    if slope == 0:
+        rows["corruptions"] = [0.5, 0.6, 0.7] * 4
+    text = robustness.page(rows)
+    line = next(line for line in text.splitlines() if line.startswith("| lower SI, more robust to corruptions"))
+    assert line.rstrip(" |").endswith(verdict)
+    assert "| 0 | 3 | 0.201 |" in text and "| baseline |" in text
+
+
+def test_too_few_networks_test_nothing():
+    assert "not testable" in robustness.page(robust_rows(1).iloc[:6]) and "**Not yet run.**" in robustness.page(NONE)
