@@ -173,7 +173,7 @@ def summarise(folder: Path, facts: Mapping[str, Any], dataset: Dataset) -> dict[
         "train_seconds": float(epochs["seconds"].sum()),
         "diverged": has_diverged(facts, epochs, len(dataset.class_names)),
         LISTED: checksums(folder),
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
         **provenance((read_json(folder / "training.json") or {}).get("provenance", {}).get("device", "cpu")),
     }
 
