@@ -1,4 +1,4 @@
-"""What robustness costs: `python benchmarks/speed/robustness.py` prints one JSON document with two ratios.
+"""What robustness costs: `python benchmarks/speed/robustness.py` prints one JSON document with three ratios.
 
 `overhead_ratio`: the 75 settings (15 corruptions x 5 severities) on 1,000 images with resnet20, with all that is stored
 of units and images, over 75 bare forward passes plus the corruptions themselves, each by a call of corrupt-tta's own
@@ -6,13 +6,18 @@ function; all three are reported, in seconds, and measured in turns, corruption 
 machine disturbs them alike; beside it the ratio of the processor's time, which such work disturbs less.
 `units_seconds` is the part of the first that is neither.
 `attack_ratio`: PGD with 20 steps over 20 bare forward and backward passes, in turns too; the smallest of some repeats.
+`pictures_ratio`: the time to make the corrupted pictures one by one over that in as many processes as there are
+threads, their beginning included, in turns; the median of some repeats. `--only pictures` measures that alone.
 The images are photographs of scikit-learn, cut into pieces of 32 pixels. `--quick` takes 100 images and 5 corruptions.
 Give torch the threads that you mean: `OMP_NUM_THREADS=2`.
 """
 
 import argparse
+import itertools
 import json
+import statistics
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -30,6 +35,7 @@ from selviz.networks.unit_network import UnitNetwork
 from selviz.robustness import attacks
 from selviz.robustness.bench import CORRUPTION, Bench, Perturbation
 from selviz.robustness.corruptions import SEVERITIES, STANDARD
+from selviz.studies.corrupted_pictures import CorruptedPictures
 
 SIDE, CLASSES = 32, 10
 
@@ -119,10 +125,42 @@ def attack(images: int, repeats: int) -> dict:
     return {"attack_ratio": ours / plain, "pgd_seconds": ours, "passes_seconds": plain, "attack_images": images}
 
 
+def making_pictures(images: int, names, repeats: int) -> dict:
+    """Corrupted pictures made one by one, against made in several processes."""
+    _, dataset = network_and_dataset(images)
+    pixels = dataset.eval_pixels
+    wanted = [(name, severity) for name in names for severity in SEVERITIES]
+
+    def made(processes: int) -> float:
+        with tempfile.TemporaryDirectory(prefix="selviz-benchmark-") as folder:
+            pictures = CorruptedPictures(Path(folder), dataset, len(pixels))
+
+            def work() -> None:
+                pictures.make(wanted, pixels, processes=processes)
+                for name, severity in wanted:
+                    for part, first in zip(pixels.split(BATCH), itertools.count(0, BATCH)):
+                        pictures(name, severity, part, range(first, first + len(part)))
+
+            return float(seconds(work)[0])
+
+    times = [(made(1), made(torch.get_num_threads())) for _ in range(repeats)]
+    return {
+        "pictures_ratio": statistics.median(one / other for one, other in times),
+        "pictures_seconds": [round(one, 2) for one, _ in times],
+        "pictures_seconds_together": [round(other, 2) for _, other in times],
+        "pictures_images": len(pixels),
+    }
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", choices=("pictures",), help="this part alone")
     arguments = parser.parse_args()
-    found = overhead(100, STANDARD[:5]) if arguments.quick else overhead(1000, STANDARD)
-    found |= attack(100 if arguments.quick else BATCH, 3)
+    names = STANDARD[:5] if arguments.quick else STANDARD
+    found = {}
+    if arguments.only is None:
+        found = overhead(100 if arguments.quick else 1000, names)
+        found |= attack(100 if arguments.quick else BATCH, 3)
+    found |= making_pictures(100 if arguments.quick else 1000, names, 2)
     print(json.dumps({**found, "threads": torch.get_num_threads(), "quick": arguments.quick}))
