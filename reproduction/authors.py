@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from reproduction.reported import grid, interval, signed, written
+from reproduction.svg_figure import svg_figure
 from selviz.studies.published_values import SI_CURVE
 
 NAME = "reproduction-authors.svg"
@@ -74,35 +75,24 @@ ImageNet. Another network, other images, another length of training: shapes can 
 
 
 def _figure(known: pd.DataFrame, found: Mapping[str, pd.DataFrame], path: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "selviz"
-    import matplotlib.pyplot as plt
-
-    drawing, axes = plt.subplots(figsize=(7.5, 4.5))
-    axes.axhline(0, color="0.8", linewidth=0.8, zorder=0)
-    axes.axvline(1, color="0.8", linewidth=0.8, zorder=0)
-    axes.plot(known["times"], known["accuracy"], "s-", color="0", markersize=4, linewidth=1, label="the authors")
-    for key, table in found.items():
-        mark, shade, told = SHAPES[key]
-        axes.scatter(table["times"], table["accuracy"], marker=mark, s=14, facecolors="none", edgecolors=shade)
-        means = table.groupby("alpha")[["times", "accuracy"]].mean().sort_values("times")
-        axes.plot(
-            means["times"], means["accuracy"], marker=mark, linestyle="--", color=shade, linewidth=1,
-            label=f"{told}: means over seeds, and each network",
-        )  # fmt: skip
-        for alpha, mean in means.iterrows():
-            axes.annotate(f"α {float(str(alpha)):g}", (mean["times"], mean["accuracy"]), xytext=(5, 5),
-                          textcoords="offset points", fontsize=8)  # fmt: skip
-    axes.set_xscale("log")
-    axes.set_xticks([0.05, 0.1, 0.2, 0.5, 1, 2, 4], labels=["0.05", "0.1", "0.2", "0.5", "1", "2", "4"])
-    axes.minorticks_off()
-    axes.set_xlabel("mean SI, times that at alpha 0")
-    axes.set_ylabel("change of accuracy, points")
-    axes.legend(frameon=False, fontsize=8)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    drawing.tight_layout()
-    drawing.savefig(path, metadata={"Date": None})
-    plt.close(drawing)
+    with svg_figure(path) as (axes,):
+        axes.axhline(0, color="0.8", linewidth=0.8, zorder=0)
+        axes.axvline(1, color="0.8", linewidth=0.8, zorder=0)
+        axes.plot(known["times"], known["accuracy"], "s-", color="0", markersize=4, linewidth=1, label="the authors")
+        for key, table in found.items():
+            mark, shade, told = SHAPES[key]
+            axes.scatter(table["times"], table["accuracy"], marker=mark, s=14, facecolors="none", edgecolors=shade)
+            means = table.groupby("alpha")[["times", "accuracy"]].mean().sort_values("times")
+            axes.plot(
+                means["times"], means["accuracy"], marker=mark, linestyle="--", color=shade, linewidth=1,
+                label=f"{told}: means over seeds, and each network",
+            )  # fmt: skip
+            for alpha, mean in means.iterrows():
+                axes.annotate(f"α {float(str(alpha)):g}", (mean["times"], mean["accuracy"]), xytext=(5, 5),
+                              textcoords="offset points", fontsize=8)  # fmt: skip
+        axes.set_xscale("log")
+        axes.set_xticks([0.05, 0.1, 0.2, 0.5, 1, 2, 4], labels=["0.05", "0.1", "0.2", "0.5", "1", "2", "4"])
+        axes.minorticks_off()
+        axes.set_xlabel("mean SI, times that at alpha 0")
+        axes.set_ylabel("change of accuracy, points")
+        axes.legend(frameon=False, fontsize=8)

@@ -17,6 +17,7 @@ from reproduction.experiments import experiment
 from reproduction.natural_images import layer_table
 from reproduction.reported import grid, interval, p_value, signed, written
 from reproduction.rows import FOLDER, read_rows
+from reproduction.svg_figure import svg_figure
 from reproduction.verdicts import ELSEWHERE, claims, differences, loss_sentence, not_hidden, two_sided_p
 
 COMMANDS = """```
@@ -98,31 +99,20 @@ def basis_table(found: pd.DataFrame) -> str:
 
 def figure(table: pd.DataFrame, control: pd.DataFrame, path: Path) -> None:
     """Accuracy against mean SI of live units: a point a network, a cross the mean of an alpha; control hollow."""
-    import matplotlib
-
-    matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "selviz"
-    import matplotlib.pyplot as plt
-
     from selviz.figures.colors import alpha as colour
 
-    drawing, axes = plt.subplots(figsize=(7.5, 4.5))
-    for part, filled in ((control, False), (table, True)):
-        for alpha, runs in part.groupby("alpha") if len(part) else ():
-            hue = _hex(colour(alpha))
-            face = hue if filled else "none"
-            x, y = runs["mean_si_live"], 100 * runs["test_accuracy"]
-            axes.scatter(x, y, s=22, facecolors=face, edgecolors=hue, linewidths=1, alpha=0.75)
-            if filled:
-                axes.scatter(x.mean(), y.mean(), s=90, marker="D", color=hue, edgecolors="black", zorder=3)
-                axes.annotate(f"α {alpha:g}", (x.mean(), y.mean()), xytext=(8, 6), textcoords="offset points")
-    axes.set_xlabel("mean SI of live units")
-    axes.set_ylabel("test accuracy, %")
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    drawing.tight_layout()
-    drawing.savefig(path, metadata={"Date": None})
-    plt.close(drawing)
+    with svg_figure(path) as (axes,):
+        for part, filled in ((control, False), (table, True)):
+            for alpha, runs in part.groupby("alpha") if len(part) else ():
+                hue = _hex(colour(alpha))
+                face = hue if filled else "none"
+                x, y = runs["mean_si_live"], 100 * runs["test_accuracy"]
+                axes.scatter(x, y, s=22, facecolors=face, edgecolors=hue, linewidths=1, alpha=0.75)
+                if filled:
+                    axes.scatter(x.mean(), y.mean(), s=90, marker="D", color=hue, edgecolors="black", zorder=3)
+                    axes.annotate(f"α {alpha:g}", (x.mean(), y.mean()), xytext=(8, 6), textcoords="offset points")
+        axes.set_xlabel("mean SI of live units")
+        axes.set_ylabel("test accuracy, %")
 
 
 def _hex(told: str) -> str:

@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from reproduction.experiments import EXPERIMENTS, Experiment, configs
 from reproduction.reported import grid, interval, written
 from reproduction.rows import FOLDER, has_row, read_rows
+from reproduction.svg_figure import svg_figure
 from selviz.ablation.curves import area
 from selviz.config import RunConfig, run_name
 from selviz.store import Store
@@ -97,30 +98,20 @@ def measure_table(table: pd.DataFrame) -> str:
 
 def figure(table: pd.DataFrame, title: str, path: Path) -> None:
     """Draw accuracy against the share of units that are silent: a panel per alpha, means over seeds."""
-    import matplotlib
-
-    matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "selviz"
-    import matplotlib.pyplot as plt
-
     alphas = sorted(table["alpha"].unique())
-    drawing, panels = plt.subplots(1, len(alphas), figsize=(2.6 * len(alphas) + 1, 3), sharey=True, squeeze=False)
-    styles = {"descending": ("-", "#1f77b4"), "ascending": ("--", "#ff7f0e"), "random": (":", "0.3")}
-    for axes, alpha in zip(panels[0], alphas):
-        for name, (line, color) in styles.items():
-            part = table[(table["alpha"] == alpha) & (table["measure"] == name)]
-            mean = part.groupby("removed")["value"].mean()
-            axes.plot(100 * mean.index, 100 * mean, line, color=color, label=DIRECTIONS[name])
-        axes.set_title(f"α {written(float(alpha))}, n = {table[table['alpha'] == alpha]['seed'].nunique()}", fontsize=9)
-        axes.set_xlabel("units silent, %")
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
-    panels[0][0].set_ylabel("accuracy, %")
-    panels[0][-1].legend(frameon=False, fontsize=7)
-    drawing.suptitle(title, fontsize=10)
-    drawing.tight_layout()
-    drawing.savefig(path, metadata={"Date": None})
-    plt.close(drawing)
+    with svg_figure(path, len(alphas), (2.6 * len(alphas) + 1, 3), title) as panels:
+        styles = {"descending": ("-", "#1f77b4"), "ascending": ("--", "#ff7f0e"), "random": (":", "0.3")}
+        for axes, alpha in zip(panels, alphas):
+            for name, (line, color) in styles.items():
+                part = table[(table["alpha"] == alpha) & (table["measure"] == name)]
+                mean = part.groupby("removed")["value"].mean()
+                axes.plot(100 * mean.index, 100 * mean, line, color=color, label=DIRECTIONS[name])
+            axes.set_title(
+                f"α {written(float(alpha))}, n = {table[table['alpha'] == alpha]['seed'].nunique()}", fontsize=9
+            )
+            axes.set_xlabel("units silent, %")
+        panels[0].set_ylabel("accuracy, %")
+        panels[-1].legend(frameon=False, fontsize=7)
 
 
 def section(planned: Experiment, folder: Path, data: Path = FOLDER) -> str:

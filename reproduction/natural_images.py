@@ -16,6 +16,7 @@ from reproduction import paired_verdicts as verdicts
 from reproduction.experiments import EXPERIMENTS, LATER_REVISION, REVISION, Experiment, experiment
 from reproduction.reported import grid, interval, written
 from reproduction.rows import FOLDER, planned_and_done, read_rows
+from reproduction.svg_figure import svg_figure
 
 ROOT = Path(__file__).parents[1]
 RULES = Path(__file__).parent / "rules.md"
@@ -63,30 +64,19 @@ def layer_table(rows: pd.DataFrame) -> str:
 
 def figure(rows: pd.DataFrame, title: str, path: Path) -> None:
     """Draw accuracy against mean SI of live units: a mark per network, networks of one seed joined by a line."""
-    import matplotlib
-
-    matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "selviz"
-    import matplotlib.pyplot as plt
-
-    drawing, axes = plt.subplots(figsize=(7.5, 4.5))
-    rows = rows.dropna(subset=["test_accuracy"])
-    for _, part in rows.sort_values("mean_si_live").groupby("seed"):
-        axes.plot(part["mean_si_live"], 100 * part["test_accuracy"], color="0.8", linewidth=0.8, zorder=1)
-    for alpha, part in rows.groupby("alpha"):
-        value = float(str(alpha))
-        mark, color = MARKS[int(value > 0) - int(value < 0)]
-        x, y = part["mean_si_live"], 100 * part["test_accuracy"]
-        axes.scatter(x, y, marker=mark, facecolors="none", edgecolors=color, s=30, zorder=2)
-        axes.annotate(f"α {value:g}", (x.mean(), y.mean()), xytext=(6, 8), textcoords="offset points")
-    axes.set_xlabel("mean SI of live units")
-    axes.set_ylabel("test accuracy, %")
-    axes.set_title(title, fontsize=10)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    drawing.tight_layout()
-    drawing.savefig(path, metadata={"Date": None})
-    plt.close(drawing)
+    with svg_figure(path) as (axes,):
+        rows = rows.dropna(subset=["test_accuracy"])
+        for _, part in rows.sort_values("mean_si_live").groupby("seed"):
+            axes.plot(part["mean_si_live"], 100 * part["test_accuracy"], color="0.8", linewidth=0.8, zorder=1)
+        for alpha, part in rows.groupby("alpha"):
+            value = float(str(alpha))
+            mark, color = MARKS[int(value > 0) - int(value < 0)]
+            x, y = part["mean_si_live"], 100 * part["test_accuracy"]
+            axes.scatter(x, y, marker=mark, facecolors="none", edgecolors=color, s=30, zorder=2)
+            axes.annotate(f"α {value:g}", (x.mean(), y.mean()), xytext=(6, 8), textcoords="offset points")
+        axes.set_xlabel("mean SI of live units")
+        axes.set_ylabel("test accuracy, %")
+        axes.set_title(title, fontsize=10)
 
 
 def section(planned: Experiment, rows: pd.DataFrame, folder: Path, data: Path = FOLDER) -> str:

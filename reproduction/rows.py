@@ -153,11 +153,16 @@ def add_rows(data: Path, dataset: str, folder: Path = FOLDER, key: str | None = 
 
 
 def planned_and_done(folder: Path = FOLDER, experiments: Sequence[Experiment] = EXPERIMENTS) -> pd.DataFrame:
-    """Return one row per experiment: networks planned, networks that have a row, hours of training used."""
-    table = []
+    """Return one row per experiment: networks planned, networks that have a row, hours of training used.
+
+    The hours of a network that is in two experiments (at alpha 0 no recipe of the penalty acts) are of the first.
+    """
+    table, counted = [], set()
     for experiment in experiments:
         rows = read_rows(experiment, folder)
-        hours = float(pd.to_numeric(rows["train_seconds"]).sum()) / 3600
+        own = [row for row in rows.itertuples() if (row.created, row.seed, row.alpha) not in counted]
+        counted |= {(row.created, row.seed, row.alpha) for row in own}
+        hours = sum(float(row.train_seconds) for row in own if pd.notna(row.train_seconds)) / 3600
         table.append(
             {"experiment": experiment.key, "planned": experiment.networks, "done": len(rows), "hours": round(hours, 2)}
         )
