@@ -54,7 +54,7 @@ def section(tables: Mapping[str, pd.DataFrame], folder: Path) -> str:
         for key in SHAPES:
             part = found[key][found[key]["alpha"] == alpha] if key in found else pd.DataFrame()
             cells += (
-                [interval(part["accuracy"], 1, 1).replace("-", "−"), interval(part["times"], 1, 2), str(len(part))]
+                [interval(part["accuracy"], 1, 1, change=True), interval(part["times"], 1, 2), str(len(part))]
                 if len(part) and alpha
                 else ["–", "–", "–"]
             )

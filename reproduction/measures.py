@@ -88,8 +88,8 @@ def measure_table(table: pd.DataFrame) -> str:
                 written(float(str(alpha))),
                 str(part["seed"].nunique()),
                 *(interval(means[name], 1, 3) for name in MEASURES),
-                interval(areas["descending"] - areas["random"], 100, 1),
-                interval(areas["ascending"] - areas["random"], 100, 1),
+                interval(areas["descending"] - areas["random"], 100, 1, change=True),
+                interval(areas["ascending"] - areas["random"], 100, 1, change=True),
             ]
         )
     costs = ["most selective first − at random, points", "least selective first − at random, points"]

@@ -13,13 +13,15 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from reproduction import authors, measures, recipe
 from reproduction import paired_verdicts as verdicts
-from reproduction.experiments import EXPERIMENTS, LATER_REVISION, REVISION, Experiment, experiment
+from reproduction.experiments import EXPERIMENTS, LATER_REVISION, REVISION, Experiment, configs, experiment
 from reproduction.reported import grid, interval, written
 from reproduction.rows import FOLDER, planned_and_done, read_rows
 from reproduction.svg_figure import svg_figure
 
 ROOT = Path(__file__).parents[1]
 RULES = Path(__file__).parent / "rules.md"
+# A control and the experiment whose networks at alpha 0 are its baselines.
+CONTROLS = {"cifar10-16-permuted": "cifar10-16", "cifar10-16-permuted-stable": "cifar10-16-stable"}
 # Readable in gray: a form and a shade for each sign of alpha.
 MARKS = {-1: ("o", "#1f77b4"), 0: ("s", "#7f7f7f"), 1: ("^", "#ff7f0e")}
 
@@ -29,10 +31,13 @@ def rules_hash() -> str:
     return hashlib.sha256(RULES.read_bytes()).hexdigest()
 
 
-def experiment_table(rows: pd.DataFrame) -> str:
-    """Return one line per alpha: accuracy, SI with its null, dead units, collapsed networks."""
+def experiment_table(rows: pd.DataFrame, baseline: pd.DataFrame | None = None) -> str:
+    """Return one line per alpha: accuracy, SI with its null, dead units, collapsed networks.
+
+    `baseline` as `paired_verdicts.collapsed` takes it.
+    """
     lines = []
-    gone = verdicts.collapsed(rows)
+    gone = verdicts.collapsed(rows, baseline)
     for alpha, part in rows.groupby("alpha"):
         lines.append(
             [
@@ -79,15 +84,17 @@ def figure(rows: pd.DataFrame, title: str, path: Path) -> None:
         axes.set_title(title, fontsize=10)
 
 
-def section(planned: Experiment, rows: pd.DataFrame, folder: Path, data: Path = FOLDER) -> str:
+def section(planned: Experiment, tables: dict[str, pd.DataFrame], folder: Path, data: Path = FOLDER) -> str:
     """Return what the page says of one experiment; its command where no network of it has a row."""
+    rows = tables[planned.key]
     head = f"## {planned.title}\n\n`{planned.key}`: {len(rows)} of {planned.networks} networks have a row."
     command = f"```\npython reproduction/train.py --experiment {planned.key} --dataset folder:CIFAR --data DATA\n```"
     if rows.empty:
-        why = "Its recipe is not chosen yet." if planned.stable else "Planned; the command goes on where it ended:"
+        known = configs(planned, "folder:CIFAR")
+        why = "Planned; the command goes on where it ended:" if known else "Its recipe is not chosen yet."
         return f"{head} {why}\n\n{command}"
     parts = [head if len(rows) >= planned.networks else f"{head} The rest is planned:\n\n{command}"]
-    parts += [experiment_table(rows)]
+    parts += [experiment_table(rows, tables[CONTROLS[planned.key]] if planned.key in CONTROLS else None)]
     if rows["test_accuracy"].notna().any():
         picture = folder / f"reproduction-{planned.key}.svg"
         figure(rows, planned.title.replace("`", ""), picture)
@@ -103,16 +110,14 @@ def all_verdicts(tables: dict[str, pd.DataFrame]) -> list[verdicts.Verdict]:
     plain, stable = tables[less.key], tables[more.key]
     found = [verdicts.costs(stable, more), verdicts.cut_is_free(plain, less), verdicts.nearly_zero(plain, less)]
     found += [verdicts.gains(plain, less)]
-    for key, rows, of in (
-        ("cifar10-16-permuted", plain, less),
-        ("cifar10-16-permuted-stable", stable, more),
-    ):
-        found.append(verdicts.due_to_selectivity(rows, tables[key], of, experiment(key)))
-    known = verdicts.significant_signs(plain, less) | verdicts.significant_signs(stable, more)
+    for key, of in CONTROLS.items():
+        found.append(verdicts.due_to_selectivity(tables[of], tables[key], experiment(of), experiment(key)))
     for key in ("cifar10-32", "cifar10-16-vgg", "cifar10-16-superclasses"):
         planned = experiment(key)
-        own = {pair: sign for pair, sign in known.items() if pair[0] in planned.alphas}
-        found.append(verdicts.carries_over(tables[key], planned, own))
+        sources = [
+            (table, of) for table, of in ((plain, less), (stable, more)) if {*planned.alphas} & {*of.alphas} - {0}
+        ]
+        found.append(verdicts.carries_over(tables[key], planned, sources))
     return found
 
 
@@ -140,5 +145,5 @@ evaluation images.
 
 Retrain a row chosen at random and compare: `python reproduction/check_row.py --dataset folder:CIFAR`."""
     answers = grid(["claim", "measured here", "verdict"], [list(verdict) for verdict in all_verdicts(tables)])
-    sections = [section(planned, tables[planned.key], folder, data) for planned in EXPERIMENTS]
+    sections = [section(planned, tables, folder, data) for planned in EXPERIMENTS]
     return "\n\n".join([opening, f"## The claims\n\n{answers}", authors.section(tables, folder), *sections]) + "\n"

@@ -16,6 +16,8 @@ from reproduction.reported import named, p_value, signed
 from selviz.statistics import holm
 
 LEVEL, MARGIN, LARGE_MARGIN, FOLD, NEAR, SI_MARGIN, MAX_COLLAPSED = 0.05, 0.01, 0.04, 2.5, 0.05, 0.01, 0.1
+# What question 6 compares: its scale, digits and words.
+COMPARED = {"test_accuracy": (100, 2, "{} points"), "mean_si_live": (1, 3, "SI {}")}
 SUPPORTED, REFUTED, OPEN, UNTESTABLE = "supported", "refuted", "open", "not testable here"
 
 
@@ -68,27 +70,35 @@ def _difference(alpha: float, values: np.ndarray, margin: float) -> Difference:
     return Difference(alpha, mean, median, p[0], rank, p[1], p[2], len(values))
 
 
-def collapsed(rows: pd.DataFrame) -> pd.Series:
-    """Return for each network whether it diverged or has less than half the mean accuracy of alpha 0."""
-    baseline = rows[(rows["alpha"] == 0) & ~rows["diverged"].astype(bool)]["test_accuracy"].mean()
-    return rows["diverged"].astype(bool) | ~(rows["test_accuracy"] >= baseline / 2)
+def collapsed(rows: pd.DataFrame, baseline: pd.DataFrame | None = None) -> pd.Series:
+    """Return for each network whether it diverged or has less than half the mean accuracy of alpha 0.
+
+    `baseline` has the rows at alpha 0 where an experiment trains none of its own: those of the one it is a control of.
+    Without any, only what diverged is known to have collapsed.
+    """
+    table = rows if baseline is None else baseline
+    mean = table[(table["alpha"] == 0) & ~table["diverged"].astype(bool)]["test_accuracy"].mean()
+    diverged = rows["diverged"].astype(bool)
+    return diverged if np.isnan(mean) else diverged | ~(rows["test_accuracy"] >= mean / 2)
 
 
-def missing(rows: pd.DataFrame, planned: Experiment, alphas: Sequence[float]) -> str | None:
+def missing(rows: pd.DataFrame, planned: Experiment, alphas: Sequence[float], told: str = "") -> str | None:
     """Return `not tested yet` and the number of networks where not all planned ones have a row; None where they do."""
-    wanted = [alpha for alpha in planned.alphas if alpha in (0, *alphas)]
-    done, of = int(rows["alpha"].isin(wanted).sum()), len(wanted) * len(planned.seeds)
-    return None if done >= of else f"not tested yet ({done} of {of} networks)"
+    wanted = {(alpha, seed) for alpha in planned.alphas if alpha in (0, *alphas) for seed in planned.seeds}
+    done = len(wanted & set(zip(rows["alpha"], rows["seed"])))
+    return None if done == len(wanted) else f"not tested yet ({done} of {len(wanted)} networks{told})"
 
 
-def failed_training(rows: pd.DataFrame, alphas: Sequence[float]) -> str | None:
+def failed_training(
+    rows: pd.DataFrame, alphas: Sequence[float], baseline: pd.DataFrame | None = None, told: str = ""
+) -> str | None:
     """Return why the means at these alphas say nothing of selectivity: too many networks collapsed; None if few."""
-    share = collapsed(rows).groupby(rows["alpha"]).mean()
+    share = collapsed(rows, baseline).groupby(rows["alpha"]).mean()
     bad = [alpha for alpha in (0, *alphas) if share.get(alpha, 0) > MAX_COLLAPSED]
     if not bad:
         return None
-    told = ", ".join(f"{100 * share[alpha]:.0f} % at {named(alpha)}" for alpha in bad)
-    return f"{UNTESTABLE} (collapsed: {told})"
+    shares = ", ".join(f"{100 * share[alpha]:.0f} % at {named(alpha)}" for alpha in bad)
+    return f"{UNTESTABLE} (collapsed{told}: {shares})"
 
 
 def _judged(rows: pd.DataFrame, planned: Experiment, alphas: Sequence[float]) -> str | None:
@@ -214,6 +224,7 @@ def due_to_selectivity(
     seeds = [seed for seed in planned_control.seeds if not {0, *alphas} <= set(rows[rows["seed"] == seed]["alpha"])]
     verdict = verdict or (f"not tested yet ({len(seeds)} seeds lack their pair)" if seeds else None)
     verdict = verdict or failed_training(rows, alphas)
+    verdict = verdict or failed_training(control, alphas, baseline=rows, told=" with permuted labels")
     if verdict is None:
         if all(gap.mean() > 0 and p[a] < LEVEL for a, gap in gaps.items()):
             verdict = SUPPORTED
@@ -232,12 +243,23 @@ def _not_farther(gap: np.ndarray, p: float) -> bool:
     return bool((gap.mean() < 0 and p < LEVEL) or _same(_difference(0, gap, SI_MARGIN)))
 
 
-def carries_over(rows: pd.DataFrame, planned: Experiment, known: dict[tuple[float, str], float]) -> Verdict:
-    """Question 6: every difference in `known`, {(alpha, column): its sign}, has the same sign here, beyond 0."""
+def carries_over(
+    rows: pd.DataFrame, planned: Experiment, sources: Sequence[tuple[pd.DataFrame, Experiment]]
+) -> Verdict:
+    """Question 6: every difference that is significant in `sources` at an alpha of `planned` has its sign here too.
+
+    `sources` are experiments with their rows; what is significant there is known once all of their networks are.
+    """
     claim = f"The picture carries over: {planned.title}"
+    known = {
+        pair: sign
+        for table, source in sources
+        for pair, sign in significant_signs(table, source).items()
+        if pair[0] in planned.alphas
+    }
     signs: dict[tuple[float, str], int] = {}
     parts = []
-    for (alpha, column), _ in known.items():
+    for alpha, column in ((a, column) for a in planned.alphas if a for column in COMPARED):
         table = rows.pivot(index="seed", columns="alpha", values=column)
         if alpha not in table or 0 not in table:
             continue
@@ -247,9 +269,15 @@ def carries_over(rows: pd.DataFrame, planned: Experiment, known: dict[tuple[floa
         half = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
         low, high = values.mean() - half, values.mean() + half
         signs[alpha, column] = int(low > 0) - int(high < 0)
-        parts.append(f"{named(alpha)}: {column} {signed(values.mean(), 3)} [{signed(low, 3)}, {signed(high, 3)}]")
-    alphas = sorted({alpha for alpha, _ in known})
-    verdict = missing(rows, planned, alphas) or failed_training(rows, alphas)
+        scale, digits, unit = COMPARED[column]
+        ends = f"[{signed(scale * low, digits)}, {signed(scale * high, digits)}]"
+        parts.append(f"{named(alpha)}: {unit.format(signed(scale * values.mean(), digits))} {ends}")
+    alphas = [alpha for alpha in planned.alphas if alpha]
+    verdict = _judged(rows, planned, alphas)
+    for table, source in sources:
+        told = f" of `{source.key}`"
+        verdict = verdict or missing(table, source, source.alphas, told)
+        verdict = verdict or failed_training(table, [a for a in alphas if a in source.alphas], told=told)
     if verdict is None:
         if not known:
             verdict = f"{UNTESTABLE}: nothing was significant to carry over"
@@ -263,7 +291,7 @@ def carries_over(rows: pd.DataFrame, planned: Experiment, known: dict[tuple[floa
 def significant_signs(rows: pd.DataFrame, planned: Experiment) -> dict[tuple[float, str], int]:
     """Return the sign of each difference of accuracy and SI to alpha 0 that is significant, by alpha and column."""
     signs: dict[tuple[float, str], int] = {}
-    for column in ("test_accuracy", "mean_si_live"):
+    for column in COMPARED:
         found = differences(rows.assign(test_accuracy=rows[column]), [a for a in planned.alphas if a])
         p = _holm(found, [d.p for d in found.values()])
         signs |= {(a, column): int(np.sign(d.mean)) for a, d in found.items() if p[a] < LEVEL}

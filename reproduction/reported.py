@@ -11,11 +11,17 @@ def grid(columns: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def interval(values, scale: float = 1.0, digits: int = 1) -> str:
-    """`96.3 [96.1, 96.5]`: mean and 95 % interval over seeds; the mean alone where there are too few."""
+def interval(values, scale: float = 1.0, digits: int = 1, change: bool = False) -> str:
+    """`96.3 [96.1, 96.5]`: mean and 95 % interval over seeds; the mean alone where there are too few.
+
+    A `change` has its sign: `+0.4`.
+    """
     found = over_seeds(np.asarray(values, dtype=float) * scale)
-    told = f"{found.mean:.{digits}f}"
-    return told if np.isnan(found.low) else f"{told} [{found.low:.{digits}f}, {found.high:.{digits}f}]"
+    mean, low, high = (
+        signed(value, digits) if change else f"{value:.{digits}f}".replace("-", "−")
+        for value in (found.mean, found.low, found.high)
+    )
+    return mean if np.isnan(found.low) else f"{mean} [{low}, {high}]"
 
 
 def p_value(p: float) -> str:

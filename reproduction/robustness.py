@@ -7,7 +7,9 @@ kept. `page()` is what `pages.py` writes to docs/reproduction-robustness.md from
 
 import argparse
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -15,7 +17,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from reproduction.reported import grid, interval, p_value, signed, written
 from reproduction.rows import FOLDER
-from selviz.config import short_name
+from selviz.config import PENALTY, SETTINGS, short_name
+from selviz.robustness import corruptions
+from selviz.robustness.bench import CIFAR, CORRUPTION
 from selviz.runs.families import siblings
 from selviz.store import Store
 from selviz.store.stage_files import record
@@ -51,29 +55,48 @@ network of alpha 0 with the same seed, as in ImageNet-C: below 100 % a network l
 brackets: 95 % t intervals over seeds. The number after an attack is its epsilon, out of 255.
 """
 
+CONSTANTS = {
+    corruptions.IMAGENET: "Corruptions as in ImageNet-C, with constants made for photographs of 224 pixels.",
+    corruptions.CIFAR: "Corruptions with the constants of CIFAR-10-C, twelve of its fifteen; the corruptions of "
+    "dimensionality have those of ImageNet-C.",
+}
+
 
 def measure(store: Store, names: list[str], arguments: argparse.Namespace) -> None:
-    """Robustness and dimensionality of each of these runs."""
+    """Measure robustness and dimensionality of each of these runs."""
     for name in names:
         with Progress() as report:
             run_robustness(
                 store, name, kinds=("pgd",), epsilons=arguments.epsilon, attack=AttackSettings(steps=arguments.steps),
-                images=arguments.images, report=report,
+                images=arguments.images, report=report, constants=arguments.constants,
             )  # fmt: skip
             run_dimensionality(store, name, images=min(500, arguments.images), draws=20, report=report)
 
 
-def rows_of(store: Store, run: str) -> pd.DataFrame:
+def family(runs: Sequence[Mapping[str, Any]]) -> str:
+    """Name networks of one kind: `resnet20 on cifar10, 16 pixels`, and what their penalty has beside alpha."""
+    about = runs[0]
+    parts = [f"{about['model']} on {short_name(about['dataset'])}"]
+    parts += [f"{about['image_size']} pixels"] if about.get("image_size") else []
+    for name in PENALTY:  # at alpha 0 a run has the defaults
+        values = {run.get(name, SETTINGS[name].default) for run in runs} - {SETTINGS[name].default}
+        parts += [f"{name} {value}" for value in sorted(values, key=str)]
+    return ", ".join(parts)
+
+
+def rows_of(store: Store, run: str, constants: str = corruptions.IMAGENET) -> pd.DataFrame:
     """Return one row per network like `run` that is measured: family, images, `published_directions.measures`, mce."""
-    table, about = published_directions.measures(store, run), store.run(run)
+    kind = CIFAR if constants == corruptions.CIFAR else CORRUPTION
+    table = published_directions.measures(store, run, kind)
     if table.empty:
         return table
     stages = [record(store.run_path(run) / f"{stage}.duckdb") for stage in published_directions.STAGES]
     counts = [stage["provenance"]["images"] if stage else 0 for stage in stages]
-    table.insert(0, "family", f"{about['model']} on {short_name(about['dataset'])}")
-    table.insert(1, "images", counts[0])
-    table.insert(2, "images_dimensionality", counts[1])
-    errors = corruption_errors(store, run)[["run", "mce"]]
+    table.insert(0, "family", family([store.run(name) for name in table["run"]]))
+    table.insert(1, "constants", constants)
+    table.insert(2, "images", counts[0])
+    table.insert(3, "images_dimensionality", counts[1])
+    errors = corruption_errors(store, run, kind=kind)[["run", "mce"]]
     return table.merge(errors, on="run", how="left").drop(columns="run")
 
 
@@ -97,7 +120,8 @@ def section(family: str, table: pd.DataFrame) -> str:
     parts = [f"## {family}", grid(columns, lines)]
     first = table.iloc[0]
     parts.append(
-        f"{first['images']} evaluation images for robustness, {first['images_dimensionality']} for dimensionality."
+        f"{first['images']} evaluation images for robustness, {first['images_dimensionality']} for dimensionality. "
+        f"{CONSTANTS[str(first.get('constants', corruptions.IMAGENET))]}"
     )
     found = []
     for row in published_directions.judged(table).to_dict("records"):
@@ -131,6 +155,7 @@ if __name__ == "__main__":
     parser.add_argument("--epsilon", type=float, action="append")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--seeds", type=int, help="only seeds below this one")
+    parser.add_argument("--constants", choices=corruptions.CONSTANTS, default=corruptions.IMAGENET)
     parser.add_argument("--stored", action="store_true", help="measure nothing")
     chosen = parser.parse_args()
     chosen.epsilon = chosen.epsilon or [2.0, 8.0]
@@ -139,7 +164,7 @@ if __name__ == "__main__":
     if not chosen.stored:
         wanted = alike[alike["seed"] < (chosen.seeds or 10**9)]
         measure(store, wanted.sort_values(["seed", "alpha"])["run"].tolist(), chosen)  # each seed at every alpha first
-    found = rows_of(store, chosen.run)
+    found = rows_of(store, chosen.run, chosen.constants)
     if (FOLDER / NAME).exists() and not found.empty:
         kept = pd.read_csv(FOLDER / NAME)
         found = pd.concat([kept[kept["family"] != found["family"].iloc[0]], found])

@@ -1,10 +1,9 @@
 """Whether directions that Leavitt & Morcos 2020 report hold over networks: `directions(store, run)`.
 
 Of arXiv 2007.04440: robustness to corruptions and to white-box attacks, and the dimensionality of the change under
-perturbation, against selectivity. Of its successor arXiv 2010.07693: early dimensionality, that attacks raise it
-more than
-corruptions do, and how gradients vary. Robustness is read above chance, and networks within noise of chance are left
-out: they have nothing to lose.
+perturbation, against selectivity. Of its successor arXiv 2010.07693: early dimensionality, that attacks raise it more
+than corruptions do, and how gradients vary. Robustness is read above chance, and networks within noise of chance are
+left out: they have nothing to lose.
 
 The networks are those like one run (`families.siblings`) whose robustness and dimensionality are stored; a network
 counts once. Which measure stands for a direction is selviz's own choice.
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from selviz.robustness.bench import CORRUPTION
 from selviz.runs.families import siblings
 from selviz.statistics import correlation_interval, holm, mean_interval, rank_among, rank_correlation
 from selviz.store import Store, stage_is_whole
@@ -28,8 +28,11 @@ STAGES = ("robustness", "dimensionality")
 REPRODUCED, OPPOSITE, NOT, UNTESTABLE = "reproduced", "the opposite", "not told apart", "not testable"
 
 
-def measures(store: Store, run: str) -> pd.DataFrame:
-    """Return one row per network like `run` that has them stored: alpha, seed, mean SI, measures of `directions`."""
+def measures(store: Store, run: str, kind: str = CORRUPTION) -> pd.DataFrame:
+    """Return one row per network like `run` that has them stored: alpha, seed, mean SI, measures of `directions`.
+
+    `kind` of corruptions (`robustness.bench`): with the constants of photographs or those of CIFAR-10-C.
+    """
     rows = []
     for about in siblings(store.runs(), run).to_dict("records"):
         name = about["run"]
@@ -42,7 +45,7 @@ def measures(store: Store, run: str) -> pd.DataFrame:
         if before["low"] <= chance:
             continue
         clean = float(before["accuracy"]) - chance
-        summary = store.robustness_summary(name).query("kind == 'corruption' and family == 'all'")
+        summary = store.robustness_summary(name).query("kind == @kind and family == 'all'")
         row["corruptions"] = (float(summary["accuracy"].iloc[0]) - chance) / clean if len(summary) else np.nan
         for attack in table.query("kind == 'attack' and level > 0").to_dict("records"):
             row[f"{attack['name']} {attack['level']:g}"] = (attack["accuracy"] - chance) / clean
@@ -50,8 +53,8 @@ def measures(store: Store, run: str) -> pd.DataFrame:
         for over, part in layers[layers["depth"] <= EARLY].groupby("over"):
             counts = part.groupby("kind")["components"].mean()
             row[f"early {over}"] = counts.get("clean", np.nan)
-            for kind in ("attack", "corruption"):
-                row[f"change under {kind}, early {over}"] = counts.get(kind, np.nan)
+            for change in ("attack", "corruption"):
+                row[f"change under {change}, early {over}"] = counts.get(change, np.nan)
             row[f"early {over} attack - corruption"] = counts.get("attack", np.nan) - counts.get("corruption", np.nan)
         gradients = store.gradient_variability(name)
         row["gradient over images"] = gradients["over_images"].mean()
@@ -60,7 +63,7 @@ def measures(store: Store, run: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def directions(store: Store, run: str, si: str = "mean_si_live") -> pd.DataFrame:
+def directions(store: Store, run: str, si: str = "mean_si_live", kind: str = CORRUPTION) -> pd.DataFrame:
     """Return one row per direction and measure: what is expected, n, effect with its 95 % interval, p, p_holm, verdict.
 
     The effect is Spearman's correlation with `si` over networks (permutation test, 9,999 shuffles), or, for the one
@@ -68,7 +71,7 @@ def directions(store: Store, run: str, si: str = "mean_si_live") -> pd.DataFrame
     the interval lies on the expected side and p, Holm-corrected over all rows, is below 0.05. Not testable: fewer than
     8 networks or 3 alphas, or a measure that is not stored.
     """
-    return judged(measures(store, run), si)
+    return judged(measures(store, run, kind), si)
 
 
 def judged(table: pd.DataFrame, si: str = "mean_si_live") -> pd.DataFrame:

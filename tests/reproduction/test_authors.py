@@ -30,6 +30,6 @@ def test_the_page_has_a_line_per_alpha_of_theirs_and_ours(tmp_path):
     lines = {line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:-1]]
              for line in text.splitlines() if line.startswith("|")}  # fmt: skip
     assert lines["1"][:2] == ["−2.3", "2.24"] and lines["1"][2:] == ["–"] * 6
-    assert lines["−1"][:2] == ["+2.0", "0.64"] and lines["−1"][2] == "0.5" and lines["−1"][4] == "2"
+    assert lines["−1"][:2] == ["+2.0", "0.64"] and lines["−1"][2] == "+0.5" and lines["−1"][4] == "2"
     assert len(lines) == 2 + 15
     assert (tmp_path / authors.NAME).read_text().startswith("<?xml")

@@ -6,6 +6,7 @@ import pytest
 
 from reproduction import measures
 from reproduction.experiments import Experiment
+from reproduction.reported import signed
 from selviz.config import RunConfig
 
 TINY = Experiment("tiny", "Tiny", "cnn", {"epochs": 1}, (-1,), (0,))
@@ -37,5 +38,5 @@ def test_the_page_has_a_line_per_alpha_and_the_difference_to_random_orders(table
     assert len(lines) == 2
     curves = {name: table[table["measure"] == name] for name in measures.DIRECTIONS}
     area = {name: np.trapezoid(curve["value"], curve["removed"]) for name, curve in curves.items()}
-    assert f"| {100 * (area['descending'] - area['random']):.1f} |" in lines[0]
+    assert f"| {signed(100 * (area['descending'] - area['random']))} |" in lines[0]
     assert measures.section(Experiment("other", "", "cnn", {}, (), ()), tmp_path, tmp_path) == ""

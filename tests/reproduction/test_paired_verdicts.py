@@ -81,10 +81,35 @@ def test_the_control_compares_how_far_si_moves(permuted, verdict):
     [({0: 0.8, 1: 0.7}, "supported"), ({0: 0.8, 1: 0.9}, "refuted"), ({0: 0.8, 1: 0.8}, "open")],
 )
 def test_a_picture_carries_over_where_every_sign_is_the_same(accuracy, verdict):
-    known = paired_verdicts.significant_signs(rows(MORE, {0: 0.8, 1: 0.75}, {0: 0.2, 1: 0.5}), MORE)
-    assert known == {(1, "test_accuracy"): -1, (1, "mean_si_live"): 1}
-    assert paired_verdicts.carries_over(rows(MORE, accuracy, {0: 0.2, 1: 0.6}), MORE, known).verdict == verdict
-    assert paired_verdicts.carries_over(rows(MORE, accuracy), MORE, {}).verdict.startswith("not testable")
+    source = rows(MORE, {0: 0.8, 1: 0.75}, {0: 0.2, 1: 0.5})
+    assert paired_verdicts.significant_signs(source, MORE) == {(1, "test_accuracy"): -1, (1, "mean_si_live"): 1}
+    table = rows(MORE, accuracy, {0: 0.2, 1: 0.6})
+    assert paired_verdicts.carries_over(table, MORE, [(source, MORE)]).verdict == verdict
+    flat = rows(MORE, {0: 0.8, 1: 0.8})
+    assert paired_verdicts.carries_over(table, MORE, [(flat, MORE)]).verdict.startswith("not testable here: nothing")
+
+
+def test_what_is_to_carry_over_must_itself_be_known():
+    source, table = rows(MORE, {0: 0.8, 1: 0.75}, {0: 0.2, 1: 0.5}), rows(MORE, {0: 0.8, 1: 0.7}, {0: 0.2, 1: 0.6})
+    early = paired_verdicts.carries_over(table, MORE, [(source.iloc[:-1], MORE)])
+    assert early.verdict == "not tested yet (9 of 10 networks of `more`)"
+    assert "α 1: −9.97 points" in early.measured and "SI +0.4" in early.measured
+    failed = source.assign(test_accuracy=source["test_accuracy"].mask(source["alpha"] == 1, 0.3))
+    assert "collapsed of `more`: 100 % at α 1" in paired_verdicts.carries_over(table, MORE, [(failed, MORE)]).verdict
+
+
+def test_a_control_has_collapsed_below_half_of_the_baselines_it_is_compared_with():
+    real, control = rows(LESS, {0: 0.8, -1: 0.8, -2: 0.8}, CUT), rows(CONTROL, {-2: 0.8}, {-2: 0.1})
+    assert not paired_verdicts.collapsed(control, real).any() and not paired_verdicts.collapsed(control).any()
+    broken = control.assign(test_accuracy=control["test_accuracy"].mask(control["seed"] == 1, 0.3))
+    assert paired_verdicts.collapsed(broken, real).tolist() == [False, True, False, False, False]
+    found = paired_verdicts.due_to_selectivity(real, broken, LESS, CONTROL)
+    assert found.verdict == "not testable here (collapsed with permuted labels: 20 % at α −2)"
+
+
+def test_a_network_that_was_not_planned_does_not_stand_for_one_that_was():
+    table = rows(MORE, {0: 0.8, 1: 0.75})
+    assert paired_verdicts.costs(table.assign(seed=table["seed"] + 5), MORE).verdict.startswith("not tested yet (0 of")
 
 
 def test_seeds_are_the_outer_loop_and_the_stable_recipe_is_waited_for():

@@ -34,7 +34,7 @@ def made_up(n: int = 30, seed: int = 0) -> pd.DataFrame:
 @pytest.fixture
 def verdicts(monkeypatch):
     def of(table: pd.DataFrame) -> pd.DataFrame:
-        monkeypatch.setattr(published_directions, "measures", lambda store, run: table)
+        monkeypatch.setattr(published_directions, "measures", lambda store, run, kind: table)
         return published_directions.directions(None, "r0").set_index("measure")
 
     return of
