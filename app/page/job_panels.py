@@ -1,7 +1,7 @@
 """Show work that is going on: `tray()`, `demo_panel()` in a page without a run, `study(run, "atlas", ...)`."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -285,13 +285,23 @@ def _has_news(status: dict[str, Any]) -> bool:
 # ------------------------------------------------------------------------------------------------------- stored studies
 
 
-def study(run: str, command: str, about: str, *options: str, stage: str = "", label: str = "Compute it now") -> None:
+def study(
+    run: str,
+    command: str,
+    about: str,
+    *options: str,
+    stage: str = "",
+    alike: Sequence[str] = (),
+    label: str = "Compute it now",
+    key: str = "",
+) -> None:
     """Show, where a stored study is missing, what it does, and the button of this label and command that compute it.
 
-    With `stage`, the file that it writes, it can be computed for all networks like this one that do not have it.
+    With `stage`, the file that it writes, it can be computed for all networks like this one that do not have it; or
+    for the runs that are named as `alike`. A page that offers two studies of one command gives each a `key`.
     """
     wanted = jobs.Study(reads.data(), run, command, options)
-    alike = without(run, stage) if stage else []
+    alike = without(run, stage) if stage else alike
     family = wanted._replace(others=tuple(name for name in alike if name != run))
     queue = scheduler.job_queue()
     current = next((one for one in (wanted, family) if queue.ahead_of(one) is not None), None)
@@ -303,10 +313,11 @@ def study(run: str, command: str, about: str, *options: str, stage: str = "", la
         if jobs.failed(one):
             st.error("The last attempt ended with an error; nothing was lost.", icon=":material/error:")
             st.markdown(jobs.last_message(one) or "No reason was recorded.")
+    key = key or command
     with st.container(horizontal=True, gap="small"):
-        begin_button(label, wanted, f"study-{command}", primary=True)
+        begin_button(label, wanted, f"study-{key}", primary=True)
         if family.others:
-            begin_button(f"For all {len(family.runs)} networks like this one", family, f"family-{command}")
+            begin_button(f"For all {len(family.runs)} networks like this one", family, f"family-{key}")
     if read_only():
         st.caption(READ_ONLY)
     st.caption("Or in a shell:")

@@ -113,9 +113,9 @@ def stored_kind(kind: str) -> str:
     return CIFAR if (kind, constants()) == ("corruption", "cifar") else kind
 
 
-def option() -> str:
-    """Return the command's option for the chosen constants, "" for the default ones."""
-    return "" if constants() == "imagenet" else f" --constants {constants()}"
+def options() -> list[str]:
+    """Return the command's options for the chosen constants, none for the default ones."""
+    return [] if constants() == "imagenet" else ["--constants", constants()]
 
 
 @st.cache_data(max_entries=64, show_spinner="Making the images ...")

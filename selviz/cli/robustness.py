@@ -5,6 +5,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from selviz.cli.common import Commands, device_option, positive, run_option, show, store_and_run, whole
+from selviz.errors import SelvizError
 from selviz.text.tables import Progress, robustness_text, table
 
 if TYPE_CHECKING:
@@ -56,8 +57,13 @@ def robustness(args: argparse.Namespace) -> None:
 
     store, run = store_and_run(args)
     baseline = args.baseline and store.run(args.baseline)["run"]
-    names = args.corruption or (None if args.folder else [*STANDARD, *(FAMILIES["extra"] if args.extra else ())])
+    if args.corruption is None:
+        names = None if args.folder else [*STANDARD, *(FAMILIES["extra"] if args.extra else ())]
+    else:
+        names = [name for name in args.corruption if name != "none"]
     kinds = ATTACKS if args.attack is None else [kind for kind in args.attack if kind != "none"]
+    if names == [] and not kinds:
+        raise SelvizError("Nothing is left to measure: name a corruption, or an attack, beside none.")
     queries = args.queries or QUERIES
     attack = AttackSettings(args.steps or STEPS, args.restarts, not args.no_random_start, args.target, queries)
     skipped = []
@@ -95,7 +101,10 @@ def _robustness_options(sub: argparse.ArgumentParser) -> None:
     device_option(sub)
     run_option(sub)
     sub.add_argument(
-        "--corruption", metavar="NAME", action="append", help="only this one; repeat it (default: the 15 of ImageNet-C)"
+        "--corruption",
+        metavar="NAME",
+        action="append",
+        help="only this one, or none; repeat it (default: the 15 of ImageNet-C)",
     )
     sub.add_argument("--extra", action="store_true", help="the four extra corruptions as well")
     _constants_option(sub)

@@ -162,7 +162,7 @@ def _corruptions(
         for name in names or ():
             if name not in known:
                 raise unknown("corruption", name, known)
-        return [Perturbation(STORED, name, levels, str(folder)) for name in names or known]
+        return [Perturbation(STORED, name, levels, str(folder)) for name in (known if names is None else names)]
     height, width = dataset.eval_pixels.shape[2:]
     fitting, skipped = corruptions.usable(height, width, STANDARD if names is None else names, constants)
     for reason in skipped.values():

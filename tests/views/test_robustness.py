@@ -3,11 +3,13 @@
 import base64
 import json
 import shutil
+import time
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from app.compute import jobs, scheduler
 from app.page import perturbed_runs
 from selviz import figures
 from selviz.cli import main
@@ -135,6 +137,60 @@ def test_the_page_says_whether_gradients_are_masked(visit, tested, tiny_run):
     page = visit(tested, "robustness", run=tiny_run, under="rays")
     assert not page.exception and not page.error
     assert "No gradient masking was found" in text(page) and "Accuracy under RayS" in text(page)
+
+
+def other_of(store, run):
+    """The network of the store that no test measures more of."""
+    return next(name for name in store.names() if name != run)
+
+
+@pytest.mark.parametrize(
+    ("key", "asked", "options"),
+    [
+        ("attack-fgsm", {"kind": "attack", "attack": "fgsm"}, "--corruption none --attack fgsm --images 60"),
+        ("corruption-None", {"part": "grid", "constants": "cifar"}, "--attack none --constants cifar --images 60"),
+        ("corruption-snow", {"part": "units", "corruption": "snow"}, "--corruption snow --attack none --images 60"),
+        ("corruption-None", {"part": "selectivity", "constants": "cifar"}, "--attack none --constants cifar"),
+    ],
+)
+def test_what_was_not_measured_is_offered_on_the_images_of_the_rest(visit, tested, tiny_run, key, asked, options):
+    """The rest is on 60 images; what is measured on others would replace it."""
+    run = other_of(tested, tiny_run)
+    page = visit(tested, "robustness", run=run, **asked)
+    assert not page.exception and not page.error
+    assert page.button(key=f"study-{key}").label == "Measure it"
+    assert f"selviz robustness {run} {options}" in text(page)
+
+
+def test_an_attack_without_gradients_is_measured_beside_what_is_there(visit, tested, tiny_run, tmp_path, monkeypatch):
+    """On the same images, at the epsilons of PGD; nothing that is stored goes."""
+    monkeypatch.delenv("SELVIZ_NO_DEMO")
+    monkeypatch.setattr(jobs, "start_demo_once", lambda: None)
+    shutil.copytree(tested.path, tmp_path / "store")
+    store, run = Store(tmp_path / "store"), other_of(tested, tiny_run)
+    before = store.robustness(run)
+    page = visit(store, "robustness", run=run, other=tiny_run)
+    assert not page.exception
+    page.button(key="without-gradients").click().run()
+    options = ("--corruption", "none", "--attack", "transfer", "--from", tiny_run)
+    options += ("--epsilon", "8", "--epsilon", "32", "--images", "60")
+    study = jobs.Study(str(store.path), run, "robustness", options)
+    assert study in jobs.study_processes() or scheduler.job_queue().ahead_of(study) is not None
+    while scheduler.job_queue().ahead_of(study) is not None:
+        time.sleep(0.05)
+    assert not jobs.failed(study), jobs.last_message(study)
+    after = store.robustness(run)
+    added = after[~after["name"].isin(before["name"])]
+    assert set(added["name"]) == {f"transfer from {tiny_run}"} and set(after["images"]) == {60}
+    assert sorted(added.loc[added["level"] > 0, "level"]) == [8, 32] and len(after) == len(before) + len(added)
+    page = visit(store, "robustness", run=run)
+    (choice,) = [box for box in page.selectbox if box.label == "An attack without its gradients"]
+    assert len(choice.options) == 1, "RayS is left"
+
+
+def test_none_is_a_corruption_that_measures_nothing(tested, tiny_run, capsys):
+    command = ["robustness", tiny_run, "--corruption", "none", "--attack", "none", "--data", str(tested.path)]
+    assert main(command) == 2 and "Nothing is left to measure" in capsys.readouterr().err
 
 
 def test_a_network_without_its_weights_still_shows_its_stored_numbers(visit, tested, tiny_run, tmp_path):

@@ -47,7 +47,7 @@ def show() -> None:
         panels.curves(run, runs, tables, kind, name)
     elif part == "grid":
         panels.families(tables, run)
-        panels.grid(runs, tables)
+        panels.grid(run, runs, tables)
     elif part == "selectivity":
         panels.selectivity(run, runs, tables)
     else:

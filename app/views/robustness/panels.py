@@ -13,6 +13,7 @@ from selviz.text import numbers, safe_text
 from ...look import theme, thumbnails
 from ...page import claims, perturbed_runs, tables
 from ...state import address, reads
+from . import offers
 
 MEASURES = {"corruption": "Corruptions", "attack": "Attack"}
 FAMILIES = ("all", "noise", "blur", "weather", "digital", "extra")
@@ -71,8 +72,11 @@ def curves(run: str, runs: pd.DataFrame, by_run: Found, kind: str, name: str) ->
                 "severity",
             )
         else:
-            st.info(f"No such corruption is stored for this network: `selviz robustness RUN{perturbed_runs.option()}`.")
+            offers.missing(run, by_run, "corruption", None, "No such corruption was measured for this network.")
     with right:
+        if kind == "attack" and attacks and name not in attacks:
+            told = f"{safe_text.plain(perturbed_runs.called(name))} was not measured for this network"
+            offers.missing(run, by_run, "attack", name, f"{told}; below is what was.")
         if attacks:
             attack = name if name in attacks else "pgd" if "pgd" in attacks else attacks[-1]
             if len(attacks) > 1:
@@ -91,8 +95,9 @@ def curves(run: str, runs: pd.DataFrame, by_run: Found, kind: str, name: str) ->
                 "attack",
             )
             st.markdown(claims.sentence(_masking(reads.data(), reads.run_version(run), run)))
+            offers.without_gradients(run, by_run)
         else:
-            st.info("No attack is stored for this network: `selviz robustness RUN --attack pgd`.")
+            offers.missing(run, by_run, "attack", None, "No attack was measured for this network.")
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
@@ -102,15 +107,16 @@ def _masking(folder: str, version: tuple[object, ...], run: str) -> str:
     return gradient_masking(reads.Store(folder), run).sentence
 
 
-def grid(runs: pd.DataFrame, by_run: Found) -> None:
+def grid(run: str, runs: pd.DataFrame, by_run: Found) -> None:
     """Show mean accuracy over severities of each alpha's networks under each corruption."""
     alphas = runs.set_index("run")["alpha"]
     parts = [
         stored["robustness"].query("kind == 'corruption'").assign(alpha=alphas[name]) for name, stored in by_run.items()
     ]
     cells = pd.concat(parts).groupby(["alpha", "name"], as_index=False, dropna=False)["accuracy"].mean()
+    if (by_run[run]["robustness"]["kind"] != "corruption").all():
+        offers.missing(run, by_run, "corruption", None, "No such corruption was measured for this network.")
     if cells.empty:
-        st.info(f"No such corruption is stored for these networks: `selviz robustness RUN{perturbed_runs.option()}`.")
         return
     cells["told"] = [f"α {numbers.alpha(alpha)}" for alpha in cells["alpha"]]
     tables.chart(
@@ -174,7 +180,8 @@ def selectivity(run: str, runs: pd.DataFrame, by_run: Found) -> None:
     for reason in left_out:
         st.caption(claims.sentence(reason))
     if points.empty:
-        st.info(f"Nothing of this kind is stored for these networks: `selviz robustness RUN{perturbed_runs.option()}`.")
+        about = f"No such {measure} was measured for these networks."
+        offers.missing(run, by_run, measure, None, about)
         return
     kinds = "corruption" if family == "all" else family
     under = f"accuracy under {perturbed_runs.called(attack)} {epsilon}"
@@ -219,13 +226,9 @@ def units(run: str, by_run: Found, kind: str, name: str, level: float) -> None:
     own = by_run[run]["robustness"]
     levels = own.loc[(own["kind"] == kind) & (own["name"] == name), "level"]
     if levels.empty:
-        more = (
-            f"--corruption {name} --attack none{perturbed_runs.option()}"
-            if kind == "corruption"
-            else f"--attack {name}"
-        )
-        st.info(f"{safe_text.code(name)} is not stored for this network; this measures it:")
-        st.code(f"selviz robustness {run} {more}", language="bash", wrap_lines=True)
+        told = safe_text.plain(perturbed_runs.called(name))
+        about = f"What {told} does to the units of this network was not measured."
+        offers.missing(run, by_run, kind, name, about)
         return
     near = float(levels.iloc[(levels - level).abs().argmin()])
     layers = reads.store().layers(run)["layer"].tolist()
