@@ -14,7 +14,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from reproduction.experiments import EXPERIMENTS, Experiment, configs
+from reproduction.experiments import Experiment, asked, configs
 from reproduction.reported import grid, interval, written
 from reproduction.rows import FOLDER, has_row, read_rows
 from reproduction.svg_figure import svg_figure
@@ -58,12 +58,17 @@ def measures_of(store: Store, planned: Experiment, config: RunConfig) -> pd.Data
     return table.assign(**about, fingerprint=store.run(run)["fingerprint"])[list(COLUMNS)].round(6)
 
 
-def add_measures(data: Path, dataset: str, folder: Path = FOLDER) -> list[str]:
-    """Add the measures of each network in the store at `data` that has a row and no measures; return their names."""
+def add_measures(
+    data: Path, dataset: str, folder: Path = FOLDER, key: str | None = None, seeds: int | None = None
+) -> list[str]:
+    """Add the measures of each network in the store at `data` that has a row and no measures; return their names.
+
+    Of one experiment (`key`), and of seeds below `seeds`, where these are given.
+    """
     store, added = Store(data), []
-    for planned in EXPERIMENTS:
+    for planned in asked(dataset, key):
         rows = read_rows(planned, folder)
-        for config in configs(planned, dataset):
+        for config in [config for config in configs(planned, dataset) if seeds is None or config.seed < seeds]:
             known = read_measures(folder)
             done = known[(known["experiment"] == planned.key) & (known["alpha"] == config.alpha)]["seed"]
             finished = has_row(rows, config) and (store.run_path(run_name(config)) / "summary.json").exists()
@@ -136,6 +141,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="the store of the trainings")
     parser.add_argument("--dataset", required=True, help="what its runs were trained on, such as folder:cifar10")
-    arguments = parser.parse_args()
-    for name in add_measures(arguments.data, arguments.dataset):
+    parser.add_argument("--experiment", help="this one alone, such as cifar10-16-stable")
+    parser.add_argument("--seeds", type=int, help="only seeds below this one")
+    chosen = parser.parse_args()
+    for name in add_measures(chosen.data, chosen.dataset, key=chosen.experiment, seeds=chosen.seeds):
         print(f"added {name}")

@@ -7,6 +7,7 @@ import pytest
 from reproduction import measures
 from reproduction.experiments import Experiment
 from reproduction.reported import signed
+from reproduction.rows import COLUMNS, add_row
 from selviz.config import RunConfig
 
 TINY = Experiment("tiny", "Tiny", "cnn", {"epochs": 1}, (-1,), (0,))
@@ -40,3 +41,14 @@ def test_the_page_has_a_line_per_alpha_and_the_difference_to_random_orders(table
     area = {name: np.trapezoid(curve["value"], curve["removed"]) for name, curve in curves.items()}
     assert f"| {signed(100 * (area['descending'] - area['random']))} |" in lines[0]
     assert measures.section(Experiment("other", "", "cnn", {}, (), ()), tmp_path, tmp_path) == ""
+
+
+def test_measures_are_added_once_and_for_the_seeds_that_are_asked_for(own_store, tiny_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(measures, "asked", lambda dataset, key: [TINY])
+    assert measures.add_measures(own_store.path, "digits", tmp_path) == [], "it has no row"
+    add_row(TINY, dict.fromkeys(COLUMNS) | {"alpha": -1.0, "seed": 0}, tmp_path)
+    assert measures.add_measures(own_store.path, "digits", tmp_path, seeds=0) == []
+    assert measures.add_measures(own_store.path, "digits", tmp_path, seeds=1) == [tiny_run]
+    kept = measures.read_measures(tmp_path)
+    assert set(kept["alpha"]) == {-1} and set(kept["measure"]) == {*measures.MEASURES, *measures.DIRECTIONS}
+    assert measures.add_measures(own_store.path, "digits", tmp_path) == []
