@@ -41,7 +41,8 @@ correlation with mean SI (without dead units) over networks, with a permutation 
 corruptions it is the mean difference in principal components for 95 % of variance, over the first third of the layers,
 with a t interval and a sign-flip test. p is Holm-corrected over the rows of a section. *Reproduced*: the 95 % interval
 lies on the expected side of 0 and p < 0.05. *Not told apart*: the test found no direction, which does not say that
-there is none. *Not testable*: fewer than 8 networks or 3 alphas.
+there is none. *Not testable*: fewer than 8 networks or 3 alphas, or an attack that leaves every network at or
+below chance, where nothing is left to lose.
 
 The networks of one alpha are alike, so they are fewer independent observations than their number: the intervals are
 narrower than they would be over alphas drawn at random. A gradient that has become small (masked) also makes a network
@@ -167,7 +168,9 @@ if __name__ == "__main__":
     found = rows_of(store, chosen.run, chosen.constants)
     if (FOLDER / NAME).exists() and not found.empty:
         kept = pd.read_csv(FOLDER / NAME)
-        found = pd.concat([kept[kept["family"] != found["family"].iloc[0]], found])
+        kept = kept[kept["family"] != found["family"].iloc[0]]
+        columns = [*found, *(name for name in kept if name not in found)]
+        found = pd.concat([kept, found])[columns]
     if found.empty:
         sys.exit("Nothing is measured of these networks; leave out --stored.")
     found.round(6).to_csv(FOLDER / NAME, index=False)

@@ -25,6 +25,7 @@ SHUFFLES = 9999
 LEVEL = 0.05
 EARLY = 1 / 3  # of the depth
 STAGES = ("robustness", "dimensionality")
+ATTACKS = ("fgsm", "pgd")
 REPRODUCED, OPPOSITE, NOT, UNTESTABLE = "reproduced", "the opposite", "not told apart", "not testable"
 
 
@@ -69,7 +70,7 @@ def directions(store: Store, run: str, si: str = "mean_si_live", kind: str = COR
     The effect is Spearman's correlation with `si` over networks (permutation test, 9,999 shuffles), or, for the one
     that compares attacks with corruptions, the mean difference in components (t interval, sign-flip test). Reproduced:
     the interval lies on the expected side and p, Holm-corrected over all rows, is below 0.05. Not testable: fewer than
-    8 networks or 3 alphas, or a measure that is not stored.
+    8 networks or 3 alphas, a measure that is not stored, or an attack that leaves every network at or below chance.
     """
     return judged(measures(store, run, kind), si)
 
@@ -81,6 +82,7 @@ def judged(table: pd.DataFrame, si: str = "mean_si_live") -> pd.DataFrame:
         known = table.dropna(subset=[column, si]) if column in table else table[:0]
         row = {"direction": claim, "measure": column, "expected": "+" if expected > 0 else "-", "n": len(known)}
         enough = len(known) >= MIN_NETWORKS and known["alpha"].nunique() >= MIN_ALPHAS
+        enough = enough and not (column.split()[0] in ATTACKS and (known[column] <= 0).all())
         paired = column.endswith("attack - corruption")
         effect = (_difference if paired else _correlation)(known, column, si) if enough else (np.nan,) * 4
         rows.append(
@@ -99,7 +101,7 @@ def judged(table: pd.DataFrame, si: str = "mean_si_live") -> pd.DataFrame:
 
 def _claims(table: pd.DataFrame) -> list[tuple[str, str, int]]:
     columns = [str(name) for name in table]
-    known = {name: int(table[name].notna().sum()) for name in columns if name.split()[0] in ("fgsm", "pgd")}
+    known = {name: int(table[name].notna().sum()) for name in columns if name.split()[0] in ATTACKS}
     attacks = [name for name, count in known.items() if count == max(known.values())]
     attacks = sorted(attacks, key=lambda name: (name[:3], float(name.split()[-1])))
     overs = [over for over in ("units", "maps") if f"early {over}" in table] or ["units"]

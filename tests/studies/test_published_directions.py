@@ -63,6 +63,12 @@ def test_few_networks_or_few_alphas_are_not_testable(verdicts):
     assert set(verdicts(made_up().assign(corruptions=np.nan))["verdict"]) > {UNTESTABLE}
 
 
+def test_an_attack_that_leaves_every_network_below_chance_tells_nothing(verdicts):
+    table = made_up()
+    beaten = verdicts(table.assign(**{"pgd 8": table["pgd 8"] - 1}))["verdict"]
+    assert beaten["pgd 8"] == UNTESTABLE and beaten["pgd 2"] == NOT
+
+
 def test_without_any_effect_a_verdict_is_seldom_reached(verdicts):
     generator = np.random.default_rng(1)
     wrong = 0
