@@ -46,7 +46,7 @@ def differences(rows: pd.DataFrame, alphas: Sequence[float], margin: float = MAR
     """Return each alpha's accuracy minus alpha 0's of the same seed; alphas with fewer than 3 pairs are left out."""
     table = rows.pivot(index="seed", columns="alpha", values="test_accuracy")
     found = {}
-    for alpha in alphas:
+    for alpha in sorted(alphas):
         if alpha not in table or 0 not in table:
             continue
         values = (table[alpha] - table[0]).dropna().to_numpy(float)
@@ -166,7 +166,7 @@ def cut_is_free(rows: pd.DataFrame, planned: Experiment) -> Verdict:
     table = rows.pivot(index="seed", columns="alpha", values="mean_si_live")
     folds = {
         alpha: float((table[0] / table[alpha]).mean())
-        for alpha in planned.alphas
+        for alpha in sorted(planned.alphas)
         if alpha < 0 and alpha in table and 0 in table
     }
     text = "SI cut " + (", ".join(f"{fold:.1f}-fold at {named(a)}" for a, fold in folds.items()) or "nowhere yet")
