@@ -44,6 +44,9 @@ def test_without_its_study_the_images_are_shown_and_the_command_is_named(visit, 
     images, names = min(1000, len(tiny_store.images(tiny_run))), corruptions.usable(8, 8)[0]
     assert images < 1000 and len(names) < len(corruptions.STANDARD), "or the sentence could be a fixed one"
     assert f"{len(names)} corruptions at five severities" in text(page) and f"on {images} images" in text(page)
+    page = visit(tiny_store, "robustness", constants="cifar")
+    names = corruptions.usable(8, 8, constants="cifar")[0]
+    assert f"selviz robustness {tiny_run} --constants cifar" in text(page) and f"{len(names)} corruption" in text(page)
     page = visit(tiny_store, "hidden", part="dimensionality")
     assert not page.exception and f"selviz dimensionality {tiny_run}" in text(page)
 

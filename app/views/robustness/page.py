@@ -25,7 +25,7 @@ def show() -> None:
         "that hurts this very network. Choose one and see what the network makes of it; below, all networks like this "
         "one.",
         f"store.robustness({run!r})",
-        f"selviz robustness {run}",
+        " ".join(["selviz robustness", run, *perturbed_runs.options()]),
     )
     kind, name, level = "corruption", "gaussian_noise", 3.0
     with frame.show_errors():  # without its weights a network has no pictures, but it has its stored numbers
@@ -38,6 +38,7 @@ def show() -> None:
             "robustness",
             f"Accuracy, and what every unit does, under {panels.planned(run)}. It takes a few minutes for a small "
             "network.",
+            *perturbed_runs.options(),
             stage="robustness",
         )
         st.stop()

@@ -42,7 +42,7 @@ def planned(run: str) -> str:
     table = reads.runs().set_index("run")
     images, size = min(1000, int(table.loc[run, "images"])), reads.store().thumbnails(run, [0])
     height, width = thumbnails.decoded(size)[0].shape[-2:]
-    names, _ = corruptions.usable(height, width)
+    names, _ = corruptions.usable(height, width, constants=perturbed_runs.constants())
     return (
         f"{numbers.counted(len(names), 'corruption')} at five severities and two attacks at five strengths, on "
         f"{numbers.counted(images, 'image')}"
