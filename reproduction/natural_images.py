@@ -88,7 +88,10 @@ def section(planned: Experiment, tables: dict[str, pd.DataFrame], folder: Path, 
     """Return what the page says of one experiment; its command where no network of it has a row."""
     rows = tables[planned.key]
     head = f"## {planned.title}\n\n`{planned.key}`: {len(rows)} of {planned.networks} networks have a row."
-    command = f"```\npython reproduction/train.py --experiment {planned.key} --dataset folder:CIFAR --data DATA\n```"
+    own = planned.images != "CIFAR-10"
+    made, images = ("python reproduction/superclasses.py CIFAR CIFAR2\n", "CIFAR2") if own else ("", "CIFAR")
+    command = f"python reproduction/train.py --experiment {planned.key} --dataset folder:{images} --data DATA"
+    command = f"```\n{made}{command}\n```"
     if rows.empty:
         known = configs(planned, "folder:CIFAR")
         why = "Planned; the command goes on where it ended:" if known else "Its recipe is not chosen yet."
