@@ -249,3 +249,13 @@ def test_the_hardest_corruption_is_on_top():
     table = pd.DataFrame({"name": ["easy", "hard"], "told": "α 0", "alpha": 0.0, "accuracy": [0.9, 0.1]})
     (cells,) = figures.robustness.grid(table, False).data
     assert cells.y[-1] == "hard" and np.asarray(cells.z).ravel().tolist() == pytest.approx([90, 10])
+
+
+def test_attacks_that_aim_at_a_class_are_not_replaced_by_others(visit, tested, tiny_run, tmp_path):
+    shutil.copytree(tested.path, tmp_path / "store")
+    store, run = Store(tmp_path / "store"), other_of(tested, tiny_run)
+    target = AttackSettings(target=store.run(run)["classes"][0])
+    run_robustness(store, run, (), (), ("pgd",), (8.0,), target, images=60)
+    page = visit(store, "robustness", run=run, kind="attack", attack="fgsm")
+    assert not page.exception and "The stored attacks aim at a class" in text(page)
+    assert "study-attack-fgsm" not in [button.key for button in page.button]

@@ -27,14 +27,16 @@ def missing(run: str, by_run: Found, kind: str, name: str | None, about: str) ->
     else:
         options = ["--corruption", "none", "--attack", name or "pgd"]
     kinds = () if kind == "corruption" else (name or "pgd",)
+    if set(kinds) & {*BY_GRADIENTS} and _stored(run)["attack"].get("target") is not None:
+        st.info(f"{about} The stored attacks aim at a class, and attacks that do not would replace them.")
+        return
+    own = _as_stored(run, kinds)
     alike = [
         other
         for other, tables in by_run.items()
-        if not _has(tables["robustness"], kind, name) and _as_stored(other, kinds) == _as_stored(run, kinds)
+        if not _has(tables["robustness"], kind, name) and _as_stored(other, kinds) == own
     ]
-    job_panels.study(
-        run, STAGE, about, *options, *_as_stored(run, kinds), alike=alike, label="Measure it", key=f"{kind}-{name}"
-    )
+    job_panels.study(run, STAGE, about, *options, *own, alike=alike, label="Measure it", key=f"{kind}-{name}")
 
 
 def without_gradients(run: str, by_run: Found) -> None:
@@ -42,7 +44,7 @@ def without_gradients(run: str, by_run: Found) -> None:
     own = by_run[run]["robustness"]
     stored = set(own.loc[own["kind"] == "attack", "name"])
     levels = own.loc[(own["kind"] == "attack") & (own["name"] == "pgd") & (own["level"] > 0), "level"]
-    others = _others(run)
+    others = _others(run) if _stored(run)["attack"].get("target") is None else {}
     choices = {RAYS: perturbed_runs.ATTACKS[RAYS], **{name: f"PGD made on {label}" for name, label in others.items()}}
     choices = {name: told for name, told in choices.items() if name != RAYS or RAYS not in stored}
     choices = {name: told for name, told in choices.items() if f"{TRANSFERRED}{name}" not in stored}
@@ -75,14 +77,21 @@ def _has(table: pd.DataFrame, kind: str, name: str | None) -> bool:
     return bool(len(found) if name is None else (found["name"] == name).any())
 
 
+def _stored(run: str) -> dict[str, Any]:
+    """Return how the stored stage was measured: images, seed, and `attack`, the settings of attacks by gradients."""
+    from selviz.studies.stage_writing import stored_settings
+
+    settings = stored_settings(reads.store().run_path(run), STAGE) or {}
+    return {**settings, "attack": settings.get("attack") or {}}
+
+
 def _as_stored(run: str, kinds: Sequence[str]) -> list[str]:
     """Return the options that measure as the stored stage was measured; `kinds` of attack are among what is added."""
     from selviz.studies.robustness import ATTACK_SETTINGS, IMAGES
-    from selviz.studies.stage_writing import stored_settings
 
-    settings: dict[str, Any] = stored_settings(reads.store().run_path(run), STAGE) or {}
-    attack = settings.get("attack") or {}
-    options = []
+    settings = _stored(run)
+    attack = settings["attack"]
+    options: list[str] = []
     for name, value, default in (("images", settings.get("images"), IMAGES), ("seed", settings.get("seed"), 0)):
         options += [f"--{name}", str(value)] if value not in (None, default) else []
     if any(kind in BY_GRADIENTS for kind in kinds):

@@ -32,7 +32,7 @@ READ = {
     "mce": "Under each corruption the error, summed over severities, over that of the network of alpha 0 with the same "
     "seed; mean over corruptions (Hendrycks and Dietterich 2019). Below 100 %: more robust than the baseline.",
 }
-Found = dict[str, dict[str, pd.DataFrame]]
+Found = offers.Found
 
 
 def planned(run: str) -> str:
