@@ -19,7 +19,7 @@ from reproduction.reported import grid, interval, p_value, signed, written
 from reproduction.rows import FOLDER
 from selviz.config import PENALTY, SETTINGS, short_name
 from selviz.robustness import corruptions
-from selviz.robustness.bench import CIFAR, CORRUPTION
+from selviz.robustness.bench import KIND_OF_CONSTANTS
 from selviz.runs.families import siblings
 from selviz.store import Store
 from selviz.store.stage_files import record
@@ -87,7 +87,7 @@ def family(runs: Sequence[Mapping[str, Any]]) -> str:
 
 def rows_of(store: Store, run: str, constants: str = corruptions.IMAGENET) -> pd.DataFrame:
     """Return one row per network like `run` that is measured: family, images, `published_directions.measures`, mce."""
-    kind = CIFAR if constants == corruptions.CIFAR else CORRUPTION
+    kind = KIND_OF_CONSTANTS[constants]
     table = published_directions.measures(store, run, kind)
     if table.empty:
         return table

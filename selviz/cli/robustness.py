@@ -48,7 +48,7 @@ def _corruptions_options(sub: argparse.ArgumentParser) -> None:
 def robustness(args: argparse.Namespace) -> None:
     """Measure accuracy and units under corruptions and attacks, and store them; started again, it resumes."""
     from selviz.robustness.attacks import STEPS
-    from selviz.robustness.bench import CIFAR, CORRUPTION, STORED
+    from selviz.robustness.bench import KIND_OF_CONSTANTS, STORED
     from selviz.robustness.corruptions import FAMILIES, SEVERITIES, STANDARD
     from selviz.robustness.decision_attack import QUERIES
     from selviz.studies.corruption_error import corruption_errors, over_seeds
@@ -81,8 +81,7 @@ def robustness(args: argparse.Namespace) -> None:
             args.images, args.seed, tell, args.again, args.source or (), args.constants,
         )  # fmt: skip
     masked = gradient_masking(store, run)
-    made = CIFAR if args.constants == "cifar" else CORRUPTION
-    errors = corruption_errors(store, run, baseline, STORED if args.folder else made)
+    errors = corruption_errors(store, run, baseline, STORED if args.folder else KIND_OF_CONSTANTS[args.constants])
     result = {
         "run": run,
         "gradient_masking": masked.table,

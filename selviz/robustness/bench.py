@@ -25,6 +25,7 @@ from selviz.robustness.unit_shifts import layer_change, unit_changes
 
 CLEAN, CORRUPTION, STORED, ATTACK = "clean", "corruption", "stored", "attack"
 CIFAR = "corruption_cifar"  # corruptions with the constants of CIFAR-10-C
+KIND_OF_CONSTANTS = {corruptions.IMAGENET: CORRUPTION, corruptions.CIFAR: CIFAR}
 TRANSFER, RAYS = "transfer", "rays"  # attacks without gradients of the network itself
 MAX_MEANS = 20_000  # class means of a level that are worth keeping: units x classes
 Tables = dict[str, pd.DataFrame]

@@ -21,6 +21,7 @@ from selviz.robustness.bench import (
     CIFAR,
     CLEAN,
     CORRUPTION,
+    KIND_OF_CONSTANTS,
     RAYS,
     STORED,
     TRANSFER,
@@ -167,8 +168,7 @@ def _corruptions(
     fitting, skipped = corruptions.usable(height, width, STANDARD if names is None else names, constants)
     for reason in skipped.values():
         report({"skipped": reason})
-    kind = CIFAR if constants == corruptions.CIFAR else CORRUPTION
-    return [Perturbation(kind, name, levels) for name in fitting]
+    return [Perturbation(KIND_OF_CONSTANTS[constants], name, levels) for name in fitting]
 
 
 def _key(settings: dict[str, Any], perturbation: Perturbation) -> str:
